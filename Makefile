@@ -1,0 +1,46 @@
+# One command each; `make` alone says which.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := models/demo
+
+.PHONY: help demo test check bench
+.DEFAULT_GOAL := help
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not seen, say where the report is
+	@echo "Training on datasets/leaves: drawn pictures of two kinds of leaves, bundled starter weights."
+	@rm -rf $(DEMO)
+	$(BIN)/imgreg train datasets/leaves --weights starter --name demo
+	@echo
+	@echo "Pictures it has not seen (the truth is in the file's name):"
+	$(BIN)/imgreg predict datasets/leaves-new --run $(DEMO)
+	@echo
+	@echo "The report:  $(CURDIR)/$(DEMO)/report.html"
+	@echo "With and without regularization:  $(BIN)/imgreg compare datasets/leaves --weights starter"
+
+test: .venv/test  ## run the tests
+	$(BIN)/pytest
+
+check: .venv/dev  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/imgreg  ## measure what the README claims
+	$(BIN)/python benchmarks/head.py
+	$(BIN)/python benchmarks/extract.py
+
+.venv/imgreg: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/test: .venv/imgreg
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/dev: .venv/test
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

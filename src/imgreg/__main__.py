@@ -1,0 +1,6 @@
+"""python -m imgreg: the same as the imgreg command."""
+
+from imgreg.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Lay runs side by side: a table of what a reader compares, and what makes runs not comparable.
+
+In: summaries, or whole runs. Out: rows and sentences. Refuses to know: how a table is drawn.
+One split and one seed show what happened, not what would happen again: nothing here claims significance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import count
+
+from pydantic import BaseModel, ConfigDict
+
+from imgreg.runs.folder import Run
+from imgreg.runs.summary import RunSummary
+
+
+class ComparisonRow(BaseModel):
+    """One run in a comparison. Losses are plain cross-entropies in nats, accuracies lie in 0..1.
+
+    A gap is validation minus train cross-entropy. `gap_share` is gap_last as a share of the first run's (the
+    control's), None where the control has no gap to take a share of.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str  # the run's name, told apart from namesakes by a number
+    recipe: str
+    best_epoch: int
+    epochs_run: int
+    best_val_loss: float
+    best_val_accuracy: float
+    last_val_loss: float
+    last_val_accuracy: float
+    last_train_loss: float
+    gap_best: float
+    gap_last: float
+    gap_share: float | None
+
+
+def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
+    """A row a run, in the order given; the first run is the control."""
+    return tuple(
+        ComparisonRow(
+            name=name,
+            recipe=run.recipe,
+            best_epoch=run.best_epoch,
+            epochs_run=run.epochs_run,
+            best_val_loss=run.best.val_loss,
+            best_val_accuracy=run.best.val_accuracy,
+            last_val_loss=run.last.val_loss,
+            last_val_accuracy=run.last.val_accuracy,
+            last_train_loss=run.last.train_loss,
+            gap_best=run.best.gap,
+            gap_last=run.last.gap,
+            gap_share=run.last.gap / runs[0].last.gap if runs[0].last.gap > 0 else None,
+        )
+        for name, run in zip(distinct([run.name for run in runs]), runs, strict=True)
+    )
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Number namesakes, so that names can be keys.
+
+    >>> distinct(["plain", "plain", "plain (2)"])
+    ('plain', 'plain (2)', 'plain (2) (2)')
+    """
+    taken: dict[str, None] = {}
+    for name in names:
+        candidates = (name if n == 1 else f"{name} ({n})" for n in count(1))
+        taken[next(c for c in candidates if c not in taken)] = None
+    return tuple(taken)
+
+
+def answer(rows: Sequence[ComparisonRow]) -> str:
+    """The comparison in a sentence or two: the lowest last validation loss, and what became of the gap."""
+    control = rows[0]
+    if len(rows) == 1:
+        return f"Only {control.name}: give a second run to compare it with."
+    winner = min(rows, key=lambda row: row.last_val_loss)
+    if winner is control:
+        return (
+            f"No run ends better than {control.name}: "
+            f"its last validation loss is {control.last_val_loss:.2f}, "
+            f"the next is {min(row.last_val_loss for row in rows[1:]):.2f}."
+        )
+    share = "" if winner.gap_share is None else f" ({100 * winner.gap_share:.0f} %)"
+    return (
+        f"{winner.name} ends best: validation loss {winner.last_val_loss:.2f} instead of {control.name}'s "
+        f"{control.last_val_loss:.2f}, and a gap to the train loss of {winner.gap_last:.2f} instead of "
+        f"{control.gap_last:.2f}{share}."
+    )
+
+
+def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
+    """What differs from the first run, besides the recipe, a sentence each; empty where all is equal."""
+    if not runs:
+        return ()
+    first = runs[0]
+    names = distinct([run.summary.name for run in runs])
+    found: list[str] = []
+    for name, run in zip(names[1:], runs[1:], strict=True):
+        both = f"{names[0]} and {name}"
+        if run.summary.classes != first.summary.classes:
+            found.append(
+                f"{both} tell different classes apart: {', '.join(first.summary.classes)} "
+                f"and {', '.join(run.summary.classes)}."
+            )
+        for split, done in (("val", "validated"), ("train", "trained"), ("test", "tested")):
+            ours, theirs = _photos(first, split=split), _photos(run, split=split)
+            if ours != theirs:
+                shared = (ours & theirs).total()
+                found.append(
+                    f"{both} were not {done} on the same photos: "
+                    f"{ours.total()} and {theirs.total()}, of which {shared} in common."
+                )
+        for what, ours_is, theirs_is in (
+            ("seeds", first.summary.seed, run.summary.seed),
+            ("image sizes", f"{first.summary.image_size} px", f"{run.summary.image_size} px"),
+        ):
+            if ours_is != theirs_is:
+                found.append(f"{both} have different {what}: {ours_is} and {theirs_is}.")
+        if run.summary.weights_sha256 != first.summary.weights_sha256:
+            found.append(
+                f"{both} stand on different VGG16 weights: {first.summary.weights} "
+                f"({first.summary.weights_sha256[:8]}) and {run.summary.weights} "
+                f"({run.summary.weights_sha256[:8]})."
+            )
+    return tuple(found)
+
+
+def _photos(run: Run, *, split: str) -> Counter[tuple[str, str]]:
+    """Content and label of each photo on one side of the split; paths do not matter."""
+    return Counter((row.sha256, row.label) for row in run.split if row.split == split)

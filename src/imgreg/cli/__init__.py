@@ -1,0 +1,102 @@
+"""The command line: one file a command; each parses, builds the settings, makes one call and prints.
+
+Results go to stdout, progress and warnings to stderr. Exit codes: 0 ok, 1 our bug, 2 usage, 3 data unusable,
+4 model or artefact refused, 5 environment, 6 busy, 7 training diverged, 130/143 signals.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from imgreg import __version__
+from imgreg.errors import ImgregError
+
+COMMANDS = {
+    "train": "Train a regularized head on a folder of photos.",
+    "predict": "Name the class of photos by a trained run.",
+    "compare": "Train with and without regularization, curves side by side.",
+    "preview": "Show what augmentation does to the photos.",
+    "recipes": "List the recipes, or show one.",
+    "runs": "List the runs under models/.",
+    "sample": "Draw a two-class set of photo-like pictures to try things on.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's file only when it is called, so that --help answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"imgreg.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="imgreg %(version)s")
+def root() -> None:
+    """Is my photo classifier overfitting, what helps, and how sure are we?
+
+    A frozen VGG16 with a regularized Dense head, trained on your own folders of photos.
+
+    \b
+    Example:
+      imgreg train data/          data/ holds one folder of photos for each class
+      imgreg predict photo.jpg    by the newest run under models/
+      imgreg compare data/        with and without regularization
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on odd files; what matters is in skipped.csv
+    try:
+        root.main(prog_name="imgreg", standalone_mode=False)
+        sys.stdout.flush()
+        code = 0
+    except ImgregError as error:
+        code = error.exit_code
+        click.echo(f"imgreg: {_printable(str(error))}", err=True)
+    except click.ClickException as error:
+        code = error.exit_code
+        error.show()
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+        click.echo("imgreg: interrupted; nothing half-made was kept.", err=True)
+    except _TerminatedError:
+        code = 143
+        click.echo("imgreg: terminated; nothing half-made was kept.", err=True)
+    except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM, raised where the program is, so that temporary folders are removed."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise _TerminatedError
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,73 @@
+"""imgreg compare DATA, imgreg compare RUN RUN ..."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imgreg.cli.options import build_settings, json_option, models_option, name_option, settings_options, verbosity_options
+from imgreg.errors import UsageError
+
+
+@click.command("compare")
+@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA | RUN RUN...")
+@click.option("--recipes", metavar="A,B,...", help="Recipes to compare, the first is the control.  [default: plain,regularized]")
+@settings_options
+@name_option
+@models_option
+@json_option
+@verbosity_options
+def command(
+    targets: tuple[Path, ...],
+    recipes: str | None,
+    name: str | None,
+    models: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Train with and without regularization, curves side by side.
+
+    With one DATA: trains each recipe on the same split, seed and features. With two or more RUN folders: lays
+    finished runs over each other. Writes overlay.png (colour is the run, solid is train, dashed is validation),
+    panels.png (one panel a run, the same axes), a table and report.html to a folder under models/.
+
+    \b
+    Example:
+      imgreg compare data/
+      imgreg compare data/ --recipes plain,regularized,mine.toml --epochs 50
+      imgreg compare models/20261120-101500-plain models/20261120-102000-regularized
+    """
+    from imgreg.cli.show import print_json, print_result, watching
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.workflows.compare import compare, compare_runs, comparison_document
+
+        if len(targets) > 1:
+            _refuse_given({"--recipes": recipes, **options})
+            comparison = compare_runs(targets, models=models, name=name, watcher=watcher)
+        else:
+            from imgreg.cli.train import typed_command
+
+            names = [part.strip() for part in (recipes or "plain,regularized").split(",") if part.strip()]
+            settings = [build_settings(one, options, where_augmented=("augmentation.views",)) for one in names]
+            if options["views"] is not None and not any(one.recipe.augmentation.n_views for one in settings):
+                raise UsageError("--views has no effect: none of the recipes augments. Leave it out, or give --augment.")
+            comparison = compare(
+                targets[0], settings=settings, models=models, name=name, command=typed_command(), watcher=watcher
+            )
+    if as_json:
+        print_json(comparison_document(comparison))
+    elif not quiet:
+        from imgreg.reports.terminal import comparison_text
+
+        print_result(comparison_text(comparison.rows, warnings=comparison.warnings, folder=comparison.folder))
+
+
+def _refuse_given(options: dict[str, Any]) -> None:
+    given = [flag if flag.startswith("--") else f"--{flag.replace('_', '-')}" for flag, value in options.items() if value]
+    if given:
+        raise UsageError(f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs.")

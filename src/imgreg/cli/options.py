@@ -1,0 +1,132 @@
+"""Options that several commands share. Defaults, ranges and help texts come from imgreg.config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic import ValidationError
+
+from imgreg import config
+from imgreg.errors import UsageError
+from imgreg.recipes import load_recipe, parse_override, validation_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# option -> (table of Settings or of a recipe, field)
+_RECIPE_OPTIONS = {
+    "--epochs": (config.Training, "training.epochs"),
+    "--batch-size": (config.Training, "training.batch_size"),
+    "--patience": (config.Training, "training.patience_epochs"),
+    "--learning-rate": (config.Optimizer, "optimizer.learning_rate"),
+    "--dropout": (config.Head, "head.dropout"),
+    "--l2": (config.Head, "head.l2"),
+    "--views": (config.Augmentation, "augmentation.views"),
+}
+_SETTINGS_OPTIONS = {
+    "--val-fraction": (config.Photos, "photos.val_fraction"),
+    "--max-bad": (config.Photos, "photos.max_bad"),
+    "--weights": (config.Base, "base.weights"),
+    "--image-size": (config.Base, "base.image_size"),
+    "--engine": (config.Base, "base.engine"),
+    "--precision": (config.Base, "base.precision"),
+    "--seed": (config.Settings, "seed"),
+}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+models_option = click.option(
+    "--models", type=click.Path(path_type=Path, file_okay=False), default=Path("models"), show_default=True,
+    help="Folder of the runs.",
+)  # fmt: skip
+name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
+
+
+def settings_options(function: F) -> F:
+    """Every option that `build_settings` reads, except --recipe."""
+    augment = click.option(
+        "--augment", metavar="none|keras|albumentations|FILE",
+        help="Who makes the augmented views, or a pipeline that albumentations.save wrote.",
+    )  # fmt: skip
+    overrides = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        help="Set any key of the recipe, e.g. head.dropout=0.5. Repeatable; `imgreg recipes plain` shows the keys.",
+    )  # fmt: skip
+    decorators = [_option(flag, *where) for flag, where in (_RECIPE_OPTIONS | _SETTINGS_OPTIONS).items()]
+    for decorator in reversed([overrides, augment, *decorators]):
+        function = decorator(function)
+    return function
+
+
+def verbosity_options(function: F) -> F:
+    """-q and -v."""
+    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Say more: every skipped file, which run is used.")
+    decorated: F = quiet(verbose(function))
+    return decorated
+
+
+def build_settings(recipe: str, options: dict[str, Any], *, where_augmented: tuple[str, ...] = ()) -> config.Settings:
+    """Lay the command line over a recipe. raises UsageError
+
+    options           what click parsed by `settings_options`; None where an option was not given
+    where_augmented   keys to leave out for a recipe that does not augment (compare's --views on plain)
+    """
+    given = {flag: options[_parameter(flag)] for flag in (_RECIPE_OPTIONS | _SETTINGS_OPTIONS)}
+    overrides: dict[str, Any] = {
+        key: given[flag] for flag, (_, key) in _RECIPE_OPTIONS.items() if given[flag] is not None
+    }
+    if options["augment"] is not None:
+        is_backend = options["augment"] in ("none", "keras", "albumentations")
+        overrides["augmentation.backend"] = options["augment"] if is_backend else "albumentations"
+        if not is_backend:
+            overrides["augmentation.pipeline"] = options["augment"]
+    for text in options["overrides"]:
+        key, value = parse_override(text)
+        if key in overrides:
+            raise UsageError(f"--set {key} and the option for it are both given. Leave one out.")
+        overrides[key] = value
+    for key in where_augmented:
+        if key in overrides and load_recipe(recipe, overrides=_without(overrides, where_augmented)).augmentation.n_views == 0:
+            overrides.pop(key)
+    tables: dict[str, Any] = {"recipe": load_recipe(recipe, overrides=overrides)}
+    for flag, (_, key) in _SETTINGS_OPTIONS.items():
+        if given[flag] is not None:
+            table, _, leaf = key.rpartition(".")
+            (tables.setdefault(table, {}) if table else tables)[leaf] = given[flag]
+    try:
+        return config.Settings.model_validate(tables)
+    except ValidationError as error:
+        raise UsageError(validation_text(error, config.Settings)) from error
+
+
+def _without(overrides: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in overrides.items() if key not in keys}
+
+
+def _option(flag: str, model: type[config.Config], key: str) -> Callable[[F], F]:
+    field = model.model_fields[key.rpartition(".")[2]]
+    kind: Any = field.annotation
+    bounds = _bounds(field.metadata)
+    if get_origin(kind) is Literal:
+        type_: Any = click.Choice(get_args(kind))
+    else:
+        type_ = next(t for t in (bool, int, float, str) if t is kind or t in get_args(kind))
+    default = "" if flag in _RECIPE_OPTIONS or field.default is None else f"default: {field.default}"
+    notes = "; ".join(note for note in (default, bounds) if note)
+    metavar = None if get_origin(kind) is Literal else {int: "N", float: "X", str: "NAME|FILE"}[type_]
+    return click.option(
+        flag, type=type_, default=None, metavar=metavar, help=(field.description or "") + (f"  [{notes}]" if notes else "")
+    )
+
+
+def _bounds(metadata: list[Any]) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return ", ".join(
+        f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
+    )
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")

@@ -1,0 +1,120 @@
+"""imgreg predict PHOTO..."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from imgreg.cli.options import models_option, verbosity_options
+from imgreg.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgreg.workflows.predict import Prediction
+
+
+@click.command("predict")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: the newest under models/]")
+@models_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a photo, one line each.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table: path, label, probability, a column a class, error.")
+@verbosity_options
+def command(
+    photos: tuple[Path, ...], run: Path | None, models: Path, as_json: bool, as_csv: bool, quiet: bool, verbose: bool
+) -> None:
+    """Name the class of photos by a trained run.
+
+    PHOTOS are files, folders (all photos below them), or - for paths on stdin, one a line. Photos are prepared just
+    as the run's were. One that cannot be read is reported, does not stop the others, and makes the exit code 3.
+
+    \b
+    Example:
+      imgreg predict photo.jpg
+      imgreg predict holiday/ --csv > holiday.csv
+      find . -name '*.jpg' | imgreg predict - --json --run models/first-try
+    """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv are both given. Leave one out.")
+    from imgreg.cli.show import watching
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.heads.store import load_head
+        from imgreg.runs.folder import newest_run
+        from imgreg.workflows.predict import predict
+
+        chosen = run or newest_run(models)
+        if run is None:
+            watcher.tell(f"run {chosen}")
+        classes = load_head(chosen).card.classes
+        answers = predict(_listed(photos), run=chosen, watcher=watcher)
+        write = _write_json if as_json else _write_csv if as_csv else _write_text
+        n_bad = write(answers, classes)
+    if n_bad:
+        click.get_current_context().exit(3)
+
+
+def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
+    from imgreg.photos.index import files_below
+
+    for path in photos:
+        if str(path) == "-":
+            for line in sys.stdin.buffer:
+                if name := line.rstrip(b"\r\n"):
+                    yield Path(os.fsdecode(name))
+        elif path.is_dir():
+            yield from files_below(path)
+        else:
+            yield path
+
+
+def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
+    width = max(len(label) for label in classes)
+    n_bad = 0
+    for answer in answers:
+        path = os.fsencode(answer.path).decode("utf-8", "backslashreplace")
+        if answer.error is not None:
+            n_bad += 1
+            click.echo(f"imgreg: {path}: {answer.error}", err=True)
+        else:
+            click.echo(f"{answer.label:<{width}}  {answer.probability:6.1%}  {path}")
+    return n_bad
+
+
+def _write_json(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:  # noqa: ARG001
+    n_bad = 0
+    for answer in answers:
+        if answer.error is None:
+            document = {"path": str(answer.path), "label": answer.label, "probability": answer.probability,
+                        "probabilities": answer.probabilities}  # fmt: skip
+        else:
+            document = {"path": str(answer.path), "error": answer.error}
+            n_bad += 1
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+    return n_bad
+
+
+def _write_csv(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
+    n_bad = 0
+    with _surrogates_kept(sys.stdout) as out:
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["path", "label", "probability", *classes, "error"])
+        for answer in answers:
+            shares = [f"{p:.6f}" for p in answer.probabilities.values()] if answer.probabilities else [""] * len(classes)
+            probability = "" if answer.probability is None else f"{answer.probability:.6f}"
+            table.writerow([str(answer.path), answer.label or "", probability, *shares, answer.error or ""])
+            out.flush()
+            n_bad += answer.error is not None
+    return n_bad
+
+
+def _surrogates_kept(stream: TextIO) -> TextIO:
+    """The stream, writing a file name's non-UTF-8 bytes as they are."""
+    return open(stream.fileno(), "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False)  # noqa: PTH123

@@ -1,0 +1,34 @@
+"""imgreg sample DIR"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imgreg.cli.options import verbosity_options
+
+
+@click.command("sample")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--count", type=click.IntRange(1, 100_000), default=80, show_default=True, help="Pictures of each class.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Another seed draws other pictures.")
+@verbosity_options
+def command(folder: Path, count: int, seed: int, quiet: bool, verbose: bool) -> None:
+    """Draw a two-class set of photo-like pictures to try things on.
+
+    FOLDER must be new or empty; it gets a folder for each class.
+
+    \b
+    Example:
+      imgreg sample leaves --count 100 --seed 1
+      imgreg compare leaves
+    """
+    from imgreg.cli.show import watching
+    from imgreg.photos.sample import CLASSES, draw_sample
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        total = count * len(CLASSES)
+        draw_sample(folder, count=count, seed=seed, on_photo=lambda done: watcher.step("drawing", done, total, ""))
+    if not quiet:
+        click.echo(f"{total} pictures in {folder}: {', '.join(CLASSES)}")

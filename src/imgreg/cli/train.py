@@ -1,0 +1,54 @@
+"""imgreg train DATA"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imgreg.cli.options import build_settings, json_option, models_option, name_option, settings_options, verbosity_options
+
+
+@click.command("train")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--recipe", default="regularized", show_default=True, metavar="NAME|FILE.toml", help="How the head is built and trained.")
+@settings_options
+@name_option
+@models_option
+@json_option
+@verbosity_options
+def command(
+    data: Path, recipe: str, name: str | None, models: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> None:
+    """Train a regularized head on a folder of photos.
+
+    DATA holds one folder of photos for each class, or train/ and val/ (and test/) with those inside, or is a CSV
+    with the columns path,label[,split]. It is never written to. The run goes to a folder of its own under models/:
+    curves, report, trained head, and the history of every epoch.
+
+    \b
+    Example:
+      imgreg train data/
+      imgreg train data/ --epochs 50 --dropout 0.5 --set head.units=[64,64] --name first-try
+    """
+    from imgreg.cli.show import print_json, print_result, watching
+
+    settings = build_settings(recipe, options)
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.workflows import train
+
+        summary = train(data, settings=settings, models=models, name=name, command=typed_command(), watcher=watcher)
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    elif not quiet:
+        from imgreg.reports.terminal import run_text
+
+        print_result(run_text(summary))
+
+
+def typed_command() -> str:
+    """The command as it was typed, for the record."""
+    return shlex.join(["imgreg", *sys.argv[1:]])

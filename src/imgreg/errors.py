@@ -1,0 +1,57 @@
+"""What can go wrong in a way the user can mend, each with the exit code the command line ends with.
+
+The library raises these; only imgreg.cli prints them and picks the exit code. Exit code 1 is any other
+exception: our bug. A message says what was found, where, what was expected and what to do.
+"""
+
+
+class ImgregError(Exception):
+    """The root of everything imgreg raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(ImgregError):
+    """The command or the settings cannot mean anything: a wrong key, value or combination."""
+
+    exit_code = 2
+
+
+class DatasetError(ImgregError):
+    """The photos, as a set, cannot be used: one class, an empty class, too many unreadable files."""
+
+    exit_code = 3
+
+
+class PhotoError(ImgregError):
+    """One file is not a photo that imgreg reads. Whoever works through many files collects these."""
+
+    exit_code = 3
+
+
+class ArtefactError(ImgregError):
+    """A run, weights or pipeline file was refused: damaged, foreign or of another make."""
+
+    exit_code = 4
+
+
+class FeatureError(ArtefactError):
+    """The frozen base gave something that no head can be trained on."""
+
+
+class MachineError(ImgregError):
+    """The machine lacks something: disk, network, missing weights."""
+
+    exit_code = 5
+
+
+class BusyError(ImgregError):
+    """Another imgreg process holds what this one wants to write."""
+
+    exit_code = 6
+
+
+class DivergedError(ImgregError):
+    """Training reached a loss that is not a number."""
+
+    exit_code = 7

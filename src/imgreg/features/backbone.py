@@ -1,0 +1,59 @@
+"""The real keras.applications.VGG16 with chosen weights and its own preprocessing inside. Imports Keras when called."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from imgreg.features.weights import Weights
+
+DOWNSCALE = 32  # five 2x2 poolings
+N_CHANNELS = 512
+
+
+def feature_shape(size_px: int) -> tuple[int, int, int]:
+    """Shape of one photo's feature map.
+
+    >>> feature_shape(224), feature_shape(128)
+    ((7, 7, 512), (4, 4, 512))
+    """
+    side = size_px // DOWNSCALE
+    return side, side, N_CHANNELS
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up notices off stderr; must come before its first import."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+def build_backbone(weights: Weights, *, dtype: str = "float32") -> Any:
+    """Build the frozen base for photos of any size.
+
+    dtype     float32, or mixed_bfloat16 for a GPU
+    returns   keras.Model: (n, size, size, 3) uint8 RGB -> (n, size // 32, size // 32, 512)
+    source    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D; keras.applications.VGG16
+    """
+    quiet_tensorflow()
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        from_file = None if weights.path.suffix == ".safetensors" else str(weights.path)
+        vgg16 = keras.applications.VGG16(include_top=False, weights=from_file, input_shape=(None, None, 3))
+        photos = keras.Input((None, None, 3), dtype="uint8", name="photos")
+        pixels = keras.applications.vgg16.preprocess_input(keras.ops.cast(photos, "float32"))
+        base = keras.Model(photos, vgg16(pixels), name="vgg16_base")
+    finally:
+        keras.config.set_dtype_policy(before)
+    if from_file is None:
+        arrays = load_file(weights.path)
+        for layer in vgg16.layers:
+            if layer.weights:
+                layer.set_weights([arrays[f"{layer.name}/{part}"].astype(np.float32) for part in ("kernel", "bias")])
+    base.trainable = False
+    return base

@@ -1,0 +1,192 @@
+"""Features kept between commands: block files named by their content, and an SQLite index of what stands where.
+
+A key names everything that a feature's bits depend on. A block is read through memory mapping and checked against
+its name first; one that does not match is set aside, told, and computed anew. Several processes may share a cache:
+blocks are written under a temporary name and renamed, and SQLite orders the rest.
+
+Features are stored as float16 maps (h, w, 512): VGG16's features lie in 0..1e3, float16 keeps 11 bits of each (1 part
+in 2,000) at half the size, and head training was seen to reach the same losses. Training and predict both read
+float16, so a photo's probabilities are the same in both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from imgreg.errors import MachineError
+
+Float16Array = NDArray[np.float16]
+
+BLOCK_ROWS = 64
+DEFAULT_LIMIT_BYTES = 20 * 10**9
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, n_bytes INTEGER NOT NULL, used REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, block TEXT NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_by_block ON items (block);
+"""
+
+
+def cache_folder() -> Path:
+    """The user's cache folder: $IMGREG_CACHE, else the platform's own."""
+    given = os.environ.get("IMGREG_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("imgreg")
+
+
+def feature_key(*parts: object) -> str:
+    """Name a feature by everything it depends on.
+
+    >>> feature_key("photo", 1) == feature_key("photo", 1) != feature_key("photo", 2)
+    True
+    """
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class FeatureCache:
+    """An open cache; use it with `with`."""
+
+    def __init__(self, folder: Path, *, say: Callable[[str], None], limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        """raises   MachineError if the folder cannot be written"""
+        self.folder = folder / "features"
+        self._say, self._limit_bytes = say, limit_bytes
+        self._open_blocks: dict[str, Float16Array] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._index = sqlite3.connect(self.folder / "index.sqlite", timeout=60, isolation_level=None)
+            self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise MachineError(f"{self.folder}: the feature cache cannot be opened ({error}). "
+                               "Set IMGREG_CACHE to a folder that can be written.") from error  # fmt: skip
+
+    def __enter__(self) -> FeatureCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open_blocks.clear()
+        self._index.close()
+
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys whose features are not here, damaged blocks counted as not here."""
+        places = self._places(keys)
+        usable = {block for block in {block for block, _ in places.values()} if self._block(block) is not None}
+        return {key for key in keys if key not in places or places[key][0] not in usable}
+
+    def read(self, keys: Sequence[str]) -> Float16Array:
+        """Features by key, (n, h, w, c) float16. raises KeyError if one is not here (ask `missing` first)."""
+        places = self._places(keys)
+        blocks = {name: self._block(name) for name in {block for block, _ in places.values()}}
+        rows = []
+        for key in keys:
+            block = blocks[places[key][0]]
+            if block is None:
+                raise KeyError(key)
+            rows.append(block[places[key][1]])
+        return np.stack(rows)
+
+    def write(self, keys: Sequence[str], features: Float16Array) -> None:
+        """Keep a block of features, (n, h, w, c) float16, one row a key. raises MachineError if the disk refuses."""
+        data = io.BytesIO()
+        np.save(data, features, allow_pickle=False)
+        content = data.getvalue()
+        name = hashlib.sha256(content).hexdigest()
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", delete=False) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(file.name).rename(self._path(name))
+        except OSError as error:
+            with contextlib.suppress(OSError, NameError):
+                Path(file.name).unlink()
+            raise MachineError(f"{self.folder}: {len(content):,} bytes of features cannot be kept ({error.strerror}). "
+                               "Make room, or set IMGREG_CACHE to another folder.") from error  # fmt: skip
+        with self._changing():
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, len(content), time.time()))
+            self._index.executemany(
+                "INSERT OR REPLACE INTO items VALUES (?, ?, ?)", ((key, name, row) for row, key in enumerate(keys))
+            )
+        self._open_blocks[name] = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+
+    def shrink(self) -> None:
+        """Drop the blocks longest unused until the cache is within its limit; what this process has read stays."""
+        with self._changing():
+            rows = self._index.execute("SELECT name, n_bytes FROM blocks ORDER BY used").fetchall()
+            excess = sum(n_bytes for _, n_bytes in rows) - self._limit_bytes
+            for name, n_bytes in rows:
+                if excess <= 0:
+                    break
+                if name not in self._open_blocks:
+                    self._forget(name)
+                    self._path(name).unlink(missing_ok=True)
+                    excess -= n_bytes
+
+    def _places(self, keys: Iterable[str]) -> dict[str, tuple[str, int]]:
+        asked, places = list(keys), {}
+        for start in range(0, len(asked), 500):
+            part = asked[start : start + 500]
+            marks = ",".join("?" * len(part))
+            found = self._index.execute(f"SELECT key, block, row FROM items WHERE key IN ({marks})", part)
+            places.update({key: (block, row) for key, block, row in found})
+        return places
+
+    def _block(self, name: str) -> Float16Array | None:
+        if name in self._open_blocks:
+            return self._open_blocks[name]
+        path = self._path(name)
+        try:
+            with path.open("rb") as file:
+                intact = hashlib.file_digest(file, "sha256").hexdigest() == name
+        except FileNotFoundError:
+            intact = False
+        if not intact:
+            self._set_aside(name)
+            return None
+        block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._open_blocks[name] = block
+        with self._changing():
+            self._index.execute("UPDATE blocks SET used = ? WHERE name = ?", (time.time(), name))
+        return block
+
+    def _set_aside(self, name: str) -> None:
+        aside = self.folder / "damaged"
+        if self._path(name).exists():
+            aside.mkdir(exist_ok=True)
+            self._path(name).replace(aside / f"{name}.npy")
+            self._say(f"A block of the feature cache was damaged; it is set aside as {aside / name}.npy and computed anew.")
+        else:
+            self._say(f"A block of the feature cache is gone ({name[:12]}); its features are computed anew.")
+        with self._changing():
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._index.execute("DELETE FROM items WHERE block = ?", (name,))
+        self._index.execute("DELETE FROM blocks WHERE name = ?", (name,))
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        try:
+            self._index.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._index.execute("ROLLBACK")
+                raise
+            self._index.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise MachineError(f"{self.folder}/index.sqlite: {error}. Make room, or set IMGREG_CACHE to another folder.") from error
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"

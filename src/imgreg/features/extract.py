@@ -1,0 +1,169 @@
+"""Photos and views in, cached features out. Decoding and augmenting overlap with the base; the base runs only for
+what the cache lacks, and is not even loaded if nothing is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.errors import DatasetError, FeatureError, PhotoError
+from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
+from imgreg.features.engines import Engine
+from imgreg.photos import decode as decoding
+from imgreg.photos.augment import Augmenter
+from imgreg.photos.index import Photo
+
+Float16Array = NDArray[np.float16]
+UInt8Array = NDArray[np.uint8]
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+_DECODED_AHEAD = 8  # photos, with all their views; bounds the memory between decoding and the base
+
+
+@dataclass(frozen=True)
+class BaseIdentity:
+    """What a feature's bits depend on besides the photo and the view."""
+
+    weights_sha256: str
+    image_size: int
+    engine_version: str  # e.g. openvino 2026.1.0
+    precision: str
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How many views went through the base, and how many lay in the cache."""
+
+    n_computed: int
+    n_read: int
+
+
+class FeatureSource:
+    """Reads features of one base, by photo and view, from a cache that `extract` has filled."""
+
+    def __init__(self, cache: FeatureCache, *, base: BaseIdentity) -> None:
+        self.cache, self.base = cache, base
+
+    def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
+        made_by = ("view 0",) if view == 0 or augmenter is None else (augmenter.digest, view, _augmenting_versions())
+        decoded_by = (decoding.POLICY, importlib.metadata.version("pillow"))
+        return feature_key(photo.sha256, *made_by, *decoded_by, "vgg16.preprocess_input block5_pool", self.base)
+
+    def read(self, photos: Sequence[Photo], view: int, *, augmenter: Augmenter | None = None) -> Float16Array:
+        """(n, h, w, 512) float16, row i describes view `view` of photos[i]"""
+        return self.cache.read([self.key(photo, view, augmenter=augmenter) for photo in photos])
+
+
+def extract(
+    wanted: Mapping[Photo, Sequence[tuple[int, Augmenter | None]]],
+    *,
+    source: FeatureSource,
+    load: Callable[[], Engine],
+    on_view: Callable[[int, int], None] | None = None,
+) -> Extraction:
+    """Bring every wanted (view, augmenter) of every photo into the cache.
+
+    load      loads the base; called only if something is missing
+    on_view   called with (views done, views to compute)
+    raises    DatasetError if a photo changed or vanished since it was indexed; FeatureError if a value is not finite
+    """
+    asked = {
+        source.key(photo, view, augmenter=augmenter): (photo, view, augmenter)
+        for photo, views in wanted.items()
+        for view, augmenter in views
+    }
+    missing = source.cache.missing(asked)
+    jobs: dict[str, tuple[Photo, list[tuple[str, int, Augmenter | None]]]] = {}
+    for key, (photo, view, augmenter) in asked.items():
+        if key in missing:
+            jobs.setdefault(photo.sha256, (photo, []))[1].append((key, view, augmenter))
+    if jobs:
+        _compute(list(jobs.values()), source=source, engine=load(), n_missing=len(missing), on_view=on_view)
+        source.cache.shrink()
+    return Extraction(n_computed=len(missing), n_read=len(asked) - len(missing))
+
+
+def read_ahead(work: Callable[[Job], Done], jobs: Iterable[Job], *, ahead: int = _DECODED_AHEAD) -> Iterator[Done]:
+    """Do the work in threads, in order, at most `ahead` jobs before the one that is asked for."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        rest = iter(jobs)
+        running: deque[Future[Done]] = deque(pool.submit(work, job) for job in islice(rest, ahead))
+        try:
+            while running:
+                done = running.popleft().result()
+                running.extend(pool.submit(work, job) for job in islice(rest, 1))
+                yield done
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _compute(
+    jobs: list[tuple[Photo, list[tuple[str, int, Augmenter | None]]]],
+    *,
+    source: FeatureSource,
+    engine: Engine,
+    n_missing: int,
+    on_view: Callable[[int, int], None] | None,
+) -> None:
+    keys: deque[str] = deque()
+
+    def make_views(job: tuple[Photo, list[tuple[str, int, Augmenter | None]]]) -> list[tuple[str, UInt8Array]]:
+        photo, views = job
+        pixels = read_photo(photo, size_px=source.base.image_size)
+        return [
+            (key, pixels if augmenter is None else augmenter.view(pixels, sha256=photo.sha256, view=view))
+            for key, view, augmenter in views
+        ]
+
+    def pixels_in_order() -> Iterator[UInt8Array]:
+        for made in read_ahead(make_views, jobs):
+            for key, pixels in made:
+                keys.append(key)
+                yield pixels
+
+    rows: list[Float16Array] = []
+    block_keys: list[str] = []
+    for done, features in enumerate(engine.embed(pixels_in_order()), start=1):
+        rows.append(to_float16(features))
+        block_keys.append(keys.popleft())
+        if len(rows) == BLOCK_ROWS or done == n_missing:
+            source.cache.write(block_keys, np.stack(rows))
+            rows, block_keys = [], []
+        if on_view is not None:
+            on_view(done, n_missing)
+
+
+def to_float16(features: NDArray[np.float32]) -> Float16Array:
+    """Round features to what the cache keeps. raises FeatureError if a value is not finite or too large for float16"""
+    rounded = features.astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise FeatureError("the frozen base gave a feature that is not finite. Its weights are damaged or not VGG16's; try --weights starter.")
+    return rounded
+
+
+def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:
+    """Decode a photo that was indexed before. raises DatasetError if its bytes are no longer the same"""
+    try:
+        data = decoding.read_bytes(photo.path)
+        if hashlib.sha256(data).hexdigest() != photo.sha256:
+            raise PhotoError("its content changed")
+        return decoding.decode(data, size_px=size_px)
+    except PhotoError as error:
+        raise DatasetError(f"{photo.path}: {error} while imgreg was running. Run the command again.") from error
+
+
+def _augmenting_versions() -> tuple[str, ...]:
+    return tuple(importlib.metadata.version(name) for name in ("keras", "scipy", "albumentations"))

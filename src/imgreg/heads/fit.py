@@ -1,0 +1,176 @@
+"""Train a head on ready features and keep an honest history. Imports Keras and TensorFlow when called.
+
+Each epoch is one compiled graph (Keras model, loss and optimizer inside): Keras' `fit` spent two to three times as
+long on these small steps (docs/log.md). At each epoch's end the same weights score the clean train photos and the
+validation photos by one function, in inference mode, as plain cross-entropy.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.config import Recipe
+from imgreg.errors import DivergedError
+from imgreg.heads.build import build_head, weights_by_name
+from imgreg.heads.forward import score
+from imgreg.runs.history import Epoch, History
+
+Float16Array = NDArray[np.float16]
+IntArray = NDArray[np.int64]
+
+VIEWS_KEPT_BYTES = 2**30  # of features; beyond it views are read anew each epoch
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Photos' features with their classes.
+
+    features   view -> (n, h, w, c) float16; view 0 is the clean photo
+    labels     (n,) int, each in 0..n_classes-1
+    """
+
+    features: Callable[[int], Float16Array]
+    labels: IntArray
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head as it stood at its best epoch, and how it came there."""
+
+    weights: dict[str, NDArray[np.float32]]
+    history: History
+    n_parameters: int
+
+
+def fit_head(
+    recipe: Recipe,
+    *,
+    train: Labelled,
+    val: Labelled,
+    n_classes: int,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> FittedHead:
+    """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
+
+    seed      one seed in; initial weights, dropout and order get local generators: same machine, same bits
+    raises    DivergedError if a loss is no longer a number
+    """
+    clean_train, clean_val = train.features(0), val.features(0)
+    model = build_head(recipe.head, feature_shape=clean_train.shape[1:], n_classes=n_classes, seed=seed)
+
+    import keras
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    optimizer = keras.optimizers.Adam(learning_rate=recipe.optimizer.learning_rate)
+    optimizer.build(model.trainable_variables)
+    train_epoch = _compiled_epoch(model, optimizer)
+    answer = _compiled_answer(model)
+    view_of = _kept_views(train, n_views=recipe.augmentation.n_views, n_bytes=clean_train.nbytes)
+    labels = tf.constant(train.labels.astype(np.int32))
+    order = np.random.default_rng([seed, 1])
+
+    epochs: list[Epoch] = []
+    val_probabilities = []
+    best_weights: dict[str, NDArray[np.float32]] = {}
+    best_loss, best_epoch = math.inf, 0
+    for number in range(1, recipe.training.epochs + 1):
+        started = time.perf_counter()
+        shuffled = order.permutation(len(train.labels)).astype(np.int32)
+        batch_size = tf.constant(recipe.training.batch_size)
+        objective = float(train_epoch(view_of(number), labels, tf.constant(shuffled), batch_size))
+        train_loss, train_accuracy = score(answer(clean_train), train.labels)
+        predicted = answer(clean_val)
+        val_loss, val_accuracy = score(predicted, val.labels)
+        if not all(map(math.isfinite, (objective, train_loss, val_loss))) or not np.isfinite(predicted).all():
+            raise DivergedError(
+                f"training diverged in epoch {number}: the loss is no longer a number "
+                f"(learning rate {recipe.optimizer.learning_rate:g}). Lower it, e.g. --learning-rate {recipe.optimizer.learning_rate / 10:g}."
+            )
+        epochs.append(
+            Epoch(
+                epoch=number,
+                learning_rate=float(optimizer.learning_rate),
+                objective=objective,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                weight_penalty=float(sum(float(loss) for loss in model.losses)),
+                seconds=time.perf_counter() - started,
+            )
+        )
+        val_probabilities.append(predicted)
+        if val_loss < best_loss:
+            best_loss, best_epoch, best_weights = val_loss, number, weights_by_name(model)
+        if on_epoch is not None:
+            on_epoch(epochs[-1])
+        patience = recipe.training.patience_epochs
+        if patience and number - best_epoch >= patience:
+            break
+    history = History(tuple(epochs), np.stack(val_probabilities))
+    return FittedHead(best_weights, history, n_parameters=sum(math.prod(v.shape) for v in model.trainable_variables))
+
+
+def _compiled_epoch(model: Any, optimizer: Any) -> Any:
+    """One pass over the photos in the given order: (features, labels, order, batch_size) -> mean objective."""
+    import keras
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def train_epoch(features: Any, labels: Any, order: Any, batch_size: Any) -> Any:
+        n_photos = tf.shape(order)[0]
+        total = tf.constant(0.0)
+        for start in tf.range(0, n_photos, batch_size):
+            rows = order[start : start + batch_size]
+            batch = tf.cast(tf.gather(features, rows), tf.float32)
+            with tf.GradientTape() as tape:
+                predicted = model(batch, training=True)
+                losses = keras.losses.sparse_categorical_crossentropy(tf.gather(labels, rows), predicted)
+                objective = tf.reduce_mean(losses) + tf.add_n([tf.constant(0.0), *model.losses])
+            gradients = tape.gradient(objective, model.trainable_variables)
+            optimizer.apply(gradients, model.trainable_variables)
+            total += objective * tf.cast(tf.shape(rows)[0], tf.float32)
+        return total / tf.cast(n_photos, tf.float32)
+
+    return train_epoch
+
+
+def _compiled_answer(model: Any) -> Callable[[Float16Array], NDArray[np.float32]]:
+    """Probabilities in inference mode, in portions that bound the memory."""
+    import tensorflow as tf
+
+    forward = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)
+
+    def answer(features: Float16Array) -> NDArray[np.float32]:
+        portions = [features[start : start + 512] for start in range(0, len(features), 512)]
+        return np.concatenate([forward(tf.constant(portion)).numpy() for portion in portions])
+
+    return answer
+
+
+def _kept_views(train: Labelled, *, n_views: int, n_bytes: int) -> Callable[[int], Any]:
+    """Train features of an epoch (counted from 1) as a tensor; kept between epochs where they fit."""
+    import tensorflow as tf
+
+    keep = n_bytes * max(n_views, 1) <= VIEWS_KEPT_BYTES
+    kept: dict[int, Any] = {}
+
+    def view_of(epoch: int) -> Any:
+        view = 1 + (epoch - 1) % n_views if n_views else 0
+        if view in kept:
+            return kept[view]
+        features = tf.constant(train.features(view))
+        if keep:
+            kept[view] = features
+        return features
+
+    return view_of

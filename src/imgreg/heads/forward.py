@@ -1,0 +1,75 @@
+"""A trained head's answer in plain NumPy, so that predict needs no TensorFlow, and the one function that scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erf
+
+from imgreg.heads.plan import Layer
+
+Float32Array = NDArray[np.float32]
+
+SMALLEST_PROBABILITY = 1e-7  # keras.config.epsilon(), at which Keras' cross-entropy clips too
+
+_ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, np.float32(0.2) * x),  # Keras' default slope
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "gelu": lambda x: (x * (1 + erf(x / np.sqrt(2))) / 2).astype(np.float32),
+    "tanh": lambda x: np.tanh(x),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softmax": lambda x: _softmax(x),
+}
+
+
+def probabilities(features: NDArray[np.floating], *, plan: Sequence[Layer], weights: Mapping[str, Float32Array]) -> Float32Array:
+    """Answer as the Keras head does in inference mode: dropout off, BatchNormalization by its moving statistics.
+
+    features   (n, h, w, c)
+    returns    (n, n_classes) float32, rows sum to 1
+    """
+    x = np.asarray(features, dtype=np.float32)
+    for layer in plan:
+        if layer.kind == "flatten":
+            x = x.reshape(len(x), -1)
+        elif layer.kind == "avg":
+            x = x.mean(axis=(1, 2))
+        elif layer.kind == "max":
+            x = x.max(axis=(1, 2))
+        elif layer.kind == "dense":
+            x = x @ weights[f"{layer.name}/kernel"] + weights[f"{layer.name}/bias"]
+        elif layer.kind == "activation":
+            x = _ACTIVATIONS[layer.function](x)
+        elif layer.kind == "batch_normalization":
+            scale = weights[f"{layer.name}/gamma"] / np.sqrt(weights[f"{layer.name}/moving_variance"] + np.float32(layer.epsilon))
+            x = (x - weights[f"{layer.name}/moving_mean"]) * scale + weights[f"{layer.name}/beta"]
+    return x
+
+
+def score(predicted: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+    """Plain cross-entropy in nats, without any penalty, and accuracy.
+
+    predicted   (n, n_classes) probabilities
+    labels      (n,) int, the true class of each row
+
+    >>> score([[0.5, 0.5], [0.25, 0.75]], [0, 1])
+    (0.490..., 1.0)
+    """
+    p, true = np.asarray(predicted, dtype=np.float64), np.asarray(labels)
+    losses = cross_entropies(p, true)
+    return float(losses.mean()), float((p.argmax(axis=1) == true).mean())
+
+
+def cross_entropies(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Cross-entropy of each row in nats, (n,) float64; probabilities are clipped as Keras clips them."""
+    p, true = np.asarray(predicted, dtype=np.float64), np.asarray(labels)
+    of_truth = p[np.arange(len(p)), true].clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return np.asarray(-np.log(of_truth))
+
+
+def _softmax(x: Float32Array) -> Float32Array:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))

@@ -1,0 +1,47 @@
+"""What a head is made of, as a plain list of layers: Keras builds it (build.py), NumPy answers with it (forward.py)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from imgreg.config import Config, Head
+
+
+class Layer(Config):
+    """One layer. `name` also names its arrays in head.safetensors, e.g. hidden_1/kernel."""
+
+    kind: Literal["flatten", "avg", "max", "dense", "activation", "batch_normalization", "dropout"]
+    name: str
+    units: int | None = None  # dense
+    function: str | None = None  # activation: Keras' name of it
+    epsilon: float | None = None  # batch_normalization
+    rate: float | None = None  # dropout
+
+
+def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
+    """Lay out a head's layers in order; the last is the softmax over the classes.
+
+    source   the order Dense, activation, Dropout, BatchNormalization is the blog's (after_dropout); before the
+             activation is Ioffe & Szegedy 2015's, arXiv:1502.03167
+
+    >>> [layer.name for layer in plan_head(Head(dropout=0.3, normalization="after_dropout"), n_classes=2)]
+    ['pool', 'hidden_1', 'activation_1', 'dropout_1', 'normalization_1', 'classes', 'probabilities']
+    """
+    layers = [Layer(kind=head.pool, name="pool")]
+    for number, units in enumerate(head.units, start=1):
+        normalization = Layer(kind="batch_normalization", name=f"normalization_{number}", epsilon=1e-3)
+        activation = Layer(kind="activation", name=f"activation_{number}", function=head.activation)
+        dropout = Layer(kind="dropout", name=f"dropout_{number}", rate=head.dropout)
+        layers.append(Layer(kind="dense", name=f"hidden_{number}", units=units))
+        if head.normalization == "before_activation":
+            layers.append(normalization)
+        layers.append(activation)
+        if head.normalization == "after_activation":
+            layers.append(normalization)
+        if head.dropout:
+            layers.append(dropout)
+        if head.normalization == "after_dropout":
+            layers.append(normalization)
+    layers.append(Layer(kind="dense", name="classes", units=n_classes))
+    layers.append(Layer(kind="activation", name="probabilities", function="softmax"))
+    return tuple(layers)

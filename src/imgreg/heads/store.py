@@ -1,0 +1,98 @@
+"""A trained head on disk: model.json says what it is and what it expects, head.safetensors holds its arrays.
+
+Both are checked before use: format, keys, shapes, and the arrays' hash. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from imgreg.config import Config
+from imgreg.errors import ArtefactError
+from imgreg.heads.plan import Layer
+
+Float32Array = NDArray[np.float32]
+
+
+class ModelCard(Config):
+    """model.json: everything that predict must do just as training did."""
+
+    format: Literal[1] = 1
+    classes: tuple[str, ...]
+    architecture: Literal["vgg16"] = "vgg16"
+    preprocessing: Literal["keras.applications.vgg16.preprocess_input"] = "keras.applications.vgg16.preprocess_input"
+    weights: str  # imagenet, starter, or a path
+    weights_sha256: str
+    image_size: int
+    decode_policy: int
+    engine: Literal["openvino", "keras"]
+    precision: Literal["float32", "bfloat16"]
+    feature_dtype: Literal["float16"] = "float16"
+    feature_shape: tuple[int, int, int]
+    plan: tuple[Layer, ...]
+    head_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class SavedHead:
+    """A head read back."""
+
+    card: ModelCard
+    weights: Mapping[str, Float32Array]
+
+
+def save_head(folder: Path, *, card: ModelCard, weights: Mapping[str, Float32Array]) -> None:
+    data = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+    (folder / "head.safetensors").write_bytes(data)
+    card = card.model_copy(update={"head_sha256": hashlib.sha256(data).hexdigest()})
+    (folder / "model.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_head(folder: Path) -> SavedHead:
+    """Read a run's head. raises ArtefactError naming the file and what is wrong with it"""
+    try:
+        card = ModelCard.model_validate_json((folder / "model.json").read_text(encoding="utf-8"))
+        data = (folder / "head.safetensors").read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"{folder} is not a run: {error.filename} cannot be read ({error.strerror}). "
+                            "`imgreg runs` lists the runs.") from error  # fmt: skip
+    except ValidationError as error:
+        raise ArtefactError(f"{folder}/model.json is not one that this imgreg reads: {error.errors()[0]['msg']} "
+                            f"({'.'.join(map(str, error.errors()[0]['loc']))}). Train the run again.") from error  # fmt: skip
+    if hashlib.sha256(data).hexdigest() != card.head_sha256:
+        raise ArtefactError(f"{folder}/head.safetensors is not the file that model.json names (SHA-256 differs). "
+                            "It was damaged or exchanged: train the run again.")  # fmt: skip
+    try:
+        weights = load(data)
+    except SafetensorError as error:
+        raise ArtefactError(f"{folder}/head.safetensors: {error}.") from error
+    expected = _expected_shapes(card)
+    found = {name: array.shape for name, array in weights.items()}
+    if found != expected:
+        raise ArtefactError(f"{folder}/head.safetensors: found arrays {found}, expected {expected}.")
+    return SavedHead(card, weights)
+
+
+def _expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
+    height, width, channels = card.feature_shape
+    size = channels
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in card.plan:
+        if layer.kind == "flatten":
+            size = height * width * channels
+        elif layer.kind == "dense" and layer.units is not None:
+            shapes[f"{layer.name}/kernel"], shapes[f"{layer.name}/bias"] = (size, layer.units), (layer.units,)
+            size = layer.units
+        elif layer.kind == "batch_normalization":
+            shapes |= {f"{layer.name}/{array}": (size,) for array in ("gamma", "beta", "moving_mean", "moving_variance")}
+    return shapes

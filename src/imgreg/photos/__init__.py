@@ -1,0 +1,1 @@
+"""From files to pixels: index, split, decode, augment. Nothing here knows of networks, heads or runs."""

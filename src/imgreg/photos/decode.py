@@ -1,0 +1,104 @@
+"""Bytes of one photo in, RGB pixels out. The only place where an image file is parsed.
+
+The rules, which cached features depend on (raise POLICY when one changes):
+
+- Formats: JPEG (MPO is one), PNG, WebP, BMP, GIF, TIFF, AVIF, told by content, never by name. First frame only.
+- The EXIF orientation is applied; EXIF that cannot be read is let be.
+- Grey is repeated in all three channels. 16-bit grey keeps its high byte. Palettes are looked up.
+- Transparency is laid over white.
+- CMYK, YCbCr, Lab and HSV become RGB by Pillow's plain formulas; embedded colour profiles are not applied.
+- 32-bit float images are refused: their brightness range is not defined.
+- The whole photo is squeezed to a square (as Keras' load_img does), bilinear with antialiasing.
+- A photo of more than MAX_PIXELS pixels, or one cut short, is refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from imgreg.errors import PhotoError
+
+POLICY = 1
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+MAX_PIXELS = 178_956_970  # Pillow's own bound for an error (twice its warning): 512 MB of RGB
+
+UInt8Array = NDArray[np.uint8]
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF 2.32, tag 0x0112
+
+# What Pillow raises for broken files, as its own tests and our odd files show; MemoryError is a lying header.
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError,
+           ZeroDivisionError, AttributeError, RuntimeError, MemoryError, struct.error,
+           Image.DecompressionBombError)  # fmt: skip
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a photo's file once. raises PhotoError with the system's reason."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PhotoError(f"cannot be opened: {error.strerror}") from error
+
+
+def decode(data: bytes, *, size_px: int) -> UInt8Array:
+    """Turn a photo's bytes into pixels, by the rules above.
+
+    data      a whole image file
+    returns   (size_px, size_px, 3) uint8 RGB
+    raises    PhotoError with the reason; the first failure is final
+    """
+    if not data:
+        raise PhotoError("the file is empty")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            return np.asarray(_square(image, size_px=size_px))
+    except PhotoError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise PhotoError("not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)") from error
+    except _BROKEN as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise PhotoError(f"damaged: {reason or type(error).__name__}") from error
+
+
+def _square(image: Image.Image, *, size_px: int) -> Image.Image:
+    if image.width * image.height > MAX_PIXELS:
+        raise PhotoError(f"too large: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
+    image.draft(None, (size_px, size_px))  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still large enough
+    image.load()
+    upright = _upright(image)
+    rgb = _rgb(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return rgb if upright is None else rgb.transpose(upright)
+
+
+def _upright(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _BROKEN:
+        return None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise PhotoError("a 32-bit float image: its brightness range is not defined")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((values.clip(0, 65_535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

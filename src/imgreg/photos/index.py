@@ -1,0 +1,171 @@
+"""A folder or a CSV manifest in, the list of readable photos out. Reads the photo folder, never writes to it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgreg.errors import DatasetError, PhotoError
+from imgreg.photos.decode import decode, read_bytes
+
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
+_LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A readable photo. `split` is train, val or test, or None where the user gave none."""
+
+    path: Path
+    label: str
+    sha256: str
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class PhotoIndex:
+    """All photos of a data set, in a fixed order, and the classes in alphabetical order."""
+
+    root: Path
+    photos: tuple[Photo, ...]
+    skipped: tuple[Skipped, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    path: Path
+    label: str
+    split: str | None
+
+
+def index_photos(root: Path, *, max_bad: float, on_file: Callable[[int, int], None] | None = None) -> PhotoIndex:
+    """List, read and check every photo of a data set.
+
+    root      DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, or a .csv: path,label[,split]
+    max_bad   largest share of unreadable files, 0..1
+    on_file   called with (files done, files in all)
+    raises    DatasetError: no such folder, fewer than two classes, an empty class, or too many bad files
+    """
+    listed = tuple(_from_manifest(root) if root.is_file() else _from_folders(root))
+    _refuse_one_class(root, {item.label for item in listed})
+    photos: list[Photo] = []
+    skipped: list[Skipped] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for done, found in enumerate(pool.map(_examine, listed), start=1):
+            (photos if isinstance(found, Photo) else skipped).append(found)  # type: ignore[arg-type]
+            if on_file is not None:
+                on_file(done, len(listed))
+    _refuse_too_many_bad(root, skipped, n_listed=len(listed), max_bad=max_bad)
+    counts = Counter(photo.label for photo in photos)
+    for label in sorted({item.label for item in listed}):
+        if counts[label] == 0:
+            raise DatasetError(f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it.")
+    return PhotoIndex(root, tuple(photos), tuple(skipped), tuple(sorted(counts)))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder in a fixed order, hidden and system files left out, links to folders not followed."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS:
+                yield Path(where) / name
+
+
+def _from_folders(root: Path) -> Iterator[_Listed]:
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder or manifest. Expected a folder with one sub-folder for each class.")
+    below = _sub_folders(root)
+    splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
+    if not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
+        splits = []
+    elif len(splits) < len(below):
+        odd = sorted(folder.name for folder in below if folder not in splits)
+        raise DatasetError(
+            f"{root}: found {odd[0]!r} beside {splits[0].name!r}. Expected either only split folders "
+            "(train, val, test), each with a folder for each class, or only class folders."
+        )
+    for split, parent in [(SPLIT_FOLDERS[s.name.lower()], s) for s in splits] or [(None, root)]:
+        for folder in _sub_folders(parent):
+            label = unicodedata.normalize("NFC", folder.name)
+            files = tuple(files_below(folder))
+            if not files:
+                raise DatasetError(f"{folder}: the class folder is empty. Put its photos there, or remove the folder.")
+            yield from (_Listed(path, label, split) for path in files)
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error
+
+
+def _from_manifest(path: Path) -> Iterator[_Listed]:
+    expected = "Expected a CSV with the header path,label or path,label,split (split: train, val or test)"
+    if path.suffix.lower() != ".csv":
+        raise DatasetError(f"{path} is a file. {expected}, or a folder of class folders.")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
+    rows = csv.DictReader(text.splitlines())
+    columns = rows.fieldnames or []
+    if not {"path", "label"} <= set(columns):
+        raise DatasetError(f"{path}: found the columns {', '.join(columns) or 'none'}. {expected}.")
+    for row in rows:
+        line = f"{path}, line {rows.line_num}"
+        label, given = (row["label"] or "").strip(), (row.get("split") or "").strip().lower()
+        if not row["path"] or not label:
+            raise DatasetError(f"{line}: path or label is empty. {expected}.")
+        if given and given not in SPLIT_FOLDERS:
+            raise DatasetError(f"{line}: found split {given!r}. {expected}.")
+        yield _Listed(path.parent / row["path"], unicodedata.normalize("NFC", label), SPLIT_FOLDERS.get(given))
+
+
+def _examine(item: _Listed) -> Photo | Skipped:
+    try:
+        if not item.path.is_file():
+            raise PhotoError("no such file" if not item.path.exists() else "not a regular file")
+        data = read_bytes(item.path)
+        decode(data, size_px=_PROBE_PX)
+    except PhotoError as error:
+        return Skipped(item.path, str(error))
+    return Photo(item.path, item.label, hashlib.sha256(data).hexdigest(), item.split)
+
+
+def _refuse_one_class(root: Path, labels: Iterable[str]) -> None:
+    found = sorted(labels)
+    if len(found) < 2:
+        names = f" ({', '.join(found)})" if found else ""
+        raise DatasetError(
+            f"{root}: found {len(found)} class{'' if len(found) == 1 else 'es'}{names}, expected 2 or more. "
+            "Put each class's photos in its own folder, e.g. data/cats and data/dogs."
+        )
+
+
+def _refuse_too_many_bad(root: Path, skipped: list[Skipped], *, n_listed: int, max_bad: float) -> None:
+    if len(skipped) > max_bad * n_listed:
+        first = "\n".join(f"  {bad.path}: {bad.reason}" for bad in skipped[:5])
+        more = f"\n  ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        raise DatasetError(
+            f"{root}: {len(skipped)} of {n_listed} files cannot be read, more than --max-bad {max_bad:g} allows:\n"
+            f"{first}{more}\nRemove or mend them, or raise --max-bad."
+        )

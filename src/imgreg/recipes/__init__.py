@@ -1,0 +1,122 @@
+"""Recipes: TOML files in, checked Recipe values out. Knows nothing of photos or Keras."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from imgreg.config import Recipe
+from imgreg.errors import UsageError
+
+FOLDER = Path(__file__).parent
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with imgreg.
+
+    >>> recipe_names()
+    ('plain', 'regularized')
+    """
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe and lay overrides over it.
+
+    name        of a bundled recipe, or a path that ends in .toml
+    overrides   dotted key -> value, e.g. {"head.dropout": 0.5}
+    raises      UsageError naming the key, what was found and what is allowed
+
+    >>> load_recipe("plain", overrides={"head.units": [16, 16]}).head.units
+    (16, 16)
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if path.parent == FOLDER and name not in recipe_names():
+        raise UsageError(f"recipe {name!r} is not known. Known: {', '.join(recipe_names())}; or give a file, e.g. mine.toml.")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: the recipe file cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: the recipe is not valid TOML: {error}.") from error
+    tables.setdefault("name", path.stem)
+    overrides = overrides or {}
+    _drop_what_an_override_replaces(tables, overrides)
+    for key, value in overrides.items():
+        *parents, leaf = _known_key(key)
+        table = tables
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[leaf] = value
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        raise UsageError(f"recipe {name}: {validation_text(error, Recipe)}") from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split KEY=VALUE; the value is TOML where it can be, else a string.
+
+    >>> parse_override("head.units=[64, 64]"), parse_override("head.pool=avg")
+    (('head.units', [64, 64]), ('head.pool', 'avg'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text!r}: expected KEY=VALUE, e.g. head.dropout=0.5.")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say in one line each what pydantic found: the key, the value, what was expected."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(_unknown_key(key, model))
+        elif item["type"] == "value_error":
+            lines.append(f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"]))
+        else:
+            lines.append(f"{key} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+    return "; ".join(lines)
+
+
+def _drop_what_an_override_replaces(tables: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """A changed augmentation backend takes with it the file's settings that it makes idle."""
+    backend, table = overrides.get("augmentation.backend"), tables.get("augmentation", {})
+    if backend == "none":
+        tables["augmentation"] = {}
+    elif overrides.get("augmentation.pipeline") is not None:
+        tables["augmentation"] = {key: table[key] for key in ("backend", "views") if key in table}
+    elif backend == "keras":
+        table.pop("pipeline", None)
+
+
+def _leaf_keys(model: type[BaseModel], prefix: str = "") -> tuple[str, ...]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            keys += _leaf_keys(nested, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return tuple(keys)
+
+
+def _known_key(key: str) -> list[str]:
+    if key not in _leaf_keys(Recipe):
+        raise UsageError(_unknown_key(key, Recipe))
+    return key.split(".")
+
+
+def _unknown_key(key: str, model: type[BaseModel]) -> str:
+    known = _leaf_keys(model)
+    near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.endswith("." + key)]
+    return f"{key!r} is not a setting. " + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")

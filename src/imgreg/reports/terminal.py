@@ -1,0 +1,165 @@
+"""Runs and comparisons as texts for a terminal of 80 columns. They are returned; only imgreg.cli prints.
+
+In: summaries and comparison rows. Out: rich renderables whose words, not their colours, carry the meaning.
+Refuses to know: streams, --json, progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
+from imgreg.reports import notes, one_line, visible
+from imgreg.runs.summary import RunSummary
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+WIDTH = 80
+_NAME = 16  # columns of a run's name in a table; longer ones take a second line
+_TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
+
+
+def run_text(summary: RunSummary) -> RenderableType:
+    """One run in a box: the verdict, the best and the last epoch, what to know, where the report is."""
+    from rich.console import Group
+    from rich.panel import Panel
+
+    best, last = summary.best, summary.last
+    table = _table("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
+    for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
+        table.add_row(
+            label,
+            _nats(row.train_loss),
+            _percent(row.train_accuracy),
+            _nats(row.val_loss),
+            _percent(row.val_accuracy),
+            _nats(row.gap),
+        )
+    test = summary.test
+    parts: list[RenderableType] = [
+        _text(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
+        _text(f"Next: {summary.verdict.next_step}"),
+        _text(""),
+        table,
+        *(
+            [
+                _text(
+                    f"Test split ({test.n_photos} photos): "
+                    f"loss {_nats(test.loss)}, accuracy {_percent(test.accuracy)}."
+                )
+            ]
+            if test
+            else []
+        ),
+        _text(""),
+        _text(
+            f"Photos: {summary.n_train} train, {summary.n_val} validation"
+            + (f", {summary.n_skipped} skipped (see skipped.csv)" if summary.n_skipped else "")
+            + "."
+        ),
+        _text(f"VGG16 weights: {summary.weights}."),
+        *(_text(f"Note: {note}", style="yellow") for note in notes(summary)),
+        _text(f"Report: {Path(summary.run) / 'report.html'}"),
+    ]
+    recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
+    title = _text(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
+    return Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
+
+
+def comparison_text(rows: Sequence[ComparisonRow], *, warnings: Sequence[str] = ()) -> RenderableType:
+    """The answer in a sentence, the table, and what stands against comparing."""
+    from rich.console import Group
+
+    rows = shortened(rows, limit=2 * _NAME)
+    table = _table(
+        "run",
+        "best\nepoch",
+        "val.\nloss",
+        "\nacc.",
+        "last\nval.",
+        "\nacc.",
+        "\ntrain",
+        "best\ngap",
+        "last\ngap",
+        "\nshare",
+    )
+    for row in rows:
+        share = _share(row.gap_share)
+        table.add_row(
+            row.name,
+            str(row.best_epoch),
+            _nats(row.best_val_loss),
+            _percent(row.best_val_accuracy),
+            _nats(row.last_val_loss),
+            _percent(row.last_val_accuracy),
+            _nats(row.last_train_loss),
+            _nats(row.gap_best),
+            _nats(row.gap_last),
+            share,
+        )
+    return Group(
+        _text(answer(rows), style="bold"),
+        _text(""),
+        table,
+        _text(
+            f"Losses are plain cross-entropies. Gap: validation minus train loss. "
+            f"Share: of {rows[0].name}'s last gap.",
+            style="dim",
+        ),
+        *(_text(f"Note: {sentence}", style="yellow") for sentence in warnings),
+    )
+
+
+def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
+    """A line a run, in the order given."""
+    if not summaries:
+        return _text("No runs yet. Train one: imgreg train data/")
+    table = _table("run", "made (UTC)", "best val.\nloss", "\nacc.", "last\ngap", "verdict")
+    table.columns[-1].justify = "left"
+    for summary in summaries:
+        table.add_row(
+            one_line(summary.name, limit=2 * _NAME),
+            summary.created[:16].replace("T", " "),
+            _nats(summary.best.val_loss),
+            _percent(summary.best.val_accuracy),
+            _nats(summary.last.gap),
+            _text(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
+        )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="")
+    table.add_column(first, overflow="fold", min_width=8)
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _text(text: str, *, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(visible(text), style=style, overflow="fold")
+
+
+def _nats(value: float) -> str:
+    return (
+        f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.2f}" if abs(value) < 99.995 else f"{value:.0f}"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}%" if value < 9.995 else ">999%"

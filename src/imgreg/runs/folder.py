@@ -1,0 +1,186 @@
+"""A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
+
+    config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
+    metrics.json  model.json  head.safetensors  curves.png  report.html
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
+from imgreg.runs.history import History
+from imgreg.runs.summary import RunSummary
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One photo's place in the run: a row of split.csv, which also orders val_probabilities."""
+
+    path: str
+    label: str
+    split: str  # train, val or test
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SkippedRow:
+    """A file that was left out, and why: a row of skipped.csv."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back from its folder."""
+
+    folder: Path
+    summary: RunSummary
+    history: History
+    split: tuple[SplitRow, ...]
+    skipped: tuple[SkippedRow, ...]
+    config_toml: str
+    environment: Mapping[str, Any]
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a folder to fill; it gets its name when the block ends well, and leaves nothing behind when it does not.
+
+    raises   UsageError if target exists, BusyError if another process is making it, MachineError if the disk refuses
+    """
+    try:
+        locks = target.parent / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{target.name}.lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BusyError(f"{target} is being written by another imgreg. Wait for it, or choose another --name.") from error
+    except OSError as error:
+        raise MachineError(f"{target.parent} cannot be written ({error.strerror}). Choose another folder with --models.") from error
+    partial = target.parent / f".{target.name}.partial"
+    try:
+        if target.exists():
+            raise UsageError(f"{target} exists already. Choose another --name, or remove it first.")
+        shutil.rmtree(partial, ignore_errors=True)  # a killed process's; the lock says nobody is at it
+        partial.mkdir()
+        yield partial
+        for path in partial.iterdir():
+            _flush(path)
+        _flush(partial)
+        partial.rename(target)
+        _flush(target.parent)
+    except OSError as error:
+        raise MachineError(f"{error.filename or target}: writing failed ({error.strerror}). Nothing of {target} was kept.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8; a file name's bytes that are not UTF-8 are written as they were."""
+    path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def write_json(path: Path, document: Any) -> None:
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV text with a header line."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_history(folder: Path, history: History) -> None:
+    write_text(folder / "history.csv", history.to_csv())
+    np.save(folder / "val_probabilities.npy", history.val_probabilities.astype(np.float32), allow_pickle=False)
+
+
+def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[SkippedRow]) -> None:
+    rows = [(row.path, row.label, row.split, row.sha256) for row in split]
+    write_text(folder / "split.csv", rows_to_csv(("path", "label", "split", "sha256"), rows))
+    write_text(folder / "skipped.csv", rows_to_csv(("path", "reason"), ((r.path, r.reason) for r in skipped)))
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run back. raises ArtefactError naming the file that is missing or does not make sense."""
+    try:
+        summary = RunSummary.model_validate_json(_read(folder, "metrics.json"))
+        probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
+        history = History.from_csv(_read(folder, "history.csv").splitlines(), val_probabilities=probabilities)
+        split = tuple(SplitRow(**row) for row in _rows(folder, "split.csv"))
+        skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
+        environment = json.loads(_read(folder, "environment.json"))
+        config_toml = _read(folder, "config.toml")
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ArtefactError(f"{folder} is not a run that can be read: {_first_line(error)}. "
+                            "A run is what `imgreg train` wrote under models/; `imgreg runs` lists them.") from error
+    shape = (len(history.epochs), summary.n_val, len(summary.classes))
+    if probabilities.shape != shape:
+        raise ArtefactError(f"{folder}/val_probabilities.npy: found shape {probabilities.shape}, expected {shape}. "
+                            "The run is damaged: train it again.")
+    return Run(folder, summary.model_copy(update={"run": str(folder)}), history, split, skipped, config_toml, environment)
+
+
+def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
+    """Summaries of the runs under `models`, oldest first, and the folders of runs that cannot be read."""
+    found, damaged = [], []
+    for folder in sorted(models.iterdir()) if models.is_dir() else ():
+        if folder.name.startswith(".") or not (folder / "model.json").is_file():
+            continue
+        try:
+            summary = RunSummary.model_validate_json(_read(folder, "metrics.json"))
+        except (OSError, ValueError):
+            damaged.append(folder)
+            continue
+        found.append(summary.model_copy(update={"run": str(folder)}))
+    return tuple(sorted(found, key=lambda summary: (summary.created, summary.name))), tuple(damaged)
+
+
+def newest_run(models: Path) -> Path:
+    """Folder of the newest run. raises UsageError if there is none."""
+    runs, _ = list_runs(models)
+    if not runs:
+        raise UsageError(f"no run found under {models}. Train one first: imgreg train data/ (or name one with --run).")
+    return Path(runs[-1].run)
+
+
+def _read(folder: Path, name: str) -> str:
+    return (folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / name).open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""The honest history of one training: a row an epoch, and validation probabilities per photo per epoch.
+
+Train and validation loss of an epoch come from the same weights (those at the epoch's end), by the same function,
+in inference mode, on unaugmented photos, without weight penalties. `objective` is what the optimizer saw instead:
+Keras' running loss over the epoch, with dropout, augmentation and penalties.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One row of history.csv. Losses are mean cross-entropies in nats; accuracies lie in 0..1."""
+
+    epoch: int  # counted from 1
+    learning_rate: float
+    objective: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    weight_penalty: float  # the L1 and L2 terms at the epoch's end
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """Generalization gap: validation minus train cross-entropy."""
+        return self.val_loss - self.train_loss
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs of one training.
+
+    epochs              in order, at least one
+    val_probabilities   (n_epochs, n_val, n_classes) float32, rows as in split.csv
+    """
+
+    epochs: tuple[Epoch, ...]
+    val_probabilities: Float32Array
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch of the lowest validation cross-entropy; the first of equals."""
+        return min(self.epochs, key=lambda row: row.val_loss)
+
+    @property
+    def last(self) -> Epoch:
+        return self.epochs[-1]
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """One figure over the epochs, (n_epochs,) float64."""
+        return np.array([getattr(row, name) for row in self.epochs], dtype=np.float64)
+
+    def to_csv(self) -> str:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.epochs)
+        return text.getvalue()
+
+    @classmethod
+    def from_csv(cls, lines: Iterable[str], *, val_probabilities: Float32Array) -> Self:
+        """Read what to_csv wrote. raises KeyError or ValueError on any other table."""
+        rows = csv.DictReader(lines)
+        epochs = tuple(
+            Epoch(**{f.name: int(row[f.name]) if f.name == "epoch" else float(row[f.name]) for f in fields(Epoch)})
+            for row in rows
+        )
+        if not epochs:
+            raise ValueError("the history has no epoch")
+        return cls(epochs, val_probabilities)

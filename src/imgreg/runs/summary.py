@@ -1,0 +1,97 @@
+"""metrics.json: one run in one JSON document, the same that `imgreg train --json` prints."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from imgreg.runs.history import Epoch
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True)  # unknown keys are let be: a later imgreg may have written them
+
+
+class Scores(_Document):
+    """Figures of one epoch: cross-entropies in nats, accuracies in 0..1, gap = val_loss - train_loss."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    gap: float
+
+    @classmethod
+    def of(cls, row: Epoch) -> Self:
+        return cls.model_validate({name: getattr(row, name) for name in cls.model_fields})
+
+
+class TestScores(_Document):
+    """The best epoch's head on the photos of a given test split."""
+
+    __test__ = False  # not a pytest class
+
+    n_photos: int
+    loss: float
+    accuracy: float
+
+
+class Seconds(_Document):
+    """Wall-clock time by stage."""
+
+    photos: float
+    features: float
+    head: float
+    total: float
+
+
+class FeatureCounts(_Document):
+    """Views of photos that went through the base, and that were read from the cache."""
+
+    n_computed: int
+    n_read: int
+
+
+class Verdict(_Document):
+    """What the curves say: a label, one sentence, and the figures behind it."""
+
+    label: str
+    sentence: str
+    next_step: str
+    evidence: dict[str, float | int | None]
+
+
+class RunSummary(_Document):
+    """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
+
+    run: str
+    name: str
+    recipe: str
+    created: str  # ISO 8601, UTC
+    command: str
+    seed: int
+    weights: str  # imagenet, starter or a file's name
+    weights_sha256: str
+    weights_note: str  # why these, where --weights auto had to choose; else empty
+    image_size: int
+    engine: str
+    precision: str
+    augmentation: str
+    n_views: int
+    classes: tuple[str, ...]
+    n_train: int
+    n_val: int
+    n_test: int
+    n_skipped: int
+    n_parameters: int  # trainable weights of the head
+    epochs_run: int
+    best_epoch: int
+    best: Scores
+    last: Scores
+    test: TestScores | None
+    verdict: Verdict
+    seconds: Seconds
+    features: FeatureCounts
+    warnings: tuple[str, ...]

@@ -1,0 +1,108 @@
+"""imgreg compare: several recipes on the same split, seed and features; or finished runs side by side."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgreg.analysis.compare import ComparisonRow, comparison_table, distinct, same_ground
+from imgreg.config import Settings
+from imgreg.errors import UsageError
+from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
+from imgreg.runs.summary import RunSummary
+from imgreg.workflows.names import checked_name, timestamp
+from imgreg.workflows.watch import Watcher
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side. `folder` holds overlay.png, panels.png, table.csv, comparison.json and report.html."""
+
+    folder: Path
+    runs: tuple[RunSummary, ...]
+    rows: tuple[ComparisonRow, ...]
+    warnings: tuple[str, ...]  # what makes the runs not comparable
+
+
+def compare(
+    data: Path,
+    *,
+    settings: Sequence[Settings],
+    models: Path,
+    name: str | None = None,
+    command: str = "",
+    watcher: Watcher | None = None,
+) -> Comparison:
+    """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
+
+    settings   one for each recipe; they differ in nothing else
+    name       the comparison's folder under models; the runs are called name-recipe
+    raises     UsageError if two recipes share a name or the settings differ elsewhere
+    """
+    from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
+    from imgreg.workflows.train import train_into
+
+    watcher = watcher or Watcher()
+    names = [one.recipe.name for one in settings]
+    if len(set(names)) < max(len(names), 2):
+        raise UsageError(f"compare: found the recipes {', '.join(names)}; expected two or more, each once.")
+    if len({one.model_copy(update={"recipe": settings[0].recipe}).model_dump_json() for one in settings}) > 1:
+        raise UsageError("compare: the settings differ in more than the recipe.")
+    refuse_inside(data, models, option="--models")
+    name = checked_name(name or f"{timestamp()}-compare")
+    targets = [models / checked_name(f"{name}-{recipe}") for recipe in names]
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(whole_folder(models / name))
+        folders = [stack.enter_context(whole_folder(target)) for target in targets]
+        ground = lay_ground(data, settings[0].photos, watcher=watcher)
+        base = FrozenBase(settings[0].base, watcher=watcher)
+        for one, folder, target in zip(settings, folders, targets, strict=True):
+            train_into(folder, target, ground=ground, base=base, settings=one, command=command, watcher=watcher)
+        runs = [read_run(folder) for folder in folders]
+        comparison = _write(own, models / name, runs=runs, targets=targets)
+    return comparison
+
+
+def compare_runs(
+    folders: Sequence[Path], *, models: Path, name: str | None = None, watcher: Watcher | None = None
+) -> Comparison:
+    """Lay finished runs over each other. Needs no TensorFlow."""
+    runs = [read_run(folder) for folder in folders]
+    target = models / checked_name(name or f"{timestamp()}-compare")
+    with whole_folder(target) as own:
+        comparison = _write(own, target, runs=runs, targets=folders)
+    for line in comparison.warnings:
+        (watcher or Watcher()).say(line)
+    return comparison
+
+
+def _write(folder: Path, target: Path, *, runs: Sequence[Run], targets: Sequence[Path]) -> Comparison:
+    from imgreg.reports.html import comparison_report
+    from imgreg.reports.plots import overlay, panels
+
+    summaries = tuple(
+        run.summary.model_copy(update={"run": str(where)}) for run, where in zip(runs, targets, strict=True)
+    )
+    rows = comparison_table(summaries)
+    warnings = same_ground(runs)
+    histories = dict(zip(distinct([summary.recipe for summary in summaries]), (run.history for run in runs), strict=True))
+    overlay(histories, target=folder / "overlay.png")
+    panels(histories, target=folder / "panels.png")
+    documents = [row.model_dump(mode="json") for row in rows]
+    write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), [tuple(row.values()) for row in documents]))
+    comparison_report(runs, rows=rows, warnings=warnings, target=folder / "report.html")
+    comparison = Comparison(target, summaries, rows, warnings)
+    write_json(folder / "comparison.json", comparison_document(comparison))
+    return comparison
+
+
+def comparison_document(comparison: Comparison) -> dict[str, object]:
+    """What compare --json prints: the table, and the document of each run."""
+    return {
+        "comparison": str(comparison.folder),
+        "table": [row.model_dump(mode="json") for row in comparison.rows],
+        "warnings": list(comparison.warnings),
+        "runs": [run.model_dump(mode="json") for run in comparison.runs],
+    }

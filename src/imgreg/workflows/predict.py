@@ -1,0 +1,112 @@
+"""imgreg predict: photos through a run's own base and head, answers in input order as they come. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.config import Base
+from imgreg.errors import ArtefactError, MachineError, PhotoError
+from imgreg.features.cache import cache_folder
+from imgreg.features.engines import Engine, choose_engine, load_engine
+from imgreg.features.extract import read_ahead, to_float16
+from imgreg.features.weights import Weights, resolve_weights
+from imgreg.heads.forward import probabilities
+from imgreg.heads.store import ModelCard, SavedHead, load_head
+from imgreg.photos import decode as decoding
+from imgreg.workflows.watch import Watcher
+
+UInt8Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One photo's answer, or why there is none."""
+
+    path: Path
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] | None = None
+    error: str | None = None
+
+
+def predict(paths: Iterable[Path], *, run: Path, watcher: Watcher | None = None) -> Iterator[Prediction]:
+    """Answer for each path, in order. A photo that cannot be read gets an error and does not stop the others.
+
+    run      a run folder; its preprocessing, weights and image size are enforced
+    raises   ArtefactError if the run is damaged or its base is not to be had with the recorded bytes
+    """
+    watcher = watcher or Watcher()
+    saved = load_head(run)
+    if saved.card.decode_policy != decoding.POLICY:
+        raise ArtefactError(f"{run}: its photos were decoded by policy {saved.card.decode_policy}, this imgreg has "
+                            f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it.")  # fmt: skip
+    engine = _load_base(saved.card, run=run, watcher=watcher)
+    return _answers(paths, saved=saved, engine=engine)
+
+
+def _answers(paths: Iterable[Path], *, saved: SavedHead, engine: Engine) -> Iterator[Prediction]:
+    size_px = saved.card.image_size
+    waiting: deque[tuple[Path, PhotoError | None]] = deque()
+
+    def pixels_in_order() -> Iterator[UInt8Array]:
+        for path, decoded in read_ahead(lambda path: (path, _decoded(path, size_px=size_px)), paths):
+            waiting.append((path, decoded if isinstance(decoded, PhotoError) else None))
+            if not isinstance(decoded, PhotoError):
+                yield decoded
+
+    def failures() -> Iterator[Prediction]:
+        while waiting and waiting[0][1] is not None:
+            path, error = waiting.popleft()
+            yield Prediction(path, error=str(error))
+
+    for features in engine.embed(pixels_in_order()):
+        yield from failures()
+        path, _ = waiting.popleft()
+        row = probabilities(to_float16(features)[None], plan=saved.card.plan, weights=saved.weights)[0]
+        best = int(row.argmax())
+        shares = {label: float(p) for label, p in zip(saved.card.classes, row, strict=True)}
+        yield Prediction(path, saved.card.classes[best], float(row[best]), shares)
+    yield from failures()
+
+
+def _decoded(path: Path, *, size_px: int) -> UInt8Array | PhotoError:
+    try:
+        if path.exists() and not path.is_file():
+            raise PhotoError("not a regular file")
+        return decoding.decode(decoding.read_bytes(path), size_px=size_px)
+    except PhotoError as error:
+        return error
+
+
+def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
+    precision: str = card.precision
+    if card.engine == "openvino" and precision == "bfloat16":
+        try:
+            choose_engine(Base(engine="openvino", precision="bfloat16"), say=watcher.say)
+        except MachineError:
+            precision = "float32"
+            watcher.say(f"{run} was trained with bfloat16 features, which this processor does not compute; float32 is used.")
+
+    def find_weights() -> Weights:
+        watcher.say("Preparing the frozen base for this machine, once.")
+        weights = resolve_weights(card.weights)
+        if weights.sha256 != card.weights_sha256:
+            raise ArtefactError(f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., "
+                                f"but {weights.path} has {weights.sha256[:16]}.... Find the old file, or train again.")  # fmt: skip
+        return weights
+
+    find: Callable[[], Weights] = find_weights
+    return load_engine(
+        card.engine,
+        precision,
+        weights_sha256=card.weights_sha256,
+        find_weights=find,
+        size_px=card.image_size,
+        cache=cache_folder(),
+    )

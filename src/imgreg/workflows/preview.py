@@ -1,0 +1,56 @@
+"""imgreg preview: what augmentation does to the photos, on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgreg.config import Augmentation, Photos
+from imgreg.features.extract import read_photo
+from imgreg.photos.augment import Augmenter
+from imgreg.photos.index import Photo
+from imgreg.workflows.prepare import lay_ground, refuse_inside
+from imgreg.workflows.watch import Watcher
+
+
+def preview(
+    data: Path,
+    *,
+    augmentations: Sequence[Augmentation],
+    seed: int,
+    n_photos: int,
+    n_views: int,
+    size_px: int,
+    photos: Photos,
+    target: Path,
+    watcher: Watcher | None = None,
+) -> Path:
+    """Write a contact sheet: train photos, each beside its first views by every augmentation given.
+
+    The views are those that training with the same seed and settings uses.
+    """
+    from imgreg.reports.plots import contact_sheet
+
+    refuse_inside(data, target.parent, option="--out")
+    ground = lay_ground(data, photos, watcher=watcher or Watcher())
+    augmenters = [(settings, Augmenter(settings, seed=seed)) for settings in augmentations]
+    rows = []
+    for photo in _some_of_each_class(ground.split.train, n_photos=n_photos):
+        pixels = read_photo(photo, size_px=size_px)
+        for settings, augmenter in augmenters:
+            views = [augmenter.view(pixels, sha256=photo.sha256, view=view) for view in range(n_views + 1)]
+            rows.append((f"{photo.label}\n{settings.backend}", views))
+    headers = ["original", *(f"view {view}" for view in range(1, n_views + 1))]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows, headers=headers, target=target)
+    return target
+
+
+def _some_of_each_class(photos: Sequence[Photo], *, n_photos: int) -> list[Photo]:
+    """n_photos in all, the classes taken in turn."""
+    by_label: dict[str, list[Photo]] = {}
+    for photo in photos:
+        by_label.setdefault(photo.label, []).append(photo)
+    turns = max(len(group) for group in by_label.values())
+    in_turn = [group[turn] for turn in range(turns) for _, group in sorted(by_label.items()) if turn < len(group)]
+    return in_turn[:n_photos]
