@@ -45,9 +45,7 @@ class Head(Config):
     pool: Literal["flatten", "avg", "max"] = Field(
         "flatten", description="How the 512-channel feature map becomes a vector."
     )
-    units: tuple[UnitCount, ...] = Field(
-        (256,), description="Units of each hidden Dense layer; [] for none."
-    )
+    units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"] = Field(
         "relu", description="Activation of the hidden layers."
     )
@@ -77,7 +75,9 @@ class Training(Config):
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the train photos.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Photos in one gradient step.")
     patience_epochs: int = Field(
-        0, ge=0, description="Stop after this many epochs without a better validation cross-entropy; 0: never."
+        0,
+        ge=0,
+        description="Stop after this many epochs without a better validation cross-entropy; 0: never.",
     )
 
 
@@ -88,16 +88,25 @@ class Augmentation(Config):
         "none", description="Who makes the views: Keras' ImageDataGenerator or albumentations."
     )
     pipeline: str | None = Field(
-        None, description="A pipeline that albumentations serialised (.json, .yaml), in place of the ranges below."
+        None,
+        description="A pipeline that albumentations serialised (.json, .yaml), in place of the ranges below.",
     )
     views: int = Field(
-        8, ge=1, le=100_000, description="Augmented views of each train photo; epoch e trains on view 1 + (e mod views)."
+        8,
+        ge=1,
+        le=100_000,
+        description="Augmented views of each train photo; epoch e trains on view 1 + (e mod views).",
     )
     rotation_range: float = Field(40.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
     width_shift_range: float = Field(0.2, ge=0, lt=1, description="Largest shift sideways, as a share of the width.")
-    height_shift_range: float = Field(0.2, ge=0, lt=1, description="Largest shift up or down, as a share of the height.")
+    height_shift_range: float = Field(
+        0.2, ge=0, lt=1, description="Largest shift up or down, as a share of the height."
+    )
     shear_range: float = Field(
-        0.2, ge=0, le=89, description="Largest shear angle, in degrees (Keras' unit: the usual 0.2 is a hair)."
+        0.2,
+        ge=0,
+        le=89,
+        description="Largest shear angle, in degrees (Keras' unit: the usual 0.2 is a hair).",
     )
     zoom_range: float = Field(0.2, ge=0, lt=1, description="Zoom factors lie between 1 - this and 1 + this, per axis.")
     horizontal_flip: bool = Field(True, description="Mirror half of the views left to right.")
@@ -139,7 +148,7 @@ class Base(Config):
     weights: str = Field(
         "auto",
         min_length=1,
-        description="auto (ImageNet's if they can be had, else the bundled starter weights), imagenet, starter, or a file.",
+        description="auto (ImageNet's if they can be had, else the bundled starter), imagenet, starter, or a file.",
     )
     image_size: int | None = Field(
         None, ge=32, le=1024, description="Width and height in pixels; the default is the weights' own."

@@ -25,7 +25,8 @@ class ComparisonRow(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str  # the run's name, told apart from namesakes by a number
+    name: str  # what the comparison calls the run, see names_of
+    run: str  # its folder
     recipe: str
     best_epoch: int
     epochs_run: int
@@ -44,6 +45,7 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
     return tuple(
         ComparisonRow(
             name=name,
+            run=run.run,
             recipe=run.recipe,
             best_epoch=run.best_epoch,
             epochs_run=run.epochs_run,
@@ -56,8 +58,14 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
             gap_last=run.last.gap,
             gap_share=run.last.gap / runs[0].last.gap if runs[0].last.gap > 0 else None,
         )
-        for name, run in zip(distinct([run.name for run in runs]), runs, strict=True)
+        for name, run in zip(names_of(runs), runs, strict=True)
     )
+
+
+def names_of(runs: Sequence[RunSummary]) -> tuple[str, ...]:
+    """What a comparison calls the runs: by their recipes where these differ, else by their own names."""
+    recipes = [run.recipe for run in runs]
+    return tuple(recipes) if len(set(recipes)) == len(runs) else distinct([run.name for run in runs])
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -98,7 +106,7 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
     if not runs:
         return ()
     first = runs[0]
-    names = distinct([run.summary.name for run in runs])
+    names = names_of([run.summary for run in runs])
     found: list[str] = []
     for name, run in zip(names[1:], runs[1:], strict=True):
         both = f"{names[0]} and {name}"

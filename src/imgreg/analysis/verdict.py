@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from imgreg.runs.history import History
 from imgreg.runs.summary import Verdict
@@ -38,8 +37,9 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
     raises       ValueError if the labels do not belong to the history
 
     The rules, tried in this order. Losses are smoothed by a running mean over a twentieth of the epochs
-    (11 at most). "Rise" is the last smoothed validation loss less the lowest one. Its standard error is that
-    of the mean of the paired differences, photo by photo; "clear": its 95 % t-interval lies above 0.
+    (11 at most). "Rise" is the last smoothed validation loss less the lowest one. It is "clear" above a
+    margin of two kinds of chance: which photos were drawn (the 95 % t-interval of the mean difference, paired
+    photo by photo), and jumps from epoch to epoch (the lowest of many windows is a lucky one).
 
     1. a loss is not a number                                                   underfitting (came apart)
     2. under 3 epochs                                                           too noisy to tell
@@ -82,13 +82,14 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
     lowest, end = int(np.argmin(smooth_val)), len(val) - 1
     rise = float(smooth_val[end] - smooth_val[lowest])
     difference = _window_mean(cross_entropy, end, half=half) - _window_mean(cross_entropy, lowest, half=half)
-    error, margin = _uncertainty(difference)
+    error, drawn = _uncertainty(difference)
+    jumps = _epoch_jumps(val) / math.sqrt(2 * half + 1)
+    n_windows = max(len(val) / (2 * half + 1), 1)
+    margin = math.hypot(drawn, 2 * jumps) + jumps * math.sqrt(2 * math.log(n_windows))
     matters = MATTERS * float(smooth_val[lowest])
     rose, clear = rise > 0 and rise >= matters, rise > margin
     train_rose = float(smooth_train[end] - smooth_train[lowest]) > 0.05 * guessing_loss
-    stalled = int(
-        np.argmax(smooth_val <= smooth_val[lowest] + matters)
-    )  # the first epoch about as good as the best
+    stalled = int(np.argmax(smooth_val <= smooth_val[lowest] + matters))  # the first epoch about as good as the best
     since_fifth = max(end - max(len(val) // 5, 1), 0)
 
     onset = None
@@ -102,6 +103,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
         "onset_epoch": onset,
         "rise": rise,
         "rise_standard_error": error,
+        "rise_margin": margin if math.isfinite(margin) else None,
         "gap_at_best": float(gap[lowest]),
         "gap_last": float(gap[end]),
         "stalled_since_epoch": stalled + 1,
@@ -131,8 +133,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
     if smooth_train[end] > NEAR_CHANCE * guessing_loss:
         return verdict(
             UNDERFITTING,
-            f"Underfitting: the train loss ends at {last.train_loss:.2f}, where guessing costs "
-            f"{guessing_loss:.2f}.",
+            f"Underfitting: the train loss ends at {last.train_loss:.2f}, where guessing costs {guessing_loss:.2f}.",
             "Regularize less, raise the learning rate, train longer, or take a larger head.",
         )
     if rose and clear:
@@ -147,7 +148,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
             TOO_NOISY,
             f"Too noisy to tell: {course}, "
             + (
-                f"but with {n_val} validation photos a rise up to {margin:.2f} can be chance."
+                f"but with {n_val} validation photos and curves this jagged {margin:.2f} can be chance."
                 if math.isfinite(margin)
                 else "but a single validation photo proves nothing."
             ),
@@ -155,11 +156,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
         )
     fall = smooth_val[since_fifth] - smooth_val[end]
     train_fall = smooth_train[since_fifth] - smooth_train[end]
-    if (
-        fall >= MATTERS * smooth_val[since_fifth]
-        and train_fall >= MATTERS * smooth_train[since_fifth]
-        and fall > 0
-    ):
+    if fall >= MATTERS * smooth_val[since_fifth] and train_fall >= MATTERS * smooth_train[since_fifth] and fall > 0:
         return verdict(
             UNDERFITTING,
             f"Stopped too early: the validation loss still fell from {val[since_fifth]:.2f} "
@@ -180,8 +177,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
             f"Fitting well, but close to overfitting: {ends} "
             f"and has hardly improved since epoch {stalled + 1}, "
             f"while the train loss {_moved(float(train[stalled]), last.train_loss)}.",
-            f"Stop near epoch {best.epoch}, or try a little more augmentation, dropout or L2, or more "
-            "photos.",
+            f"Stop near epoch {best.epoch}, or try a little more augmentation, dropout or L2, or more photos.",
         )
     return verdict(
         FITTING_WELL,
@@ -231,11 +227,23 @@ def _running_mean(values: Float64Array, *, half: int) -> Float64Array:
 
 def _uncertainty(difference: Float64Array) -> tuple[float | None, float]:
     """Standard error of a mean of paired differences, and the half width of its 95 % t-interval."""
+    from scipy.special import stdtrit  # here, since it takes half a second to import
+
     n = len(difference)
     if n < 2:
         return None, math.inf
     error = float(difference.std(ddof=1) / math.sqrt(n))
     return error, error * float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+
+
+def _epoch_jumps(losses: Float64Array) -> float:
+    """Standard deviation of the jumps from epoch to epoch, by the median of the second differences.
+
+    >>> _epoch_jumps(np.arange(9.0)), round(_epoch_jumps(np.random.default_rng(0).normal(0, 0.1, 2000)), 2)
+    (0.0, 0.1)
+    """
+    second = np.diff(losses, 2)
+    return float(1.4826 * np.median(np.abs(second)) / math.sqrt(6)) if len(second) else 0.0
 
 
 def _moved(before: float, after: float) -> str:

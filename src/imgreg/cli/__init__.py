@@ -67,17 +67,14 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     warnings.filterwarnings("ignore", module="PIL")  # remarks on odd files; what matters is in skipped.csv
     try:
-        root.main(prog_name="imgreg", standalone_mode=False)
+        code = root.main(prog_name="imgreg", standalone_mode=False) or 0
         sys.stdout.flush()
-        code = 0
     except ImgregError as error:
         code = error.exit_code
         click.echo(f"imgreg: {_printable(str(error))}", err=True)
     except click.ClickException as error:
         code = error.exit_code
         error.show()
-    except click.exceptions.Exit as error:
-        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = 130
         click.echo("imgreg: interrupted; nothing half-made was kept.", err=True)

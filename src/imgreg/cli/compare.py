@@ -7,13 +7,24 @@ from typing import Any
 
 import click
 
-from imgreg.cli.options import build_settings, json_option, models_option, name_option, settings_options, verbosity_options
+from imgreg.cli.options import (
+    build_settings,
+    json_option,
+    models_option,
+    name_option,
+    settings_options,
+    verbosity_options,
+)
 from imgreg.errors import UsageError
 
 
 @click.command("compare")
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA | RUN RUN...")
-@click.option("--recipes", metavar="A,B,...", help="Recipes to compare, the first is the control.  [default: plain,regularized]")
+@click.option(
+    "--recipes",
+    metavar="A,B,...",
+    help="Recipes to compare, the first is the control.  [default: plain,regularized]",
+)
 @settings_options
 @name_option
 @models_option
@@ -55,9 +66,16 @@ def command(
             names = [part.strip() for part in (recipes or "plain,regularized").split(",") if part.strip()]
             settings = [build_settings(one, options, where_augmented=("augmentation.views",)) for one in names]
             if options["views"] is not None and not any(one.recipe.augmentation.n_views for one in settings):
-                raise UsageError("--views has no effect: none of the recipes augments. Leave it out, or give --augment.")
+                raise UsageError(
+                    "--views has no effect: none of the recipes augments. Leave it out, or give --augment."
+                )
             comparison = compare(
-                targets[0], settings=settings, models=models, name=name, command=typed_command(), watcher=watcher
+                targets[0],
+                settings=settings,
+                models=models,
+                name=name,
+                command=typed_command(),
+                watcher=watcher,
             )
     if as_json:
         print_json(comparison_document(comparison))
@@ -68,6 +86,10 @@ def command(
 
 
 def _refuse_given(options: dict[str, Any]) -> None:
-    given = [flag if flag.startswith("--") else f"--{flag.replace('_', '-')}" for flag, value in options.items() if value]
+    given = [
+        flag if flag.startswith("--") else f"--{flag.replace('_', '-')}" for flag, value in options.items() if value
+    ]
     if given:
-        raise UsageError(f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs.")
+        raise UsageError(
+            f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
+        )

@@ -15,8 +15,8 @@ from imgreg.recipes import load_recipe, parse_override, validation_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# option -> (table of Settings or of a recipe, field)
-_RECIPE_OPTIONS = {
+# option -> (the table that describes it, its key in a recipe or in Settings)
+_RECIPE_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
     "--epochs": (config.Training, "training.epochs"),
     "--batch-size": (config.Training, "training.batch_size"),
     "--patience": (config.Training, "training.patience_epochs"),
@@ -25,7 +25,7 @@ _RECIPE_OPTIONS = {
     "--l2": (config.Head, "head.l2"),
     "--views": (config.Augmentation, "augmentation.views"),
 }
-_SETTINGS_OPTIONS = {
+_SETTINGS_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
     "--val-fraction": (config.Photos, "photos.val_fraction"),
     "--max-bad": (config.Photos, "photos.max_bad"),
     "--weights": (config.Base, "base.weights"),
@@ -37,22 +37,29 @@ _SETTINGS_OPTIONS = {
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
 models_option = click.option(
-    "--models", type=click.Path(path_type=Path, file_okay=False), default=Path("models"), show_default=True,
+    "--models",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("models"),
+    show_default=True,
     help="Folder of the runs.",
-)  # fmt: skip
+)
 name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
 
 
 def settings_options(function: F) -> F:
     """Every option that `build_settings` reads, except --recipe."""
     augment = click.option(
-        "--augment", metavar="none|keras|albumentations|FILE",
+        "--augment",
+        metavar="none|keras|albumentations|FILE",
         help="Who makes the augmented views, or a pipeline that albumentations.save wrote.",
-    )  # fmt: skip
+    )
     overrides = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
         help="Set any key of the recipe, e.g. head.dropout=0.5. Repeatable; `imgreg recipes plain` shows the keys.",
-    )  # fmt: skip
+    )
     decorators = [_option(flag, *where) for flag, where in (_RECIPE_OPTIONS | _SETTINGS_OPTIONS).items()]
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
@@ -88,7 +95,10 @@ def build_settings(recipe: str, options: dict[str, Any], *, where_augmented: tup
             raise UsageError(f"--set {key} and the option for it are both given. Leave one out.")
         overrides[key] = value
     for key in where_augmented:
-        if key in overrides and load_recipe(recipe, overrides=_without(overrides, where_augmented)).augmentation.n_views == 0:
+        if (
+            key in overrides
+            and load_recipe(recipe, overrides=_without(overrides, where_augmented)).augmentation.n_views == 0
+        ):
             overrides.pop(key)
     tables: dict[str, Any] = {"recipe": load_recipe(recipe, overrides=overrides)}
     for flag, (_, key) in _SETTINGS_OPTIONS.items():
@@ -117,7 +127,11 @@ def _option(flag: str, model: type[config.Config], key: str) -> Callable[[F], F]
     notes = "; ".join(note for note in (default, bounds) if note)
     metavar = None if get_origin(kind) is Literal else {int: "N", float: "X", str: "NAME|FILE"}[type_]
     return click.option(
-        flag, type=type_, default=None, metavar=metavar, help=(field.description or "") + (f"  [{notes}]" if notes else "")
+        flag,
+        type=type_,
+        default=None,
+        metavar=metavar,
+        help=(field.description or "") + (f"  [{notes}]" if notes else ""),
     )
 
 

@@ -21,13 +21,28 @@ if TYPE_CHECKING:
 
 @click.command("predict")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: the newest under models/]")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Run folder.  [default: the newest under models/]",
+)
 @models_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a photo, one line each.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table: path, label, probability, a column a class, error.")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Print a CSV table: path, label, probability, a column a class, error.",
+)
 @verbosity_options
 def command(
-    photos: tuple[Path, ...], run: Path | None, models: Path, as_json: bool, as_csv: bool, quiet: bool, verbose: bool
+    photos: tuple[Path, ...],
+    run: Path | None,
+    models: Path,
+    as_json: bool,
+    as_csv: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Name the class of photos by a trained run.
 
@@ -91,8 +106,12 @@ def _write_json(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
     n_bad = 0
     for answer in answers:
         if answer.error is None:
-            document = {"path": str(answer.path), "label": answer.label, "probability": answer.probability,
-                        "probabilities": answer.probabilities}  # fmt: skip
+            document = {
+                "path": str(answer.path),
+                "label": answer.label,
+                "probability": answer.probability,
+                "probabilities": answer.probabilities,
+            }
         else:
             document = {"path": str(answer.path), "error": answer.error}
             n_bad += 1
@@ -107,7 +126,9 @@ def _write_csv(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
         table = csv.writer(out, lineterminator="\n")
         table.writerow(["path", "label", "probability", *classes, "error"])
         for answer in answers:
-            shares = [f"{p:.6f}" for p in answer.probabilities.values()] if answer.probabilities else [""] * len(classes)
+            shares = (
+                [f"{p:.6f}" for p in answer.probabilities.values()] if answer.probabilities else [""] * len(classes)
+            )
             probability = "" if answer.probability is None else f"{answer.probability:.6f}"
             table.writerow([str(answer.path), answer.label or "", probability, *shares, answer.error or ""])
             out.flush()
@@ -117,4 +138,4 @@ def _write_csv(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
 
 def _surrogates_kept(stream: TextIO) -> TextIO:
     """The stream, writing a file name's non-UTF-8 bytes as they are."""
-    return open(stream.fileno(), "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False)  # noqa: PTH123
+    return open(stream.fileno(), "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False)

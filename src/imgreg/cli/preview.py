@@ -13,16 +13,53 @@ from imgreg.errors import UsageError
 
 @click.command("preview")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("preview.png"), show_default=True, help="The contact sheet, replaced if it is there.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("preview.png"),
+    show_default=True,
+    help="The contact sheet, replaced if it is there.",
+)
 @click.option("--count", type=click.IntRange(1, 100), default=4, show_default=True, help="Photos, the classes in turn.")
 @click.option("--views", type=click.IntRange(1, 20), default=6, show_default=True, help="Views beside each original.")
-@click.option("--augment", metavar="FILE", help="A pipeline that albumentations.save wrote, in place of the two built-in backends.")
-@click.option("--recipe", default="regularized", show_default=True, metavar="NAME|FILE.toml", help="Whose augmentation ranges are shown.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="As in train: the same seed gives the same views.")
-@click.option("--image-size", type=click.IntRange(32, 1024), default=128, show_default=True, help="Pixels of each picture.")
+@click.option(
+    "--augment",
+    metavar="FILE",
+    help="A pipeline that albumentations.save wrote, in place of the two built-in backends.",
+)
+@click.option(
+    "--recipe",
+    default="regularized",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="Whose augmentation ranges are shown.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="As in train: the same seed gives the same views.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(32, 1024),
+    default=128,
+    show_default=True,
+    help="Pixels of each picture.",
+)
 @verbosity_options
 def command(
-    data: Path, out: Path, count: int, views: int, augment: str | None, recipe: str, seed: int, image_size: int, quiet: bool, verbose: bool
+    data: Path,
+    out: Path,
+    count: int,
+    views: int,
+    augment: str | None,
+    recipe: str,
+    seed: int,
+    image_size: int,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Show what augmentation does to the photos.
 
@@ -50,8 +87,15 @@ def command(
         from imgreg.workflows import preview
 
         preview(
-            data, augmentations=augmentations, seed=seed, n_photos=count, n_views=views, size_px=image_size,
-            photos=Photos(), target=out, watcher=watcher,
-        )  # fmt: skip
+            data,
+            augmentations=augmentations,
+            seed=seed,
+            n_photos=count,
+            n_views=views,
+            size_px=image_size,
+            photos=Photos(),
+            target=out,
+            watcher=watcher,
+        )
     if not quiet:
         click.echo(str(out))

@@ -12,7 +12,13 @@ from imgreg.cli.options import verbosity_options
 @click.command("sample")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--count", type=click.IntRange(1, 100_000), default=80, show_default=True, help="Pictures of each class.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Another seed draws other pictures.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Another seed draws other pictures.",
+)
 @verbosity_options
 def command(folder: Path, count: int, seed: int, quiet: bool, verbose: bool) -> None:
     """Draw a two-class set of photo-like pictures to try things on.

@@ -25,7 +25,7 @@ def print_result(renderable: RenderableType) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=80)
-    console.print(renderable)
+    console.print(renderable, crop=False)  # a path is never cut
 
 
 @contextmanager

@@ -9,19 +9,39 @@ from typing import Any
 
 import click
 
-from imgreg.cli.options import build_settings, json_option, models_option, name_option, settings_options, verbosity_options
+from imgreg.cli.options import (
+    build_settings,
+    json_option,
+    models_option,
+    name_option,
+    settings_options,
+    verbosity_options,
+)
 
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--recipe", default="regularized", show_default=True, metavar="NAME|FILE.toml", help="How the head is built and trained.")
+@click.option(
+    "--recipe",
+    default="regularized",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="How the head is built and trained.",
+)
 @settings_options
 @name_option
 @models_option
 @json_option
 @verbosity_options
 def command(
-    data: Path, recipe: str, name: str | None, models: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+    data: Path,
+    recipe: str,
+    name: str | None,
+    models: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
 ) -> None:
     """Train a regularized head on a folder of photos.
 

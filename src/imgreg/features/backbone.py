@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
 from imgreg.features.weights import Weights
+from imgreg.startup import load_keras
 
 DOWNSCALE = 32  # five 2x2 poolings
 N_CHANNELS = 512
@@ -24,12 +24,6 @@ def feature_shape(size_px: int) -> tuple[int, int, int]:
     return side, side, N_CHANNELS
 
 
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notices off stderr; must come before its first import."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-
-
 def build_backbone(weights: Weights, *, dtype: str = "float32") -> Any:
     """Build the frozen base for photos of any size.
 
@@ -37,7 +31,7 @@ def build_backbone(weights: Weights, *, dtype: str = "float32") -> Any:
     returns   keras.Model: (n, size, size, 3) uint8 RGB -> (n, size // 32, size // 32, 512)
     source    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D; keras.applications.VGG16
     """
-    quiet_tensorflow()
+    load_keras()
     import keras
 
     before = keras.config.dtype_policy()

@@ -68,8 +68,10 @@ class FeatureCache:
             self._index.execute("PRAGMA journal_mode = WAL")
             self._index.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise MachineError(f"{self.folder}: the feature cache cannot be opened ({error}). "
-                               "Set IMGREG_CACHE to a folder that can be written.") from error  # fmt: skip
+            raise MachineError(
+                f"{self.folder}: the feature cache cannot be opened ({error}). "
+                "Set IMGREG_CACHE to a folder that can be written."
+            ) from error
 
     def __enter__(self) -> FeatureCache:
         return self
@@ -111,12 +113,15 @@ class FeatureCache:
         except OSError as error:
             with contextlib.suppress(OSError, NameError):
                 Path(file.name).unlink()
-            raise MachineError(f"{self.folder}: {len(content):,} bytes of features cannot be kept ({error.strerror}). "
-                               "Make room, or set IMGREG_CACHE to another folder.") from error  # fmt: skip
+            raise MachineError(
+                f"{self.folder}: {len(content):,} bytes of features cannot be kept ({error.strerror}). "
+                "Make room, or set IMGREG_CACHE to another folder."
+            ) from error
         with self._changing():
             self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, len(content), time.time()))
             self._index.executemany(
-                "INSERT OR REPLACE INTO items VALUES (?, ?, ?)", ((key, name, row) for row, key in enumerate(keys))
+                "INSERT OR REPLACE INTO items VALUES (?, ?, ?)",
+                ((key, name, row) for row, key in enumerate(keys)),
             )
         self._open_blocks[name] = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
 
@@ -165,7 +170,9 @@ class FeatureCache:
         if self._path(name).exists():
             aside.mkdir(exist_ok=True)
             self._path(name).replace(aside / f"{name}.npy")
-            self._say(f"A block of the feature cache was damaged; it is set aside as {aside / name}.npy and computed anew.")
+            self._say(
+                f"A block of the feature cache was damaged; it is set aside as {aside / name}.npy and computed anew."
+            )
         else:
             self._say(f"A block of the feature cache is gone ({name[:12]}); its features are computed anew.")
         with self._changing():
@@ -186,7 +193,9 @@ class FeatureCache:
                 raise
             self._index.execute("COMMIT")
         except sqlite3.Error as error:
-            raise MachineError(f"{self.folder}/index.sqlite: {error}. Make room, or set IMGREG_CACHE to another folder.") from error
+            raise MachineError(
+                f"{self.folder}/index.sqlite: {error}. Make room, or set IMGREG_CACHE to another folder."
+            ) from error
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

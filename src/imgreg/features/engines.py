@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from imgreg.config import Base
 from imgreg.errors import MachineError
 from imgreg.features.weights import Weights
+from imgreg.startup import load_keras
 
 UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
@@ -60,7 +61,9 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[str, str]:
     if engine == "openvino" and precision != "float32":
         has_bfloat16 = "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bfloat16" and not has_bfloat16:
-            raise MachineError("--precision bfloat16: this processor has neither AMX nor AVX512-BF16. Use --precision float32.")
+            raise MachineError(
+                "--precision bfloat16: this processor has neither AMX nor AVX512-BF16. Use --precision float32."
+            )
         precision = "bfloat16" if has_bfloat16 else "float32"
     elif precision == "auto":
         precision = "bfloat16" if _has_gpu() else "float32"
@@ -68,7 +71,13 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[str, str]:
 
 
 def load_engine(
-    engine: str, precision: str, *, weights_sha256: str, find_weights: Callable[[], Weights], size_px: int, cache: Path
+    engine: str,
+    precision: str,
+    *,
+    weights_sha256: str,
+    find_weights: Callable[[], Weights],
+    size_px: int,
+    cache: Path,
 ) -> Engine:
     """Load the base into an engine. Its OpenVINO form is exported by Keras once and kept under cache/base.
 
@@ -171,8 +180,10 @@ def export_base(weights: Weights, *, cache: Path) -> Path:
             folder.rename(target)
     except OSError as error:
         if exported_base(cache, weights.sha256) is None:
-            raise MachineError(f"{target}: the base cannot be kept there ({error.strerror}). Needed: about 60 MB. "
-                               "Set IMGREG_CACHE to a folder with room.") from error  # fmt: skip
+            raise MachineError(
+                f"{target}: the base cannot be kept there ({error.strerror}). Needed: about 60 MB. "
+                "Set IMGREG_CACHE to a folder with room."
+            ) from error
     return target / "base.xml"
 
 
@@ -205,9 +216,7 @@ def _openvino() -> Any:
 def _has_gpu() -> bool:
     if not Path("/proc/driver/nvidia/version").exists():
         return False
-    from imgreg.features.backbone import quiet_tensorflow
-
-    quiet_tensorflow()
+    load_keras()
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -120,7 +120,9 @@ def _compute(
 ) -> None:
     keys: deque[str] = deque()
 
-    def make_views(job: tuple[Photo, list[tuple[str, int, Augmenter | None]]]) -> list[tuple[str, UInt8Array]]:
+    def make_views(
+        job: tuple[Photo, list[tuple[str, int, Augmenter | None]]],
+    ) -> list[tuple[str, UInt8Array]]:
         photo, views = job
         pixels = read_photo(photo, size_px=source.base.image_size)
         return [
@@ -150,7 +152,10 @@ def to_float16(features: NDArray[np.float32]) -> Float16Array:
     """Round features to what the cache keeps. raises FeatureError if a value is not finite or too large for float16"""
     rounded = features.astype(np.float16)
     if not np.isfinite(rounded).all():
-        raise FeatureError("the frozen base gave a feature that is not finite. Its weights are damaged or not VGG16's; try --weights starter.")
+        raise FeatureError(
+            "the frozen base gave a feature that is not finite: its weights are damaged or not VGG16's. "
+            "Try --weights starter."
+        )
     return rounded
 
 

@@ -19,10 +19,17 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from imgreg.errors import ArtefactError, MachineError
+from imgreg.startup import load_keras
 
 DECISION_SECONDS = 4.0  # to find out whether there is a network
 
-_CHANNELS = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # block: (channels, convolutions)
+_CHANNELS = {
+    1: (64, 2),
+    2: (128, 2),
+    3: (256, 3),
+    4: (512, 3),
+    5: (512, 3),
+}  # block: (channels, convolutions)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,10 @@ def resolve_weights(choice: str, *, imagenet: PublishedFile = IMAGENET) -> Weigh
     except MachineError as error:
         if choice == "imagenet":
             raise
-        return _starter(note=f"ImageNet's weights are not to be had ({error.__cause__ or error}); "
-                             "the bundled starter weights are used, which reach less.")  # fmt: skip
+        return _starter(
+            note=f"ImageNet's weights are not to be had ({error.__cause__ or error}); "
+            "the bundled starter weights are used, which reach less."
+        )
 
 
 def starter_path() -> Path:
@@ -79,7 +88,9 @@ def starter_path() -> Path:
     for path in (package / "bundled" / name, package.parents[1] / "models" / name):
         if path.is_file():
             return path
-    raise MachineError(f"{name} is missing from this installation. Reinstall imgreg, or give a file with --weights PATH.")
+    raise MachineError(
+        f"{name} is missing from this installation. Reinstall imgreg, or give a file with --weights PATH."
+    )
 
 
 def keras_cache() -> Path:
@@ -111,16 +122,25 @@ def _imagenet(published: PublishedFile) -> Weights:
 
 
 def _download(published: PublishedFile, folder: Path) -> None:
-    ways_out = ("Two ways out: use the bundled weights with --weights starter, or fetch "
-                f"{published.url} on another machine and pass the file with --weights PATH.")  # fmt: skip
+    ways_out = (
+        "Two ways out: use the bundled weights with --weights starter, or fetch "
+        f"{published.url} on another machine and pass the file with --weights PATH."
+    )
     try:
         _reach(published.url)
-        import keras  # only now: the decision above must not wait for TensorFlow
+        load_keras()  # only now: the decision above must not wait for TensorFlow
+        import keras
 
         with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar; stdout is for results
-            keras.utils.get_file(published.name, published.url, cache_dir=str(folder.parent), cache_subdir=folder.name,
-                                 file_hash=published.md5, hash_algorithm="md5")  # fmt: skip
-    except Exception as error:  # noqa: BLE001: get_file raises bare Exception for a failed URL
+            keras.utils.get_file(
+                published.name,
+                published.url,
+                cache_dir=str(folder.parent),
+                cache_subdir=folder.name,
+                file_hash=published.md5,
+                hash_algorithm="md5",
+            )
+    except Exception as error:
         raise MachineError(f"ImageNet's weights cannot be downloaded: {error}. {ways_out}") from error
 
 
@@ -153,15 +173,19 @@ def _starter(*, note: str = "") -> Weights:
 
 def _from_path(path: Path, *, imagenet: PublishedFile) -> Weights:
     if not path.is_file():
-        raise MachineError(f"--weights {path}: no such file. Give auto, imagenet, starter, or a .safetensors file "
-                           "of VGG16's convolutions.")  # fmt: skip
+        raise MachineError(
+            f"--weights {path}: no such file. Give auto, imagenet, starter, or a .safetensors file "
+            "of VGG16's convolutions."
+        )
     if path.suffix == ".safetensors":
         size_px = _checked_image_size(path)
         return Weights(path.name, path, _digest(path, "sha256"), image_size=size_px)
     if _digest(path, "md5") == imagenet.md5:
         return Weights("imagenet", path, _digest(path, "sha256"), image_size=224)
-    raise ArtefactError(f"--weights {path}: refused. Expected a .safetensors file with VGG16's convolutions, or Keras' own "
-                        f"{imagenet.name} (MD5 {imagenet.md5}); other HDF5 and pickle files are not opened.")  # fmt: skip
+    raise ArtefactError(
+        f"--weights {path}: refused. Expected a .safetensors file with VGG16's convolutions, or Keras' own "
+        f"{imagenet.name} (MD5 {imagenet.md5}); other HDF5 and pickle files are not opened."
+    )
 
 
 def _checked_image_size(path: Path) -> int:
@@ -176,8 +200,10 @@ def _checked_image_size(path: Path) -> int:
     wrong = sorted(key for key in expected.keys() | found.keys() if found.get(key) != expected.get(key))
     if wrong:
         key = wrong[0]
-        raise ArtefactError(f"--weights {path}: not VGG16's convolutions: {key} is {found.get(key, 'missing')}, "
-                            f"expected {expected.get(key, 'no such key')}.")  # fmt: skip
+        raise ArtefactError(
+            f"--weights {path}: not VGG16's convolutions: {key} is {found.get(key, 'missing')}, "
+            f"expected {expected.get(key, 'no such key')}."
+        )
     if not (noted.isdigit() and 32 <= int(noted) <= 1024):
         raise ArtefactError(f"--weights {path}: its metadata says image_size {noted!r}, expected 32 to 1024.")
     return int(noted)

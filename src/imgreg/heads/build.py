@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Head
-from imgreg.features.backbone import quiet_tensorflow
 from imgreg.heads.plan import Layer, plan_head
+from imgreg.startup import load_keras
 
 
 def build_head(head: Head, *, feature_shape: tuple[int, int, int], n_classes: int, seed: int) -> Any:
@@ -19,7 +19,7 @@ def build_head(head: Head, *, feature_shape: tuple[int, int, int], n_classes: in
     seed            of the initial weights (Glorot uniform, Keras' default) and of dropout
     returns         keras.Sequential: (n, h, w, c) float32 -> (n, n_classes) float32 probabilities
     """
-    quiet_tensorflow()
+    load_keras()
     import keras
 
     seeds = _seeds(seed)
@@ -30,7 +30,7 @@ def build_head(head: Head, *, feature_shape: tuple[int, int, int], n_classes: in
 def weights_by_name(model: Any) -> dict[str, np.ndarray]:
     """Copies of a head's weights, named layer/array as in head.safetensors."""
     return {
-        f"{layer.name}/{variable.name}": np.array(variable)
+        f"{layer.name}/{variable.name}": variable.numpy()  # a copy
         for layer in model.layers
         for variable in layer.variables
         if "seed_generator" not in variable.path  # dropout's; not a weight
@@ -65,4 +65,3 @@ def _seeds(seed: int) -> Iterator[int]:
     draws = np.random.default_rng([seed, 0])
     while True:
         yield int(draws.integers(2**31))
-

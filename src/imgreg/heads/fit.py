@@ -70,7 +70,8 @@ def fit_head(
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    optimizer = keras.optimizers.Adam(learning_rate=recipe.optimizer.learning_rate)
+    rate = recipe.optimizer.learning_rate
+    optimizer = keras.optimizers.Adam(learning_rate=rate)
     optimizer.build(model.trainable_variables)
     train_epoch = _compiled_epoch(model, optimizer)
     answer = _compiled_answer(model)
@@ -93,12 +94,12 @@ def fit_head(
         if not all(map(math.isfinite, (objective, train_loss, val_loss))) or not np.isfinite(predicted).all():
             raise DivergedError(
                 f"training diverged in epoch {number}: the loss is no longer a number "
-                f"(learning rate {recipe.optimizer.learning_rate:g}). Lower it, e.g. --learning-rate {recipe.optimizer.learning_rate / 10:g}."
+                f"(learning rate {rate:g}). Lower it, e.g. --learning-rate {rate / 10:g}."
             )
         epochs.append(
             Epoch(
                 epoch=number,
-                learning_rate=float(optimizer.learning_rate),
+                learning_rate=rate,
                 objective=objective,
                 train_loss=train_loss,
                 train_accuracy=train_accuracy,
@@ -125,7 +126,6 @@ def _compiled_epoch(model: Any, optimizer: Any) -> Any:
     import keras
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
     def train_epoch(features: Any, labels: Any, order: Any, batch_size: Any) -> Any:
         n_photos = tf.shape(order)[0]
         total = tf.constant(0.0)
@@ -141,7 +141,7 @@ def _compiled_epoch(model: Any, optimizer: Any) -> Any:
             total += objective * tf.cast(tf.shape(rows)[0], tf.float32)
         return total / tf.cast(n_photos, tf.float32)
 
-    return train_epoch
+    return tf.function(train_epoch, reduce_retracing=True)
 
 
 def _compiled_answer(model: Any) -> Callable[[Float16Array], NDArray[np.float32]]:

@@ -16,16 +16,18 @@ SMALLEST_PROBABILITY = 1e-7  # keras.config.epsilon(), at which Keras' cross-ent
 
 _ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
     "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.where(x > 0, x, np.float32(0.2) * x),  # Keras' default slope
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "gelu": lambda x: (x * (1 + erf(x / np.sqrt(2))) / 2).astype(np.float32),
+    "leaky_relu": lambda x: np.maximum(x, np.float32(0.2) * x),  # Keras' default slope
+    "elu": lambda x: np.maximum(x, np.expm1(np.minimum(x, 0))),
+    "gelu": lambda x: _gelu(x),
     "tanh": lambda x: np.tanh(x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "softmax": lambda x: _softmax(x),
 }
 
 
-def probabilities(features: NDArray[np.floating], *, plan: Sequence[Layer], weights: Mapping[str, Float32Array]) -> Float32Array:
+def probabilities(
+    features: NDArray[np.floating], *, plan: Sequence[Layer], weights: Mapping[str, Float32Array]
+) -> Float32Array:
     """Answer as the Keras head does in inference mode: dropout off, BatchNormalization by its moving statistics.
 
     features   (n, h, w, c)
@@ -44,7 +46,9 @@ def probabilities(features: NDArray[np.floating], *, plan: Sequence[Layer], weig
         elif layer.kind == "activation":
             x = _ACTIVATIONS[layer.function](x)
         elif layer.kind == "batch_normalization":
-            scale = weights[f"{layer.name}/gamma"] / np.sqrt(weights[f"{layer.name}/moving_variance"] + np.float32(layer.epsilon))
+            scale = weights[f"{layer.name}/gamma"] / np.sqrt(
+                weights[f"{layer.name}/moving_variance"] + np.float32(layer.epsilon)
+            )
             x = (x - weights[f"{layer.name}/moving_mean"]) * scale + weights[f"{layer.name}/beta"]
     return x
 
@@ -73,3 +77,8 @@ def cross_entropies(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.float
 def _softmax(x: Float32Array) -> Float32Array:
     e = np.exp(x - x.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def _gelu(x: Float32Array) -> Float32Array:
+    share: Float32Array = (1 + erf(x / np.sqrt(np.float32(2)))) / 2  # Keras' default, not the tanh approximation
+    return x * share

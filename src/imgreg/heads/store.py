@@ -6,6 +6,7 @@ Both are checked before use: format, keys, shapes, and the arrays' hash. Nothing
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,23 +56,30 @@ def save_head(folder: Path, *, card: ModelCard, weights: Mapping[str, Float32Arr
     data = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
     (folder / "head.safetensors").write_bytes(data)
     card = card.model_copy(update={"head_sha256": hashlib.sha256(data).hexdigest()})
-    (folder / "model.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / "model.json").write_text(json.dumps(card.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 
 def load_head(folder: Path) -> SavedHead:
     """Read a run's head. raises ArtefactError naming the file and what is wrong with it"""
     try:
-        card = ModelCard.model_validate_json((folder / "model.json").read_text(encoding="utf-8"))
+        card = ModelCard.model_validate(json.loads((folder / "model.json").read_text(encoding="utf-8")))
         data = (folder / "head.safetensors").read_bytes()
     except OSError as error:
-        raise ArtefactError(f"{folder} is not a run: {error.filename} cannot be read ({error.strerror}). "
-                            "`imgreg runs` lists the runs.") from error  # fmt: skip
+        raise ArtefactError(
+            f"{folder} is not a run: {error.filename} cannot be read ({error.strerror}). `imgreg runs` lists the runs."
+        ) from error
     except ValidationError as error:
-        raise ArtefactError(f"{folder}/model.json is not one that this imgreg reads: {error.errors()[0]['msg']} "
-                            f"({'.'.join(map(str, error.errors()[0]['loc']))}). Train the run again.") from error  # fmt: skip
+        raise ArtefactError(
+            f"{folder}/model.json is not one that this imgreg reads: {error.errors()[0]['msg']} "
+            f"({'.'.join(map(str, error.errors()[0]['loc']))}). Train the run again."
+        ) from error
+    except ValueError as error:
+        raise ArtefactError(f"{folder}/model.json is not JSON ({error}). Train the run again.") from error
     if hashlib.sha256(data).hexdigest() != card.head_sha256:
-        raise ArtefactError(f"{folder}/head.safetensors is not the file that model.json names (SHA-256 differs). "
-                            "It was damaged or exchanged: train the run again.")  # fmt: skip
+        raise ArtefactError(
+            f"{folder}/head.safetensors is not the file that model.json names (SHA-256 differs). "
+            "It was damaged or exchanged: train the run again."
+        )
     try:
         weights = load(data)
     except SafetensorError as error:
@@ -94,5 +102,7 @@ def _expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
             shapes[f"{layer.name}/kernel"], shapes[f"{layer.name}/bias"] = (size, layer.units), (layer.units,)
             size = layer.units
         elif layer.kind == "batch_normalization":
-            shapes |= {f"{layer.name}/{array}": (size,) for array in ("gamma", "beta", "moving_mean", "moving_variance")}
+            shapes |= {
+                f"{layer.name}/{array}": (size,) for array in ("gamma", "beta", "moving_mean", "moving_variance")
+            }
     return shapes

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from imgreg.errors import PhotoError
 
@@ -41,9 +41,22 @@ _UPRIGHT = {
 }  # EXIF 2.32, tag 0x0112
 
 # What Pillow raises for broken files, as its own tests and our odd files show; MemoryError is a lying header.
-_BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError,
-           ZeroDivisionError, AttributeError, RuntimeError, MemoryError, struct.error,
-           Image.DecompressionBombError)  # fmt: skip
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    ZeroDivisionError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -68,7 +81,7 @@ def decode(data: bytes, *, size_px: int) -> UInt8Array:
             return np.asarray(_square(image, size_px=size_px))
     except PhotoError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PhotoError("not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)") from error
     except _BROKEN as error:
         reason = (str(error).splitlines() or [""])[0]

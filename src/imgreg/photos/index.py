@@ -76,7 +76,9 @@ def index_photos(root: Path, *, max_bad: float, on_file: Callable[[int, int], No
     counts = Counter(photo.label for photo in photos)
     for label in sorted({item.label for item in listed}):
         if counts[label] == 0:
-            raise DatasetError(f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it.")
+            raise DatasetError(
+                f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it."
+            )
     return PhotoIndex(root, tuple(photos), tuple(skipped), tuple(sorted(counts)))
 
 
@@ -102,13 +104,19 @@ def _from_folders(root: Path) -> Iterator[_Listed]:
             f"{root}: found {odd[0]!r} beside {splits[0].name!r}. Expected either only split folders "
             "(train, val, test), each with a folder for each class, or only class folders."
         )
-    for split, parent in [(SPLIT_FOLDERS[s.name.lower()], s) for s in splits] or [(None, root)]:
+    parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
+    for split, parent in parents or [(None, root)]:
         for folder in _sub_folders(parent):
-            label = unicodedata.normalize("NFC", folder.name)
+            label = _label(folder.name)
             files = tuple(files_below(folder))
             if not files:
                 raise DatasetError(f"{folder}: the class folder is empty. Put its photos there, or remove the folder.")
             yield from (_Listed(path, label, split) for path in files)
+
+
+def _label(name: str) -> str:
+    """A class's name as clean text: one Unicode form, bytes that are not UTF-8 written out."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def _sub_folders(folder: Path) -> list[Path]:
@@ -137,7 +145,7 @@ def _from_manifest(path: Path) -> Iterator[_Listed]:
             raise DatasetError(f"{line}: path or label is empty. {expected}.")
         if given and given not in SPLIT_FOLDERS:
             raise DatasetError(f"{line}: found split {given!r}. {expected}.")
-        yield _Listed(path.parent / row["path"], unicodedata.normalize("NFC", label), SPLIT_FOLDERS.get(given))
+        yield _Listed(path.parent / row["path"], _label(label), SPLIT_FOLDERS.get(given))
 
 
 def _examine(item: _Listed) -> Photo | Skipped:

@@ -1,4 +1,4 @@
-"""Draw the sample set: photo-like pictures of oak and maple leaves on cluttered tables.
+"""Draw the sample set: photo-like pictures of oak and rowan leaves on cluttered tables.
 
 In: a label, a seed, an index. Out: an RGB picture, or class folders full of them.
 Refuses to know: how photos are indexed, split or learned from.
@@ -13,19 +13,20 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from imgreg.errors import UsageError
 
-CLASSES = ("maple", "oak")
+CLASSES = ("oak", "rowan")
 JPEG_QUALITY = 85
 _OVERSAMPLING = 2  # Pillow's polygons have hard edges; drawing them twice as large and halving softens them
 
-K = dict(rot=9.0, a0=0.24, a1=0.52, c=0.22, blur=1.0, under=5, over=3, reach=0.42, hid=0.3, tail=0.5)
 Rng = np.random.Generator
-Array = np.ndarray
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ def draw_photo(label: str, *, seed: int, index: int, size_px: int = 160) -> Imag
         tint=1 + rng.uniform(-0.14, 0.14) * np.array([1, 0.15, -1]),
     )
     scene = _table(rng, size_px)
-    scene = _clutter(scene, rng, light, n_things=rng.integers(0, K['under']), reach=0.75)
+    scene = _clutter(scene, rng, light, n_things=int(rng.integers(0, 4)), reach=0.75)
     scene, centre = _leaf(scene, label, rng, light)
-    scene = _clutter(scene, rng, light, n_things=rng.poisson(K['over']) if rng.random() < K['hid'] else 0, reach=K['reach'], around=centre)
+    n_on_top = int(rng.poisson(2)) if rng.random() < 0.3 else 0
+    scene = _clutter(scene, rng, light, n_things=n_on_top, reach=0.25, around=centre)
     return _camera(_lit(scene, rng, light), rng)
 
 
@@ -76,7 +78,9 @@ def draw_sample(
     returns    the paths written, class by class
     raises     UsageError if root holds anything already, or a number is out of range
     """
-    _require("count", count, at_least=1)
+    # before the first folder is made: a refusal must leave nothing behind
+    for name, value, least in (("count", count, 1), ("seed", seed, 0), ("size_px", size_px, 32)):
+        _require(name, value, at_least=least)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root}: exists and is not an empty folder. Name a new folder for the sample.")
     written: list[Path] = []
@@ -85,16 +89,23 @@ def draw_sample(
         for index in range(1, count + 1):
             path = root / label / f"{label}-{index:04d}.jpg"
             photo = draw_photo(label, seed=seed, index=index, size_px=size_px)
-            unfinished = path.with_suffix(".part")
-            with unfinished.open("wb") as file:
-                photo.save(file, format="JPEG", quality=JPEG_QUALITY)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
+            _save(photo, path)
             written.append(path)
             if on_photo is not None:
                 on_photo(len(written))
     return tuple(written)
+
+
+def _save(photo: Image.Image, path: Path) -> None:
+    unfinished = path.with_suffix(".part")
+    try:
+        with unfinished.open("wb") as file:
+            photo.save(file, format="JPEG", quality=JPEG_QUALITY)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _require(name: str, value: int, *, at_least: int) -> None:
@@ -140,8 +151,8 @@ def _profile(rng: Rng, at: Array, *, per_side: float) -> Array:
 
 def _table(rng: Rng, side: int) -> Array:
     """A wooden, woven, paper or stone surface, (side, side, 3) float32."""
-    draw = (_wood, _wood, _cloth, _paper, _stone)[rng.integers(5)]
-    return draw(rng, side)
+    surface = (_wood, _wood, _cloth, _paper, _stone)[rng.integers(5)]
+    return surface(rng, side)
 
 
 def _wood(rng: Rng, side: int) -> Array:
@@ -161,7 +172,12 @@ def _cloth(rng: Rng, side: int) -> Array:
     crease = _cloud(rng, side, cells=2)
     u, v = u + 0.015 * crease, v - 0.012 * crease
     threads = rng.uniform(35, 70) * 2 * np.pi
-    tone = 1 + 0.1 * np.sin(u * threads) * np.sin(v * threads) + 0.12 * crease + 0.05 * _cloud(rng, side, cells=60, octaves=1)
+    tone = (
+        1
+        + 0.1 * np.sin(u * threads) * np.sin(v * threads)
+        + 0.12 * crease
+        + 0.05 * _cloud(rng, side, cells=60, octaves=1)
+    )
     stripes = (_profile(rng, u, per_side=rng.uniform(3, 9)) > rng.uniform(0.5, 0.9)).astype(np.float32)
     if rng.random() < 0.5:
         stripes = (stripes + (_profile(rng, v, per_side=rng.uniform(3, 9)) > 0.6)) / 2
@@ -174,52 +190,52 @@ def _paper(rng: Rng, side: int) -> Array:
     u, v = _grid(side, rng.uniform(0, np.pi))
     tone = 1 + 0.03 * _cloud(rng, side, cells=50, octaves=2) + 0.05 * _cloud(rng, side, cells=2)
     pitch = rng.uniform(9, 24)
-    kind = rng.integers(4)  # plain, ruled, squared, printed
-    if kind:
-        ink = ((v * pitch) % 1 < 0.09).astype(np.float32)
-    if kind == 2:
-        ink = np.maximum(ink, (u * pitch) % 1 < 0.09)
-    if kind == 3:
-        words = _cloud(rng, side, cells=int(pitch) * 4, octaves=1)
-        ink = ((v * pitch) % 1 < 0.45) * (words > 0.1) * (np.abs(u) < rng.uniform(0.3, 0.7))
-    if kind:
-        tone = tone * (1 - rng.uniform(0.2, 0.7) * ink)
+    match ("plain", "ruled", "squared", "printed")[rng.integers(4)]:
+        case "plain":
+            ink = np.zeros_like(v, dtype=bool)
+        case "ruled":
+            ink = (v * pitch) % 1 < 0.09
+        case "squared":
+            ink = ((v * pitch) % 1 < 0.09) | ((u * pitch) % 1 < 0.09)
+        case _:
+            words = _cloud(rng, side, cells=int(pitch) * 4, octaves=1)
+            ink = ((v * pitch) % 1 < 0.45) & (words > 0.1) & (np.abs(u) < rng.uniform(0.3, 0.7))
+    tone = tone * (1 - rng.uniform(0.2, 0.7) * ink)
     return tone[..., None] * _hue(rng.uniform(0.05, 0.18), rng.uniform(0, 0.35), rng.uniform(0.5, 0.95))
 
 
 def _stone(rng: Rng, side: int) -> Array:
     cloud = _cloud(rng, side, cells=4, octaves=5)
     specks = _cloud(rng, side, cells=int(rng.uniform(25, 70)), octaves=2)
-    tone = 1 + rng.uniform(0.05, 0.2) * cloud - rng.uniform(0, 0.5) * (specks > 0.8) + 0.3 * rng.random() * (specks < -0.9)
+    tone = (
+        1 + rng.uniform(0.05, 0.2) * cloud - rng.uniform(0, 0.5) * (specks > 0.8) + 0.3 * rng.random() * (specks < -0.9)
+    )
     return tone[..., None] * _hue(rng.random(), rng.uniform(0, 0.14), rng.uniform(0.25, 0.85))
 
 
 # --- the leaf ---------------------------------------------------------------------------------------------------
 
 
-def _maple(rng: Rng) -> tuple[Array, list[Array]]:
-    """Outline (n, 2) and veins of a palmate leaf: pointed, toothed lobes from one point; stalk at (0, 0), tip up."""
-    depth = rng.uniform(0.3, 0.55)
-    spread = rng.uniform(0.9, 1.1)
-    axes = np.radians([-112, -56, 0, 56, 112]) * spread + rng.normal(0, 0.06, 5)
-    lengths = np.array([0.55, 0.88, 1.0, 0.88, 0.55]) * rng.normal(1, 0.05, 5)
-    width, tooth = rng.uniform(0.85, 1.15), rng.uniform(0.6, 1.3)
-    # one lobe in (along, across): shoulder, tooth, notch, tip and back
-    lobe = np.array([(0.6, -0.17), (0.74, -0.2 * tooth), (0.77, -0.11), (0.88, -0.09 * tooth), (0.9, -0.045), (1, 0)])
-    lobe = np.vstack([lobe, lobe[-2::-1] * (1, -1)]) * (1, width)
-    outline, veins = [np.array([[0.0, -0.02]])], []
-    for i, (axis, length) in enumerate(zip(axes, lengths, strict=True)):
-        turn = np.array([[np.sin(axis), np.cos(axis)], [np.cos(axis), -np.sin(axis)]])
-        outline.append((lobe * rng.normal(1, 0.03, lobe.shape)) @ turn * length)
-        tip = turn[0] * length
-        veins.append(np.array([[0, 0], tip * 0.95]))
-        for along, across in ((0.35, 0.16), (0.35, -0.16), (0.52, 0.17), (0.52, -0.17)):
-            veins.append(np.array([[along, 0], [along + 0.2, across * tooth]]) @ turn * length)
-        if i < 4:
-            between = (axis + axes[i + 1]) / 2
-            reach = (1 - depth) * (length + lengths[i + 1]) / 2
-            outline.append(np.array([[np.sin(between), np.cos(between)]]) * reach * 0.75)
-    return np.vstack(outline), veins
+def _rowan(rng: Rng) -> tuple[Array, list[Array]]:
+    """Outline (n, 2) and veins of a compound leaf: slim leaflets in pairs along one stalk, one at the tip."""
+    n_pairs, length, width = int(rng.integers(4, 8)), rng.uniform(0.22, 0.34), rng.uniform(0.17, 0.26)
+    rise = rng.uniform(0.25, 0.7)
+    t = np.linspace(0, 1, 12)
+    half = width * np.sin(np.pi * t**0.85) ** 0.8
+    leaflet = np.vstack([np.column_stack([t, -half]), np.column_stack([t, half])[::-1]])  # (along, across)
+    sides, veins = [], [np.array([[0, 0], [0, 0.8]])]
+    for sign in (-1, 1):
+        side = []
+        for height in np.linspace(0.12, 0.8, n_pairs):
+            lean, long = rise + rng.normal(0, 0.08), length * rng.normal(1, 0.06) * (1 - 0.45 * abs(height - 0.4))
+            axes = np.array([[sign * np.cos(lean), np.sin(lean)], [-sign * np.sin(lean), np.cos(lean)]])
+            root = np.array([sign * 0.008, height])
+            side.append(root + leaflet @ axes * long)
+            veins.append(np.array([root, root + axes[0] * long * 0.9]))
+        sides.append(np.vstack(side))
+    tip = np.array([0, 0.8]) + leaflet[:, ::-1] * length * 0.95
+    foot = np.array([[0.008, 0]])
+    return np.vstack([-foot, sides[0], tip, sides[1][::-1], foot]), veins
 
 
 def _oak(rng: Rng) -> tuple[Array, list[Array]]:
@@ -243,15 +259,15 @@ def _oak(rng: Rng) -> tuple[Array, list[Array]]:
 def _leaf(scene: Array, label: str, rng: Rng, light: Light) -> tuple[Array, Array]:
     """Lay one leaf of the class on the table; returns the scene and the leaf's centre (x, y) in 0..1."""
     side = scene.shape[0]
-    outline, veins = (_maple if label == "maple" else _oak)(rng)
+    outline, veins = (_oak if label == "oak" else _rowan)(rng)
     x, y = outline.T
     area = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
     middle = (outline.max(0) + outline.min(0)) / 2
     # equal areas, not equal lengths: else the share of leaf colour would give the class away
-    scale = np.exp(rng.uniform(np.log(K['a0']), np.log(K['a1']))) / np.sqrt(area)
-    angle, tilt, squash = np.pi + rng.uniform(-1, 1) * min(K['rot'], np.pi), rng.uniform(0, np.pi), rng.uniform(0.62, 1)
+    scale = np.exp(rng.uniform(np.log(0.4), np.log(0.6))) / np.sqrt(area)
+    angle, tilt, squash = rng.uniform(0, 2 * np.pi), rng.uniform(0, np.pi), rng.uniform(0.62, 1)
     bend, vanish = rng.normal(0, 0.35), rng.normal(0, 0.22, 2)
-    centre = rng.uniform(0.5 - K['c'], 0.5 + K['c'], 2)
+    centre = rng.uniform(0.37, 0.63, 2)
     pose = _turn(tilt) @ np.diag([1, squash]) @ _turn(angle - tilt)
 
     def place(points: Array) -> Array:
@@ -260,7 +276,9 @@ def _leaf(scene: Array, label: str, rng: Rng, light: Light) -> tuple[Array, Arra
         p = p @ pose.T
         return p / (1 + p @ vanish)[:, None] + centre
 
-    stalk = np.column_stack([rng.normal(0, 0.05) * np.linspace(0, 1, 8) ** 2, -np.linspace(0, rng.uniform(0.12, 0.4), 8)])
+    stalk = np.column_stack(
+        [rng.normal(0, 0.05) * np.linspace(0, 1, 8) ** 2, -np.linspace(0, rng.uniform(0.12, 0.4), 8)]
+    )
     mask, ribs = _stencil(side), _stencil(side)
     _polygon(mask, place(outline), 255)
     _line(mask, place(stalk * (4, 1)), 255, width=0.01)
@@ -269,10 +287,10 @@ def _leaf(scene: Array, label: str, rng: Rng, light: Light) -> tuple[Array, Arra
     for _ in range(rng.poisson(1.2)):  # eaten by insects
         hole = centre + rng.normal(0, 0.12, 2)
         _polygon(mask, hole + _blob(rng, 9) * rng.uniform(0.005, 0.022), 0)
-    along, across = _grid(side, -angle)
+    across, _ = _grid(side, angle)
     blush = np.clip(0.5 + 0.6 * _cloud(rng, side, cells=4, octaves=4) + rng.uniform(-0.6, 0.6), 0, 1)[..., None]
     paint = _leaf_colour(rng) * (1 - blush) + _leaf_colour(rng) * blush
-    relief = rng.uniform(0.02, 0.14) * np.sign(along - (centre - 0.5) @ (np.cos(angle), -np.sin(angle)))
+    relief = rng.uniform(0.02, 0.14) * np.sign(across - (centre - 0.5) @ (np.cos(angle), np.sin(angle)))
     relief = relief + 0.12 * _cloud(rng, side, cells=5) + 0.06 * _cloud(rng, side, cells=70, octaves=1)
     veined = _cover(ribs)[..., None]
     paint = paint * (1 + relief[..., None]) * (1 + rng.choice([-0.35, 0.5]) * rng.uniform(0.2, 1) * veined)
@@ -312,10 +330,8 @@ def _pen(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     mask = _stencil(side)
     ends = np.array([at, at + way * rng.uniform(0.3, 0.9)])
     _line(mask, ends, 255, width=width)
-    _, v = _grid(side, angle)
-    v = v - ((at - 0.5) @ (-way[1], way[0]))
-    u, _ = _grid(side, angle)
-    u = u - ((at - 0.5) @ way)
+    u, v = _grid(side, angle)
+    u, v = u - (at - 0.5) @ way, v - (at - 0.5) @ (-way[1], way[0])
     round_ = np.sqrt(np.clip(1 - (v / width * 2) ** 2, 0.05, 1))
     body, cap = _any_colour(rng), _any_colour(rng)
     return mask, np.where(u[..., None] < rng.uniform(0.05, 0.3), cap, body) * (0.5 + 0.6 * round_)[..., None]
@@ -328,7 +344,12 @@ def _coin(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     _polygon(mask, at + radius * np.column_stack([np.cos(turn), 0.93 * np.sin(turn)]), 255)
     u, v = _grid(side, 0.0)
     far = np.hypot(u - at[0] + 0.5, v - at[1] + 0.5) / radius
-    tone = 0.85 + 0.35 * ((far > 0.82) & (far < 0.92)) + 0.35 * (u + v) + 0.18 * _cloud(rng, side, cells=25, octaves=2) * (far < 0.75)
+    tone = (
+        0.85
+        + 0.35 * ((far > 0.82) & (far < 0.92))
+        + 0.35 * (u + v)
+        + 0.18 * _cloud(rng, side, cells=25, octaves=2) * (far < 0.75)
+    )
     return mask, tone[..., None] * _hue(rng.uniform(0.05, 0.14), rng.uniform(0.1, 0.6), rng.uniform(0.45, 0.8))
 
 
@@ -356,7 +377,8 @@ def _twig(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     steps = np.cumsum(rng.normal(0, 0.35, 14)) * rng.uniform(0.2, 1) + rng.uniform(0, 2 * np.pi)
     path = at + np.cumsum(np.column_stack([np.cos(steps), np.sin(steps)]), 0) * rng.uniform(0.02, 0.06)
     _line(mask, path, 255, width=rng.uniform(0.006, 0.022))
-    return mask, (1 + 0.3 * _cloud(rng, side, cells=40, octaves=1))[..., None] * _hue(0.07, rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.6))
+    tone = 1 + 0.3 * _cloud(rng, side, cells=40, octaves=1)
+    return mask, tone[..., None] * _hue(0.07, rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.6))
 
 
 def _blade(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
@@ -395,11 +417,11 @@ def _cover(stencil: Image.Image) -> Array:
 
 
 def _polygon(mask: Image.Image, points: Array, value: int) -> None:
-    ImageDraw.Draw(mask).polygon([tuple(p) for p in (points * mask.width).tolist()], fill=value)
+    ImageDraw.Draw(mask).polygon([(x, y) for x, y in (points * mask.width).tolist()], fill=value)
 
 
 def _line(mask: Image.Image, points: Array, value: int, *, width: float) -> None:
-    corners = [tuple(p) for p in (points * mask.width).tolist()]
+    corners = [(x, y) for x, y in (points * mask.width).tolist()]
     ImageDraw.Draw(mask).line(corners, fill=value, width=max(1, round(width * mask.width)), joint="curve")
 
 
@@ -430,18 +452,18 @@ def _lit(scene: Array, rng: Rng, light: Light) -> Array:
 
 def _camera(scene: Array, rng: Rng) -> Image.Image:
     """Blur (focus, moving hand), expose, add the sensor's noise and one earlier JPEG compression."""
-    photo, size_px = scene, scene.shape[0]
+    size_px = scene.shape[0]
     unit = size_px / 160  # blur is told in pixels of the usual photo
-    moved = np.clip(rng.gamma(K['tail'], K['blur'] * 1.6), 0, 7) * unit
+    # long tails: most photos are sharp, a few hardly show what lies there, as in a real folder
+    moved, focus = min(rng.gamma(0.4, 2.4), 7.0) * unit, (0.35 + rng.gamma(0.4, 1.5)) * unit
     way = rng.uniform(0, np.pi)
     steps = np.linspace(-moved / 2, moved / 2, 7)
     pad = int(np.ceil(moved / 2))
-    padded = np.pad(photo, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    padded = np.pad(scene, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
     shifts = {(round(pad + s * np.sin(way)), round(pad + s * np.cos(way))) for s in steps}
-    photo = sum(padded[r : r + size_px, c : c + size_px] for r, c in sorted(shifts)) / len(shifts)
+    photo = np.mean([padded[r : r + size_px, c : c + size_px] for r, c in sorted(shifts)], axis=0)
     noise = rng.normal(0, 1, photo.shape).astype(np.float32) * rng.gamma(2, 0.012)
-    focus = 0.35 + rng.gamma(K['tail'], K['blur'])
-    soft = Image.fromarray((np.clip(photo, 0, 1) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(focus * unit))
+    soft = Image.fromarray((np.clip(photo, 0, 1) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(focus))
     photo = np.asarray(soft, np.float32) / 255
     photo = np.clip(photo + noise * np.sqrt(photo + 0.05), 0, 1)
     picture = Image.fromarray((photo * 255 + 0.5).astype(np.uint8))

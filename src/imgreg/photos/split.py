@@ -18,7 +18,7 @@ from imgreg.photos.index import Photo
 
 @dataclass(frozen=True)
 class Split:
-    """Photos by side, in the index's order. `leaks` counts files whose bytes stand on several sides by the user's split."""
+    """Photos by side, in the index's order. `leaks` counts files whose bytes the user's split puts on several sides."""
 
     train: tuple[Photo, ...]
     val: tuple[Photo, ...]
@@ -50,8 +50,10 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int) -> 
         for side, held in (("train", split.train), ("validation", split.val)):
             if not any(photo.label == label for photo in held):
                 n = sum(photo.label == label for photo in photos)
-                raise DatasetError(f"class {label!r} has no {side} photo (of {n} in all). "
-                                   "Add photos of it; two different ones are the least, a hundred a fair start.")  # fmt: skip
+                raise DatasetError(
+                    f"class {label!r} has no {side} photo (of {n} in all). "
+                    "Add photos of it; two different ones are the least, a hundred a fair start."
+                )
     return split
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from imgreg.config import Recipe
+from imgreg.config import Augmentation, Head, Recipe
 from imgreg.errors import UsageError
 
 FOLDER = Path(__file__).parent
@@ -37,7 +37,9 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if path.parent == FOLDER and name not in recipe_names():
-        raise UsageError(f"recipe {name!r} is not known. Known: {', '.join(recipe_names())}; or give a file, e.g. mine.toml.")
+        raise UsageError(
+            f"recipe {name!r} is not known. Known: {', '.join(recipe_names())}; or give a file, e.g. mine.toml."
+        )
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -46,13 +48,13 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
         raise UsageError(f"{path}: the recipe is not valid TOML: {error}.") from error
     tables.setdefault("name", path.stem)
     overrides = overrides or {}
-    _drop_what_an_override_replaces(tables, overrides)
     for key, value in overrides.items():
         *parents, leaf = _known_key(key)
         table = tables
         for parent in parents:
             table = table.setdefault(parent, {})
         table[leaf] = value
+    _drop_what_overrides_made_idle(tables, overrides)
     try:
         return Recipe.model_validate(tables)
     except ValidationError as error:
@@ -88,15 +90,13 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join(lines)
 
 
-def _drop_what_an_override_replaces(tables: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """A changed augmentation backend takes with it the file's settings that it makes idle."""
-    backend, table = overrides.get("augmentation.backend"), tables.get("augmentation", {})
-    if backend == "none":
-        tables["augmentation"] = {}
-    elif overrides.get("augmentation.pipeline") is not None:
-        tables["augmentation"] = {key: table[key] for key in ("backend", "views") if key in table}
-    elif backend == "keras":
-        table.pop("pipeline", None)
+def _drop_what_overrides_made_idle(tables: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """A file's setting that an override leaves idle goes with it; one that the user gave stays, and is refused."""
+    for name, model in (("head", Head), ("augmentation", Augmentation)):
+        given = {key.partition(".")[2] for key in overrides if key.startswith(f"{name}.")}
+        if given and isinstance(tables.get(name), dict):
+            idle = model.model_construct(**tables[name]).idle()
+            tables[name] = {key: value for key, value in tables[name].items() if key in given or key not in idle}
 
 
 def _leaf_keys(model: type[BaseModel], prefix: str = "") -> tuple[str, ...]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
+from imgreg.analysis.compare import ComparisonRow, distinct
 from imgreg.runs.summary import RunSummary
 
-_KEPT = frozenset(
-    "\n\t\u200c\u200d"
-)  # line ends and tabs of quoted texts; the joiners that scripts and emoji need
-_HIDDEN = frozenset(
-    {"Cc", "Cf", "Cs", "Zl", "Zp"}
-)  # control, format (also right-to-left tricks), surrogate, breaks
+_KEPT = frozenset("\n\t\u200c\u200d")  # line ends and tabs of quoted texts; the joiners that scripts and emoji need
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format (also right-to-left tricks), surrogate, breaks
 
 
 def visible(text: str) -> str:
@@ -59,11 +57,16 @@ def n_columns(text: str) -> int:
     (3, 4)
     """
     return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
 
 
 def notes(summary: RunSummary) -> tuple[str, ...]:
     """What a reader of the run must know: about the weights, then the warnings, each once."""
     return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))
+
+
+def shortened(rows: Sequence[ComparisonRow], *, limit: int) -> tuple[ComparisonRow, ...]:
+    """The rows with names that fit `limit` columns and still differ."""
+    names = distinct([one_line(row.name, limit=limit) for row in rows])
+    return tuple(row.model_copy(update={"name": name}) for row, name in zip(rows, names, strict=True))

@@ -71,9 +71,7 @@ def _characters() -> frozenset[int]:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     return frozenset(
-        point
-        for name in families()
-        for point in get_font(findfont(FontProperties(family=name))).get_charmap()
+        point for name in families() for point in get_font(findfont(FontProperties(family=name))).get_charmap()
     )
 
 

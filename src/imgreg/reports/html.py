@@ -15,9 +15,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from imgreg.analysis.compare import ComparisonRow, answer, shortened
-from imgreg.reports import notes, one_line, visible
-from imgreg.reports.plots import DARK, LIGHT, Limits, Metric, Theme, chart_svg, shared_limits
+from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.reports import notes, one_line, shortened, visible
+from imgreg.reports.plots import DARK, LIGHT, Limits, Metric, chart_svg, darkened, shared_limits
 from imgreg.runs.folder import Run
 from imgreg.runs.history import Epoch, History
 
@@ -166,11 +166,12 @@ def _chart(
     limits: Limits | None = None,
     names: tuple[str, ...] = (),
 ) -> Chart:
-    def address(theme: Theme) -> str:
-        svg = chart_svg(runs, metric=metric, theme=theme, first_colour=first_colour, limits=limits)
-        return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
+    svg = chart_svg(runs, metric=metric, first_colour=first_colour, limits=limits)
+    return Chart(heading, _address(svg), _address(darkened(svg)), alt, caption, names)
 
-    return Chart(heading, address(LIGHT), address(DARK), alt, caption, names)
+
+def _address(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
 
 
 def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -184,9 +185,7 @@ def _flat(values: Any, *, under: str = "") -> tuple[tuple[str, str], ...]:
     """Nested tables as one: {"a": {"b": 1}} gives "a.b", "1"."""
     if isinstance(values, dict):
         return tuple(
-            row
-            for key, value in values.items()
-            for row in _flat(value, under=f"{under}.{key}" if under else str(key))
+            row for key, value in values.items() for row in _flat(value, under=f"{under}.{key}" if under else str(key))
         )
     return ((under, values if isinstance(values, str) else json.dumps(values)),)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def curves(history: History, *, title: str, target: Path) -> None:
     """curves.png of one run: loss and accuracy side by side."""
     figure = _figure(10, 4.4)
     for axes, metric in zip(figure.subplots(1, 2), _TITLES, strict=True):
-        _draw(axes, {"": history}, metric=metric, theme=LIGHT, colours=LIGHT.runs[1:])
+        _draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[1:])
         axes.set_title(_TITLES[metric], fontsize=12)
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
     _save(figure, target)
@@ -73,9 +74,9 @@ def overlay(runs: Mapping[str, History], *, target: Path) -> None:
     """All runs in one pair of axes, by name: loss and accuracy."""
     figure = _figure(10, 4.4 + 0.24 * len(runs))
     for axes, metric in zip(figure.subplots(1, 2), _TITLES, strict=True):
-        _draw(axes, runs, metric=metric, theme=LIGHT, legend=False)
+        _draw(axes, runs, metric=metric, legend=False)
         axes.set_title(_TITLES[metric], fontsize=12)
-    _legend(figure, runs, theme=LIGHT)
+    _legend(figure, runs)
     _save(figure, target)
 
 
@@ -91,12 +92,10 @@ def panels(runs: Mapping[str, History], *, target: Path) -> None:
             axes.set_axis_off()
             continue
         name, history = list(runs.items())[i]
-        _draw(
-            axes, {"": history}, metric="loss", theme=LIGHT, colours=(_colour(LIGHT.runs, i),), limits=limits
-        )
-        axes.set_title(
-            drawable(one_line(name, limit=40)), fontsize=12, fontfamily=families(), parse_math=False
-        )
+        _draw(axes, {"": history}, metric="loss", colours=(_colour(LIGHT.runs, i),), limits=limits)
+        if i % n_columns == 0:
+            axes.set_ylabel(_TITLES["loss"], fontsize=11)
+        axes.set_title(drawable(one_line(name, limit=40)), fontsize=12, fontfamily=families(), parse_math=False)
     _save(figure, target)
 
 
@@ -126,39 +125,32 @@ def shared_limits(runs: Mapping[str, History]) -> Limits:
 
 
 def chart_svg(
-    runs: Mapping[str, History],
-    *,
-    metric: Metric,
-    theme: Theme,
-    first_colour: int = 0,
-    limits: Limits | None = None,
+    runs: Mapping[str, History], *, metric: Metric, first_colour: int = 0, limits: Limits | None = None
 ) -> str:
     """One pair of axes for a report, as SVG. It holds no names: the page around it has fonts for them."""
     import matplotlib
 
-    figure = _figure(4.8, 3.5, theme=theme)
+    figure = _figure(4.8, 3.5)
     axes = figure.subplots()
     many = len(runs) > 1
-    _draw(
-        axes,
-        runs,
-        metric=metric,
-        theme=theme,
-        limits=limits,
-        legend=not many,
-        colours=tuple(_colour(theme.runs, first_colour + i) for i in range(len(runs))),
-    )
+    colours = tuple(_colour(LIGHT.runs, first_colour + i) for i in range(len(runs)))
+    _draw(axes, runs, metric=metric, limits=limits, legend=not many, colours=colours)
     if many:
-        _styles_legend(figure, theme=theme)
+        _styles_legend(figure)
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imgreg"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
 
 
-def contact_sheet(
-    rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: Sequence[str], target: Path
-) -> None:
+def darkened(svg: str) -> str:
+    """The same figure for a dark page."""
+    dark = dict(zip((LIGHT.paper, LIGHT.ink, LIGHT.grid), (DARK.paper, DARK.ink, DARK.grid), strict=True))
+    dark |= zip(LIGHT.runs, DARK.runs, strict=True)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: dark.get(colour[0], colour[0]), svg)
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: Sequence[str], target: Path) -> None:
     """Labelled rows of pictures, the headers above the columns.
 
     rows      each a label and its pictures, (s, s, 3) uint8 RGB; a short row leaves its last columns empty
@@ -190,7 +182,6 @@ def _figure(
     width: float,
     height: float,
     *,
-    theme: Theme = LIGHT,
     free: bool = False,
 ) -> Figure:
     """A figure that belongs to no global state; `free` leaves every place to the caller."""
@@ -199,7 +190,7 @@ def _figure(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = None if free else ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)  # inches
-    figure = Figure((width, height), dpi=_DPI, layout=layout, facecolor=theme.paper)
+    figure = Figure((width, height), dpi=_DPI, layout=layout, facecolor=LIGHT.paper)
     FigureCanvasAgg(figure)
     return figure
 
@@ -216,7 +207,6 @@ def _draw(
     runs: Mapping[str, History],
     *,
     metric: Metric,
-    theme: Theme,
     colours: Sequence[str] | None = None,
     limits: Limits | None = None,
     legend: bool = True,
@@ -226,16 +216,12 @@ def _draw(
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
     alone = len(runs) == 1
     for i, history in enumerate(runs.values()):
-        colour = _colour(colours or theme.runs, i)
+        colour = _colour(colours or LIGHT.runs, i)
         epochs, best = history.column("epoch"), history.best
         train, val = history.column(f"train_{metric}"), history.column(f"val_{metric}")
         dot = "o" if len(epochs) == 1 else None
-        axes.plot(
-            epochs, train, color=colour, linewidth=1.9, marker=dot, markerfacecolor=theme.paper, label="train"
-        )
-        axes.plot(
-            epochs, val, color=colour, linewidth=1.9, linestyle=_DASHED, label=_validation_label(val, top=top)
-        )
+        axes.plot(epochs, train, color=colour, linewidth=1.9, marker=dot, markerfacecolor=LIGHT.paper, label="train")
+        axes.plot(epochs, val, color=colour, linewidth=1.9, linestyle=_DASHED, label=_validation_label(val, top=top))
         if metric == "loss":
             _mark_exit(axes, epochs, val, top=top, colour=colour)
         height = getattr(best, f"val_{metric}")
@@ -243,14 +229,14 @@ def _draw(
             continue
         if alone:
             axes.fill_between(epochs, train, val, color=colour, alpha=0.10, linewidth=0)
-            axes.axvline(best.epoch, color=theme.ink, linewidth=1.0, linestyle=":", alpha=0.6)
+            axes.axvline(best.epoch, color=LIGHT.ink, linewidth=1.0, linestyle=":", alpha=0.6)
         shown = f"{height:.1%}" if metric == "accuracy" else f"{height:.2f}"
         axes.plot(
             [best.epoch],
             [min(height, top)],
             "o",
             color=colour,
-            markeredgecolor=theme.paper,
+            markeredgecolor=LIGHT.paper,
             markersize=8,
             markeredgewidth=1.2,
             zorder=5,
@@ -258,49 +244,49 @@ def _draw(
         )
     axes.set_xlim(*((0.5, 1.5) if limits.epoch == 1 else (1 - 0.015 * limits.epoch, limits.epoch * 1.015)))
     axes.set_ylim(bottom, top)
-    _dress(axes, metric=metric, theme=theme)
+    _dress(axes, metric=metric)
     if legend:
         axes.legend(
             fontsize=9.5,
-            labelcolor=theme.ink,
-            facecolor=theme.paper,
-            edgecolor=theme.grid,
+            labelcolor=LIGHT.ink,
+            facecolor=LIGHT.paper,
+            edgecolor=LIGHT.grid,
             framealpha=0.85,
             handlelength=2.6,
             loc="best",
         )
 
 
-def _dress(axes: Axes, *, metric: Metric, theme: Theme) -> None:
+def _dress(axes: Axes, *, metric: Metric) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    axes.set_facecolor(theme.paper)
-    axes.set_xlabel("epoch", fontsize=11, color=theme.ink)
+    axes.set_facecolor(LIGHT.paper)
+    axes.set_xlabel("epoch", fontsize=11, color=LIGHT.ink)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axes.tick_params(labelsize=10.5, colors=theme.ink, length=3)
-    axes.title.set_color(theme.ink)
-    axes.grid(color=theme.grid, linewidth=0.7)
+    axes.tick_params(labelsize=10.5, colors=LIGHT.ink, length=3)
+    axes.title.set_color(LIGHT.ink)
+    axes.grid(color=LIGHT.grid, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(theme.ink)
+        axes.spines[side].set_color(LIGHT.ink)
     if metric == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _legend(figure: Figure, runs: Mapping[str, History], *, theme: Theme) -> None:
+def _legend(figure: Figure, runs: Mapping[str, History]) -> None:
     """What the line styles mean above the axes, and a line a run below them."""
     from matplotlib.lines import Line2D
 
-    _styles_legend(figure, theme=theme)
-    handles = [Line2D([], [], color=_colour(theme.runs, i), linewidth=4) for i in range(len(runs))]
+    _styles_legend(figure)
+    handles = [Line2D([], [], color=_colour(LIGHT.runs, i), linewidth=4) for i in range(len(runs))]
     legend = figure.legend(
         handles,
         [str(i) for i in range(len(runs))],  # a label that begins with _ would be dropped: set below
         loc="outside lower center",
         labelspacing=0.3,
-        labelcolor=theme.ink,
+        labelcolor=LIGHT.ink,
         **_LEGEND,
     )
     for text, (name, history) in zip(legend.get_texts(), runs.items(), strict=True):
@@ -313,20 +299,20 @@ def _legend(figure: Figure, runs: Mapping[str, History], *, theme: Theme) -> Non
         )
 
 
-def _styles_legend(figure: Figure, *, theme: Theme) -> None:
+def _styles_legend(figure: Figure) -> None:
     from matplotlib.lines import Line2D
 
     styles = {
-        "train": Line2D([], [], color=theme.ink, linewidth=1.9),
-        "validation": Line2D([], [], color=theme.ink, linewidth=1.9, linestyle=_DASHED),
-        "lowest validation loss": Line2D([], [], color=theme.ink, linestyle="", marker="o", markersize=7),
+        "train": Line2D([], [], color=LIGHT.ink, linewidth=1.9),
+        "validation": Line2D([], [], color=LIGHT.ink, linewidth=1.9, linestyle=_DASHED),
+        "lowest validation loss": Line2D([], [], color=LIGHT.ink, linestyle="", marker="o", markersize=7),
     }
     figure.legend(
         list(styles.values()),
         list(styles),
         ncols=3,
         loc="outside upper center",
-        labelcolor=theme.ink,
+        labelcolor=LIGHT.ink,
         **_LEGEND,
     )
 
@@ -336,9 +322,7 @@ def _validation_label(val: NDArray[np.float64], *, top: float) -> str:
     return f"validation (off the top, up to {out.max():.3g})" if len(out) else "validation"
 
 
-def _mark_exit(
-    axes: Axes, epochs: NDArray[np.float64], val: NDArray[np.float64], *, top: float, colour: str
-) -> None:
+def _mark_exit(axes: Axes, epochs: NDArray[np.float64], val: NDArray[np.float64], *, top: float, colour: str) -> None:
     """An arrow head where the validation loss leaves the axes at the top."""
     out = np.flatnonzero(~(val <= top))
     if len(out):
@@ -348,11 +332,7 @@ def _mark_exit(
 def _accuracy_floor(runs: Mapping[str, History]) -> float:
     """The lowest accuracy shown: a round tenth, half at most, so that small changes do not look large."""
     values = np.concatenate([h.column(n) for h in runs.values() for n in ("train_accuracy", "val_accuracy")])
-    return (
-        float(min(math.floor(10 * float(np.nanmin(values)) - 0.2) / 10, 0.5))
-        if np.isfinite(values).any()
-        else 0.0
-    )
+    return float(min(math.floor(10 * float(np.nanmin(values)) - 0.2) / 10, 0.5)) if np.isfinite(values).any() else 0.0
 
 
 def _colour(colours: Sequence[str], i: int) -> str:

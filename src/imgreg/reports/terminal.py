@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
-from imgreg.reports import notes, one_line, visible
+from imgreg.reports import notes, one_line, shortened, visible
 from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def run_text(summary: RunSummary) -> RenderableType:
         *(
             [
                 _text(
-                    f"Test split ({test.n_photos} photos): "
-                    f"loss {_nats(test.loss)}, accuracy {_percent(test.accuracy)}."
+                    f"Test split ({test.n_photos} photos): loss {_nats(test.loss)}, accuracy {_percent(test.accuracy)}."
                 )
             ]
             if test
@@ -65,15 +64,17 @@ def run_text(summary: RunSummary) -> RenderableType:
         ),
         _text(f"VGG16 weights: {summary.weights}."),
         *(_text(f"Note: {note}", style="yellow") for note in notes(summary)),
-        _text(f"Report: {Path(summary.run) / 'report.html'}"),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
     title = _text(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
-    return Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
+    box = Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
+    return Group(box, _report_line(Path(summary.run)))
 
 
-def comparison_text(rows: Sequence[ComparisonRow], *, warnings: Sequence[str] = ()) -> RenderableType:
-    """The answer in a sentence, the table, and what stands against comparing."""
+def comparison_text(
+    rows: Sequence[ComparisonRow], *, warnings: Sequence[str] = (), folder: Path | None = None
+) -> RenderableType:
+    """The answer in a sentence, the table, what stands against comparing, and where the report is."""
     from rich.console import Group
 
     rows = shortened(rows, limit=2 * _NAME)
@@ -92,7 +93,7 @@ def comparison_text(rows: Sequence[ComparisonRow], *, warnings: Sequence[str] = 
     for row in rows:
         share = _share(row.gap_share)
         table.add_row(
-            row.name,
+            _text(row.name),
             str(row.best_epoch),
             _nats(row.best_val_loss),
             _percent(row.best_val_accuracy),
@@ -108,12 +109,19 @@ def comparison_text(rows: Sequence[ComparisonRow], *, warnings: Sequence[str] = 
         _text(""),
         table,
         _text(
-            f"Losses are plain cross-entropies. Gap: validation minus train loss. "
-            f"Share: of {rows[0].name}'s last gap.",
+            f"Losses are plain cross-entropies. Gap: validation minus train loss. Share: of {rows[0].name}'s last gap.",
             style="dim",
         ),
         *(_text(f"Note: {sentence}", style="yellow") for sentence in warnings),
+        *([_report_line(folder)] if folder else []),
     )
+
+
+def _report_line(folder: Path) -> Text:
+    """Never broken or cut, so that it can be copied."""
+    line = _text(f"Report: {folder / 'report.html'}")
+    line.no_wrap, line.overflow = True, "ignore"
+    return line
 
 
 def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
@@ -124,7 +132,7 @@ def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
     table.columns[-1].justify = "left"
     for summary in summaries:
         table.add_row(
-            one_line(summary.name, limit=2 * _NAME),
+            _text(one_line(summary.name, limit=2 * _NAME)),
             summary.created[:16].replace("T", " "),
             _nats(summary.best.val_loss),
             _percent(summary.best.val_accuracy),
@@ -152,9 +160,7 @@ def _text(text: str, *, style: str = "") -> Text:
 
 
 def _nats(value: float) -> str:
-    return (
-        f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.2f}" if abs(value) < 99.995 else f"{value:.0f}"
-    )
+    return f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.2f}" if abs(value) < 99.995 else f"{value:.0f}"
 
 
 def _percent(value: float) -> str:

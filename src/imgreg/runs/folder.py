@@ -1,7 +1,7 @@
 """A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
 
-    config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
-    metrics.json  model.json  head.safetensors  curves.png  report.html
+config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
+metrics.json  model.json  head.safetensors  curves.png  report.html
 """
 
 from __future__ import annotations
@@ -69,9 +69,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
         lock = FileLock(locks / f"{target.name}.lock")
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise BusyError(f"{target} is being written by another imgreg. Wait for it, or choose another --name.") from error
+        raise BusyError(
+            f"{target} is being written by another imgreg. Wait for it, or choose another --name."
+        ) from error
     except OSError as error:
-        raise MachineError(f"{target.parent} cannot be written ({error.strerror}). Choose another folder with --models.") from error
+        raise MachineError(
+            f"{target.parent} cannot be written ({error.strerror}). Choose another folder with --models."
+        ) from error
     partial = target.parent / f".{target.name}.partial"
     try:
         if target.exists():
@@ -85,7 +89,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
         partial.rename(target)
         _flush(target.parent)
     except OSError as error:
-        raise MachineError(f"{error.filename or target}: writing failed ({error.strerror}). Nothing of {target} was kept.") from error
+        raise MachineError(
+            f"{error.filename or target}: writing failed ({error.strerror}). Nothing of {target} was kept."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         lock.release()
@@ -123,7 +129,7 @@ def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[Sk
 def read_run(folder: Path) -> Run:
     """Read a run back. raises ArtefactError naming the file that is missing or does not make sense."""
     try:
-        summary = RunSummary.model_validate_json(_read(folder, "metrics.json"))
+        summary = _summary(folder)
         probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
         history = History.from_csv(_read(folder, "history.csv").splitlines(), val_probabilities=probabilities)
         split = tuple(SplitRow(**row) for row in _rows(folder, "split.csv"))
@@ -131,13 +137,31 @@ def read_run(folder: Path) -> Run:
         environment = json.loads(_read(folder, "environment.json"))
         config_toml = _read(folder, "config.toml")
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ArtefactError(f"{folder} is not a run that can be read: {_first_line(error)}. "
-                            "A run is what `imgreg train` wrote under models/; `imgreg runs` lists them.") from error
+        raise ArtefactError(
+            f"{folder} is not a run that can be read: {_first_line(error)}. "
+            "A run is what `imgreg train` wrote under models/; `imgreg runs` lists them."
+        ) from error
     shape = (len(history.epochs), summary.n_val, len(summary.classes))
     if probabilities.shape != shape:
-        raise ArtefactError(f"{folder}/val_probabilities.npy: found shape {probabilities.shape}, expected {shape}. "
-                            "The run is damaged: train it again.")
-    return Run(folder, summary.model_copy(update={"run": str(folder)}), history, split, skipped, config_toml, environment)
+        raise ArtefactError(
+            f"{folder}/val_probabilities.npy: found shape {probabilities.shape}, expected {shape}. "
+            "The run is damaged: train it again."
+        )
+    counts = tuple(sum(row.split == side for row in split) for side in ("train", "val", "test"))
+    if counts != (summary.n_train, summary.n_val, summary.n_test):
+        raise ArtefactError(
+            f"{folder}/split.csv: found {counts} train, val and test photos, metrics.json says "
+            f"{(summary.n_train, summary.n_val, summary.n_test)}. The run is damaged: train it again."
+        )
+    return Run(
+        folder,
+        summary.model_copy(update={"run": str(folder)}),
+        history,
+        split,
+        skipped,
+        config_toml,
+        environment,
+    )
 
 
 def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
@@ -147,7 +171,7 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
         if folder.name.startswith(".") or not (folder / "model.json").is_file():
             continue
         try:
-            summary = RunSummary.model_validate_json(_read(folder, "metrics.json"))
+            summary = _summary(folder)
         except (OSError, ValueError):
             damaged.append(folder)
             continue
@@ -165,6 +189,12 @@ def newest_run(models: Path) -> Path:
 
 def _read(folder: Path, name: str) -> str:
     return (folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def _summary(folder: Path) -> RunSummary:
+    return RunSummary.model_validate(
+        json.loads(_read(folder, "metrics.json"))
+    )  # pydantic's own parser refuses surrogates
 
 
 def _rows(folder: Path, name: str) -> list[dict[str, str]]:

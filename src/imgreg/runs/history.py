@@ -74,10 +74,12 @@ class History:
     def from_csv(cls, lines: Iterable[str], *, val_probabilities: Float32Array) -> Self:
         """Read what to_csv wrote. raises KeyError or ValueError on any other table."""
         rows = csv.DictReader(lines)
-        epochs = tuple(
-            Epoch(**{f.name: int(row[f.name]) if f.name == "epoch" else float(row[f.name]) for f in fields(Epoch)})
-            for row in rows
-        )
+        epochs = tuple(_epoch(row) for row in rows)
         if not epochs:
             raise ValueError("the history has no epoch")
         return cls(epochs, val_probabilities)
+
+
+def _epoch(row: dict[str, str]) -> Epoch:
+    figures = {field.name: float(row[field.name]) for field in fields(Epoch) if field.name != "epoch"}
+    return Epoch(epoch=int(row["epoch"]), **figures)

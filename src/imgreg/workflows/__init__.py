@@ -1,4 +1,4 @@
-"""The Python API: train, compare, compare_runs, predict, preview. Each puts the rooms below it in order; none prints."""
+"""The Python API: train, compare, compare_runs, predict, preview. Each orders the rooms below it; none prints."""
 
 from imgreg.workflows.compare import Comparison, compare, compare_runs
 from imgreg.workflows.predict import Prediction, predict

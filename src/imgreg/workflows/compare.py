@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgreg.analysis.compare import ComparisonRow, comparison_table, distinct, same_ground
+from imgreg.analysis.compare import ComparisonRow, comparison_table, same_ground
 from imgreg.config import Settings
 from imgreg.errors import UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
@@ -42,7 +42,8 @@ def compare(
     raises     UsageError if two recipes share a name or the settings differ elsewhere
     """
     from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
-    from imgreg.workflows.train import train_into
+    from imgreg.workflows.record import record
+    from imgreg.workflows.train import train_on
 
     watcher = watcher or Watcher()
     names = [one.recipe.name for one in settings]
@@ -59,7 +60,8 @@ def compare(
         ground = lay_ground(data, settings[0].photos, watcher=watcher)
         base = FrozenBase(settings[0].base, watcher=watcher)
         for one, folder, target in zip(settings, folders, targets, strict=True):
-            train_into(folder, target, ground=ground, base=base, settings=one, command=command, watcher=watcher)
+            outcome = train_on(ground, base=base, settings=one, watcher=watcher)
+            record(outcome, folder, target, ground=ground, base=base, settings=one, command=command)
         runs = [read_run(folder) for folder in folders]
         comparison = _write(own, models / name, runs=runs, targets=targets)
     return comparison
@@ -87,7 +89,7 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run], targets: Sequence
     )
     rows = comparison_table(summaries)
     warnings = same_ground(runs)
-    histories = dict(zip(distinct([summary.recipe for summary in summaries]), (run.history for run in runs), strict=True))
+    histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
     overlay(histories, target=folder / "overlay.png")
     panels(histories, target=folder / "panels.png")
     documents = [row.model_dump(mode="json") for row in rows]

@@ -19,5 +19,7 @@ def checked_name(name: str) -> str:
     'first try'
     """
     if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
-        raise UsageError(f"{name!r} cannot name a run: expected at most 200 bytes, without / and not starting with a dot.")
+        raise UsageError(
+            f"{name!r} cannot name a run: expected at most 200 bytes, without / and not starting with a dot."
+        )
     return name

@@ -44,8 +44,10 @@ def predict(paths: Iterable[Path], *, run: Path, watcher: Watcher | None = None)
     watcher = watcher or Watcher()
     saved = load_head(run)
     if saved.card.decode_policy != decoding.POLICY:
-        raise ArtefactError(f"{run}: its photos were decoded by policy {saved.card.decode_policy}, this imgreg has "
-                            f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it.")  # fmt: skip
+        raise ArtefactError(
+            f"{run}: its photos were decoded by policy {saved.card.decode_policy}, this imgreg has "
+            f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it."
+        )
     engine = _load_base(saved.card, run=run, watcher=watcher)
     return _answers(paths, saved=saved, engine=engine)
 
@@ -91,14 +93,16 @@ def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
             choose_engine(Base(engine="openvino", precision="bfloat16"), say=watcher.say)
         except MachineError:
             precision = "float32"
-            watcher.say(f"{run} was trained with bfloat16 features, which this processor does not compute; float32 is used.")
+            watcher.say(f"{run} was trained on bfloat16 features, which this processor lacks; float32 is used.")
 
     def find_weights() -> Weights:
         watcher.say("Preparing the frozen base for this machine, once.")
         weights = resolve_weights(card.weights)
         if weights.sha256 != card.weights_sha256:
-            raise ArtefactError(f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., "
-                                f"but {weights.path} has {weights.sha256[:16]}.... Find the old file, or train again.")  # fmt: skip
+            raise ArtefactError(
+                f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., "
+                f"but {weights.path} has {weights.sha256[:16]}.... Find the old file, or train again."
+            )
         return weights
 
     find: Callable[[], Weights] = find_weights

@@ -18,7 +18,6 @@ from imgreg.photos.index import PhotoIndex, index_photos
 from imgreg.photos.split import Split, split_photos
 from imgreg.workflows.watch import Watcher
 
-
 SKIPPED_SHOWN = 10
 
 
@@ -79,12 +78,16 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
     if len(index.skipped) > SKIPPED_SHOWN:
         watcher.say(f"... and {len(index.skipped) - SKIPPED_SHOWN} more, all in skipped.csv")
     if index.skipped:
-        warnings.append(f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and "
-                        "were left out (skipped.csv).")  # fmt: skip
+        warnings.append(
+            f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and "
+            "were left out (skipped.csv)."
+        )
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed)
     if split.leaks:
-        warnings.append(f"{split.leaks} files stand with the same bytes on several sides of the given split: the "
-                        "validation figures flatter the classifier. Remove the copies.")  # fmt: skip
+        warnings.append(
+            f"{split.leaks} files stand with the same bytes on several sides of the given split: the "
+            "validation figures flatter the classifier. Remove the copies."
+        )
         watcher.say(warnings[-1])
     if split.given and "val_fraction" in photos.model_fields_set:
         raise UsageError(f"--val-fraction has no effect: {data} gives its own validation photos. Leave it out.")
@@ -94,8 +97,10 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
 def refuse_inside(data: Path, target: Path, *, option: str) -> None:
     """The photo folder is never written to. raises UsageError if target lies in it"""
     if data.is_dir() and target.resolve().is_relative_to(data.resolve()):
-        raise UsageError(f"{option} {target} lies inside the photo folder {data}, which imgreg never writes to. "
-                         "Choose a place outside it.")  # fmt: skip
+        raise UsageError(
+            f"{option} {target} lies inside the photo folder {data}, which imgreg never writes to. "
+            "Choose a place outside it."
+        )
 
 
 def _stage(watcher: Watcher, name: str) -> Callable[[int, int], None]:

@@ -1,0 +1,84 @@
+"""Which lowered learning rate? The regularized recipe at several, with Keras' default 1e-3 as the control.
+
+usage: python benchmarks/learning_rate.py DATA [SEED ...]
+
+Every rate and seed sees the same split, features and views; a seed draws initial weights, dropout and order.
+Prints a line of JSON for each training, then a table of medians over the seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from imgreg.config import Base, Photos
+from imgreg.features.cache import FeatureCache, cache_folder
+from imgreg.features.extract import FeatureSource
+from imgreg.heads.fit import fit_head
+from imgreg.photos.augment import Augmenter
+from imgreg.recipes import load_recipe
+from imgreg.workflows.prepare import FrozenBase, lay_ground
+from imgreg.workflows.train import extract_views, labelled
+from imgreg.workflows.watch import Watcher
+
+RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+
+
+def main(data: Path, seeds: list[int]) -> None:
+    watcher = Watcher(say=lambda line: print(line, file=sys.stderr))
+    ground = lay_ground(data, Photos(), watcher=watcher)
+    base = FrozenBase(Base(weights="starter"), watcher=watcher)
+    classes, split = ground.index.classes, ground.split
+    rows = []
+    with FeatureCache(cache_folder(), say=watcher.say) as cache:
+        source = FeatureSource(cache, base=base.identity)
+        augmenter = Augmenter(load_recipe("regularized").augmentation, seed=0)
+        extract_views(ground, source=source, augmenter=augmenter, base=base, watcher=watcher)
+        trials = [("plain", 1e-3), *(("regularized", rate) for rate in RATES)]
+        for name, rate in trials:
+            recipe = load_recipe(name, overrides={"optimizer.learning_rate": rate})
+            for seed in seeds:
+                history = fit_head(
+                    recipe,
+                    train=labelled(split.train, classes=classes, source=source, augmenter=augmenter),
+                    val=labelled(split.val, classes=classes, source=source),
+                    n_classes=len(classes),
+                    seed=seed,
+                ).history
+                best, last = history.best, history.last
+                rows.append(
+                    {
+                        "data": data.name,
+                        "recipe": name,
+                        "rate": rate,
+                        "seed": seed,
+                        "best_epoch": best.epoch,
+                        "best_val_loss": best.val_loss,
+                        "best_val_accuracy": best.val_accuracy,
+                        "last_train_loss": last.train_loss,
+                        "last_val_loss": last.val_loss,
+                        "last_val_accuracy": last.val_accuracy,
+                        "last_gap": last.gap,
+                    }
+                )
+                print(json.dumps(rows[-1]), flush=True)
+    print(f"\n{data.name}, medians of seeds {seeds}")
+    print("recipe       rate    best val (epoch)  best acc  last val  last acc  last train  last gap")
+    for name, rate in trials:
+        median = {
+            key: statistics.median(row[key] for row in rows if (row["recipe"], row["rate"]) == (name, rate))
+            for key in rows[0]
+            if key not in ("data", "recipe", "rate", "seed")
+        }
+        print(
+            "{:12} {:<7g} {best_val_loss:.3f} ({best_epoch:>3.0f})       {best_val_accuracy:.3f}     "
+            "{last_val_loss:.3f}     {last_val_accuracy:.3f}     {last_train_loss:.3f}       {last_gap:.3f}".format(
+                name, rate, **median
+            )
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [int(seed) for seed in sys.argv[2:]] or [0, 1, 2])

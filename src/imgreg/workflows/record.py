@@ -1,0 +1,142 @@
+"""The end of a training: everything about it goes into the run folder."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from imgreg.analysis.verdict import judge
+from imgreg.config import Settings
+from imgreg.features.extract import Extraction
+from imgreg.heads.fit import FittedHead
+from imgreg.heads.plan import plan_head
+from imgreg.heads.store import ModelCard, save_head
+from imgreg.photos import decode as decoding
+from imgreg.runs.folder import SkippedRow, SplitRow, read_run, write_history, write_json, write_split, write_text
+from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, TestScores
+from imgreg.workflows.prepare import FrozenBase, Ground
+
+_VERSIONS_OF = ("imgreg", "keras", "tensorflow", "openvino", "albumentations", "pillow", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave."""
+
+    fitted: FittedHead
+    extraction: Extraction
+    feature_shape: tuple[int, ...]
+    test: TestScores | None
+    val_labels: NDArray[np.int64]
+    seconds_features: float
+    seconds_head: float
+
+
+def record(
+    outcome: Outcome, folder: Path, target: Path, *, ground: Ground, base: FrozenBase, settings: Settings, command: str
+) -> RunSummary:
+    """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
+    from imgreg.reports.html import run_report
+    from imgreg.reports.plots import curves
+
+    summary = _summary(outcome, target, ground=ground, base=base, settings=settings, command=command)
+    save_head(folder, card=_card(outcome, ground=ground, base=base, settings=settings), weights=outcome.fitted.weights)
+    write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
+    write_json(folder / "environment.json", _environment(ground, command=command))
+    skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
+    write_split(folder, split=_split_rows(ground), skipped=skipped)
+    write_history(folder, outcome.fitted.history)
+    write_json(folder / "metrics.json", summary.model_dump(mode="json"))
+    curves(outcome.fitted.history, title=target.name, target=folder / "curves.png")
+    run_report(read_run(folder), target=folder / "report.html")
+    return summary
+
+
+def _summary(
+    outcome: Outcome, target: Path, *, ground: Ground, base: FrozenBase, settings: Settings, command: str
+) -> RunSummary:
+    history, recipe, split = outcome.fitted.history, settings.recipe, ground.split
+    seconds = Seconds(
+        photos=round(ground.seconds, 3),
+        features=round(outcome.seconds_features, 3),
+        head=round(outcome.seconds_head, 3),
+        total=round(ground.seconds + outcome.seconds_features + outcome.seconds_head, 3),
+    )
+    return RunSummary(
+        run=str(target),
+        name=target.name,
+        recipe=recipe.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        command=command,
+        seed=settings.seed,
+        weights=base.weights.name,
+        weights_sha256=base.weights.sha256,
+        weights_note=base.weights.note,
+        image_size=base.image_size,
+        engine=base.engine_name,
+        precision=base.precision,
+        augmentation=recipe.augmentation.pipeline or recipe.augmentation.backend,
+        n_views=recipe.augmentation.n_views,
+        classes=ground.index.classes,
+        n_train=len(split.train),
+        n_val=len(split.val),
+        n_test=len(split.test),
+        n_skipped=len(ground.index.skipped),
+        n_parameters=outcome.fitted.n_parameters,
+        epochs_run=len(history.epochs),
+        best_epoch=history.best.epoch,
+        best=Scores.of(history.best),
+        last=Scores.of(history.last),
+        test=outcome.test,
+        verdict=judge(history, val_labels=outcome.val_labels),
+        seconds=seconds,
+        features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
+        warnings=(*base.notes, *ground.warnings),
+    )
+
+
+def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:
+    bundled_or_published = base.weights.name in ("imagenet", "starter")
+    return ModelCard.model_validate(
+        {
+            "classes": ground.index.classes,
+            "weights": base.weights.name if bundled_or_published else str(base.weights.path.resolve()),
+            "weights_sha256": base.weights.sha256,
+            "image_size": base.image_size,
+            "decode_policy": decoding.POLICY,
+            "engine": base.engine_name,
+            "precision": base.precision,
+            "feature_shape": outcome.feature_shape,
+            "plan": plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
+        }
+    )
+
+
+def _split_rows(ground: Ground) -> list[SplitRow]:
+    root = ground.index.root if ground.index.root.is_dir() else ground.index.root.parent
+    return [
+        SplitRow(os.path.relpath(photo.path, root), photo.label, side, photo.sha256)
+        for side, photos in (("train", ground.split.train), ("val", ground.split.val), ("test", ground.split.test))
+        for photo in photos
+    ]
+
+
+def _environment(ground: Ground, *, command: str) -> dict[str, Any]:
+    return {
+        "command": command,
+        "data": str(ground.index.root.resolve()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "n_cpus": os.cpu_count(),
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS_OF},
+    }

@@ -1,0 +1,139 @@
+"""The comparison's table and what makes runs not comparable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgreg.analysis.compare import answer, comparison_table, same_ground
+from imgreg.runs.folder import Run, SplitRow
+from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, Verdict
+
+
+def scores(epoch, train_loss, val_loss):
+    return Scores(
+        epoch=epoch,
+        train_loss=train_loss,
+        train_accuracy=0.9,
+        val_loss=val_loss,
+        val_accuracy=0.8,
+        gap=val_loss - train_loss,
+    )
+
+
+def summary(name, *, best, last):
+    return RunSummary(
+        run=f"models/{name}",
+        name=name,
+        recipe=name,
+        created="2026-01-05T09:30:00Z",
+        command="imgreg train",
+        seed=0,
+        weights="starter",
+        weights_sha256="ab" * 32,
+        weights_note="",
+        image_size=128,
+        engine="keras",
+        precision="float32",
+        augmentation="none",
+        n_views=0,
+        classes=("ants", "bees"),
+        n_train=4,
+        n_val=2,
+        n_test=0,
+        n_skipped=0,
+        n_parameters=10,
+        epochs_run=last.epoch,
+        best_epoch=best.epoch,
+        best=best,
+        last=last,
+        test=None,
+        verdict=Verdict(label="overfitting", sentence="", next_step="", evidence={}),
+        seconds=Seconds(photos=1, features=1, head=1, total=3),
+        features=FeatureCounts(n_computed=6, n_read=0),
+        warnings=(),
+    )
+
+
+PLAIN = summary("plain", best=scores(5, 0.2, 0.5), last=scores(100, 0.0, 1.0))
+REGULARIZED = summary("regularized", best=scores(80, 0.25, 0.4), last=scores(100, 0.2, 0.45))
+
+
+@pytest.fixture
+def run(plant):
+    split = tuple(
+        SplitRow(f"ants/{i}.jpg", ("ants", "bees")[i % 2], "train" if i < 4 else "val", f"{i:064x}") for i in range(6)
+    )
+    return Run(Path("models/plain"), PLAIN, plant(np.ones(3), np.ones((3, 2))), split, (), "", {})
+
+
+def changed(run, **values):
+    return replace(run, summary=run.summary.model_copy(update={"recipe": "other", **values}))
+
+
+def test_gaps_are_validation_minus_train_and_the_first_run_is_the_control():
+    """Gaps are validation minus train loss; shares are those of the first run's last gap."""
+    plain, regularized = comparison_table([PLAIN, REGULARIZED])
+    assert (plain.gap_best, plain.gap_last, plain.gap_share) == pytest.approx((0.3, 1.0, 1.0))
+    assert (regularized.gap_best, regularized.gap_last, regularized.gap_share) == pytest.approx((0.15, 0.25, 0.25))
+    assert (regularized.best_epoch, regularized.best_val_loss, regularized.last_val_loss) == (80, 0.4, 0.45)
+    assert regularized.last_train_loss == 0.2
+
+
+def test_no_share_of_a_gap_that_is_not_there():
+    """Where the control has no gap, or a negative one, no share is given."""
+    control = summary("plain", best=scores(1, 0.5, 0.5), last=scores(2, 0.6, 0.5))
+    assert [row.gap_share for row in comparison_table([control, PLAIN])] == [None, None]
+
+
+def test_runs_are_called_by_recipe_where_that_tells_them_apart():
+    """Recipes name the runs; where two share one, the runs' own names do, and namesakes are numbered."""
+    first, second = (PLAIN.model_copy(update={"name": name}) for name in ("monday", "tuesday"))
+    assert [row.name for row in comparison_table([first, REGULARIZED])] == ["plain", "regularized"]
+    assert [row.name for row in comparison_table([first, second])] == ["monday", "tuesday"]
+    assert [row.name for row in comparison_table([first, first])] == ["monday", "monday (2)"]
+
+
+def test_answer_names_the_run_that_ends_best():
+    """The answer names the run with the lowest last validation loss, or says none beats the control."""
+    assert answer(comparison_table([PLAIN, REGULARIZED])).startswith("regularized ends best: validation loss 0.45")
+    assert "(25 %)" in answer(comparison_table([PLAIN, REGULARIZED]))
+    assert answer(comparison_table([REGULARIZED, PLAIN])).startswith("No run ends better than regularized")
+    assert "second run" in answer(comparison_table([PLAIN]))
+
+
+def test_equal_ground_has_nothing_to_say(run):
+    """Runs on the same photos, in another order and under other paths, are comparable."""
+    moved = tuple(replace(row, path=f"elsewhere/{row.path}") for row in reversed(run.split))
+    assert same_ground([run, replace(changed(run), split=moved)]) == ()
+    assert same_ground([run]) == same_ground([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"seed": 7}, "different seeds: 0 and 7"),
+        ({"image_size": 224}, "different image sizes: 128 px and 224 px"),
+        ({"weights": "imagenet", "weights_sha256": "cd" * 32}, "starter (abababab) and imagenet (cdcdcdcd)"),
+        ({"classes": ("bees", "ants")}, "different classes apart: ants, bees and bees, ants"),
+    ],
+)
+def test_each_difference_of_ground_is_a_sentence(run, values, says):
+    """Seed, image size, weights and classes: each difference gives one sentence with both values."""
+    (sentence,) = same_ground([run, changed(run, **values)])
+    assert sentence.startswith("plain and other")
+    assert says in sentence
+
+
+def test_other_validation_photos_are_counted(run):
+    """One validation photo with other bytes, or another label, makes the runs not comparable."""
+    *same, last = run.split
+    other_bytes = replace(changed(run), split=(*same, replace(last, sha256="f" * 64)))
+    other_label = replace(changed(run), split=(*same, replace(last, label="ants")))
+    for other in (other_bytes, other_label):
+        assert same_ground([run, other]) == (
+            "plain and other were not validated on the same photos: 2 and 2, of which 1 in common.",
+        )

@@ -1,0 +1,229 @@
+"""Each command as a user types it, on tiny painted photos."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint_set
+from imgreg import __version__
+from imgreg.cli import COMMANDS
+
+
+@pytest.fixture(scope="module")
+def compared(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    models = tmp_path_factory.mktemp("compared")
+    done = imgreg("compare", trained.data, *TRAIN_ARGUMENTS, "--name", "both", "--models", models, "--json")
+    assert done.code == 0, done.err
+    return models, done.json
+
+
+def test_help_answers_in_half_a_second() -> None:
+    """`imgreg --help` lists every command; the best of five starts takes under half a second."""
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        done = imgreg_process("--help")
+        seconds.append(time.monotonic() - started)
+    assert done.code == 0
+    assert all(name in done.out for name in COMMANDS)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_help_has_an_example(name: str) -> None:
+    """Each command's --help shows how it is typed."""
+    done = imgreg(name, "--help")
+    assert done.code == 0
+    assert f"Example:\n    imgreg {name}" in done.out
+
+
+def test_version() -> None:
+    """--version prints the version and nothing else."""
+    assert imgreg("--version").out == f"imgreg {__version__}\n"
+
+
+def test_train_prints_the_verdict_and_where_the_report_is(trained: Trained, tmp_path: Path) -> None:
+    """Without --json a person reads a summary that fits 80 columns and names the report."""
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--name", "x")
+    assert done.code == 0, done.err
+    *box, last = done.out.splitlines()
+    assert last == f"Report: {tmp_path / 'm' / 'x' / 'report.html'}"
+    assert max(map(len, box)) <= 80
+    assert "\x1b" not in done.out + done.err
+
+
+def test_quiet_prints_nothing_on_stdout(trained: Trained, tmp_path: Path) -> None:
+    """-q leaves only warnings, on stderr."""
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path, "-q")
+    assert (done.code, done.out) == (0, "")
+
+
+def test_the_recorded_command_repeats_the_run(trained: Trained, tmp_path: Path) -> None:
+    """environment.json's command, run again under another name, gives the same head."""
+    command = shlex.split(json.loads((trained.folder / "environment.json").read_text())["command"])
+    assert command[:2] == ["imgreg", "train"]
+    command[command.index("--models") + 1] = str(tmp_path)
+    assert imgreg(*command[1:]).code == 0
+    assert (tmp_path / "first" / "head.safetensors").read_bytes() == (trained.folder / "head.safetensors").read_bytes()
+
+
+def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict]) -> None:
+    """plain and regularized see the same split and features; the table and figures are written."""
+    models, document = compared
+    plain, regularized = document["runs"]
+    assert (plain["recipe"], regularized["recipe"]) == ("plain", "regularized")
+    assert (plain["n_views"], regularized["n_views"]) == (0, 2)
+    assert plain["features"]["n_computed"] == regularized["features"]["n_computed"] == 0  # the trained run computed all
+    assert (models / "both-plain" / "split.csv").read_bytes() == (
+        models / "both-regularized" / "split.csv"
+    ).read_bytes()
+    assert document["warnings"] == []
+    assert {row["recipe"] for row in document["table"]} == {"plain", "regularized"}
+    row = document["table"][1]
+    assert row["gap_last"] == pytest.approx(regularized["last"]["val_loss"] - regularized["last"]["train_loss"])
+    assert {path.name for path in (models / "both").iterdir()} == {
+        *("overlay.png", "panels.png", "table.csv", "comparison.json", "report.html")
+    }
+    for name in ("overlay.png", "panels.png"):
+        with Image.open(models / "both" / name) as image:
+            assert image.width >= 900
+
+
+def test_compare_runs_gives_the_same_table(compared: tuple[Path, dict], tmp_path: Path) -> None:
+    """Finished runs, compared from their folders, give the table that training them gave."""
+    models, document = compared
+    done = imgreg("compare", models / "both-plain", models / "both-regularized", "--models", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert done.json["table"] == document["table"]
+
+
+def test_compare_runs_on_different_photos_says_so(compared: tuple[Path, dict], tmp_path: Path) -> None:
+    """Runs that do not share their split are compared with a warning."""
+    models, _ = compared
+    other = paint_set(tmp_path / "other", n_each=6, seed=500)
+    assert imgreg("train", other, *TRAIN_ARGUMENTS, "--name", "other", "--models", tmp_path / "m", "-q").code == 0
+    done = imgreg("compare", models / "both-plain", tmp_path / "m" / "other", "--models", tmp_path / "m", "--json")
+    assert done.code == 0
+    assert any("not trained on the same photos" in line for line in done.json["warnings"])
+    assert "not trained on the same photos" in done.err
+
+
+def test_reports_ask_nothing_of_the_network(compared: tuple[Path, dict]) -> None:
+    """No element of the reports refers to an address outside the file."""
+    models, _ = compared
+
+    class Links(HTMLParser):
+        found: list[str]
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found += [
+                f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href", "srcset") and value
+            ]
+
+    for folder in ("both", "both-plain", "both-regularized"):
+        parser = Links()
+        parser.found = []
+        parser.feed((models / folder / "report.html").read_text(encoding="utf-8"))
+        outside = [one for one in parser.found if not one.split("=", 1)[1].startswith(("data:", "#", "../", "./"))]
+        assert not outside
+
+
+def test_predict_text_json_and_csv_agree(trained: Trained) -> None:
+    """The three outputs name the same labels in the same order."""
+    photos = sorted((trained.data / "warm").iterdir())[:3]
+    text = imgreg("predict", *photos, "--run", trained.folder).out.splitlines()
+    documents = [
+        json.loads(line) for line in imgreg("predict", *photos, "--run", trained.folder, "--json").out.splitlines()
+    ]
+    rows = list(csv.DictReader(imgreg("predict", *photos, "--run", trained.folder, "--csv").out.splitlines()))
+    labels = [document["label"] for document in documents]
+    assert [line.split()[0] for line in text] == [row["label"] for row in rows] == labels
+    for document, row in zip(documents, rows, strict=True):
+        assert float(row["warm"]) == pytest.approx(document["probabilities"]["warm"], abs=1e-6)
+        assert document["probability"] == max(document["probabilities"].values())
+        assert sum(document["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_bad_photo_does_not_stop_the_others(trained: Trained) -> None:
+    """Order is kept, the bad ones carry their reason, and the exit code is 3."""
+    good = sorted((trained.data / "warm").iterdir())[:2]
+    paths = [
+        trained.data / "cold" / "broken.jpg",
+        good[0],
+        trained.data / "none.jpg",
+        good[1],
+        trained.data / "cold" / "broken.jpg",
+    ]
+    done = imgreg("predict", *paths, "--run", trained.folder, "--json")
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 3
+    assert [answer["path"] for answer in answers] == list(map(str, paths))
+    assert ["error" in answer for answer in answers] == [True, False, True, False, True]
+    assert "No such file" in answers[2]["error"]
+
+
+def test_predict_reads_paths_from_stdin(trained: Trained) -> None:
+    """`-` takes one path a line, whatever bytes it has."""
+    photos = sorted((trained.data / "warm").iterdir())[:2]
+    stdin = b"\n".join(os.fsencode(path) for path in photos) + b"\n"
+    done = imgreg("predict", "-", "--run", trained.folder, "--csv", stdin=stdin)
+    assert [row["path"] for row in csv.DictReader(done.out.splitlines())] == list(map(str, photos))
+
+
+def test_predict_of_a_reader_that_leaves(trained: Trained) -> None:
+    """`imgreg predict ... | head -1` is no error."""
+    words = [sys.executable, "-m", "imgreg", "predict", trained.data / "warm", "--run", trained.folder, "--json"]
+    line = shlex.join(map(str, words))
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line} | head -1"], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["label"]
+
+
+def test_preview_shows_both_backends(trained: Trained, tmp_path: Path) -> None:
+    """The sheet has a row for each photo and backend."""
+    done = imgreg("preview", trained.data, "--out", tmp_path / "sheet.png", "--count", "2", "--views", "3")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'sheet.png'}\n")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.height > 4 * 128
+        assert sheet.width > 4 * 128
+
+
+def test_runs_are_listed_oldest_first(compared: tuple[Path, dict]) -> None:
+    """`imgreg runs --json` gives the documents that training printed."""
+    models, document = compared
+    assert imgreg("runs", "--models", models, "--json").json == document["runs"]
+    text = imgreg("runs", "--models", models).out
+    assert "both-plain" in text
+    assert "both-regularized" in text
+
+
+def test_a_shown_recipe_can_be_trained(trained: Trained, tmp_path: Path) -> None:
+    """`imgreg recipes plain > mine.toml`, changed, is a recipe."""
+    text = imgreg("recipes", "plain").out
+    (tmp_path / "mine.toml").write_text(
+        text.replace('name = "plain"', 'name = "mine"').replace("epochs = 100", "epochs = 2")
+    )
+    small = ("--weights", "starter", "--image-size", "64", "--models", tmp_path / "m")
+    done = imgreg("train", trained.data, "--recipe", tmp_path / "mine.toml", *small, "--json")
+    assert (done.json["recipe"], done.json["epochs_run"]) == ("mine", 2)
+
+
+def test_sample_draws_what_train_can_read(tmp_path: Path) -> None:
+    """A small drawn set trains."""
+    assert imgreg("sample", tmp_path / "leaves", "--count", "6", "--seed", "3", "-q").code == 0
+    done = imgreg("train", tmp_path / "leaves", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
+    assert done.code == 0, done.err
+    assert done.json["n_train"] + done.json["n_val"] == 12

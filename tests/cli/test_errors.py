@@ -1,0 +1,137 @@
+"""Bad input: a clear message on stderr, nothing on stdout, nothing left behind, and the right exit code."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, paint_set
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--epochs", "0"], 2, "training.epochs = 0: input should be greater than or equal to 1"),
+        (["--epochs", "many"], 2, "'many' is not a valid integer"),
+        (["--epochz", "3"], 2, "No such option"),
+        (["--dropout", "1.5"], 2, "head.dropout = 1.5: input should be less than 1"),
+        (["--set", "head.dropuot=0.5"], 2, "Did you mean 'head.dropout'?"),
+        (["--set", "head.dropout"], 2, "expected KEY=VALUE"),
+        (["--set", "head.l2=0.1", "--l2", "0.2"], 2, "are both given"),
+        (["--recipe", "plian"], 2, "Known: plain, regularized"),
+        (["--recipe", "plain", "--views", "4"], 2, "no effect without augmentation"),
+        (["--image-size", "5"], 2, "base.image_size = 5"),
+        (["--augment", "nowhere.json"], 4, "nowhere.json: not a pipeline"),
+        (["--weights", "nowhere.safetensors"], 5, "no such file"),
+        (["--name", "a/b"], 2, "cannot name a run"),
+        (["--max-bad", "0"], 3, "1 of 33 files cannot be read"),
+    ],
+)  # fmt: skip
+def test_bad_options(trained: Trained, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    """Each bad option is answered by name, and no run appears."""
+    done = imgreg("train", trained.data, *arguments, "--models", tmp_path / "models", "--json")
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not [path for path in (tmp_path / "models").glob("*") if path.name != ".locks"]
+
+
+def test_one_class(tmp_path: Path) -> None:
+    """A single class folder is data unusable."""
+    paint(tmp_path / "data" / "cats" / "a.jpg", warm=True, seed=0)
+    done = imgreg("train", tmp_path / "data", "--models", tmp_path / "m")
+    assert (done.code, "found 1 class (cats), expected 2 or more" in done.err) == (3, True)
+
+
+def test_an_empty_class(tmp_path: Path) -> None:
+    """An empty class folder is data unusable."""
+    paint_set(tmp_path / "data", n_each=3)
+    (tmp_path / "data" / "zebra").mkdir()
+    done = imgreg("train", tmp_path / "data", "--models", tmp_path / "m")
+    assert (done.code, "zebra: the class folder is empty" in done.err) == (3, True)
+
+
+def test_an_existing_name_is_not_overwritten(trained: Trained) -> None:
+    """Training into a taken name changes nothing."""
+    before = (trained.folder / "metrics.json").read_bytes()
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--name", "first", "--models", trained.folder.parent)
+    assert (done.code, "exists already" in done.err) == (2, True)
+    assert (trained.folder / "metrics.json").read_bytes() == before
+
+
+def test_imagenet_without_network_is_an_error_in_time(trained: Trained, tmp_path: Path) -> None:
+    """--weights imagenet with no way out ends within the decision's time, exit 5, with two ways out."""
+    started = time.monotonic()
+    done = imgreg_process(
+        "train", trained.data, "--weights", "imagenet", "--models", tmp_path,
+        env={"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "none")},
+    )  # fmt: skip
+    assert done.code == 5
+    assert "--weights starter" in done.err
+    assert "--weights PATH" in done.err
+    assert time.monotonic() - started < 5 + 5  # the interpreter's own start included
+
+
+def test_a_run_that_is_no_run(tmp_path: Path) -> None:
+    """predict --run on an empty folder is an artefact refused; without any run it is a usage error."""
+    done = imgreg("predict", "x.jpg", "--run", tmp_path)
+    assert (done.code, "is not a run" in done.err) == (4, True)
+    done = imgreg("predict", "x.jpg", "--models", tmp_path)
+    assert (done.code, "no run found" in done.err) == (2, True)
+
+
+def test_options_without_effect_on_finished_runs(trained: Trained) -> None:
+    """compare RUN RUN takes no training options."""
+    done = imgreg("compare", trained.folder, trained.folder, "--epochs", "3")
+    assert (done.code, "--epochs: no effect on finished runs" in done.err) == (2, True)
+
+
+def test_diverging_ends_with_seven(trained: Trained, tmp_path: Path) -> None:
+    """A learning rate that blows up ends with exit 7 and leaves no run."""
+    wild = (
+        "--learning-rate",
+        "10",
+        "--set",
+        "head.activation=elu",
+        "--set",
+        "head.units=[64,64,64,64,64,64,64,64]",
+        "--epochs",
+        "200",
+    )
+    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--models", tmp_path)
+    done = imgreg("train", trained.data, *small, *wild)
+    assert done.code == 7, done.err[-500:]
+    assert "--learning-rate 1" in done.err
+    assert not [path for path in tmp_path.iterdir() if path.name != ".locks"]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_nothing_half_made(trained: Trained, tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM end with their codes, and the half-made run is gone."""
+    long = (*TRAIN_ARGUMENTS, "--epochs", "100000")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "imgreg",
+            "train",
+            trained.data,
+            *long,
+            "--models",
+            tmp_path,
+        ],
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err.decode()[-500:]
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]

@@ -1,0 +1,152 @@
+"""Tiny painted photos, and one small trained run that many tests look at."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `shared` need real photos that a fresh clone does not have."""
+    if not (SHARED / "photos").is_dir():
+        for item in items:
+            if item.get_closest_marker("shared"):
+                item.add_marker(pytest.mark.skip(reason=f"needs the real photos in {SHARED}"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests never touch the user's caches; this process and its children share one of their own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["IMGREG_CACHE"] = str(folder)
+    os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras"))
+    return folder
+
+
+def paint(path: Path, *, warm: bool, seed: int, size: tuple[int, int] = (60, 48)) -> None:
+    """A photo-like patch: stripes on noise, warm or cold."""
+    draw = np.random.default_rng(seed)
+    width, height = size
+    base = np.array([200, 120, 60] if warm else [60, 120, 200]) + draw.integers(-40, 40, 3)
+    waves = 30 * np.sin(np.arange(width) / draw.uniform(2, 6))[None, :, None]
+    pixels = base + waves + draw.normal(0, 25, (height, width, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def paint_set(root: Path, *, n_each: int, seed: int = 0) -> Path:
+    """root/cold and root/warm with n_each photos each."""
+    for number in range(n_each):
+        paint(root / "cold" / f"c{number:02}.jpg", warm=False, seed=seed + 2 * number)
+        paint(root / "warm" / f"w{number:02}.jpg", warm=True, seed=seed + 2 * number + 1)
+    return root
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ran: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def imgreg(*arguments: object, stdin: bytes = b"") -> Finished:
+    """Run the command line in this process, through its own main: TensorFlow is loaded once for all tests."""
+    from imgreg.cli import main
+
+    before = sys.argv, sys.stdin, sys.stdout, sys.stderr, signal.getsignal(signal.SIGTERM)
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        sys.argv = ["imgreg", *map(str, arguments)]
+        sys.stdin, sys.stdout, sys.stderr = (io.TextIOWrapper(file, write_through=True) for file in (given, out, err))
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        except Exception:  # noqa: BLE001 - a bug of ours, shown as the interpreter would
+            traceback.print_exc()
+            code = 1
+        finally:
+            streams = sys.stdin, sys.stdout, sys.stderr
+            sys.argv, sys.stdin, sys.stdout, sys.stderr = before[:4]
+            signal.signal(signal.SIGTERM, before[4])
+            for stream in streams:
+                stream.flush()
+                stream.detach()
+        out.seek(0)
+        err.seek(0)
+        assert isinstance(code, int)
+        return Finished(code, out.read().decode(), err.read().decode())
+
+
+def imgreg_process(*arguments: object, env: dict[str, str] | None = None) -> Finished:
+    """Run the command line in a process of its own, as a user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "imgreg", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=os.environ | (env or {}),
+        timeout=300,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run by `imgreg train --json` on painted photos, with what it was made from."""
+
+    data: Path
+    folder: Path
+    document: dict[str, Any]
+    err: str
+
+
+TRAIN_ARGUMENTS = (
+    "--weights",
+    "starter",
+    "--image-size",
+    "64",
+    "--epochs",
+    "6",
+    "--views",
+    "2",
+    "--set",
+    "head.units=[8]",
+)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("trained")
+    data = paint_set(root / "data", n_each=16)
+    (data / "cold" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    done = imgreg_process("train", data, *TRAIN_ARGUMENTS, "--name", "first", "--models", root / "models", "--json")
+    assert done.code == 0, done.err
+    return Trained(data, root / "models" / "first", done.json, done.err)

@@ -1,0 +1,110 @@
+"""cache.py: what was written is what is read, or it is told."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgreg.errors import MachineError
+from imgreg.features.cache import FeatureCache, feature_key
+
+KEYS = [feature_key("photo", n) for n in range(10)]
+FEATURES = np.random.default_rng(0).random((10, 2, 2, 8)).astype(np.float16)
+
+
+def silent(line: str) -> None:
+    raise AssertionError(f"unexpected: {line}")
+
+
+def fill(folder: Path) -> None:
+    with FeatureCache(folder, say=silent) as cache:
+        cache.write(KEYS, FEATURES)
+
+
+def test_features_come_back_by_key_in_the_order_asked(tmp_path: Path) -> None:
+    """Another process's view of the cache gives each key its own features."""
+    fill(tmp_path)
+    with FeatureCache(tmp_path, say=silent) as cache:
+        assert cache.missing([*KEYS, "other"]) == {"other"}
+        np.testing.assert_array_equal(cache.read(KEYS[::-1]), FEATURES[::-1])
+
+
+def test_any_flipped_byte_is_noticed_told_and_set_aside(tmp_path: Path) -> None:
+    """200 random single-byte flips: none gives a feature, each is told."""
+    draw = np.random.default_rng(1)
+    for _ in range(200):
+        fill(tmp_path)
+        (block,) = (tmp_path / "features").glob("*.npy")
+        data = bytearray(block.read_bytes())
+        data[draw.integers(len(data))] ^= 1 << draw.integers(8)
+        block.write_bytes(data)
+        said: list[str] = []
+        with FeatureCache(tmp_path, say=said.append) as cache:
+            assert cache.missing(KEYS) == set(KEYS)
+        assert len(said) == 1
+        assert "damaged" in said[0]
+    assert list((tmp_path / "features" / "damaged").iterdir())
+
+
+def test_a_block_that_is_gone_is_told(tmp_path: Path) -> None:
+    """A deleted block is missing, not an error."""
+    fill(tmp_path)
+    for block in (tmp_path / "features").glob("*.npy"):
+        block.unlink()
+    said: list[str] = []
+    with FeatureCache(tmp_path, say=said.append) as cache:
+        assert cache.missing(KEYS) == set(KEYS)
+    assert len(said) == 1
+
+
+def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+    """Over its limit the cache drops what was not read for longest, never what this process uses."""
+    with FeatureCache(tmp_path, say=silent) as cache:
+        for number in range(5):
+            cache.write([f"{number}-{key}" for key in KEYS], FEATURES + np.float16(number))
+            time.sleep(0.01)
+    one = next((tmp_path / "features").glob("*.npy")).stat().st_size
+    with FeatureCache(tmp_path, say=silent) as cache:
+        cache.read([f"0-{KEYS[0]}"])
+    with FeatureCache(tmp_path, say=silent, limit_bytes=2 * one) as cache:
+        cache.read([f"3-{KEYS[0]}"])
+        cache.shrink()
+        held = {number for number in range(5) if not cache.missing([f"{number}-{KEYS[0]}"])}
+    assert held == {0, 3}
+    assert len(list((tmp_path / "features").glob("*.npy"))) == 2
+
+
+def write_some(folder: str, number: int) -> None:
+    with FeatureCache(Path(folder), say=silent) as cache:
+        for turn in range(5):
+            cache.write([feature_key(number, turn, key) for key in KEYS], FEATURES + np.float16(number))
+
+
+def test_several_processes_write_at_once(tmp_path: Path) -> None:
+    """Four processes fill one cache; nothing is lost or mixed up."""
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(write_some, [str(tmp_path)] * 4, range(4)))
+    with FeatureCache(tmp_path, say=silent) as cache:
+        for number in range(4):
+            keys = [feature_key(number, turn, key) for turn in range(5) for key in KEYS]
+            assert not cache.missing(keys)
+            np.testing.assert_array_equal(cache.read(keys), np.concatenate([FEATURES + np.float16(number)] * 5))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_environment(tmp_path: Path) -> None:
+    """A file in the cache's place is named, with the way out."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(MachineError, match="IMGREG_CACHE"):
+        FeatureCache(tmp_path / "taken", say=silent)
+
+
+def test_a_foreign_index_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    """An index file that is no database is refused with a message."""
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "index.sqlite").write_bytes(b"hello" * 1000)
+    with pytest.raises(MachineError, match="cannot be opened"):
+        FeatureCache(tmp_path, say=silent)

@@ -1,0 +1,122 @@
+"""engines.py: both engines are the same network, with Keras' preprocessing applied exactly once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgreg.config import Base
+from imgreg.errors import MachineError
+from imgreg.features.backbone import build_backbone, feature_shape
+from imgreg.features.engines import Engine, choose_engine, exported_base, load_engine
+from imgreg.features.weights import resolve_weights
+
+PHOTOS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+STARTER = resolve_weights("starter")
+
+
+def engine(name: str, cache: Path, *, precision: str = "float32", size_px: int = 64) -> Engine:
+    return load_engine(
+        name,
+        precision,
+        weights_sha256=STARTER.sha256,
+        find_weights=lambda: STARTER,
+        size_px=size_px,
+        cache=cache,
+    )
+
+
+@pytest.fixture(scope="module")
+def reference() -> np.ndarray:
+    """Features by plain Keras: float pixels, its own preprocess_input, its own VGG16 with these weights."""
+    import keras
+    from safetensors.numpy import load_file
+
+    vgg16 = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
+    arrays = load_file(STARTER.path)
+    for layer in vgg16.layers:
+        if layer.weights:
+            layer.set_weights([arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"]])
+    pixels = keras.applications.vgg16.preprocess_input(PHOTOS.astype(np.float32))
+    return vgg16.predict(pixels, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["openvino", "keras"])
+def test_engines_agree_with_plain_keras(name: str, reference: np.ndarray, own_cache: Path) -> None:
+    """float32 features agree to 1e-3 of the largest: preprocessing is applied once, in both engines."""
+    found = np.stack(list(engine(name, own_cache).embed(PHOTOS)))
+    assert found.shape == (5, *feature_shape(64))
+    assert np.abs(found - reference).max() <= 1e-3 * np.abs(reference).max()
+
+
+def test_preprocessing_twice_would_be_noticed(reference: np.ndarray, own_cache: Path) -> None:
+    """The agreement above is not loose enough to pass photos preprocessed beforehand."""
+    wrong = np.clip(PHOTOS[..., ::-1].astype(np.float32) - (104, 117, 124), 0, 255).astype(np.uint8)
+    found = np.stack(list(engine("openvino", own_cache).embed(wrong)))
+    assert np.abs(found - reference).max() > 0.1 * np.abs(reference).max()
+
+
+def test_a_photos_features_do_not_depend_on_its_neighbours(own_cache: Path) -> None:
+    """OpenVINO gives the same bits whether a photo comes alone, first or last."""
+    openvino = engine("openvino", own_cache)
+    together = list(openvino.embed(PHOTOS))
+    for photo, features in zip(reversed(PHOTOS), reversed(together), strict=True):
+        np.testing.assert_array_equal(next(iter(openvino.embed([photo]))), features)
+
+
+def test_one_export_serves_every_size(own_cache: Path) -> None:
+    """The exported base is not tied to one image size."""
+    photos = np.zeros((1, 96, 96, 3), np.uint8)
+    assert next(iter(engine("openvino", own_cache, size_px=96).embed(photos))).shape == feature_shape(96)
+
+
+def test_a_damaged_export_is_made_again(tmp_path: Path) -> None:
+    """A flipped byte in the exported base is noticed and mended."""
+    engine("openvino", tmp_path)
+    path = exported_base(tmp_path, STARTER.sha256)
+    assert path is not None
+    data = bytearray(path.with_suffix(".bin").read_bytes())
+    data[1000] ^= 1
+    path.with_suffix(".bin").write_bytes(data)
+    assert exported_base(tmp_path, STARTER.sha256) is None
+    engine("openvino", tmp_path)
+    assert exported_base(tmp_path, STARTER.sha256) == path
+
+
+def test_auto_settles_on_something_this_machine_has(own_cache: Path) -> None:
+    """What auto chooses can be loaded, and is never `auto`."""
+    name, precision = choose_engine(Base(), say=lambda line: None)
+    assert name in ("openvino", "keras")
+    assert engine(name, own_cache, precision=precision).precision in ("float32", "bfloat16")
+
+
+def test_bfloat16_is_strict() -> None:
+    """--precision bfloat16 works where the processor has it and is an error elsewhere."""
+    import openvino
+
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert choose_engine(Base(engine="openvino", precision="bfloat16"), say=print) == (
+            "openvino",
+            "bfloat16",
+        )
+    else:
+        with pytest.raises(MachineError, match="neither AMX nor AVX512-BF16"):
+            choose_engine(Base(engine="openvino", precision="bfloat16"), say=print)
+
+
+def test_bfloat16_agrees_where_the_processor_has_it(reference: np.ndarray, own_cache: Path) -> None:
+    """bfloat16 features point the same way: cosine at least 0.999 a photo."""
+    name, precision = choose_engine(Base(engine="openvino"), say=lambda line: None)
+    if precision != "bfloat16":
+        pytest.skip("this processor has neither AMX nor AVX512-BF16")
+    found = np.stack(list(engine(name, own_cache, precision=precision).embed(PHOTOS))).reshape(5, -1)
+    expected = reference.reshape(5, -1)
+    cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosines.min() >= 0.999
+
+
+def test_the_base_is_frozen() -> None:
+    """Nothing in the base can be trained."""
+    assert build_backbone(STARTER).trainable_weights == []

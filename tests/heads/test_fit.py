@@ -1,0 +1,150 @@
+"""fit.py: curves that are honest, and training that repeats."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgreg.config import Recipe
+from imgreg.errors import DivergedError
+from imgreg.heads.fit import FittedHead, Labelled, fit_head
+from imgreg.heads.forward import probabilities
+from imgreg.heads.plan import plan_head
+
+HEAVY = {
+    "head": {"units": (8,), "l2": 0.05, "dropout": 0.4, "normalization": "after_dropout"},
+    "optimizer": {"learning_rate": 1e-2},
+    "augmentation": {"backend": "keras", "views": 3},
+}
+
+
+def recipe(**tables: Any) -> Recipe:
+    return Recipe.model_validate({"name": "test", "training": {"epochs": 4, "batch_size": 16}} | tables)
+
+
+def fitted(train: Labelled, val: Labelled, *, seed: int = 0, **tables: Any) -> FittedHead:
+    return fit_head(recipe(**tables), train=train, val=val, n_classes=2, seed=seed)
+
+
+def cross_entropy(p: np.ndarray, labels: np.ndarray) -> float:
+    return float(-np.log(np.clip(p.astype(np.float64)[np.arange(len(p)), labels], 1e-7, 1 - 1e-7)).mean())
+
+
+def test_the_same_seed_gives_the_same_bytes(train_set: Labelled, val_set: Labelled) -> None:
+    """Dropout, augmentation, order and initial weights all repeat to the bit."""
+    one, two = (fitted(train_set, val_set, **HEAVY) for _ in range(2))
+    assert {name: array.tobytes() for name, array in one.weights.items()} == {
+        name: array.tobytes() for name, array in two.weights.items()
+    }
+    assert one.history.val_probabilities.tobytes() == two.history.val_probabilities.tobytes()
+
+
+def test_another_seed_gives_another_head(train_set: Labelled, val_set: Labelled) -> None:
+    """The seed reaches the training."""
+    one, two = (fitted(train_set, val_set, seed=seed, **HEAVY) for seed in (0, 1))
+    assert not np.array_equal(one.weights["hidden_1/kernel"], two.weights["hidden_1/kernel"])
+
+
+def test_clean_train_loss_equals_the_one_by_hand(train_set: Labelled, val_set: Labelled) -> None:
+    """The kept head, answering by NumPy on unaugmented train photos, has the recorded train loss and accuracy."""
+    result = fitted(train_set, val_set, **HEAVY)
+    best = result.history.best
+    plan = plan_head(recipe(**HEAVY).head, n_classes=2)
+    p = probabilities(train_set.features(0), plan=plan, weights=result.weights)
+    assert cross_entropy(p, train_set.labels) == pytest.approx(best.train_loss, abs=1e-6)
+    assert (p.argmax(1) == train_set.labels).mean() == best.train_accuracy
+
+
+def test_validation_loss_equals_the_one_by_hand(train_set: Labelled, val_set: Labelled) -> None:
+    """Every val_loss is the plain cross-entropy of the recorded probabilities; the kept head gives the best's."""
+    result = fitted(train_set, val_set, **HEAVY)
+    for row, p in zip(result.history.epochs, result.history.val_probabilities, strict=True):
+        assert cross_entropy(p, val_set.labels) == pytest.approx(row.val_loss, abs=1e-9)
+    plan = plan_head(recipe(**HEAVY).head, n_classes=2)
+    kept = probabilities(val_set.features(0), plan=plan, weights=result.weights)
+    np.testing.assert_allclose(kept, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-6)
+
+
+def test_validation_is_never_augmented(train_set: Labelled, val_set: Labelled) -> None:
+    """Only view 0 of validation photos is ever asked for; of train photos view 0 and the recipe's."""
+    asked: dict[str, set[int]] = {"train": set(), "val": set()}
+
+    def watched(side: str, photos: Labelled) -> Labelled:
+        return replace(photos, features=lambda view: asked[side].add(view) or photos.features(view))
+
+    fitted(watched("train", train_set), watched("val", val_set), **HEAVY)
+    assert asked == {"train": {0, 1, 2, 3}, "val": {0}}
+
+
+def test_epoch_e_trains_on_view_1_plus_e_mod_k(train_set: Labelled, val_set: Labelled) -> None:
+    """With 3 views, epochs 1 to 4 train on views 1, 2, 3, 1."""
+    order: list[int] = []
+    watched = replace(train_set, features=lambda view: order.append(view) or train_set.features(view))
+    fitted(watched, val_set, **HEAVY)
+    assert order == [0, 1, 2, 3]  # view 1 is kept for epoch 4
+    one_view = fitted(train_set, val_set, **(HEAVY | {"augmentation": {"backend": "keras", "views": 1}}))
+    four = replace(train_set, features=lambda view: train_set.features(min(view, 1)))
+    same = fitted(four, val_set, **(HEAVY | {"augmentation": {"backend": "keras", "views": 4}}))
+    assert one_view.history.val_probabilities.tobytes() == same.history.val_probabilities.tobytes()
+
+
+def test_the_penalty_is_in_the_objective_and_not_in_the_losses(train_set: Labelled, val_set: Labelled) -> None:
+    """With L2 alone the objective exceeds the clean train loss by the penalty; val_loss is free of it."""
+    tables = {
+        "head": {"units": (8,), "l2": 0.5},
+        "optimizer": {"learning_rate": 1e-6},
+        "training": {"epochs": 1, "batch_size": 50},
+    }
+    result = fitted(train_set, val_set, **tables)
+    (row,) = result.history.epochs
+    by_hand = 0.5 * float(np.square(result.weights["hidden_1/kernel"].astype(np.float64)).sum())
+    assert row.weight_penalty == pytest.approx(by_hand, rel=1e-5)
+    assert row.objective == pytest.approx(row.train_loss + row.weight_penalty, abs=2e-3)
+    assert row.val_loss == pytest.approx(cross_entropy(result.history.val_probabilities[0], val_set.labels), abs=1e-9)
+    assert row.weight_penalty > 1
+
+
+def test_dropout_and_batch_normalization_are_off_in_scoring(train_set: Labelled, val_set: Labelled) -> None:
+    """Photos scored one at a time get the recorded probabilities: no dropout, no batch statistics."""
+    tables = HEAVY | {"head": {"units": (8,), "dropout": 0.9, "normalization": "before_activation"}}
+    result = fitted(train_set, val_set, **tables)
+    plan = plan_head(recipe(**tables).head, n_classes=2)
+    alone = np.concatenate(
+        [probabilities(photo[None], plan=plan, weights=result.weights) for photo in val_set.features(0)]
+    )  # one at a time: batch statistics would be degenerate
+    np.testing.assert_allclose(alone, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-5)
+
+
+def test_dropout_is_on_in_training(train_set: Labelled, val_set: Labelled) -> None:
+    """With 90 % dropout the objective is far from the clean loss of nearly the same weights."""
+    still = {"optimizer": {"learning_rate": 1e-7}, "training": {"epochs": 1}}
+    with_dropout = fitted(train_set, val_set, head={"units": (8,), "dropout": 0.9}, **still).history.last
+    without = fitted(train_set, val_set, head={"units": (8,)}, **still).history.last
+    assert abs(without.objective - without.train_loss) < 1e-3
+    assert abs(with_dropout.objective - with_dropout.train_loss) > 0.05
+
+
+def test_patience_stops_on_plain_validation_cross_entropy(train_set: Labelled, val_set: Labelled) -> None:
+    """Training ends `patience` epochs after the best one, and the best is kept."""
+    result = fitted(
+        train_set,
+        val_set,
+        optimizer={"learning_rate": 0.05},
+        training={"epochs": 200, "batch_size": 16, "patience_epochs": 3},
+    )
+    assert result.history.last.epoch == result.history.best.epoch + 3 < 200
+
+
+def test_diverging_is_an_error_that_says_what_to_do(val_set: Labelled) -> None:
+    """A loss that is not a number ends training at once."""
+    broken = Labelled(lambda view: np.full((50, 2, 2, 6), np.inf, np.float16), np.arange(50) % 2)
+    with pytest.raises(DivergedError, match=r"diverged in epoch 1.*--learning-rate 0.0001"):
+        fitted(broken, val_set)
+
+
+def test_parameters_are_counted(train_set: Labelled, val_set: Labelled) -> None:
+    """24 inputs, 8 hidden units, 2 classes: 24 * 8 + 8 + 8 * 2 + 2 trainable weights."""
+    assert fitted(train_set, val_set, head={"units": (8,)}).n_parameters == 24 * 8 + 8 + 8 * 2 + 2

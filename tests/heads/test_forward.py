@@ -1,0 +1,82 @@
+"""forward.py: NumPy answers as Keras does, for every kind of head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgreg.config import Head
+from imgreg.heads.build import build_head, weights_by_name
+from imgreg.heads.forward import probabilities, score
+from imgreg.heads.plan import plan_head
+
+FEATURES = np.random.default_rng(0).normal(0, 2, (20, 3, 3, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("pool", ["flatten", "avg", "max"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("normalization", ["none", "before_activation", "after_activation", "after_dropout"])
+def test_numpy_answers_as_keras(pool: str, activation: str, normalization: str) -> None:
+    """Every pool, activation and place of BatchNormalization, after its statistics have moved."""
+    head = Head.model_validate(
+        {
+            "pool": pool,
+            "activation": activation,
+            "normalization": normalization,
+            "units": (7, 6),
+            "dropout": 0.5,
+        }
+    )
+    model = build_head(head, feature_shape=(3, 3, 5), n_classes=3, seed=1)
+    for _ in range(3):
+        model(FEATURES, training=True)
+    expected = np.asarray(model(FEATURES, training=False))
+    found = probabilities(FEATURES, plan=plan_head(head, n_classes=3), weights=weights_by_name(model))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_score_is_keras_cross_entropy() -> None:
+    """score equals Keras' categorical cross-entropy and accuracy, also where a probability is 0."""
+    import keras
+
+    p = np.random.default_rng(0).dirichlet([0.3, 0.3, 0.3], 50)
+    p[0] = [0, 1, 0]
+    labels = np.arange(50) % 3
+    loss, accuracy = score(p, labels)
+    assert loss == pytest.approx(float(np.mean(keras.losses.sparse_categorical_crossentropy(labels, p))), abs=1e-5)
+    assert accuracy == (p.argmax(1) == labels).mean()
+
+
+@pytest.mark.parametrize(
+    ("head", "layers"),
+    [
+        ({"units": []}, "pool classes probabilities"),
+        (
+            {"normalization": "before_activation", "dropout": 0.1},
+            "pool hidden_1 normalization_1 activation_1 dropout_1 classes probabilities",
+        ),
+        (
+            {"normalization": "after_activation", "dropout": 0.1},
+            "pool hidden_1 activation_1 normalization_1 dropout_1 classes probabilities",
+        ),
+        (
+            {"normalization": "after_dropout", "dropout": 0.1},
+            "pool hidden_1 activation_1 dropout_1 normalization_1 classes probabilities",
+        ),
+    ],
+)
+def test_layers_stand_where_the_recipe_says(head: dict[str, Any], layers: str) -> None:
+    """The Keras model has the planned layers, in order."""
+    model = build_head(Head.model_validate(head), feature_shape=(3, 3, 5), n_classes=2, seed=0)
+    assert " ".join(layer.name for layer in model.layers) == layers
+
+
+def test_penalties_lie_on_hidden_kernels_only() -> None:
+    """L1 and L2 are Keras' own sums over the hidden kernels, neither biases nor the last layer."""
+    model = build_head(Head(units=(7,), l1=0.01, l2=0.1), feature_shape=(3, 3, 5), n_classes=2, seed=0)
+    kernel = weights_by_name(model)["hidden_1/kernel"].astype(np.float64)
+    assert float(sum(model.losses)) == pytest.approx(
+        0.01 * np.abs(kernel).sum() + 0.1 * np.square(kernel).sum(), rel=1e-5
+    )

@@ -1,0 +1,75 @@
+"""store.py: what was saved is what is loaded, and anything else is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from imgreg.config import Head
+from imgreg.errors import ArtefactError
+from imgreg.heads.plan import plan_head
+from imgreg.heads.store import ModelCard, load_head, save_head
+
+CARD = ModelCard(
+    classes=("a", "b"),
+    weights="starter",
+    weights_sha256="0" * 64,
+    image_size=64,
+    decode_policy=1,
+    engine="openvino",
+    precision="float32",
+    feature_shape=(1, 1, 3),
+    plan=plan_head(Head(units=(4,)), n_classes=2),
+)
+WEIGHTS = {
+    "hidden_1/kernel": np.ones((3, 4), np.float32),
+    "hidden_1/bias": np.zeros(4, np.float32),
+    "classes/kernel": np.ones((4, 2), np.float32),
+    "classes/bias": np.zeros(2, np.float32),
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    save_head(tmp_path, card=CARD, weights=WEIGHTS)
+    return tmp_path
+
+
+def test_a_head_comes_back(run: Path) -> None:
+    """Card and arrays are those that were saved."""
+    saved = load_head(run)
+    assert saved.card.plan == CARD.plan
+    assert saved.weights.keys() == WEIGHTS.keys()
+    np.testing.assert_array_equal(saved.weights["hidden_1/kernel"], WEIGHTS["hidden_1/kernel"])
+
+
+def test_an_exchanged_head_is_refused(run: Path) -> None:
+    """Arrays that model.json does not name by hash are not used."""
+    save_file(WEIGHTS | {"classes/bias": np.ones(2, np.float32)}, run / "head.safetensors")
+    with pytest.raises(ArtefactError, match="SHA-256 differs"):
+        load_head(run)
+
+
+def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
+    """A head whose arrays do not fit its plan is refused even with the right hash."""
+    save_head(tmp_path, card=CARD, weights=WEIGHTS | {"classes/bias": np.zeros(3, np.float32)})
+    with pytest.raises(ArtefactError, match="found arrays"):
+        load_head(tmp_path)
+
+
+def test_another_preprocessing_is_refused(run: Path) -> None:
+    """A card that asks for a preprocessing this imgreg does not do is refused by name."""
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(card | {"preprocessing": "rescale 1/255"}))
+    with pytest.raises(ArtefactError, match="preprocessing"):
+        load_head(run)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    """An empty folder is refused with the way to a run."""
+    with pytest.raises(ArtefactError, match="is not a run: .*model.json cannot be read"):
+        load_head(tmp_path)

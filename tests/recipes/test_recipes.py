@@ -1,0 +1,118 @@
+"""recipes: bundled files hold what the blog says, and a wrong key is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgreg.config import Augmentation, Recipe, Settings
+from imgreg.errors import UsageError
+from imgreg.recipes import load_recipe, parse_override, recipe_names
+
+
+def test_plain_is_the_blogs_first_model() -> None:
+    """Flatten, Dense 256 relu, softmax; Adam 1e-3; nothing against overfitting."""
+    recipe = load_recipe("plain")
+    head = recipe.head
+    assert (head.pool, head.units, head.activation) == ("flatten", (256,), "relu")
+    assert (head.l1, head.l2, head.dropout, head.normalization) == (0, 0, 0, "none")
+    assert recipe.optimizer.learning_rate == 1e-3
+    assert recipe.augmentation.n_views == 0
+
+
+def test_regularized_is_the_blogs_last_model() -> None:
+    """Dense 256 relu with L2 0.001, Dropout 0.3, BatchNormalization after it; a lower rate; Keras' augmentation."""
+    recipe = load_recipe("regularized")
+    head = recipe.head
+    assert (head.pool, head.units, head.activation) == ("flatten", (256,), "relu")
+    assert (head.l2, head.dropout, head.normalization) == (0.001, 0.3, "after_dropout")
+    assert recipe.optimizer.learning_rate < 1e-3
+    augmentation = recipe.augmentation
+    assert (augmentation.backend, augmentation.rotation_range, augmentation.fill_mode) == (
+        "keras",
+        40,
+        "nearest",
+    )
+    assert {
+        augmentation.width_shift_range,
+        augmentation.height_shift_range,
+        augmentation.shear_range,
+        augmentation.zoom_range,
+    } == {0.2}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_headers_say_source_and_expectation(name: str) -> None:
+    """Every bundled recipe says where it comes from and what to expect."""
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert len(recipe.source) > 20
+    assert len(recipe.expect) > 20
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_rendered_recipe_reads_back(name: str, tmp_path: Path) -> None:
+    """`imgreg recipes NAME > mine.toml` gives the same recipe."""
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(load_recipe(name).rendered()))
+    assert load_recipe(str(tmp_path / "mine.toml")) == load_recipe(name)
+
+
+@given(
+    st.floats(0, 0.99),
+    st.lists(st.integers(1, 512), min_size=1, max_size=3),
+    st.sampled_from(["keras", "albumentations"]),
+)
+def test_settings_survive_toml(dropout: float, units: list[int], backend: str) -> None:
+    """Whatever the settings, config.toml gives them back."""
+    import tomllib
+
+    recipe = Recipe(name="x", head={"dropout": dropout, "units": units}, augmentation={"backend": backend})
+    settings = Settings(recipe=recipe)
+    assert Settings.model_validate(tomllib.loads(tomli_w.dumps(settings.rendered()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"head.dropuot": 0.5}, "'head.dropuot' is not a setting. Did you mean 'head.dropout'?"),
+        ({"head.dropout": 1}, "head.dropout = 1: input should be less than 1"),
+        ({"head.units": [0]}, "head.units.0 = 0: input should be greater than or equal to 1"),
+        ({"head.pool": "mean"}, "head.pool = 'mean': input should be 'flatten', 'avg' or 'max'"),
+        ({"optimizer.learning_rate": "fast"}, "optimizer.learning_rate = 'fast'"),
+        ({"augmentation.views": 4}, "views would have no effect without augmentation"),
+        ({"head.units": [], "head.dropout": 0.5}, "dropout would have no effect without hidden layers"),
+    ],
+)
+def test_a_wrong_setting_is_named(overrides: dict[str, object], message: str) -> None:
+    """Key, value and what was expected stand in the message."""
+    with pytest.raises(UsageError, match="(?s).*" + message.replace("[", r"\[").replace("?", r"\?")):
+        load_recipe("plain", overrides=overrides)
+
+
+def test_an_unknown_key_in_a_file_is_named(tmp_path: Path) -> None:
+    """A misspelt table in a recipe file is not passed over."""
+    (tmp_path / "mine.toml").write_text("[haed]\ndropout = 0.5\n")
+    with pytest.raises(UsageError, match="'haed' is not a setting"):
+        load_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_an_unknown_recipe_lists_the_known() -> None:
+    """A misspelt name is answered with those there are."""
+    with pytest.raises(UsageError, match="'plian' is not known. Known: plain, regularized"):
+        load_recipe("plian")
+
+
+def test_switching_augmentation_off_takes_its_ranges_along() -> None:
+    """--augment none on a recipe with ranges is no contradiction."""
+    assert load_recipe("regularized", overrides={"augmentation.backend": "none"}).augmentation == Augmentation()
+
+
+@pytest.mark.parametrize("text", ["head.dropout", "=0.5", ""])
+def test_set_needs_key_and_value(text: str) -> None:
+    """--set without = or key says what it expects."""
+    with pytest.raises(UsageError, match="expected KEY=VALUE"):
+        parse_override(text)

@@ -1,0 +1,180 @@
+"""The HTML reports: one file, escaped, whole, with the answer first."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from imgreg.analysis.compare import comparison_table, same_ground
+from imgreg.reports.html import comparison_report, run_report
+from imgreg.runs.folder import SkippedRow
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; the JSON island apart."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.island, self._in = [], [], "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._in = tag
+
+    def handle_endtag(self, _tag):
+        self._in = ""
+
+    def handle_data(self, data):
+        if self._in == "script":
+            self.island += data
+        elif self._in != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture
+def report(tmp_path):
+    def write(run):
+        run_report(run, target=tmp_path / "report.html")
+        assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def standard(tmp_path_factory, make_run, overfitting):
+    """A run with 120 skipped files and a note, and the text of its report."""
+    skipped = tuple(SkippedRow(f"ants/bad{i}.jpg", "empty file") for i in range(120))
+    run = make_run(overfitting, skipped=skipped, weights_note="The bundled starter weights were used.")
+    target = tmp_path_factory.mktemp("standard") / "report.html"
+    run_report(run, target=target)
+    return run, target.read_text(encoding="utf-8")
+
+
+def test_verdict_comes_first(standard, overfitting):
+    """The verdict and its figures stand before the curves, and the kept epoch is named."""
+    run, text = standard
+    page = Page(text)
+    sentence = page.text.index(run.summary.verdict.sentence)
+    assert sentence < page.text.index("Curves") < page.text.index("Best and last epoch")
+    assert page.text.count("The bundled starter weights were used.") == 1
+    assert page.text.index("starter weights were used") < page.text.index("Curves")
+    assert f"{overfitting.best.val_loss:.3f}" in page.text
+    assert f"{overfitting.last.val_loss:.3f}" in page.text
+
+
+def test_nothing_outside_is_asked_for(standard):
+    """No tag has an address other than data in the page, and no style imports one."""
+    page = Page(standard[1])
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "base")
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert attributes.get(name, "data:").startswith(("data:", "#")), (tag, attributes)
+
+
+def test_no_address_in_the_text(standard):
+    """Neither http: nor https: nor url( occurs in the file."""
+    assert not [word for word in ("http://", "https://", "url(", "@import") if word in standard[1]]
+
+
+def test_names_are_escaped(report, make_run, plant):
+    """A class, run or file called <script>... is text on the page; the only script is the JSON island."""
+    run = make_run(
+        plant(np.ones(3), np.ones(3)),
+        name=f"{EVIL}&",
+        skipped=(SkippedRow(f"{EVIL}.jpg", "<b>broken</b>"),),
+        classes=(EVIL, "</script><img src=x onerror=alert(1)>"),
+        warnings=(EVIL,),
+        command=f"imgreg {EVIL}",
+    )
+    page = report(run)
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "history"}]
+    assert not [tag for tag, attributes in page.tags if "onerror" in attributes]
+    assert EVIL in page.text
+    assert json.loads(page.island)[0]["name"] == f"{EVIL}&"
+
+
+def test_raw_history_is_whole(standard, overfitting):
+    """The JSON in the page holds every epoch's figures, unrounded."""
+    (raw,) = json.loads(Page(standard[1]).island)
+    assert raw["epochs"]["val_loss"] == overfitting.column("val_loss").tolist()
+    assert raw["epochs"]["epoch"] == list(range(1, 101))
+
+
+def test_surrogates_and_hidden_characters_are_shown(report, make_run, plant):
+    """File names whose bytes are not UTF-8, and right-to-left tricks, appear as escapes."""
+    run = make_run(
+        plant(np.ones(2), np.ones(2)),
+        name="caf\udce9",
+        classes=("개미", "벌\u202e"),
+        skipped=(SkippedRow("a\udcff.jpg", "empty file"),),
+    )
+    page = report(run)
+    assert "caf\\udce9" in page.text
+    assert "개미" in page.text
+    assert "벌\\u202e" in page.text
+    assert "a\\udcff.jpg" in page.text
+
+
+def test_counts_skipped_files_and_command_are_there(standard):
+    """The page has photos by class and side, skipped files, settings, environment and the command."""
+    run, text = standard
+    page = Page(text)
+    assert "ants 159 40 0 bees 159 40 0 all 318 80 0" in page.text
+    assert "120 skipped files" in page.text
+    assert "ants/bad99.jpg" in page.text
+    assert "The other 20 are in skipped.csv" in page.text
+    assert run.summary.command in page.text
+    assert 'name = "plain"' in page.text
+    assert "packages.keras 3.15.1" in page.text
+
+
+def test_images_have_words(standard):
+    """Every image has an alternative text that says something, and the page has one h1."""
+    page = Page(standard[1])
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 2
+    assert all(len(attributes["alt"]) > 40 for attributes in images)
+    assert [tag for tag, _ in page.tags].count("h1") == 1
+
+
+def test_an_old_verdict_with_less_evidence_is_shown(report, make_run, overfitting):
+    """A run whose verdict holds no evidence, as another version may have written it, still has a report."""
+    run = make_run(overfitting)
+    bare = run.summary.verdict.model_copy(update={"evidence": {}})
+    object.__setattr__(run, "summary", run.summary.model_copy(update={"verdict": bare}))
+    assert bare.sentence in report(run).text
+
+
+def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make_run, overfitting, healthy):
+    """The page says who ends best, has a panel a run, and says what is not on equal ground."""
+    note = "The bundled starter weights were used."
+    runs = [
+        make_run(overfitting, weights_note=note),
+        make_run(healthy, name=EVIL, n_train=300, weights_note=note, warnings=("Only here.",)),
+        make_run(healthy, name="가" * 300, weights_note=note),
+    ]
+    rows = comparison_table([run.summary for run in runs])
+    target = tmp_path / "comparison.html"
+    comparison_report(runs, rows=rows, warnings=same_ground(runs), target=target)
+    page = Page(target.read_text(encoding="utf-8"))
+    assert f"{EVIL} ends best: validation loss" in page.text
+    assert "318 and 300, of which 300 in common" in page.text
+    assert page.text.count(note) == 1
+    assert page.text.count("Only here.") == 1
+    assert all(run.summary.verdict.sentence in page.text for run in runs)
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 2
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert [raw["epochs"]["epoch"][-1] for raw in json.loads(page.island)] == [100, 100, 100]
+    assert "가" * 60 not in page.text

@@ -1,0 +1,95 @@
+"""Texts for the terminal: 80 columns, no colour needed, any name."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from imgreg.analysis.compare import comparison_table
+from imgreg.reports.terminal import comparison_text, run_text, runs_text
+
+
+def printed(renderable, *, width=80):
+    text = io.StringIO()
+    Console(file=text, width=width, no_color=True, force_terminal=False).print(renderable)
+    return text.getvalue()
+
+
+@pytest.fixture
+def odd_runs(make_run, overfitting, healthy, plant):
+    one = plant(np.array([0.6]), np.array([0.65]))
+    exploding = plant(np.linspace(0.7, 0, 40), 0.5 + np.exp(np.arange(40) / 7))
+    return [
+        make_run(overfitting, name="plain", weights_note="The starter weights were used."),
+        make_run(healthy, name="가" * 300),
+        make_run(one, name="[b]\udce9\n\x1b"),
+        make_run(exploding, name="a" * 300),
+    ]
+
+
+def test_run_box_says_the_verdict_and_where_the_report_is(make_run, overfitting):
+    """The box holds the verdict, both epochs' losses, the note on the weights once, and the report's path."""
+    run = make_run(overfitting, weights_note="Starter weights used.", warnings=("Starter weights used.",))
+    text = printed(run_text(run.summary))
+    flat = " ".join(text.replace("│", " ").split())
+    assert run.summary.verdict.sentence in flat
+    assert flat.count("Starter weights used.") == 1
+    assert f"{overfitting.best.val_loss:.3f}" in text
+    assert f"{overfitting.last.val_loss:.3f}" in text
+    assert "models/plain/report.html" in text
+
+
+def test_every_text_fits_80_columns(odd_runs):
+    """No line is wider than 80 columns, and no figure is cut, with long, wide and odd names."""
+    summaries = [run.summary for run in odd_runs]
+    rows = comparison_table(summaries)
+    texts = [printed(run_text(summary)) for summary in summaries]
+    texts += [printed(comparison_text(rows)), printed(runs_text(summaries))]
+    for text in texts:
+        assert max(cell_len(line) for line in text.splitlines()) <= 80
+    assert ">999%" in texts[-2]
+    assert "too noisy to tell" in texts[-1]
+
+
+def test_names_are_not_markup_and_send_no_codes(odd_runs):
+    """A name with rich's markup, a surrogate, a line end or an escape code is shown, not obeyed."""
+    for text in (printed(run_text(odd_runs[2].summary)), printed(runs_text([odd_runs[2].summary]))):
+        assert "[b]\\udce9\\n\\x1b" in text
+        assert "\x1b" not in text
+
+
+def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfitting, healthy):
+    """The answer comes first, then a line a run with its share of the control's gap, then the warnings."""
+    rows = comparison_table([make_run(overfitting).summary, make_run(healthy, name="regularized").summary])
+    text = printed(comparison_text(rows, warnings=("They have different seeds: 0 and 1.",)))
+    assert text.startswith("regularized ends best")
+    line = next(line for line in text.splitlines() if line.startswith("regularized  "))
+    assert line.split()[1:] == [
+        str(rows[1].best_epoch),
+        f"{rows[1].best_val_loss:.3f}",
+        f"{rows[1].best_val_accuracy:.1%}",
+        f"{rows[1].last_val_loss:.3f}",
+        f"{rows[1].last_val_accuracy:.1%}",
+        f"{rows[1].last_train_loss:.3f}",
+        f"{rows[1].gap_best:.3f}",
+        f"{rows[1].gap_last:.3f}",
+        f"{rows[1].gap_share:.0%}",
+    ]
+    assert "different seeds: 0 and 1" in text
+
+
+def test_no_runs_says_what_to_do():
+    """An empty list names the command that makes the first run."""
+    assert "imgreg train" in printed(runs_text([]))
+
+
+def test_comparison_says_where_the_report_is(make_run, overfitting, tmp_path):
+    """Given the comparison's folder, the last line is the report's path."""
+    rows = comparison_table([make_run(overfitting).summary])
+    text = printed(comparison_text(rows, folder=tmp_path), width=200)
+    assert text.splitlines()[-1] == f"Report: {tmp_path / 'report.html'}"
+    assert "Report" not in printed(comparison_text(rows))

@@ -1,0 +1,143 @@
+"""The layer table: who may import whom, and which commands start without TensorFlow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import imgreg
+
+PACKAGE = Path(imgreg.__file__).parent
+
+# Every room, and the rooms it may import from (itself always). config and errors are open to all.
+MAY_IMPORT = {
+    "errors": set(),
+    "config": set(),
+    "startup": set(),
+    "recipes": set(),
+    "photos": set(),
+    "runs": set(),
+    "features": {"photos"},
+    "heads": {"features", "runs"},
+    "analysis": {"heads", "features", "photos", "runs"},
+    "reports": {"analysis", "runs"},
+    "workflows": {"reports", "analysis", "heads", "features", "photos", "runs"},
+    "cli": {"workflows", "reports", "heads", "photos", "runs", "recipes"},
+}
+OPEN = {"errors", "config", "startup"}
+ONLY_IN = {
+    "keras": {"features", "heads", "startup.py"},
+    "tensorflow": {
+        "features",
+        "heads",
+        "startup.py",
+        "photos/augment.py",
+    },  # ImageDataGenerator is one of the two backends
+    "albumentations": {"photos/augment.py"},
+    "openvino": {"features/engines.py"},
+    "matplotlib": {"reports"},
+    "jinja2": {"reports"},
+    "click": {"cli"},
+}
+
+
+def imports() -> list[tuple[str, str]]:
+    """(file relative to the package, dotted name imported), wherever in the file it stands."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found += [(path.relative_to(PACKAGE).as_posix(), alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                found.append((path.relative_to(PACKAGE).as_posix(), node.module or ""))
+    return found
+
+
+def room(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
+
+
+def test_imports_go_down_only() -> None:
+    """No room imports from a room that the table does not give it."""
+    for file, name in imports():
+        if name.startswith("imgreg.") and room(file) in MAY_IMPORT:
+            target = name.split(".")[1]
+            allowed = MAY_IMPORT[room(file)] | OPEN | {room(file)}
+            assert target in allowed, f"{file} imports {name}"
+
+
+def test_every_room_is_in_the_table() -> None:
+    """A new folder or module cannot stand outside the layers."""
+    rooms = {room(file) for file, _ in imports()} - {"__init__", "__main__"}
+    assert rooms <= set(MAY_IMPORT)
+
+
+def test_heavy_libraries_stay_in_their_rooms() -> None:
+    """Keras, TensorFlow, albumentations and the rest are imported only where the table says."""
+    for file, name in imports():
+        owners = ONLY_IN.get(name.split(".")[0])
+        assert owners is None or file in owners or room(file) in owners, f"{file} imports {name}"
+
+
+def modules_after(*code: str) -> str:
+    report = "import sys; sys.stderr.write(' '.join(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*code, report])], capture_output=True, text=True, check=False
+    )
+    return done.stderr
+
+
+def command(*arguments: str) -> str:
+    return (
+        f"import sys; sys.argv = ['imgreg', *{list(arguments)!r}]\n"
+        "from imgreg.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["compare", "--help"], ["recipes"], ["runs"]])
+def test_looking_around_loads_no_tensorflow(arguments: list[str]) -> None:
+    """Help and lists import neither TensorFlow nor anything else that is slow."""
+    loaded = modules_after(command(*arguments)).split()
+    assert "click" in loaded
+    assert not {"tensorflow", "keras", "openvino", "albumentations", "matplotlib"} & set(loaded)
+
+
+def test_help_does_not_even_load_the_settings() -> None:
+    """`imgreg --help` answers from click alone."""
+    assert not {"pydantic", "numpy", "rich"} & set(modules_after(command("--help")).split())
+
+
+def test_predict_loads_no_tensorflow(trained) -> None:
+    """predict answers with OpenVINO and NumPy alone once the base was exported."""
+    photo = next((trained.data / "warm").iterdir())
+    loaded = modules_after(command("predict", str(photo), "--run", str(trained.folder))).split()
+    assert "openvino" in loaded
+    assert not {"tensorflow", "keras", "albumentations", "matplotlib"} & set(loaded)
+
+
+def test_comparing_runs_loads_no_tensorflow(trained, tmp_path: Path) -> None:
+    """Run folders are enough to compare."""
+    run = str(trained.folder)
+    loaded = modules_after(command("compare", run, run, "--models", str(tmp_path))).split()
+    assert "matplotlib" in loaded
+    assert not {"tensorflow", "keras", "openvino", "albumentations"} & set(loaded)
+
+
+def test_these_tests_can_fail() -> None:
+    """A process that does import Keras is seen to."""
+    assert "keras" in modules_after("import os; os.environ['KERAS_BACKEND'] = 'numpy'", "import keras").split()
+
+
+def test_no_telemetry_is_loaded() -> None:
+    """OpenVINO's telemetry, which reports to Google at import, never gets loaded."""
+    code = (
+        "from imgreg.features.engines import _openvino\n_openvino()\nassert sys.modules['openvino_telemetry'] is None"
+    )
+    assert "openvino_telemetry" in modules_after("import sys", code).split()

@@ -1,0 +1,187 @@
+"""train: what the run folder says is what happened."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, paint_set
+from imgreg.config import Settings
+
+
+def tree(root: Path) -> dict[str, tuple[str, int]]:
+    return {
+        str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_is_whole(trained: Trained) -> None:
+    """Every file that the design names is there, and nothing else."""
+    assert {path.name for path in trained.folder.iterdir()} == {
+        *("config.toml", "environment.json", "split.csv", "skipped.csv", "history.csv", "val_probabilities.npy"),
+        *("metrics.json", "curves.png", "report.html", "head.safetensors", "model.json"),
+    }
+    assert {path.name for path in trained.folder.parent.iterdir()} == {"first", ".locks"}
+
+
+def test_json_has_what_the_issue_names(trained: Trained) -> None:
+    """The keys that scripts rely on are there and make sense."""
+    found = trained.document
+    assert found["run"] == str(trained.folder)
+    assert (found["recipe"], found["weights"]) == ("regularized", "starter")
+    assert found["engine"] in ("openvino", "keras")
+    assert found["classes"] == ["cold", "warm"]
+    assert found["n_train"] + found["n_val"] == 32
+    assert (found["n_skipped"], found["epochs_run"]) == (1, 6)
+    assert found["best_epoch"] == found["best"]["epoch"]
+    assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= found["best"].keys() & found["last"].keys()
+    assert found["features"] == {"n_computed": 3 * found["n_train"] + found["n_val"], "n_read": 0}
+    assert found["seconds"]["total"] >= found["seconds"]["head"] > 0
+
+
+def test_skipped_files_are_listed_with_reasons(trained: Trained) -> None:
+    """The broken photo stands on stderr and in skipped.csv."""
+    with (trained.folder / "skipped.csv").open() as lines:
+        (row,) = csv.DictReader(lines)
+    assert row["path"].endswith("cold/broken.jpg")
+    assert "damaged" in row["reason"] or "known format" in row["reason"]
+    assert "skipped" in trained.err
+    assert "broken.jpg" in trained.err
+
+
+def test_stderr_holds_imgregs_own_lines_only(trained: Trained) -> None:
+    """TensorFlow's start-up notices do not reach the user."""
+    assert trained.err
+    assert all(line.startswith("imgreg: ") for line in trained.err.splitlines()), trained.err
+
+
+def test_config_repeats_the_settings(trained: Trained) -> None:
+    """config.toml is fully rendered and reads back as Settings."""
+    table = tomllib.loads((trained.folder / "config.toml").read_text())
+    settings = Settings.model_validate(table)
+    assert settings.recipe.head.units == (8,)
+    assert settings.recipe.training.epochs == 6
+    assert table["recipe"]["head"]["dropout"] == 0.3
+    assert settings.base.image_size == 64
+
+
+def test_no_photo_is_on_two_sides(trained: Trained) -> None:
+    """Each photo stands once in split.csv, with its own hash."""
+    with (trained.folder / "split.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len({row["path"] for row in rows}) == len({row["sha256"] for row in rows}) == len(rows) == 32
+    for row in rows:
+        assert hashlib.sha256((trained.data / row["path"]).read_bytes()).hexdigest() == row["sha256"]
+
+
+def test_the_same_command_gives_the_same_head(trained: Trained, tmp_path: Path) -> None:
+    """A second process with the same seed writes the same head bytes and reads every feature from the cache."""
+    again = imgreg_process("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path, "--name", "again", "--json")
+    for name in ("head.safetensors", "val_probabilities.npy"):
+        assert (tmp_path / "again" / name).read_bytes() == (trained.folder / name).read_bytes()
+    n_views = 3 * again.json["n_train"] + again.json["n_val"]
+    assert again.json["features"] == {"n_computed": 0, "n_read": n_views}
+
+
+def test_predict_equals_the_training_time_probabilities(trained: Trained) -> None:
+    """predict on the validation photos gives the best epoch's recorded probabilities."""
+    with (trained.folder / "split.csv").open() as lines:
+        val = [trained.data / row["path"] for row in csv.DictReader(lines) if row["split"] == "val"]
+    done = imgreg("predict", *val, "--run", trained.folder, "--json")
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert [answer["path"] for answer in answers] == [str(path) for path in val]
+    found = np.array([[answer["probabilities"][label] for label in ("cold", "warm")] for answer in answers])
+    recorded = np.load(trained.folder / "val_probabilities.npy")[trained.document["best_epoch"] - 1]
+    np.testing.assert_allclose(found, recorded, atol=1e-3)
+
+
+def test_the_photo_folder_is_never_written_to(trained: Trained, tmp_path: Path) -> None:
+    """Bytes and times of every photo are the same after train, compare, predict and preview."""
+    data = tmp_path / "data"
+    shutil.copytree(trained.data, data)
+    before = tree(data)
+    for path in data.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    common = ("--models", tmp_path / "models", "-q")
+    assert imgreg("compare", data, *TRAIN_ARGUMENTS, *common).code == 0
+    assert imgreg("predict", data, *common).code == 3  # the broken photo
+    assert imgreg("preview", data, "--out", tmp_path / "sheet.png", "-q").code == 0
+    assert tree(data) == before
+
+
+def test_places_inside_the_photo_folder_are_refused(trained: Trained) -> None:
+    """Runs and sheets cannot go into the photo folder."""
+    done = imgreg("train", trained.data, "--models", trained.data / "models")
+    assert (done.code, "never writes to" in done.err) == (2, True)
+    done = imgreg("preview", trained.data, "--out", trained.data / "sheet.png")
+    assert (done.code, "never writes to" in done.err) == (2, True)
+
+
+def test_hangul_and_odd_names_go_all_the_way(tmp_path: Path) -> None:
+    """Class names and file names of any kind come through train, report, predict and CSV."""
+    data = tmp_path / "사진"
+    for number in range(8):
+        paint(data / "개미 <b>" / f"개미 {number} 'x'.jpg", warm=False, seed=2 * number)
+        paint(data / '벌, "꿀"' / f"=벌\n{number}.jpg", warm=True, seed=2 * number + 1)
+    done = imgreg("train", data, *TRAIN_ARGUMENTS, "--name", "첫째", "--models", tmp_path / "m", "--json")
+    assert done.code == 0, done.err
+    assert done.json["classes"] == ["개미 <b>", '벌, "꿀"']
+    report = (tmp_path / "m" / "첫째" / "report.html").read_text(encoding="utf-8")
+    assert "개미 &lt;b&gt;" in report
+    assert "개미 <b>" not in report
+    answers = imgreg("predict", data, "--models", tmp_path / "m", "--csv")
+    assert answers.code == 0, answers.err
+    rows = list(csv.DictReader(answers.out.splitlines(keepends=True)))
+    assert {row["path"] for row in rows} == {str(path) for path in data.rglob("*.jpg")}
+    assert {row["label"] for row in rows} <= set(done.json["classes"])
+
+
+def test_bytes_that_are_not_utf8_go_all_the_way(tmp_path: Path) -> None:
+    """A class and a photo whose names are not UTF-8 do not stop train, predict or runs."""
+    import os
+
+    data = paint_set(tmp_path / "data", n_each=8)
+    (data / "cold").rename(data / os.fsdecode(b"k\xe4lte"))
+    odd = data / "warm" / os.fsdecode(b"\xff\xfe.jpg")
+    (data / "warm" / "w00.jpg").rename(odd)
+    done = imgreg("train", data, *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
+    assert done.code == 0, done.err
+    assert done.json["classes"] == ["k\\xe4lte", "warm"]
+    answer = imgreg("predict", odd, "--models", tmp_path / "m", "--json")
+    assert answer.code == 0, answer.err
+    assert os.fsencode(answer.json["path"]) == os.fsencode(odd)
+    assert len(imgreg("runs", "--models", tmp_path / "m", "--json").json) == 1
+
+
+def test_a_given_test_split_is_scored_by_the_best_head(tmp_path: Path) -> None:
+    """test/ photos are never trained on, and the summary has their loss and accuracy."""
+    for number, split in enumerate(("train", "val", "test")):
+        paint_set(tmp_path / "data" / split, n_each=6, seed=100 * number)
+    done = imgreg("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
+    assert (done.json["n_train"], done.json["n_val"], done.json["n_test"]) == (12, 12, 12)
+    answers = imgreg("predict", tmp_path / "data" / "test", "--models", tmp_path / "m", "--json").out.splitlines()
+    p = [json.loads(line) for line in answers]
+    truth = [Path(answer["path"]).parent.name for answer in p]
+    assert done.json["test"]["accuracy"] == pytest.approx(
+        np.mean([a["label"] == t for a, t in zip(p, truth, strict=True)])
+    )
+    losses = [-np.log(a["probabilities"][t]) for a, t in zip(p, truth, strict=True)]
+    assert done.json["test"]["loss"] == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+def test_leaks_across_a_given_split_are_told(tmp_path: Path) -> None:
+    """Copies on both sides of the user's split are counted on stderr and in the run."""
+    for split in ("train", "val"):
+        paint_set(tmp_path / "data" / split, n_each=4)
+    done = imgreg("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
+    assert "16 files stand with the same bytes on several sides" in done.err
+    assert any("16 files" in line for line in done.json["warnings"])
