@@ -28,9 +28,10 @@ check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/imgreg  ## measure what the README claims
+bench: .venv/dev  ## measure what the README claims
 	$(BIN)/python benchmarks/head.py
 	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/weights.py datasets/leaves
 
 .venv/imgreg: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

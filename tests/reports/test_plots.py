@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgreg.reports import axes as axes_of
 from imgreg.reports import fonts, plots
+from imgreg.reports.contact_sheet import contact_sheet
 
 ODD_NAMES = ("$x^2", "_hidden", "<b>&", "caf\udce9\n", "사진", "가" * 300, "a" * 300, "\u202eevil")
 
@@ -26,7 +28,7 @@ def has_colour(path, colour):
 def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monkeypatch):
     """Loss and accuracy stand side by side, train solid, validation dashed, the best epoch labelled."""
     seen = []
-    monkeypatch.setattr(plots, "_save", lambda figure, _target: seen.append(figure))
+    monkeypatch.setattr(plots, "save_png", lambda figure, _target: seen.append(figure))
     plots.curves(overfitting, title="plain", target=tmp_path / "curves.png")
     for axes, metric in zip(seen[0].axes, ("loss", "accuracy"), strict=True):
         train, val, *_ = axes.get_lines()
@@ -43,15 +45,15 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
 def test_one_epoch_still_shows_points(tmp_path, plant):
     """A run of one epoch has visible marks for train and validation, not two empty axes."""
     plots.curves(plant(np.array([0.5]), np.array([0.6])), title="one", target=tmp_path / "one.png")
-    assert has_colour(tmp_path / "one.png", plots.LIGHT.runs[1])
+    assert has_colour(tmp_path / "one.png", axes_of.LIGHT.runs[1])
     assert not list(tmp_path.glob(".*"))
 
 
 def test_an_exploding_loss_leaves_the_axes(plant, overfitting):
     """An explosion does not flatten the rest, and a steady rise is shown whole."""
     explosion = plant(np.linspace(0.7, 0, 40), 0.5 + np.exp(np.arange(40) / 5))
-    assert plots.shared_limits({"": explosion}).loss < 10 < explosion.last.val_loss
-    assert plots.shared_limits({"": overfitting}).loss > overfitting.column("val_loss").max()
+    assert axes_of.shared_limits({"": explosion}).loss < 10 < explosion.last.val_loss
+    assert axes_of.shared_limits({"": overfitting}).loss > overfitting.column("val_loss").max()
 
 
 def test_losses_that_are_no_numbers_are_left_out(tmp_path, plant, overfitting):
@@ -62,21 +64,21 @@ def test_losses_that_are_no_numbers_are_left_out(tmp_path, plant, overfitting):
         epochs=(replace(first, val_loss=float("nan")), replace(second, val_loss=float("inf")), *others),
     )
     for history in (broken, plant(np.zeros(3), np.zeros(3))):
-        assert np.isfinite(plots.shared_limits({"": history}).loss)
+        assert np.isfinite(axes_of.shared_limits({"": history}).loss)
         plots.curves(history, title="odd", target=tmp_path / "odd.png")
 
 
 def test_overlay_gives_each_run_its_colour_and_every_name_a_line(tmp_path, overfitting, monkeypatch):
     """Each run has a colour and a legend line, also if matplotlib would drop its name or set it as maths."""
     seen = []
-    monkeypatch.setattr(plots, "_save", lambda figure, _target: seen.append(figure))
+    monkeypatch.setattr(plots, "save_png", lambda figure, _target: seen.append(figure))
     plots.overlay(dict.fromkeys(ODD_NAMES, overfitting), target=tmp_path / "overlay.png")
     names = seen[0].legends[1].get_texts()
     assert len(names) == len(ODD_NAMES)
     assert [text.get_text()[:4] for text in names[:3]] == ["$x^2", "_hid", "<b>&"]
     assert "caf\\udce9\\n" in names[3].get_text()
     colours = [line.get_color() for line in seen[0].axes[0].get_lines() if line.get_label() == "train"]
-    assert len(set(colours[: len(plots.LIGHT.runs)])) == len(plots.LIGHT.runs)
+    assert len(set(colours[: len(axes_of.LIGHT.runs)])) == len(axes_of.LIGHT.runs)
 
 
 def test_odd_names_are_drawn(tmp_path, healthy):
@@ -91,7 +93,7 @@ def test_odd_names_are_drawn(tmp_path, healthy):
 def test_panels_share_their_axes(tmp_path, overfitting, healthy, monkeypatch):
     """Before and after are drawn to the same limits, a panel a run."""
     seen = []
-    monkeypatch.setattr(plots, "_save", lambda figure, _target: seen.append(figure))
+    monkeypatch.setattr(plots, "save_png", lambda figure, _target: seen.append(figure))
     plots.panels({"before": overfitting, "after": healthy}, target=tmp_path / "panels.png")
     before, after = seen[0].axes
     assert (before.get_title(), after.get_title()) == ("before", "after")
@@ -104,7 +106,7 @@ def test_contact_sheet_holds_every_picture(tmp_path):
     colours = ((250, 10, 10), (10, 250, 10), (10, 10, 250))
     pictures = [np.full((64, 64, 3), colour, np.uint8) for colour in colours]
     rows = [("개미/사진.jpg · keras", pictures), ("벌" * 300, pictures[:1]), ("caf\udce9 $x", [])]
-    plots.contact_sheet(rows, headers=["original", "view 1", "view 2"], target=tmp_path / "sheet.png")
+    contact_sheet(rows, headers=["original", "view 1", "view 2"], target=tmp_path / "sheet.png")
     sheet = pixels(tmp_path / "sheet.png")
     counts = [int((np.abs(sheet - colour).max(axis=2) <= 3).sum()) for colour in colours]
     assert counts == [2 * 96 * 96, 96 * 96, 96 * 96]
@@ -125,8 +127,8 @@ def test_dark_figures_have_dark_colours_only(overfitting, healthy):
     """Made dark, a figure has the dark colours, and nothing of the light paper and ink is left."""
     light = plots.chart_svg({"a": overfitting, "b": healthy}, metric="loss")
     dark = plots.darkened(light)
-    assert plots.LIGHT.paper in light
-    assert plots.LIGHT.paper not in dark
-    assert plots.LIGHT.ink not in dark
-    for colour in (plots.DARK.paper, plots.DARK.ink, plots.DARK.grid, *plots.DARK.runs[:2]):
+    assert axes_of.LIGHT.paper in light
+    assert axes_of.LIGHT.paper not in dark
+    assert axes_of.LIGHT.ink not in dark
+    for colour in (axes_of.DARK.paper, axes_of.DARK.ink, axes_of.DARK.grid, *axes_of.DARK.runs[:2]):
         assert colour in dark

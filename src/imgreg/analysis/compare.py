@@ -82,7 +82,7 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def answer(rows: Sequence[ComparisonRow]) -> str:
-    """The comparison in a sentence or two: the lowest last validation loss, and what became of the gap."""
+    """The comparison in a few sentences: who ends best, what became of the gap, and who was best at its best epoch."""
     control = rows[0]
     if len(rows) == 1:
         return f"Only {control.name}: give a second run to compare it with."
@@ -91,14 +91,22 @@ def answer(rows: Sequence[ComparisonRow]) -> str:
         return (
             f"No run ends better than {control.name}: "
             f"its last validation loss is {control.last_val_loss:.2f}, "
-            f"the next is {min(row.last_val_loss for row in rows[1:]):.2f}."
+            f"the next is {min(row.last_val_loss for row in rows[1:]):.2f}. {_best_epochs(rows)}"
         )
     share = "" if winner.gap_share is None else f" ({100 * winner.gap_share:.0f} %)"
     return (
         f"{winner.name} ends best: validation loss {winner.last_val_loss:.2f} instead of {control.name}'s "
         f"{control.last_val_loss:.2f}, and a gap to the train loss of {winner.gap_last:.2f} instead of "
-        f"{control.gap_last:.2f}{share}."
+        f"{control.gap_last:.2f}{share}. {_best_epochs(rows)}"
     )
+
+
+def _best_epochs(rows: Sequence[ComparisonRow]) -> str:
+    """The heads that were kept are those of the best epochs: they are what a user gets."""
+    first, *rest = sorted(rows, key=lambda row: row.best_val_loss)
+    others = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in rest)
+    best = f"{first.name} {first.best_val_loss:.2f} (epoch {first.best_epoch})"
+    return f"At the best epochs, whose heads are kept: {best}, {others}."
 
 
 def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ class FeatureCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._index = sqlite3.connect(self.folder / "index.sqlite", timeout=60, isolation_level=None)
             self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.execute("PRAGMA synchronous = NORMAL")  # a lost entry is only computed again
             self._index.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise MachineError(
@@ -77,8 +78,13 @@ class FeatureCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open_blocks.clear()
-        self._index.close()
+        try:
+            with self._changing():
+                used = ((time.time(), name) for name in self._open_blocks)
+                self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
+        finally:
+            self._open_blocks.clear()
+            self._index.close()
 
     def missing(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here."""
@@ -161,8 +167,6 @@ class FeatureCache:
             return None
         block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
         self._open_blocks[name] = block
-        with self._changing():
-            self._index.execute("UPDATE blocks SET used = ? WHERE name = ?", (time.time(), name))
         return block
 
     def _set_aside(self, name: str) -> None:

@@ -73,7 +73,7 @@ def fit_head(
     rate = recipe.optimizer.learning_rate
     optimizer = keras.optimizers.Adam(learning_rate=rate)
     optimizer.build(model.trainable_variables)
-    train_epoch = _compiled_epoch(model, optimizer)
+    train_epoch = compiled_epoch(model, optimizer)
     answer = _compiled_answer(model)
     view_of = _kept_views(train, n_views=recipe.augmentation.n_views, n_bytes=clean_train.nbytes)
     labels = tf.constant(train.labels.astype(np.int32))
@@ -121,7 +121,7 @@ def fit_head(
     return FittedHead(best_weights, history, n_parameters=sum(math.prod(v.shape) for v in model.trainable_variables))
 
 
-def _compiled_epoch(model: Any, optimizer: Any) -> Any:
+def compiled_epoch(model: Any, optimizer: Any) -> Any:
     """One pass over the photos in the given order: (features, labels, order, batch_size) -> mean objective."""
     import keras
     import tensorflow as tf

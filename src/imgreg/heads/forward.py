@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erf
+from scipy.special import erf, expit
 
 from imgreg.heads.plan import Layer
 
@@ -19,8 +19,8 @@ _ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
     "leaky_relu": lambda x: np.maximum(x, np.float32(0.2) * x),  # Keras' default slope
     "elu": lambda x: np.maximum(x, np.expm1(np.minimum(x, 0))),
     "gelu": lambda x: _gelu(x),
-    "tanh": lambda x: np.tanh(x),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "sigmoid": expit,
     "softmax": lambda x: _softmax(x),
 }
 

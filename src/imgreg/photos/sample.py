@@ -140,6 +140,12 @@ def _hue(hue: float, saturation: float, value: float) -> Array:
     return (value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1))).astype(np.float32)
 
 
+def _tinted(tone: Array, colour: Array) -> Array:
+    """A grey texture (side, side) in one colour, (side, side, 3)."""
+    tinted: Array = tone[..., None] * colour
+    return tinted
+
+
 def _profile(rng: Rng, at: Array, *, per_side: float) -> Array:
     """One-dimensional noise read at the positions `at`: streaks, 0..1, per_side of them across the picture."""
     values = rng.uniform(0, 1, int(per_side * 3) + 8)
@@ -164,7 +170,7 @@ def _wood(rng: Rng, side: int) -> Array:
     tone = 1 + 0.07 * rings + 0.25 * streaks + 0.06 * np.sin(plank * 7.1) + 0.07 * _cloud(rng, side, cells=3)
     tone[:-1] -= 0.45 * (plank[:-1] != plank[1:])
     tone[:, :-1] -= 0.25 * (plank[:, :-1] != plank[:, 1:])
-    return tone[..., None] * _hue(rng.uniform(0.04, 0.12), rng.uniform(0.1, 0.65), rng.uniform(0.25, 0.8))
+    return _tinted(tone, _hue(rng.uniform(0.04, 0.12), rng.uniform(0.1, 0.65), rng.uniform(0.25, 0.8)))
 
 
 def _cloth(rng: Rng, side: int) -> Array:
@@ -178,12 +184,13 @@ def _cloth(rng: Rng, side: int) -> Array:
         + 0.12 * crease
         + 0.05 * _cloud(rng, side, cells=60, octaves=1)
     )
-    stripes = (_profile(rng, u, per_side=rng.uniform(3, 9)) > rng.uniform(0.5, 0.9)).astype(np.float32)
+    stripes: Array = (_profile(rng, u, per_side=rng.uniform(3, 9)) > rng.uniform(0.5, 0.9)).astype(np.float32)
     if rng.random() < 0.5:
         stripes = (stripes + (_profile(rng, v, per_side=rng.uniform(3, 9)) > 0.6)) / 2
     ground = _hue(rng.random(), rng.uniform(0, 0.45), rng.uniform(0.25, 0.9))
     second = _hue(rng.random(), rng.uniform(0, 0.6), rng.uniform(0.2, 0.95))
-    return tone[..., None] * (ground + (second - ground) * stripes[..., None] * rng.uniform(0, 1))
+    weave: Array = tone[..., None] * (ground + (second - ground) * stripes[..., None] * rng.uniform(0, 1))
+    return weave
 
 
 def _paper(rng: Rng, side: int) -> Array:
@@ -201,7 +208,7 @@ def _paper(rng: Rng, side: int) -> Array:
             words = _cloud(rng, side, cells=int(pitch) * 4, octaves=1)
             ink = ((v * pitch) % 1 < 0.45) & (words > 0.1) & (np.abs(u) < rng.uniform(0.3, 0.7))
     tone = tone * (1 - rng.uniform(0.2, 0.7) * ink)
-    return tone[..., None] * _hue(rng.uniform(0.05, 0.18), rng.uniform(0, 0.35), rng.uniform(0.5, 0.95))
+    return _tinted(tone, _hue(rng.uniform(0.05, 0.18), rng.uniform(0, 0.35), rng.uniform(0.5, 0.95)))
 
 
 def _stone(rng: Rng, side: int) -> Array:
@@ -210,7 +217,7 @@ def _stone(rng: Rng, side: int) -> Array:
     tone = (
         1 + rng.uniform(0.05, 0.2) * cloud - rng.uniform(0, 0.5) * (specks > 0.8) + 0.3 * rng.random() * (specks < -0.9)
     )
-    return tone[..., None] * _hue(rng.random(), rng.uniform(0, 0.14), rng.uniform(0.25, 0.85))
+    return _tinted(tone, _hue(rng.random(), rng.uniform(0, 0.14), rng.uniform(0.25, 0.85)))
 
 
 # --- the leaf ---------------------------------------------------------------------------------------------------
@@ -274,7 +281,8 @@ def _leaf(scene: Array, label: str, rng: Rng, light: Light) -> tuple[Array, Arra
         p = (points - middle) * scale
         p = p + np.column_stack([bend * p[:, 1] ** 2, -bend * p[:, 0] * p[:, 1]])
         p = p @ pose.T
-        return p / (1 + p @ vanish)[:, None] + centre
+        placed: Array = p / (1 + p @ vanish)[:, None] + centre
+        return placed
 
     stalk = np.column_stack(
         [rng.normal(0, 0.05) * np.linspace(0, 1, 8) ** 2, -np.linspace(0, rng.uniform(0.12, 0.4), 8)]
@@ -350,7 +358,7 @@ def _coin(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
         + 0.35 * (u + v)
         + 0.18 * _cloud(rng, side, cells=25, octaves=2) * (far < 0.75)
     )
-    return mask, tone[..., None] * _hue(rng.uniform(0.05, 0.14), rng.uniform(0.1, 0.6), rng.uniform(0.45, 0.8))
+    return mask, _tinted(tone, _hue(rng.uniform(0.05, 0.14), rng.uniform(0.1, 0.6), rng.uniform(0.45, 0.8)))
 
 
 def _crumbs(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
@@ -358,7 +366,7 @@ def _crumbs(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     for _ in range(rng.integers(4, 24)):
         _polygon(mask, at + rng.normal(0, 0.14, 2) + _blob(rng, 7) * rng.uniform(0.003, 0.016), 255)
     tone = 1 + 0.3 * _cloud(rng, side, cells=40, octaves=1)
-    return mask, tone[..., None] * _hue(rng.uniform(0.03, 0.13), rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.8))
+    return mask, _tinted(tone, _hue(rng.uniform(0.03, 0.13), rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.8)))
 
 
 def _slip(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
@@ -369,7 +377,7 @@ def _slip(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     _polygon(mask, at + corners @ _turn(angle).T, 255)
     _, v = _grid(side, angle)
     lines = ((v * rng.uniform(20, 50)) % 1 < 0.25) * rng.uniform(0, 0.35)
-    return mask, (1 - lines)[..., None] * _hue(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.6, 1))
+    return mask, _tinted(1 - lines, _hue(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.6, 1)))
 
 
 def _twig(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
@@ -378,7 +386,7 @@ def _twig(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     path = at + np.cumsum(np.column_stack([np.cos(steps), np.sin(steps)]), 0) * rng.uniform(0.02, 0.06)
     _line(mask, path, 255, width=rng.uniform(0.006, 0.022))
     tone = 1 + 0.3 * _cloud(rng, side, cells=40, octaves=1)
-    return mask, tone[..., None] * _hue(0.07, rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.6))
+    return mask, _tinted(tone, _hue(0.07, rng.uniform(0.2, 0.6), rng.uniform(0.15, 0.6)))
 
 
 def _blade(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
@@ -393,7 +401,7 @@ def _blade(rng: Rng, side: int, at: Array) -> tuple[Image.Image, Array]:
     rib = _stencil(side)
     _line(rib, at + np.column_stack([t, bow]) @ turn.T * length, 255, width=0.006)
     tone = 1 + 0.15 * _cloud(rng, side, cells=6) + 0.3 * _cover(rib)
-    return mask, tone[..., None] * _leaf_colour(rng)
+    return mask, _tinted(tone, _leaf_colour(rng))
 
 
 def _any_colour(rng: Rng) -> Array:
@@ -447,7 +455,9 @@ def _lit(scene: Array, rng: Rng, light: Light) -> Array:
     if rng.random() < 0.35:
         edge = _cloud(rng, side, cells=2, octaves=2) * rng.uniform(0.2, 1) + rng.uniform(-1, 1) + v * rng.uniform(0, 6)
         level = level * (1 - rng.uniform(0.2, 0.6) / (1 + np.exp(-np.clip(edge * rng.uniform(4, 30), -30, 30))))
-    return scene * level[..., None] * light.tint.astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.22)))
+    exposure = np.float32(np.exp(rng.normal(0, 0.22)))
+    lit: Array = scene * level[..., None] * light.tint.astype(np.float32) * exposure
+    return lit
 
 
 def _camera(scene: Array, rng: Rng) -> Image.Image:

@@ -17,7 +17,8 @@ from typing import Any
 
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.reports import notes, one_line, shortened, visible
-from imgreg.reports.plots import DARK, LIGHT, Limits, Metric, chart_svg, darkened, shared_limits
+from imgreg.reports.axes import DARK, LIGHT, Limits, Metric, shared_limits
+from imgreg.reports.plots import chart_svg, darkened
 from imgreg.runs.folder import Run
 from imgreg.runs.history import Epoch, History
 

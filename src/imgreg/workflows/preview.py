@@ -29,7 +29,7 @@ def preview(
 
     The views are those that training with the same seed and settings uses.
     """
-    from imgreg.reports.plots import contact_sheet
+    from imgreg.reports.contact_sheet import contact_sheet
 
     refuse_inside(data, target.parent, option="--out")
     ground = lay_ground(data, photos, watcher=watcher or Watcher())

@@ -1,0 +1,246 @@
+"""What every figure of runs shares: colours, line styles, limits and legends.
+
+Colour = run, solid = train, dashed = validation, a dot = the best epoch.
+Palette: Okabe & Ito 2008, "Color Universal Design"; its yellow, illegible on white, is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.reports import one_line
+from imgreg.reports.fonts import drawable, families
+from imgreg.runs.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Metric = Literal["loss", "accuracy"]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a figure; `runs` are taken in turn."""
+
+    paper: str
+    ink: str
+    grid: str
+    runs: tuple[str, ...]
+
+
+LIGHT = Theme(
+    "#ffffff",
+    "#1a1a1a",
+    "#dddddd",
+    ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
+)
+DARK = Theme(
+    "#16191d",
+    "#e8e6e3",
+    "#3a3f45",
+    ("#f0803c", "#56b4e9", "#22c096", "#e29ac2", "#e69f00", "#3f9bdc", "#ffffff"),
+)
+
+TITLES: dict[Metric, str] = {"loss": "Cross-entropy loss (nats)", "accuracy": "Accuracy"}
+DPI = 150
+_DASHED = (0, (3.2, 1.6))
+_LEGEND: dict[str, Any] = {"fontsize": 10, "frameon": False, "handlelength": 2.6}
+NAME_LIMIT = 48  # characters of a run's name in a legend or title
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the axes end: the last epoch and the largest loss shown."""
+
+    epoch: int
+    loss: float
+
+
+def shared_limits(runs: Mapping[str, History]) -> Limits:
+    """Axes on which every run can be read.
+
+    A loss that explodes is let out at the top rather than flattening everything else: the axis ends at three
+    times the 97th percentile, or at five times the larger of the first train and the best validation loss.
+    """
+    histories = runs.values()
+    losses = np.concatenate([h.column(name) for h in histories for name in ("train_loss", "val_loss")])
+    losses = losses[np.isfinite(losses)]
+    if not len(losses) or losses.max() <= 0:
+        return Limits(max(len(h.epochs) for h in histories), 1.0)
+    reference = max(max(_finite(h.epochs[0].train_loss), _finite(h.best.val_loss)) for h in histories)
+    cap = min(3 * float(np.percentile(losses, 97)), 5 * reference if reference > 0 else math.inf)
+    top = min(float(losses.max()) * 1.06, cap) if cap > 0 else float(losses.max()) * 1.06
+    return Limits(max(len(h.epochs) for h in histories), top)
+
+
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    free: bool = False,
+) -> Figure:
+    """A figure that belongs to no global state; `free` leaves every place to the caller."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = None if free else ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)  # inches
+    figure = Figure((width, height), dpi=DPI, layout=layout, facecolor=LIGHT.paper)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_png(figure: Figure, target: Path) -> None:
+    """Write the PNG under a temporary name, then rename."""
+    partial = target.with_name(f".{target.name}.partial")
+    figure.savefig(partial, format="png", metadata={"Software": None})
+    partial.replace(target)
+
+
+def draw(
+    axes: Axes,
+    runs: Mapping[str, History],
+    *,
+    metric: Metric,
+    colours: Sequence[str] | None = None,
+    limits: Limits | None = None,
+    legend: bool = True,
+) -> None:
+    """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch."""
+    limits = limits or shared_limits(runs)
+    bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
+    alone = len(runs) == 1
+    for i, history in enumerate(runs.values()):
+        colour = colour_of(colours or LIGHT.runs, i)
+        epochs, best = history.column("epoch"), history.best
+        train, val = history.column(f"train_{metric}"), history.column(f"val_{metric}")
+        dot = "o" if len(epochs) == 1 else None
+        axes.plot(epochs, train, color=colour, linewidth=1.9, marker=dot, markerfacecolor=LIGHT.paper, label="train")
+        axes.plot(epochs, val, color=colour, linewidth=1.9, linestyle=_DASHED, label=_validation_label(val, top=top))
+        if metric == "loss":
+            _mark_exit(axes, epochs, val, top=top, colour=colour)
+        height = getattr(best, f"val_{metric}")
+        if not math.isfinite(height):
+            continue
+        if alone:
+            axes.fill_between(epochs, train, val, color=colour, alpha=0.10, linewidth=0)
+            axes.axvline(best.epoch, color=LIGHT.ink, linewidth=1.0, linestyle=":", alpha=0.6)
+        shown = f"{height:.1%}" if metric == "accuracy" else f"{height:.2f}"
+        axes.plot(
+            [best.epoch],
+            [min(height, top)],
+            "o",
+            color=colour,
+            markeredgecolor=LIGHT.paper,
+            markersize=8,
+            markeredgewidth=1.2,
+            zorder=5,
+            label=f"lowest validation loss: epoch {best.epoch} ({shown})",
+        )
+    axes.set_xlim(*((0.5, 1.5) if limits.epoch == 1 else (1 - 0.015 * limits.epoch, limits.epoch * 1.015)))
+    axes.set_ylim(bottom, top)
+    _dress(axes, metric=metric)
+    if legend:
+        axes.legend(
+            fontsize=9.5,
+            labelcolor=LIGHT.ink,
+            facecolor=LIGHT.paper,
+            edgecolor=LIGHT.grid,
+            framealpha=0.85,
+            handlelength=2.6,
+            loc="best",
+        )
+
+
+def _dress(axes: Axes, *, metric: Metric) -> None:
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    axes.set_facecolor(LIGHT.paper)
+    axes.set_xlabel("epoch", fontsize=11, color=LIGHT.ink)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.tick_params(labelsize=10.5, colors=LIGHT.ink, length=3)
+    axes.title.set_color(LIGHT.ink)
+    axes.grid(color=LIGHT.grid, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(LIGHT.ink)
+    if metric == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def runs_legend(figure: Figure, runs: Mapping[str, History]) -> None:
+    """What the line styles mean above the axes, and a line a run below them."""
+    from matplotlib.lines import Line2D
+
+    styles_legend(figure)
+    handles = [Line2D([], [], color=colour_of(LIGHT.runs, i), linewidth=4) for i in range(len(runs))]
+    legend = figure.legend(
+        handles,
+        [str(i) for i in range(len(runs))],  # a label that begins with _ would be dropped: set below
+        loc="outside lower center",
+        labelspacing=0.3,
+        labelcolor=LIGHT.ink,
+        **_LEGEND,
+    )
+    for text, (name, history) in zip(legend.get_texts(), runs.items(), strict=True):
+        best, last = history.best, history.last
+        text.set_parse_math(False)
+        text.set_fontfamily(families())
+        text.set_text(
+            f"{drawable(one_line(name, limit=NAME_LIMIT))}: lowest validation loss {best.val_loss:.2f} "
+            f"(epoch {best.epoch}), last {last.val_loss:.2f}"
+        )
+
+
+def styles_legend(figure: Figure) -> None:
+    from matplotlib.lines import Line2D
+
+    styles = {
+        "train": Line2D([], [], color=LIGHT.ink, linewidth=1.9),
+        "validation": Line2D([], [], color=LIGHT.ink, linewidth=1.9, linestyle=_DASHED),
+        "lowest validation loss": Line2D([], [], color=LIGHT.ink, linestyle="", marker="o", markersize=7),
+    }
+    figure.legend(
+        list(styles.values()),
+        list(styles),
+        ncols=3,
+        loc="outside upper center",
+        labelcolor=LIGHT.ink,
+        **_LEGEND,
+    )
+
+
+def _validation_label(val: NDArray[np.float64], *, top: float) -> str:
+    out = val[np.isfinite(val) & (val > top)]
+    return f"validation (off the top, up to {out.max():.3g})" if len(out) else "validation"
+
+
+def _mark_exit(axes: Axes, epochs: NDArray[np.float64], val: NDArray[np.float64], *, top: float, colour: str) -> None:
+    """An arrow head where the validation loss leaves the axes at the top."""
+    out = np.flatnonzero(~(val <= top))
+    if len(out):
+        axes.plot([epochs[out[0]]], [top], "^", color=colour, markersize=9, clip_on=False, zorder=6)
+
+
+def _accuracy_floor(runs: Mapping[str, History]) -> float:
+    """The lowest accuracy shown: a round tenth, half at most, so that small changes do not look large."""
+    values = np.concatenate([h.column(n) for h in runs.values() for n in ("train_accuracy", "val_accuracy")])
+    return float(min(math.floor(10 * float(np.nanmin(values)) - 0.2) / 10, 0.5)) if np.isfinite(values).any() else 0.0
+
+
+def colour_of(colours: Sequence[str], i: int) -> str:
+    return colours[i % len(colours)]
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
