@@ -69,7 +69,7 @@ def settings_options(function: F) -> F:
 def verbosity_options(function: F) -> F:
     """-q and -v."""
     quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Say more: every skipped file, which run is used.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")
     decorated: F = quiet(verbose(function))
     return decorated
 

@@ -17,6 +17,7 @@ from imgreg.errors import UsageError
 
 if TYPE_CHECKING:
     from imgreg.workflows.predict import Prediction
+    from imgreg.workflows.watch import Watcher
 
 
 @click.command("predict")
@@ -65,10 +66,12 @@ def command(
         from imgreg.workflows.predict import predict
 
         chosen = run or newest_run(models)
-        if run is None:
-            watcher.tell(f"run {chosen}")
+        if run is None and not quiet:
+            watcher.say(f"by the newest run, {chosen}")
         classes = load_head(chosen).card.classes
         answers = predict(_listed(photos), run=chosen, watcher=watcher)
+        if not sys.stdout.isatty():  # there the answers themselves are the progress
+            answers = _counted(answers, watcher)
         write = _write_json if as_json else _write_csv if as_csv else _write_text
         n_bad = write(answers, classes)
     if n_bad:
@@ -87,6 +90,12 @@ def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
             yield from files_below(path)
         else:
             yield path
+
+
+def _counted(answers: Iterable[Prediction], watcher: Watcher) -> Iterator[Prediction]:
+    for done, answer in enumerate(answers, start=1):
+        watcher.step("predicting", done, 0, "")
+        yield answer
 
 
 def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:

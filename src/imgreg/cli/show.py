@@ -45,8 +45,8 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
 
     def step(stage: str, done: int, total: int, note: str) -> None:
         if stage not in tasks:
-            tasks[stage] = progress.add_task(stage, total=total, note=note)
-        progress.update(tasks[stage], completed=done, total=total, note=note)
+            tasks[stage] = progress.add_task(stage, total=total or None, note=note)
+        progress.update(tasks[stage], completed=done, total=total or None, note=note)
 
     def say(line: str) -> None:
         shown = line.encode("utf-8", "backslashreplace").decode()

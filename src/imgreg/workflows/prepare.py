@@ -41,6 +41,7 @@ class FrozenBase:
             notes.append(line)
             watcher.say(line)
 
+        self._watcher = watcher
         self.weights = resolve_weights(settings.weights)
         if self.weights.note:
             say(self.weights.note)
@@ -55,7 +56,8 @@ class FrozenBase:
 
     @cached_property
     def engine(self) -> Engine:
-        return load_engine(
+        self._watcher.step("loading the base", 0, 1, "")
+        engine = load_engine(
             self.engine_name,
             self.precision,
             weights_sha256=self.weights.sha256,
@@ -63,6 +65,8 @@ class FrozenBase:
             size_px=self.image_size,
             cache=cache_folder(),
         )
+        self._watcher.step("loading the base", 1, 1, "")
+        return engine
 
     def _weights(self) -> Weights:
         return self.weights

@@ -39,7 +39,7 @@ def preview(
         pixels = read_photo(photo, size_px=size_px)
         for settings, augmenter in augmenters:
             views = [augmenter.view(pixels, sha256=photo.sha256, view=view) for view in range(n_views + 1)]
-            rows.append((f"{photo.label}\n{settings.backend}", views))
+            rows.append((f"{photo.label}: {photo.path.name}, {settings.backend}", views))
     headers = ["original", *(f"view {view}" for view in range(1, n_views + 1))]
     target.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(rows, headers=headers, target=target)

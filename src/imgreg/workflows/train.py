@@ -20,6 +20,7 @@ from imgreg.photos.index import Photo
 from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary, TestScores
+from imgreg.startup import load_keras
 from imgreg.workflows.names import checked_name, timestamp
 from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_inside
 from imgreg.workflows.record import Outcome, record
@@ -54,6 +55,9 @@ def train(
 
 def train_on(ground: Ground, *, base: FrozenBase, settings: Settings, watcher: Watcher) -> Outcome:
     """Compute what features are missing, and train one head on them."""
+    watcher.step("loading Keras", 0, 1, "")
+    load_keras()
+    watcher.step("loading Keras", 1, 1, "")
     started = time.perf_counter()
     recipe, split, classes = settings.recipe, ground.split, ground.index.classes
     with FeatureCache(cache_folder(), say=watcher.say) as cache:

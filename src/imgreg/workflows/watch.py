@@ -16,7 +16,7 @@ class Watcher:
 
     say    a line the user must see: a fallback, a warning
     tell   a line for those who asked for more
-    step   (stage, done, total, note) as often as something moved
+    step   (stage, done, total, note) as often as something moved; total 0 where it is not known
     """
 
     say: Callable[[str], None] = _nobody
