@@ -177,3 +177,14 @@ def test_healthy_noise_is_seldom_called_overfitting(plant):
         cross_entropy = np.clip((0.35 + RIGHT)[:, None] * hard * (1 + jitter), 0, None)
         called += verdict(plant, 0.25 + RIGHT, cross_entropy).label == OVERFITTING
     assert called <= 5
+
+
+def test_no_better_than_guessing_is_not_fitting_well(plant):
+    """A falling train loss beside guesses is overfitting, or stopped early where validation still falls."""
+    train = np.linspace(0.69, 0.35, 40)
+    flat = verdict(plant, train, same_for_all(0.69 - 0.005 * np.exp(-np.arange(40))))
+    assert flat.label == OVERFITTING
+    assert "from the start" in flat.sentence
+    falling = verdict(plant, train, same_for_all(np.linspace(0.71, 0.67, 40)))
+    assert falling.label == UNDERFITTING
+    assert "80" in falling.next_step

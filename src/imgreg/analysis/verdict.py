@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.heads.forward import cross_entropies
 from imgreg.runs.history import History
 from imgreg.runs.summary import Verdict
 
@@ -23,8 +24,8 @@ MIN_EPOCHS = 3  # fewer show no course
 MIN_VAL_PHOTOS = 20  # with fewer, no error seen still allows an error rate of 15 % (rule of three)
 MATTERS = 0.10  # a rise or fall of the validation loss that matters, as a share of its best value
 NEAR_CHANCE = 0.80  # a train loss above this share of the guessing loss has learned next to nothing
+NO_BETTER = 0.95  # a validation loss above this share of the guessing loss is as good as guessing
 CONFIDENCE = 0.95
-_EPSILON = 1e-7  # as keras.config.epsilon(), where probabilities are clipped before the logarithm
 
 Float64Array = NDArray[np.float64]
 
@@ -49,7 +50,10 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
     6. a rise of 10 % or more that is not clear                                 too noisy to tell
     7. both losses fell 10 % or more in the last fifth of the epochs            underfitting (stopped early)
     8. under 20 validation photos                                               too noisy to tell
-    9. otherwise fitting well; where the validation loss has stalled and the
+    9. the lowest validation loss is above 95 % of the guessing loss
+       and lies in the last fifth                                               underfitting (stopped early)
+       and lies before                                                          overfitting (from the start)
+    10. otherwise fitting well; where the validation loss has stalled and the
        gap doubled since, the sentence says that overfitting is near.
 
     The guessing loss is the entropy of the validation photos' class shares: what a constant answer costs.
@@ -59,7 +63,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
              overfitting; underfitting is room for improvement on the train data (too weak, too regularized or
              too short).
              Rule of three: Hanley & Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031.
-             The thresholds (10 %, 80 %, a twentieth, 20 photos) are imgreg's own.
+             The thresholds (10 %, 80 %, 95 %, a twentieth, 20 photos) are imgreg's own.
     """
     cross_entropy = _cross_entropy(history, val_labels=val_labels)
     train, val = history.column("train_loss"), history.column("val_loss")
@@ -170,6 +174,20 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
             f"Too noisy to tell: no rise of the validation loss, but {photos} too few to go by.",
             f"Hold out at least {MIN_VAL_PHOTOS} photos for validation.",
         )
+    if smooth_val[lowest] > NO_BETTER * guessing_loss:
+        stands = f"the validation loss is {best.val_loss:.2f} at best, where guessing costs {guessing_loss:.2f}"
+        if lowest >= since_fifth:
+            return verdict(
+                UNDERFITTING,
+                f"Stopped too early: {stands}, and that was in epoch {best.epoch} of {len(val)}.",
+                f"Train for more epochs, {2 * len(val)} say.",
+            )
+        return verdict(
+            OVERFITTING,
+            f"Overfitting from the start: {stands}, while the train loss fell to {last.train_loss:.2f}.",
+            "What the head learned does not hold on other photos: use more photos, ImageNet's weights, or look "
+            "whether the labels are right.",
+        )
     ends = f"the validation loss ends at {last.val_loss:.2f} (best {best.val_loss:.2f}, epoch {best.epoch})"
     if stalled < 0.75 * end and gap[end] > max(2 * gap[stalled], 0.15 * guessing_loss):
         return verdict(
@@ -182,7 +200,9 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
     return verdict(
         FITTING_WELL,
         f"Fitting well: {ends}, {abs(last.gap):.2f} {'above' if last.gap >= 0 else 'below'} the train loss.",
-        "Nothing to mend in the curves: for a better score try more photos or a larger image size.",
+        "Train for more epochs: the best one was the last."
+        if lowest == end
+        else "Nothing to mend in the curves: for a better score try more photos or a larger image size.",
     )
 
 
@@ -196,8 +216,7 @@ def _cross_entropy(history: History, *, val_labels: NDArray[np.integer]) -> Floa
         )
     if val_labels.min() < 0 or val_labels.max() >= n_classes:
         raise ValueError(f"labels lie in {val_labels.min()}..{val_labels.max()}, expected 0..{n_classes - 1}")
-    of_truth = history.val_probabilities[:, np.arange(n_val), val_labels].astype(np.float64)
-    return np.asarray(-np.log(np.clip(of_truth, _EPSILON, 1.0)))
+    return np.stack([cross_entropies(predicted, val_labels) for predicted in history.val_probabilities])
 
 
 def _guessing_loss(val_labels: NDArray[np.integer], *, n_classes: int) -> float:
