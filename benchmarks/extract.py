@@ -50,7 +50,7 @@ def main(size_px: int) -> None:
         root = Path(temporary)
         draw_sample(root / "photos", count=N_PHOTOS // 4, seed=0)
         files = index_photos(root / "photos", max_bad=0).photos
-        augmenter = Augmenter(Augmentation(backend="keras", views=1), seed=0)
+        augmenter = Augmenter(Augmentation(backend="keras", views=1), seed=0, size_px=size_px)
         identity = BaseIdentity(weights.sha256, size_px, engine_version("openvino"), precision)
 
         def from_files() -> None:

@@ -34,7 +34,7 @@ def main(data: Path, seeds: list[int]) -> None:
     rows = []
     with FeatureCache(cache_folder(), say=watcher.say) as cache:
         source = FeatureSource(cache, base=base.identity)
-        augmenter = Augmenter(load_recipe("regularized").augmentation, seed=0)
+        augmenter = Augmenter(load_recipe("regularized").augmentation, seed=0, size_px=base.image_size)
         extract_views(ground, source=source, augmenter=augmenter, base=base, watcher=watcher)
         trials = [("plain", 1e-3), *(("regularized", rate) for rate in RATES)]
         for name, rate in trials:

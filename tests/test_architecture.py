@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "workflows": {"reports", "analysis", "heads", "features", "photos", "runs"},
     "cli": {"workflows", "reports", "heads", "photos", "runs", "recipes"},
 }
-OPEN = {"errors", "config", "startup"}
+OPEN = {"errors", "config", "startup", "__version__"}
 ONLY_IN = {
     "keras": {"features", "heads", "startup.py"},
     "tensorflow": {
@@ -54,7 +54,9 @@ def imports() -> list[tuple[str, str]]:
                 found += [(path.relative_to(PACKAGE).as_posix(), alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path}: relative import"
-                found.append((path.relative_to(PACKAGE).as_posix(), node.module or ""))
+                file = path.relative_to(PACKAGE).as_posix()
+                parts = [node.module] if node.module != "imgreg" else [f"imgreg.{alias.name}" for alias in node.names]
+                found += [(file, part) for part in parts]
     return found
 
 

@@ -80,6 +80,11 @@ class Training(Config):
         description="Stop after this many epochs without a better validation cross-entropy; 0: never.",
     )
 
+    def idle(self) -> dict[str, str]:
+        if self.patience_epochs >= self.epochs:
+            return {"patience_epochs": f"with {self.epochs} epochs: it must be less"}
+        return {}
+
 
 class Augmentation(Config):
     """Random variants ("views") of train photos. Ranges as in Keras' ImageDataGenerator."""
@@ -95,7 +100,7 @@ class Augmentation(Config):
         8,
         ge=1,
         le=100_000,
-        description="Augmented views of each train photo; epoch e trains on view 1 + (e mod views).",
+        description="Augmented views of each train photo; epoch e trains on view 1 + ((e - 1) mod views).",
     )
     rotation_range: float = Field(40.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
     width_shift_range: float = Field(0.2, ge=0, lt=1, description="Largest shift sideways, as a share of the width.")
@@ -124,11 +129,6 @@ class Augmentation(Config):
             return dict.fromkeys(others - {"pipeline", "views"}, "with a pipeline file")
         return {}
 
-    @property
-    def n_views(self) -> int:
-        """Augmented views a train photo has: 0 without augmentation."""
-        return 0 if self.backend == "none" else self.views
-
 
 class Recipe(Config):
     """How a head is built and trained. A recipe file is this as TOML; its header says source and expectation."""
@@ -140,6 +140,11 @@ class Recipe(Config):
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
+
+    @property
+    def n_views(self) -> int:
+        """Augmented views that training uses of each train photo: 0 without augmentation, one an epoch at most."""
+        return 0 if self.augmentation.backend == "none" else min(self.augmentation.views, self.training.epochs)
 
 
 class Base(Config):

@@ -52,7 +52,7 @@ def summary(name, *, best, last):
         last=last,
         test=None,
         verdict=Verdict(label="overfitting", sentence="", next_step="", evidence={}),
-        seconds=Seconds(photos=1, features=1, head=1, total=3),
+        seconds=Seconds(photos=1, keras=1, features=1, head=1, total=3),
         features=FeatureCounts(n_computed=6, n_read=0),
         warnings=(),
     )

@@ -69,9 +69,9 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
             time.sleep(0.01)
     one = next((tmp_path / "features").glob("*.npy")).stat().st_size
     with FeatureCache(tmp_path, say=silent) as cache:
-        cache.read([f"0-{KEYS[0]}"])
+        assert not cache.missing([f"0-{KEYS[0]}"])
     with FeatureCache(tmp_path, say=silent, limit_bytes=2 * one) as cache:
-        cache.read([f"3-{KEYS[0]}"])
+        assert not cache.missing([f"3-{KEYS[0]}"])
         cache.shrink()
         held = {number for number in range(5) if not cache.missing([f"{number}-{KEYS[0]}"])}
     assert held == {0, 3}

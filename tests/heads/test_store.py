@@ -18,15 +18,15 @@ CARD = ModelCard(
     classes=("a", "b"),
     weights="starter",
     weights_sha256="0" * 64,
-    image_size=64,
+    image_size=32,
     decode_policy=1,
     engine="openvino",
     precision="float32",
-    feature_shape=(1, 1, 3),
+    feature_shape=(1, 1, 512),
     plan=plan_head(Head(units=(4,)), n_classes=2),
 )
 WEIGHTS = {
-    "hidden_1/kernel": np.ones((3, 4), np.float32),
+    "hidden_1/kernel": np.ones((512, 4), np.float32),
     "hidden_1/bias": np.zeros(4, np.float32),
     "classes/kernel": np.ones((4, 2), np.float32),
     "classes/bias": np.zeros(2, np.float32),

@@ -25,7 +25,7 @@ def views(augmenter: Augmenter, numbers: list[int], *, sha256: str = "ab") -> li
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_order_and_threads_do_not_matter(backend: str) -> None:
     """The same view has the same bytes forwards, backwards, and from eight threads at once."""
-    augmenter = Augmenter(Augmentation(backend=backend), seed=3)
+    augmenter = Augmenter(Augmentation(backend=backend), seed=3, size_px=48)
     forwards = views(augmenter, list(range(12)))
     assert views(augmenter, list(range(11, -1, -1)))[::-1] == forwards
     with ThreadPoolExecutor(8) as pool:
@@ -40,38 +40,38 @@ def test_another_process_makes_the_same_view(backend: str) -> None:
         "from imgreg.config import Augmentation\n"
         "from imgreg.photos.augment import Augmenter\n"
         "photo = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)\n"
-        f"view = Augmenter(Augmentation(backend={backend!r}), seed=3).view(photo, sha256='ab', view=5)\n"
+        f"view = Augmenter(Augmentation(backend={backend!r}), seed=3, size_px=48).view(photo, sha256='ab', view=5)\n"
         "sys.stdout.write(view.tobytes().hex())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert bytes.fromhex(done.stdout) == views(Augmenter(Augmentation(backend=backend), seed=3), [5])[0]
+    assert bytes.fromhex(done.stdout) == views(Augmenter(Augmentation(backend=backend), seed=3, size_px=48), [5])[0]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_photo_view_seed_and_settings_each_change_the_bytes(backend: str) -> None:
     """Nothing that should matter is left out of the draw."""
-    here = views(Augmenter(Augmentation(backend=backend), seed=0), [1])[0]
-    assert views(Augmenter(Augmentation(backend=backend), seed=0), [2])[0] != here
-    assert views(Augmenter(Augmentation(backend=backend), seed=1), [1])[0] != here
-    assert views(Augmenter(Augmentation(backend=backend), seed=0), [1], sha256="cd")[0] != here
-    assert views(Augmenter(Augmentation(backend=backend, zoom_range=0.3), seed=0), [1])[0] != here
+    here = views(Augmenter(Augmentation(backend=backend), seed=0, size_px=48), [1])[0]
+    assert views(Augmenter(Augmentation(backend=backend), seed=0, size_px=48), [2])[0] != here
+    assert views(Augmenter(Augmentation(backend=backend), seed=1, size_px=48), [1])[0] != here
+    assert views(Augmenter(Augmentation(backend=backend), seed=0, size_px=48), [1], sha256="cd")[0] != here
+    assert views(Augmenter(Augmentation(backend=backend, zoom_range=0.3), seed=0, size_px=48), [1])[0] != here
 
 
 def test_more_views_leave_the_first_as_they_are() -> None:
     """--views 16 makes the same first eight views as --views 8, so cached features serve both."""
-    eight, sixteen = (Augmenter(Augmentation(backend="keras", views=n), seed=0) for n in (8, 16))
+    eight, sixteen = (Augmenter(Augmentation(backend="keras", views=n), seed=0, size_px=48) for n in (8, 16))
     assert eight.digest == sixteen.digest
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_view_0_is_the_photo(backend: str) -> None:
     """View 0 is never augmented."""
-    assert views(Augmenter(Augmentation(backend=backend), seed=0), [0]) == [PHOTO.tobytes()]
+    assert views(Augmenter(Augmentation(backend=backend), seed=0, size_px=48), [0]) == [PHOTO.tobytes()]
 
 
 def test_keras_views_do_not_disturb_numpys_global_state() -> None:
     """ImageDataGenerator draws from NumPy's global state; it is put back."""
-    augmenter = Augmenter(Augmentation(backend="keras"), seed=0)
+    augmenter = Augmenter(Augmentation(backend="keras"), seed=0, size_px=48)
     np.random.seed(7)
     expected = np.random.random()
     np.random.seed(7)
@@ -100,7 +100,7 @@ def test_each_range_acts_alone_and_alike_in_both_backends(backend: str, setting:
         "zoom_range": 0.0,
         "horizontal_flip": False,
     }
-    augmenter = Augmenter(Augmentation(backend=backend, **(still | setting)), seed=0)
+    augmenter = Augmenter(Augmentation(backend=backend, **(still | setting)), seed=0, size_px=48)
     spot = np.zeros((65, 65, 3), np.uint8)
     spot[28:37, 44:53] = 255  # a square right of the middle: its centre is (32, 48)
     centres, areas = [], []
@@ -134,7 +134,9 @@ def test_a_users_pipeline_is_used(tmp_path: Path) -> None:
     import albumentations
 
     albumentations.save(albumentations.Compose([albumentations.VerticalFlip(p=1.0)]), tmp_path / "mine.json")
-    augmenter = Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "mine.json")), seed=0)
+    augmenter = Augmenter(
+        Augmentation(backend="albumentations", pipeline=str(tmp_path / "mine.json")), seed=0, size_px=48
+    )
     np.testing.assert_array_equal(augmenter.view(PHOTO, sha256="ab", view=1), PHOTO[::-1])
 
 
@@ -144,11 +146,11 @@ def test_a_pipeline_that_changes_the_size_is_refused(tmp_path: Path) -> None:
 
     albumentations.save(albumentations.Compose([albumentations.CenterCrop(16, 16)]), tmp_path / "crop.json")
     with pytest.raises(ArtefactError, match="must keep size and type"):
-        Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "crop.json")), seed=0)
+        Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "crop.json")), seed=0, size_px=48)
 
 
 def test_a_foreign_pipeline_file_is_refused(tmp_path: Path) -> None:
     """A JSON file that is no pipeline is an error that says how to write one."""
     (tmp_path / "x.json").write_text('{"hello": 1}')
     with pytest.raises(ArtefactError, match=r"x.json: not a pipeline.*albumentations.save"):
-        Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "x.json")), seed=0)
+        Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "x.json")), seed=0, size_px=48)

@@ -21,7 +21,7 @@ def test_plain_is_the_blogs_first_model() -> None:
     assert (head.pool, head.units, head.activation) == ("flatten", (256,), "relu")
     assert (head.l1, head.l2, head.dropout, head.normalization) == (0, 0, 0, "none")
     assert recipe.optimizer.learning_rate == 1e-3
-    assert recipe.augmentation.n_views == 0
+    assert recipe.n_views == 0
 
 
 def test_regularized_is_the_blogs_last_model() -> None:

@@ -82,11 +82,6 @@ def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfi
     assert "different seeds: 0 and 1" in text
 
 
-def test_no_runs_says_what_to_do():
-    """An empty list names the command that makes the first run."""
-    assert "imgreg train" in printed(runs_text([]))
-
-
 def test_comparison_says_where_the_report_is(make_run, overfitting, tmp_path):
     """Given the comparison's folder, the last line is the report's path."""
     rows = comparison_table([make_run(overfitting).summary])

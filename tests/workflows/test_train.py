@@ -28,7 +28,7 @@ def test_a_run_is_whole(trained: Trained) -> None:
     """Every file that the design names is there, and nothing else."""
     assert {path.name for path in trained.folder.iterdir()} == {
         *("config.toml", "environment.json", "split.csv", "skipped.csv", "history.csv", "val_probabilities.npy"),
-        *("metrics.json", "curves.png", "report.html", "head.safetensors", "model.json"),
+        *("metrics.json", "curves.png", "report.html", "head.safetensors", "model.json", "augmentation.json"),
     }
     assert {path.name for path in trained.folder.parent.iterdir()} == {"first", ".locks"}
 

@@ -61,7 +61,8 @@ class FeatureCache:
         """raises   MachineError if the folder cannot be written"""
         self.folder = folder / "features"
         self._say, self._limit_bytes = say, limit_bytes
-        self._open_blocks: dict[str, Float16Array] = {}
+        self._intact: set[str] = set()  # blocks checked by this process
+        self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._index = sqlite3.connect(self.folder / "index.sqlite", timeout=60, isolation_level=None)
@@ -78,31 +79,44 @@ class FeatureCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            with self._changing():
-                used = ((time.time(), name) for name in self._open_blocks)
-                self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
-        finally:
-            self._open_blocks.clear()
-            self._index.close()
+        self._index.close()
 
     def missing(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here."""
-        places = self._places(keys)
-        usable = {block for block in {block for block, _ in places.values()} if self._block(block) is not None}
-        return {key for key in keys if key not in places or places[key][0] not in usable}
+        asked = list(keys)
+        places = self._places(asked)
+        blocks = {block for block, _ in places.values()}
+        usable = {block for block in blocks if self._is_intact(block)}
+        self._known |= {key: place for key, place in places.items() if place[0] in usable}
+        with self._changing():
+            used = ((time.time(), name) for name in usable)
+            self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
+        return {key for key in asked if key not in self._known}
 
     def read(self, keys: Sequence[str]) -> Float16Array:
-        """Features by key, (n, h, w, c) float16. raises KeyError if one is not here (ask `missing` first)."""
-        places = self._places(keys)
-        blocks = {name: self._block(name) for name in {block for block, _ in places.values()}}
-        rows = []
-        for key in keys:
-            block = blocks[places[key][0]]
-            if block is None:
-                raise KeyError(key)
-            rows.append(block[places[key][1]])
-        return np.stack(rows)
+        """Features by key, (n, h, w, c) float16. raises KeyError for a key that `missing` was not asked about
+
+        One block is open at a time: a training reads thousands of them.
+        """
+        rows_by_block: dict[str, list[tuple[int, int]]] = {}
+        for place, key in enumerate(keys):
+            name, row = self._known[key]
+            rows_by_block.setdefault(name, []).append((place, row))
+        features: Float16Array | None = None
+        for name, rows in rows_by_block.items():
+            try:
+                block = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+            except FileNotFoundError as error:
+                raise MachineError(
+                    f"{self._path(name)} is gone: another imgreg needed the room of the feature cache. Run this again."
+                ) from error
+            if features is None:
+                features = np.empty((len(keys), *block.shape[1:]), np.float16)
+            to, of = zip(*rows, strict=True)
+            features[list(to)] = block[list(of)]
+        if features is None:
+            raise ValueError("no key was asked for")
+        return features
 
     def write(self, keys: Sequence[str], features: Float16Array) -> None:
         """Keep a block of features, (n, h, w, c) float16, one row a key. raises MachineError if the disk refuses."""
@@ -129,17 +143,18 @@ class FeatureCache:
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?)",
                 ((key, name, row) for row, key in enumerate(keys)),
             )
-        self._open_blocks[name] = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+        self._intact.add(name)
+        self._known |= {key: (name, row) for row, key in enumerate(keys)}
 
     def shrink(self) -> None:
-        """Drop the blocks longest unused until the cache is within its limit; what this process has read stays."""
+        """Drop the blocks longest unused until the cache is within its limit; what this process has used stays."""
         with self._changing():
             rows = self._index.execute("SELECT name, n_bytes FROM blocks ORDER BY used").fetchall()
             excess = sum(n_bytes for _, n_bytes in rows) - self._limit_bytes
             for name, n_bytes in rows:
                 if excess <= 0:
                     break
-                if name not in self._open_blocks:
+                if name not in self._intact:
                     self._forget(name)
                     self._path(name).unlink(missing_ok=True)
                     excess -= n_bytes
@@ -153,21 +168,19 @@ class FeatureCache:
             places.update({key: (block, row) for key, block, row in found})
         return places
 
-    def _block(self, name: str) -> Float16Array | None:
-        if name in self._open_blocks:
-            return self._open_blocks[name]
-        path = self._path(name)
+    def _is_intact(self, name: str) -> bool:
+        if name in self._intact:
+            return True
         try:
-            with path.open("rb") as file:
+            with self._path(name).open("rb") as file:
                 intact = hashlib.file_digest(file, "sha256").hexdigest() == name
         except FileNotFoundError:
             intact = False
-        if not intact:
+        if intact:
+            self._intact.add(name)
+        else:
             self._set_aside(name)
-            return None
-        block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        self._open_blocks[name] = block
-        return block
+        return intact
 
     def _set_aside(self, name: str) -> None:
         aside = self.folder / "damaged"

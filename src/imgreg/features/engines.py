@@ -26,6 +26,7 @@ UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 
 KERAS_BATCH = 32
+_EXPORTED = ("base.xml", "base.bin")
 
 
 class Engine(Protocol):
@@ -51,7 +52,7 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[str, str]:
     """
     engine, precision = base.engine, base.precision
     if engine == "auto":
-        if _has_gpu():
+        if _has_gpu(say=say):
             engine = "keras"
         elif importlib.util.find_spec("openvino") is None:
             engine = "keras"
@@ -66,7 +67,7 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[str, str]:
             )
         precision = "bfloat16" if has_bfloat16 else "float32"
     elif precision == "auto":
-        precision = "bfloat16" if _has_gpu() else "float32"
+        precision = "bfloat16" if _has_gpu(say=say) else "float32"
     return engine, precision
 
 
@@ -154,7 +155,7 @@ def exported_base(cache: Path, weights_sha256: str) -> Path | None:
     folder = _export_folder(cache, weights_sha256)
     try:
         expected = json.loads((folder / "hashes.json").read_text())
-        if all(_file_hash(folder / name) == value for name, value in expected.items()):
+        if expected == {name: _file_hash(folder / name) for name in _EXPORTED}:
             return folder / "base.xml"
     except (OSError, ValueError, AttributeError):
         return None
@@ -173,23 +174,27 @@ def export_base(weights: Weights, *, cache: Path) -> Path:
             folder = Path(temporary) / "whole"
             folder.mkdir()
             build_backbone(weights).export(str(folder / "base.xml"), format="openvino", verbose=False)
-            hashes = {name: _file_hash(folder / name) for name in ("base.xml", "base.bin")}
+            hashes = {name: _file_hash(folder / name) for name in _EXPORTED}
             (folder / "hashes.json").write_text(json.dumps(hashes))
             if target.exists():  # damaged, or another process was faster; either way ours is whole
                 shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
-    except OSError as error:
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # OpenVINO writes by itself, and raises RuntimeError where the disk is full
         if exported_base(cache, weights.sha256) is None:
             raise MachineError(
-                f"{target}: the base cannot be kept there ({error.strerror}). Needed: about 60 MB. "
+                f"{target}: the base cannot be kept there ({error}). Needed: about 60 MB. "
                 "Set IMGREG_CACHE to a folder with room."
             ) from error
     return target / "base.xml"
 
 
 def engine_version(engine: str) -> str:
-    """What a feature's bits depend on besides weights and precision, e.g. "openvino 2026.1.0"."""
-    return f"{engine} {importlib.metadata.version('openvino' if engine == 'openvino' else 'tensorflow')}"
+    """What a feature's bits depend on besides weights and precision, e.g. "openvino 2026.1.0 keras 3.15.1"."""
+    names = ("openvino", "keras") if engine == "openvino" else ("tensorflow", "keras")
+    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 
 def _keep_output(request: Any, slot: list[Float32Array]) -> None:
@@ -197,7 +202,7 @@ def _keep_output(request: Any, slot: list[Float32Array]) -> None:
 
 
 def _export_folder(cache: Path, weights_sha256: str) -> Path:
-    return cache / "base" / f"vgg16-{weights_sha256[:32]}"
+    return cache / "base" / f"vgg16-{weights_sha256[:32]}-keras-{importlib.metadata.version('keras')}"
 
 
 def _file_hash(path: Path) -> str:
@@ -213,10 +218,16 @@ def _openvino() -> Any:
     return openvino
 
 
-def _has_gpu() -> bool:
+def _has_gpu(*, say: Callable[[str], None]) -> bool:
     if not Path("/proc/driver/nvidia/version").exists():
         return False
     load_keras()
     import tensorflow as tf
 
-    return bool(tf.config.list_physical_devices("GPU"))
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    say(
+        "An NVIDIA driver is there, but TensorFlow finds no GPU: the base runs on the CPU. "
+        "For the GPU: pip install 'tensorflow[and-cuda]'"
+    )
+    return False

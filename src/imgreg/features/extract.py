@@ -3,6 +3,7 @@ what the cache lacks, and is not even loaded if nothing is."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -29,6 +30,7 @@ UInt8Array = NDArray[np.uint8]
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 
+_AUGMENTING = ("keras", "scipy", "albumentations", "albucore", "opencv-python-headless", "opencv-python")
 _DECODED_AHEAD = 8  # photos, with all their views; bounds the memory between decoding and the base
 
 
@@ -57,8 +59,8 @@ class FeatureSource:
         self.cache, self.base = cache, base
 
     def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
-        made_by = ("view 0",) if view == 0 or augmenter is None else (augmenter.digest, view, _augmenting_versions())
-        decoded_by = (decoding.POLICY, importlib.metadata.version("pillow"))
+        made_by = ("view 0",) if view == 0 or augmenter is None else (augmenter.digest, view, *_versions(*_AUGMENTING))
+        decoded_by = (decoding.POLICY, *_versions("pillow"))
         return feature_key(photo.sha256, *made_by, *decoded_by, "vgg16.preprocess_input block5_pool", self.base)
 
     def read(self, photos: Sequence[Photo], view: int, *, augmenter: Augmenter | None = None) -> Float16Array:
@@ -170,5 +172,7 @@ def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:
         raise DatasetError(f"{photo.path}: {error} while imgreg was running. Run the command again.") from error
 
 
-def _augmenting_versions() -> tuple[str, ...]:
-    return tuple(importlib.metadata.version(name) for name in ("keras", "scipy", "albumentations"))
+@functools.cache
+def _versions(*names: str) -> tuple[str | None, ...]:
+    """Installed versions; None where a package is not there (OpenCV goes by several names)."""
+    return tuple(next(iter(d.version for d in importlib.metadata.distributions(name=name)), None) for name in names)

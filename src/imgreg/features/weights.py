@@ -57,6 +57,7 @@ class Weights:
     path: Path
     sha256: str
     image_size: int  # the default, in pixels
+    source: str  # imagenet, starter or an absolute path: how to find it again
     note: str = ""
 
 
@@ -117,11 +118,12 @@ def layer_shapes() -> dict[str, tuple[int, ...]]:
 def _imagenet(published: PublishedFile) -> Weights:
     path = keras_cache() / published.name
     if not (path.is_file() and _digest(path, "md5") == published.md5):
-        _download(published, path.parent)
-    return Weights("imagenet", path, _digest(path, "sha256"), image_size=224)
+        path = _download(published, path.parent)
+    return Weights("imagenet", path, _digest(path, "sha256"), image_size=224, source="imagenet")
 
 
-def _download(published: PublishedFile, folder: Path) -> None:
+def _download(published: PublishedFile, folder: Path) -> Path:
+    """Fetch a published file through Keras; where its cache cannot be written, Keras puts it elsewhere."""
     ways_out = (
         "Two ways out: use the bundled weights with --weights starter, or fetch "
         f"{published.url} on another machine and pass the file with --weights PATH."
@@ -132,7 +134,7 @@ def _download(published: PublishedFile, folder: Path) -> None:
         import keras
 
         with contextlib.redirect_stdout(sys.stderr):  # Keras' progress bar; stdout is for results
-            keras.utils.get_file(
+            downloaded = keras.utils.get_file(
                 published.name,
                 published.url,
                 cache_dir=str(folder.parent),
@@ -140,6 +142,7 @@ def _download(published: PublishedFile, folder: Path) -> None:
                 file_hash=published.md5,
                 hash_algorithm="md5",
             )
+        return Path(downloaded)
     except Exception as error:
         raise MachineError(f"ImageNet's weights cannot be downloaded: {error}. {ways_out}") from error
 
@@ -154,8 +157,8 @@ def _reach(url: str) -> None:
                 outcome.append(None)
         except urllib.error.URLError as error:
             outcome.append(error.reason if isinstance(error.reason, OSError) else error)
-        except OSError as error:
-            outcome.append(error)
+        except Exception as error:  # noqa: BLE001 - a proxy may answer anything
+            outcome.append(error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}"))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -168,20 +171,20 @@ def _reach(url: str) -> None:
 
 def _starter(*, note: str = "") -> Weights:
     path = starter_path()
-    return Weights("starter", path, _digest(path, "sha256"), image_size=128, note=note)
+    return Weights("starter", path, _digest(path, "sha256"), image_size=128, source="starter", note=note)
 
 
 def _from_path(path: Path, *, imagenet: PublishedFile) -> Weights:
     if not path.is_file():
         raise MachineError(
-            f"--weights {path}: no such file. Give auto, imagenet, starter, or a .safetensors file "
+            f"--weights {path}: no such file, or a folder. Give auto, imagenet, starter, or a .safetensors file "
             "of VGG16's convolutions."
         )
     if path.suffix == ".safetensors":
         size_px = _checked_image_size(path)
-        return Weights(path.name, path, _digest(path, "sha256"), image_size=size_px)
+        return Weights(path.name, path, _digest(path, "sha256"), image_size=size_px, source=str(path.resolve()))
     if _digest(path, "md5") == imagenet.md5:
-        return Weights("imagenet", path, _digest(path, "sha256"), image_size=224)
+        return Weights("imagenet", path, _digest(path, "sha256"), image_size=224, source=str(path.resolve()))
     raise ArtefactError(
         f"--weights {path}: refused. Expected a .safetensors file with VGG16's convolutions, or Keras' own "
         f"{imagenet.name} (MD5 {imagenet.md5}); other HDF5 and pickle files are not opened."

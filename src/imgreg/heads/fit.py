@@ -75,7 +75,7 @@ def fit_head(
     optimizer.build(model.trainable_variables)
     train_epoch = compiled_epoch(model, optimizer)
     answer = _compiled_answer(model)
-    view_of = _kept_views(train, n_views=recipe.augmentation.n_views, n_bytes=clean_train.nbytes)
+    view_of = _kept_views(train, n_views=recipe.n_views, n_bytes=clean_train.nbytes)
     labels = tf.constant(train.labels.astype(np.int32))
     order = np.random.default_rng([seed, 1])
 

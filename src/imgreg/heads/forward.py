@@ -14,7 +14,7 @@ Float32Array = NDArray[np.float32]
 
 SMALLEST_PROBABILITY = 1e-7  # keras.config.epsilon(), at which Keras' cross-entropy clips too
 
-_ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
+ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x: np.maximum(x, np.float32(0.2) * x),  # Keras' default slope
     "elu": lambda x: np.maximum(x, np.expm1(np.minimum(x, 0))),
@@ -44,7 +44,7 @@ def probabilities(
         elif layer.kind == "dense":
             x = x @ weights[f"{layer.name}/kernel"] + weights[f"{layer.name}/bias"]
         elif layer.kind == "activation":
-            x = _ACTIVATIONS[layer.function](x)
+            x = ACTIVATIONS[layer.function](x)
         elif layer.kind == "batch_normalization":
             scale = weights[f"{layer.name}/gamma"] / np.sqrt(
                 weights[f"{layer.name}/moving_variance"] + np.float32(layer.epsilon)

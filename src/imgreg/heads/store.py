@@ -20,6 +20,8 @@ from safetensors.numpy import load, save
 
 from imgreg.config import Config
 from imgreg.errors import ArtefactError
+from imgreg.features.backbone import feature_shape
+from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
 
 Float32Array = NDArray[np.float32]
@@ -84,11 +86,28 @@ def load_head(folder: Path) -> SavedHead:
         weights = load(data)
     except SafetensorError as error:
         raise ArtefactError(f"{folder}/head.safetensors: {error}.") from error
+    _refuse_contradictions(folder, card)
     expected = _expected_shapes(card)
     found = {name: array.shape for name, array in weights.items()}
     if found != expected:
         raise ArtefactError(f"{folder}/head.safetensors: found arrays {found}, expected {expected}.")
     return SavedHead(card, weights)
+
+
+def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
+    dense = [layer for layer in card.plan if layer.kind == "dense"]
+    unknown = {layer.function for layer in card.plan if layer.kind == "activation"} - ACTIVATIONS.keys()
+    if card.feature_shape != feature_shape(card.image_size):
+        found = f"image_size {card.image_size} beside feature_shape {card.feature_shape}"
+    elif not dense or dense[-1].units != len(card.classes):
+        found = f"{len(card.classes)} classes beside a last layer of {dense[-1].units if dense else 0} units"
+    elif unknown:
+        found = f"the unknown activation {unknown.pop()!r}"
+    else:
+        return
+    raise ArtefactError(
+        f"{folder}/model.json contradicts itself: {found}. It was changed or damaged: train the run again."
+    )
 
 
 def _expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:

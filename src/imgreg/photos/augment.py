@@ -1,6 +1,7 @@
 """Views of a photo: the same bytes for the same (photo, settings, seed, view), whatever the order, thread or machine.
 
-View 0 is the photo itself. The two backends draw from the same distributions: `keras` is ImageDataGenerator, made to
+View 0 is the photo itself. The two backends draw from the same ranges (zoom alone differs: uniform in
+Keras' factor or in its inverse): `keras` is ImageDataGenerator, made to
 draw from a seed of the view's own; `albumentations` is the equivalent Affine and HorizontalFlip, or a user's pipeline.
 """
 
@@ -29,9 +30,10 @@ _KERAS_DRAWS = threading.Lock()  # ImageDataGenerator draws from NumPy's global 
 class Augmenter:
     """Makes views by one setting and seed. `digest` names everything that the bytes of a view depend on."""
 
-    def __init__(self, settings: Augmentation, *, seed: int) -> None:
-        """raises   ArtefactError if the pipeline file is not one that albumentations can load"""
-        self.n_views = settings.n_views
+    def __init__(self, settings: Augmentation, *, seed: int, size_px: int) -> None:
+        """size_px   of the photos it will see; a user's pipeline is tried on one of that size
+        raises    ArtefactError if the pipeline file cannot be loaded, fails, or changes size or type
+        """
         described = settings.model_dump(mode="json", exclude={"views", "pipeline"})
         self._make: Callable[[UInt8Array, int], UInt8Array] | None = None
         if settings.backend == "keras":
@@ -39,7 +41,8 @@ class Augmenter:
         elif settings.backend == "albumentations":
             pipeline = _read_pipeline(Path(settings.pipeline)) if settings.pipeline else _equivalent_pipeline(settings)
             described = {"backend": "albumentations", "pipeline": pipeline}
-            self._make = _albumentations_maker(pipeline, name=settings.pipeline or "albumentations")
+            self._make = _albumentations_maker(pipeline, name=settings.pipeline or "albumentations", size_px=size_px)
+        self.described: dict[str, Any] = described
         self.digest = hashlib.sha256(json.dumps([described, seed], sort_keys=True).encode()).hexdigest()
 
     def view(self, photo: UInt8Array, *, sha256: str, view: int) -> UInt8Array:
@@ -128,7 +131,9 @@ def _read_pipeline(path: Path) -> dict[str, Any]:
     return pipeline
 
 
-def _albumentations_maker(pipeline: dict[str, Any], *, name: str) -> Callable[[UInt8Array, int], UInt8Array]:
+def _albumentations_maker(
+    pipeline: dict[str, Any], *, name: str, size_px: int
+) -> Callable[[UInt8Array, int], UInt8Array]:
     a = _albumentations()
     local = threading.local()  # a Compose holds its random state
 
@@ -136,15 +141,18 @@ def _albumentations_maker(pipeline: dict[str, Any], *, name: str) -> Callable[[U
         if not hasattr(local, "compose"):
             local.compose = a.from_dict(pipeline)
         local.compose.set_random_seed(seed)
-        made: UInt8Array = local.compose(image=photo)["image"]
+        try:
+            made: UInt8Array = local.compose(image=photo)["image"]
+        except Exception as error:
+            raise ArtefactError(f"{name}: fails on a photo of {photo.shape}: {error}") from error
         if made.shape != photo.shape or made.dtype != np.uint8:
             raise ArtefactError(
                 f"{name}: turns {photo.shape} uint8 into {made.shape} {made.dtype}. "
-                "A pipeline must keep size and type: end it with Resize, and leave Normalize to imgreg."
+                "A pipeline must keep size and type: end it with a Resize to --image-size, and leave out Normalize."
             )
         return np.ascontiguousarray(made)
 
-    make(np.full((64, 64, 3), 128, np.uint8), 0)
+    make(np.full((size_px, size_px, 3), 128, np.uint8), 0)
     return make
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import unicodedata
 from collections import Counter
@@ -46,6 +47,7 @@ class PhotoIndex:
     photos: tuple[Photo, ...]
     skipped: tuple[Skipped, ...]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what a user should know of the set
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,25 @@ def index_photos(root: Path, *, max_bad: float, on_file: Callable[[int, int], No
             raise DatasetError(
                 f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it."
             )
-    return PhotoIndex(root, tuple(photos), tuple(skipped), tuple(sorted(counts)))
+    notes = (*_loose_files(root), *_copies_across_classes(photos))
+    return PhotoIndex(root, tuple(photos), tuple(skipped), tuple(sorted(counts)), notes)
+
+
+def photo_folders(root: Path) -> set[Path]:
+    """The folders that hold a data set's photos, where nothing may be written. raises DatasetError"""
+    return {root} if root.is_dir() else {item.path.parent for item in _from_manifest(root)}
 
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder in a fixed order, hidden and system files left out, links to folders not followed."""
-    for where, folders, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Give imgreg the right to read it.")
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS:
+            if _is_shown(name):
                 yield Path(where) / name
 
 
@@ -96,9 +108,12 @@ def _from_folders(root: Path) -> Iterator[_Listed]:
         raise DatasetError(f"{root}: no such folder or manifest. Expected a folder with one sub-folder for each class.")
     below = _sub_folders(root)
     splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
-    if not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
-        splits = []
-    elif len(splits) < len(below):
+    if splits and not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
+        raise DatasetError(
+            f"{root}: found {splits[0].name!r} with class folders in it, but no train/. Expected train, val and test, "
+            "each with a folder for each class, or only class folders."
+        )
+    if splits and len(splits) < len(below):
         odd = sorted(folder.name for folder in below if folder not in splits)
         raise DatasetError(
             f"{root}: found {odd[0]!r} beside {splits[0].name!r}. Expected either only split folders "
@@ -112,6 +127,29 @@ def _from_folders(root: Path) -> Iterator[_Listed]:
             if not files:
                 raise DatasetError(f"{folder}: the class folder is empty. Put its photos there, or remove the folder.")
             yield from (_Listed(path, label, split) for path in files)
+
+
+def _loose_files(root: Path) -> Iterator[str]:
+    """A note on files that stand beside the class folders, where no class could be told."""
+    if not root.is_dir():
+        return
+    parents = [root, *(f for f in _sub_folders(root) if f.name.lower() in SPLIT_FOLDERS and _sub_folders(f))]
+    loose = [path for parent in parents for path in sorted(parent.iterdir()) if path.is_file() and _is_shown(path.name)]
+    if loose:
+        yield f"{len(loose)} files stand beside the class folders and were not used, {loose[0].name!r} first."
+
+
+def _copies_across_classes(photos: Iterable[Photo]) -> Iterator[str]:
+    labels: dict[str, set[str]] = {}
+    for photo in photos:
+        labels.setdefault(photo.sha256, set()).add(photo.label)
+    n_torn = sum(len(found) > 1 for found in labels.values())
+    if n_torn:
+        yield f"{n_torn} photos stand with the same bytes in several classes: one of their labels is wrong."
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS
 
 
 def _label(name: str) -> str:
@@ -134,7 +172,14 @@ def _from_manifest(path: Path) -> Iterator[_Listed]:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        yield from _rows_listed(path, rows, expected=expected)
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {rows.line_num}: not CSV ({error}). {expected}.") from error
+
+
+def _rows_listed(path: Path, rows: csv.DictReader[str], *, expected: str) -> Iterator[_Listed]:
     columns = rows.fieldnames or []
     if not {"path", "label"} <= set(columns):
         raise DatasetError(f"{path}: found the columns {', '.join(columns) or 'none'}. {expected}.")

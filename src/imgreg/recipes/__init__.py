@@ -53,6 +53,8 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
         table = tables
         for parent in parents:
             table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"recipe {name}: {parents[-1]} = {table!r} is not a table. Expected [{parents[-1]}].")
         table[leaf] = value
     _drop_what_overrides_made_idle(tables, overrides)
     try:

@@ -126,8 +126,6 @@ def _report_line(folder: Path) -> Text:
 
 def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
     """A line a run, in the order given."""
-    if not summaries:
-        return _text("No runs yet. Train one: imgreg train data/")
     table = _table("run", "made (UTC)", "best val.\nloss", "\nacc.", "last\ngap", "verdict")
     table.columns[-1].justify = "left"
     for summary in summaries:

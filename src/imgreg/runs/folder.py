@@ -126,8 +126,12 @@ def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[Sk
     write_text(folder / "skipped.csv", rows_to_csv(("path", "reason"), ((r.path, r.reason) for r in skipped)))
 
 
-def read_run(folder: Path) -> Run:
-    """Read a run back. raises ArtefactError naming the file that is missing or does not make sense."""
+def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
+    """Read a run back, under the name that its folder has, or will get where it is still being written.
+
+    raises   ArtefactError naming the file that is missing or does not make sense
+    """
+    named = becomes or folder
     try:
         summary = _summary(folder)
         probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
@@ -153,15 +157,8 @@ def read_run(folder: Path) -> Run:
             f"{folder}/split.csv: found {counts} train, val and test photos, metrics.json says "
             f"{(summary.n_train, summary.n_val, summary.n_test)}. The run is damaged: train it again."
         )
-    return Run(
-        folder,
-        summary.model_copy(update={"run": str(folder)}),
-        history,
-        split,
-        skipped,
-        config_toml,
-        environment,
-    )
+    summary = summary.model_copy(update={"run": str(named), "name": named.name})
+    return Run(named, summary, history, split, skipped, config_toml, environment)
 
 
 def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
@@ -175,7 +172,7 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
         except (OSError, ValueError):
             damaged.append(folder)
             continue
-        found.append(summary.model_copy(update={"run": str(folder)}))
+        found.append(summary.model_copy(update={"run": str(folder), "name": folder.name}))
     return tuple(sorted(found, key=lambda summary: (summary.created, summary.name))), tuple(damaged)
 
 

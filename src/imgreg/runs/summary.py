@@ -39,9 +39,10 @@ class TestScores(_Document):
 
 
 class Seconds(_Document):
-    """Wall-clock time by stage."""
+    """Wall-clock time by stage; total is their sum, without the choice of weights and the writing of the report."""
 
     photos: float
+    keras: float  # loading it
     features: float
     head: float
     total: float

@@ -12,7 +12,7 @@ from imgreg.config import Settings
 from imgreg.errors import UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
 from imgreg.runs.summary import RunSummary
-from imgreg.workflows.names import checked_name, timestamp
+from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.watch import Watcher
 
 
@@ -41,6 +41,7 @@ def compare(
     name       the comparison's folder under models; the runs are called name-recipe
     raises     UsageError if two recipes share a name or the settings differ elsewhere
     """
+    from imgreg.features.cache import cache_folder
     from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
     from imgreg.workflows.record import record
     from imgreg.workflows.train import train_on
@@ -52,7 +53,8 @@ def compare(
     if len({one.model_copy(update={"recipe": settings[0].recipe}).model_dump_json() for one in settings}) > 1:
         raise UsageError("compare: the settings differ in more than the recipe.")
     refuse_inside(data, models, option="--models")
-    name = checked_name(name or f"{timestamp()}-compare")
+    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    name = checked_name(name or unused_name(models, "compare"))
     targets = [models / checked_name(f"{name}-{recipe}") for recipe in names]
     with contextlib.ExitStack() as stack:
         own = stack.enter_context(whole_folder(models / name))
@@ -62,8 +64,8 @@ def compare(
         for one, folder, target in zip(settings, folders, targets, strict=True):
             outcome = train_on(ground, base=base, settings=one, watcher=watcher)
             record(outcome, folder, target, ground=ground, base=base, settings=one, command=command)
-        runs = [read_run(folder) for folder in folders]
-        comparison = _write(own, models / name, runs=runs, targets=targets)
+        runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
+        comparison = _write(own, models / name, runs=runs)
     return comparison
 
 
@@ -71,22 +73,22 @@ def compare_runs(
     folders: Sequence[Path], *, models: Path, name: str | None = None, watcher: Watcher | None = None
 ) -> Comparison:
     """Lay finished runs over each other. Needs no TensorFlow."""
+    if len(folders) < 2:
+        raise UsageError(f"compare: found one run ({folders[0]}), expected two or more, or a folder of photos.")
     runs = [read_run(folder) for folder in folders]
-    target = models / checked_name(name or f"{timestamp()}-compare")
+    target = models / checked_name(name or unused_name(models, "compare"))
     with whole_folder(target) as own:
-        comparison = _write(own, target, runs=runs, targets=folders)
+        comparison = _write(own, target, runs=runs)
     for line in comparison.warnings:
         (watcher or Watcher()).say(line)
     return comparison
 
 
-def _write(folder: Path, target: Path, *, runs: Sequence[Run], targets: Sequence[Path]) -> Comparison:
+def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
     from imgreg.reports.html import comparison_report
     from imgreg.reports.plots import overlay, panels
 
-    summaries = tuple(
-        run.summary.model_copy(update={"run": str(where)}) for run, where in zip(runs, targets, strict=True)
-    )
+    summaries = tuple(run.summary for run in runs)
     rows = comparison_table(summaries)
     warnings = same_ground(runs)
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}

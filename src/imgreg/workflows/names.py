@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import datetime
 import os
+from itertools import count
+from pathlib import Path
 
 from imgreg.errors import UsageError
 
 
-def timestamp() -> str:
-    return datetime.datetime.now().strftime("%Y%m%d-%H%M%S")  # local time: the name is for the user
+def unused_name(models: Path, what: str) -> str:
+    """A name by local time, numbered where another run of this second has it."""
+    name = f"{datetime.datetime.now().strftime('%Y%m%d-%H%M%S')}-{what}"
+    numbered = (name if n == 1 else f"{name}-{n}" for n in count(1))
+    return next(n for n in numbered if not (models / n).exists() and not (models / f".{n}.partial").exists())
 
 
 def checked_name(name: str) -> str:
@@ -18,8 +23,8 @@ def checked_name(name: str) -> str:
     >>> checked_name("first try")
     'first try'
     """
-    if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
+    if not name or name.startswith(".") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > 200:
         raise UsageError(
-            f"{name!r} cannot name a run: expected at most 200 bytes, without / and not starting with a dot."
+            f"{name!r} cannot name a run: expected at most 200 bytes, printable, without / and not starting with a dot."
         )
     return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,12 +105,11 @@ def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
             )
         return weights
 
-    find: Callable[[], Weights] = find_weights
     return load_engine(
         card.engine,
         precision,
         weights_sha256=card.weights_sha256,
-        find_weights=find,
+        find_weights=find_weights,
         size_px=card.image_size,
         cache=cache_folder(),
     )

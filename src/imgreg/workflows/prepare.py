@@ -14,7 +14,7 @@ from imgreg.features.cache import cache_folder
 from imgreg.features.engines import Engine, choose_engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
-from imgreg.photos.index import PhotoIndex, index_photos
+from imgreg.photos.index import PhotoIndex, index_photos, photo_folders
 from imgreg.photos.split import Split, split_photos
 from imgreg.workflows.watch import Watcher
 
@@ -76,11 +76,11 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
     """Index and split the photos; say what was left out. raises DatasetError"""
     started = time.perf_counter()
     index = index_photos(data, max_bad=photos.max_bad, on_file=_stage(watcher, "reading photos"))
-    warnings = []
+    warnings = list(index.notes)
     for number, bad in enumerate(index.skipped, start=1):
         (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {bad.path}: {bad.reason}")
     if len(index.skipped) > SKIPPED_SHOWN:
-        watcher.say(f"... and {len(index.skipped) - SKIPPED_SHOWN} more, all in skipped.csv")
+        watcher.say(f"{len(index.skipped)} files skipped in all")
     if index.skipped:
         warnings.append(
             f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and "
@@ -90,21 +90,45 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
     if split.leaks:
         warnings.append(
             f"{split.leaks} files stand with the same bytes on several sides of the given split: the "
-            "validation figures flatter the classifier. Remove the copies."
+            "validation or test figures flatter the classifier. Remove the copies."
         )
-        watcher.say(warnings[-1])
+    warnings += _uneven(split, val_fraction=photos.val_fraction)
+    for line in warnings:
+        watcher.say(line)
     if split.given and "val_fraction" in photos.model_fields_set:
         raise UsageError(f"--val-fraction has no effect: {data} gives its own validation photos. Leave it out.")
     return Ground(index, split, tuple(warnings), time.perf_counter() - started)
 
 
-def refuse_inside(data: Path, target: Path, *, option: str) -> None:
-    """The photo folder is never written to. raises UsageError if target lies in it"""
-    if data.is_dir() and target.resolve().is_relative_to(data.resolve()):
-        raise UsageError(
-            f"{option} {target} lies inside the photo folder {data}, which imgreg never writes to. "
-            "Choose a place outside it."
-        )
+def _uneven(split: Split, *, val_fraction: float) -> list[str]:
+    """A line for each class that the hashes gave less than half or more than twice its share of validation photos."""
+    if split.given:
+        return []
+    lines = []
+    for label in sorted({photo.label for photo in split.train}):
+        n_val = sum(photo.label == label for photo in split.val)
+        n_all = n_val + sum(photo.label == label for photo in split.train)
+        if not val_fraction / 2 <= n_val / n_all <= 2 * val_fraction:
+            lines.append(
+                f"class {label!r}: {n_val} of {n_all} photos validate, far from {val_fraction:.0%}. The split goes by "
+                "content, so small classes vary: try another --split-seed."
+            )
+    return lines
+
+
+def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
+    """Photo folders are never written to. raises UsageError if `folder`, to be written, lies in one
+
+    A manifest may name photos in its own folder; beside them nothing is written, below them it may be.
+    """
+    for photos in photo_folders(data):
+        inside = folder.resolve().is_relative_to(photos.resolve())
+        beside_manifest = data.is_file() and photos.resolve() == data.parent.resolve() != folder.resolve()
+        if inside and not beside_manifest:
+            raise UsageError(
+                f"{option} {folder} lies inside the photo folder {photos}, which imgreg never writes to. "
+                "Choose a place outside it."
+            )
 
 
 def _stage(watcher: Watcher, name: str) -> Callable[[int, int], None]:

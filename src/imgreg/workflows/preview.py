@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgreg.config import Augmentation, Photos
+from imgreg.errors import UsageError
 from imgreg.features.extract import read_photo
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo
@@ -32,8 +33,10 @@ def preview(
     from imgreg.reports.contact_sheet import contact_sheet
 
     refuse_inside(data, target.parent, option="--out")
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--out {target}: expected a name that ends in .png.")
     ground = lay_ground(data, photos, watcher=watcher or Watcher())
-    augmenters = [(settings, Augmenter(settings, seed=seed)) for settings in augmentations]
+    augmenters = [(settings, Augmenter(settings, seed=seed, size_px=size_px)) for settings in augmentations]
     rows = []
     for photo in _some_of_each_class(ground.split.train, n_photos=n_photos):
         pixels = read_photo(photo, size_px=size_px)

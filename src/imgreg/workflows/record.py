@@ -37,6 +37,8 @@ class Outcome:
     feature_shape: tuple[int, ...]
     test: TestScores | None
     val_labels: NDArray[np.int64]
+    views_made_by: dict[str, Any]  # the augmentation as it was used, a pipeline file's content included
+    seconds_keras: float
     seconds_features: float
     seconds_head: float
 
@@ -53,6 +55,7 @@ def record(
     write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
     write_json(folder / "environment.json", _environment(ground, command=command))
     skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
+    write_json(folder / "augmentation.json", outcome.views_made_by)
     write_split(folder, split=_split_rows(ground), skipped=skipped)
     write_history(folder, outcome.fitted.history)
     write_json(folder / "metrics.json", summary.model_dump(mode="json"))
@@ -67,9 +70,10 @@ def _summary(
     history, recipe, split = outcome.fitted.history, settings.recipe, ground.split
     seconds = Seconds(
         photos=round(ground.seconds, 3),
+        keras=round(outcome.seconds_keras, 3),
         features=round(outcome.seconds_features, 3),
         head=round(outcome.seconds_head, 3),
-        total=round(ground.seconds + outcome.seconds_features + outcome.seconds_head, 3),
+        total=round(ground.seconds + outcome.seconds_keras + outcome.seconds_features + outcome.seconds_head, 3),
     )
     return RunSummary(
         run=str(target),
@@ -85,7 +89,7 @@ def _summary(
         engine=base.engine_name,
         precision=base.precision,
         augmentation=recipe.augmentation.pipeline or recipe.augmentation.backend,
-        n_views=recipe.augmentation.n_views,
+        n_views=recipe.n_views,
         classes=ground.index.classes,
         n_train=len(split.train),
         n_val=len(split.val),
@@ -105,11 +109,10 @@ def _summary(
 
 
 def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:
-    bundled_or_published = base.weights.name in ("imagenet", "starter")
     return ModelCard.model_validate(
         {
             "classes": ground.index.classes,
-            "weights": base.weights.name if bundled_or_published else str(base.weights.path.resolve()),
+            "weights": base.weights.source,
             "weights_sha256": base.weights.sha256,
             "image_size": base.image_size,
             "decode_policy": decoding.POLICY,
@@ -138,5 +141,12 @@ def _environment(ground: Ground, *, command: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "n_cpus": os.cpu_count(),
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS_OF},
+        "versions": {name: _version(name) for name in _VERSIONS_OF},
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # OpenVINO, on a platform that it is not made for
+        return None

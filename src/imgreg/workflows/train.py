@@ -21,7 +21,7 @@ from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary, TestScores
 from imgreg.startup import load_keras
-from imgreg.workflows.names import checked_name, timestamp
+from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_inside
 from imgreg.workflows.record import Outcome, record
 from imgreg.workflows.watch import Watcher
@@ -45,7 +45,8 @@ def train(
     """
     watcher = watcher or Watcher()
     refuse_inside(data, models, option="--models")
-    target = models / checked_name(name or f"{timestamp()}-{settings.recipe.name}")
+    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    target = models / checked_name(name or unused_name(models, settings.recipe.name))
     with whole_folder(target) as folder:
         ground = lay_ground(data, settings.photos, watcher=watcher)
         base = FrozenBase(settings.base, watcher=watcher)
@@ -55,15 +56,19 @@ def train(
 
 def train_on(ground: Ground, *, base: FrozenBase, settings: Settings, watcher: Watcher) -> Outcome:
     """Compute what features are missing, and train one head on them."""
+    began = time.perf_counter()
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
     watcher.step("loading Keras", 1, 1, "")
+    seconds_keras = time.perf_counter() - began
     started = time.perf_counter()
     recipe, split, classes = settings.recipe, ground.split, ground.index.classes
     with FeatureCache(cache_folder(), say=watcher.say) as cache:
         source = FeatureSource(cache, base=base.identity)
-        augmenter = Augmenter(recipe.augmentation, seed=settings.seed)
-        extraction = extract_views(ground, source=source, augmenter=augmenter, base=base, watcher=watcher)
+        augmenter = Augmenter(recipe.augmentation, seed=settings.seed, size_px=base.image_size)
+        extraction = extract_views(
+            ground, source=source, augmenter=augmenter, n_views=recipe.n_views, base=base, watcher=watcher
+        )
         seconds_features = time.perf_counter() - started
         fitted = fit_head(
             recipe,
@@ -77,20 +82,22 @@ def train_on(ground: Ground, *, base: FrozenBase, settings: Settings, watcher: W
         return Outcome(
             fitted=fitted,
             extraction=extraction,
+            views_made_by=augmenter.described,
             feature_shape=source.read(split.val[:1], 0).shape[1:],
             test=_score_test(fitted, recipe=recipe, test=test, n_classes=len(classes)) if test else None,
             val_labels=labels_of(split.val, classes),
+            seconds_keras=seconds_keras,
             seconds_features=seconds_features,
             seconds_head=time.perf_counter() - started - seconds_features,
         )
 
 
 def extract_views(
-    ground: Ground, *, source: FeatureSource, augmenter: Augmenter, base: FrozenBase, watcher: Watcher
+    ground: Ground, *, source: FeatureSource, augmenter: Augmenter, n_views: int, base: FrozenBase, watcher: Watcher
 ) -> Extraction:
     """Bring view 0 of every photo, and the augmented views of train photos only, into the cache."""
     clean: list[tuple[int, Augmenter | None]] = [(0, None)]
-    augmented = [(view, augmenter) for view in range(1, augmenter.n_views + 1)]
+    augmented = [(view, augmenter) for view in range(1, n_views + 1)]
     wanted: dict[Photo, list[tuple[int, Augmenter | None]]] = {
         photo: [*clean, *augmented] for photo in ground.split.train
     }
