@@ -1,7 +1,7 @@
 # One command each; `make` alone says which.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := models/demo
+DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help demo test check bench
 .DEFAULT_GOAL := help
@@ -11,13 +11,12 @@ help:  ## say what there is
 
 demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not seen, say where the report is
 	@echo "Training on datasets/leaves: drawn pictures of two kinds of leaves, bundled starter weights."
-	@rm -rf $(DEMO)
-	$(BIN)/imgreg train datasets/leaves --weights starter --name demo
+	$(BIN)/imgreg train datasets/leaves --weights starter --name $(DEMO)
 	@echo
 	@echo "Pictures it has not seen (the truth is in the file's name):"
-	$(BIN)/imgreg predict datasets/leaves-new --run $(DEMO)
+	$(BIN)/imgreg predict datasets/leaves-new --run models/$(DEMO)
 	@echo
-	@echo "The report:  $(CURDIR)/$(DEMO)/report.html"
+	@echo "The report:  $(CURDIR)/models/$(DEMO)/report.html"
 	@echo "With and without regularization:  $(BIN)/imgreg compare datasets/leaves --weights starter"
 
 test: .venv/test  ## run the tests
@@ -34,6 +33,7 @@ bench: .venv/dev  ## measure what the README claims
 	$(BIN)/python benchmarks/weights.py datasets/leaves
 
 .venv/imgreg: pyproject.toml constraints.txt
+	@echo "Setting up .venv: TensorFlow and its company, about 1 GB to fetch; a few minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
 	@touch $@

@@ -66,7 +66,7 @@ def test_counts_each_photo_as_it_is_written(tmp_path: Path) -> None:
     """on_photo is called once a photo, counting from one over both classes, with that many files on disk."""
     seen = []
     root = tmp_path / "leaves"
-    draw_sample(root, count=2, seed=0, on_photo=lambda done: seen.append((done, len(list(root.rglob("*.jpg"))))))
+    draw_sample(root, count=2, seed=0, on_photo=lambda done: seen.append((done, len(list(tmp_path.rglob("*.jpg"))))))
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
@@ -114,17 +114,17 @@ def test_refuses_an_unknown_label() -> None:
 
 
 def test_interrupted_write_leaves_no_half_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk fails in the middle of a photo, neither that photo nor its temporary file stays."""
+    """When the disk fails in the middle of a photo, nothing of the sample stays."""
 
-    def half_a_photo(_: Image.Image, file, **kwargs: object) -> None:
-        file.write(b"half")
+    def half_a_photo(_: Image.Image, file: Path, **kwargs: object) -> None:
+        file.write_bytes(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", half_a_photo)
     monkeypatch.setattr("imgreg.photos.sample.draw_photo", lambda *a, **k: Image.new("RGB", (8, 8)))
     with pytest.raises(OSError, match="No space left"):
         draw_sample(tmp_path / "leaves", count=1, seed=0)
-    assert not [path for path in (tmp_path / "leaves").rglob("*") if path.is_file()]
+    assert not list(tmp_path.iterdir())
 
 
 def test_classes_are_alike_in_brightness_and_colour() -> None:

@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from imgreg import __version__
-from imgreg.errors import ImgregError
+from imgreg.errors import ImgregError, MachineError
 
 COMMANDS = {
     "train": "Train a regularized head on a folder of photos.",
@@ -84,6 +84,9 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        code = MachineError.exit_code
+        click.echo(f"imgreg: {_printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
     sys.exit(code)
 
 

@@ -9,6 +9,7 @@ import click
 
 from imgreg.cli.options import (
     build_settings,
+    given_flags,
     json_option,
     models_option,
     name_option,
@@ -57,17 +58,22 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.compare import compare, compare_runs, comparison_document
 
-        if len(targets) > 1:
-            _refuse_given({"--recipes": recipes, **options})
+        if len(targets) > 1 or (targets[0] / "model.json").is_file():
+            if given := given_flags({"recipes": recipes, **options}):
+                raise UsageError(
+                    f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
+                )
             comparison = compare_runs(targets, models=models, name=name, watcher=watcher)
         else:
             from imgreg.cli.train import typed_command
 
             names = [part.strip() for part in (recipes or "plain,regularized").split(",") if part.strip()]
-            settings = [build_settings(one, options, where_augmented=("augmentation.views",)) for one in names]
-            if options["views"] is not None and not any(one.recipe.augmentation.n_views for one in settings):
+            settings = [build_settings(one, options, ranges_where_augmented=True) for one in names]
+            ranges = options["views"] is not None or any(o.startswith("augmentation.") for o in options["overrides"])
+            if ranges and not any(one.recipe.n_views for one in settings):
                 raise UsageError(
-                    "--views has no effect: none of the recipes augments. Leave it out, or give --augment."
+                    "--views and --set augmentation... have no effect: none of the recipes augments. "
+                    "Leave them out, or give --augment."
                 )
             comparison = compare(
                 targets[0],
@@ -83,13 +89,3 @@ def command(
         from imgreg.reports.terminal import comparison_text
 
         print_result(comparison_text(comparison.rows, warnings=comparison.warnings, folder=comparison.folder))
-
-
-def _refuse_given(options: dict[str, Any]) -> None:
-    given = [
-        flag if flag.startswith("--") else f"--{flag.replace('_', '-')}" for flag, value in options.items() if value
-    ]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
-        )

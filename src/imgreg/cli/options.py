@@ -27,6 +27,7 @@ _RECIPE_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
 }
 _SETTINGS_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
     "--val-fraction": (config.Photos, "photos.val_fraction"),
+    "--split-seed": (config.Photos, "photos.split_seed"),
     "--max-bad": (config.Photos, "photos.max_bad"),
     "--weights": (config.Base, "base.weights"),
     "--image-size": (config.Base, "base.image_size"),
@@ -74,11 +75,12 @@ def verbosity_options(function: F) -> F:
     return decorated
 
 
-def build_settings(recipe: str, options: dict[str, Any], *, where_augmented: tuple[str, ...] = ()) -> config.Settings:
+def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augmented: bool = False) -> config.Settings:
     """Lay the command line over a recipe. raises UsageError
 
-    options           what click parsed by `settings_options`; None where an option was not given
-    where_augmented   keys to leave out for a recipe that does not augment (compare's --views on plain)
+    options                  what click parsed by `settings_options`; None where an option was not given
+    ranges_where_augmented   leave augmentation's ranges and views out for a recipe that does not augment, as
+                             compare's plain
     """
     given = {flag: options[_parameter(flag)] for flag in (_RECIPE_OPTIONS | _SETTINGS_OPTIONS)}
     overrides: dict[str, Any] = {
@@ -94,12 +96,10 @@ def build_settings(recipe: str, options: dict[str, Any], *, where_augmented: tup
         if key in overrides:
             raise UsageError(f"--set {key} and the option for it are both given. Leave one out.")
         overrides[key] = value
-    for key in where_augmented:
-        if (
-            key in overrides
-            and load_recipe(recipe, overrides=_without(overrides, where_augmented)).augmentation.n_views == 0
-        ):
-            overrides.pop(key)
+    if ranges_where_augmented:
+        ranges = {key for key in overrides if key.startswith("augmentation.")} - {"augmentation.backend"}
+        if load_recipe(recipe, overrides={k: v for k, v in overrides.items() if k not in ranges}).n_views == 0:
+            overrides = {key: value for key, value in overrides.items() if key not in ranges}
     tables: dict[str, Any] = {"recipe": load_recipe(recipe, overrides=overrides)}
     for flag, (_, key) in _SETTINGS_OPTIONS.items():
         if given[flag] is not None:
@@ -111,8 +111,14 @@ def build_settings(recipe: str, options: dict[str, Any], *, where_augmented: tup
         raise UsageError(validation_text(error, config.Settings)) from error
 
 
-def _without(overrides: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in overrides.items() if key not in keys}
+def given_flags(options: dict[str, Any]) -> list[str]:
+    """The options that were given, as they are typed."""
+    typed = {"overrides": "--set"}
+    return [
+        typed.get(name, f"--{name.replace('_', '-')}")
+        for name, value in options.items()
+        if value not in (None, (), False)
+    ]
 
 
 def _option(flag: str, model: type[config.Config], key: str) -> Callable[[F], F]:

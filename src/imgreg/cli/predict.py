@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from imgreg.cli.options import models_option, verbosity_options
-from imgreg.errors import UsageError
+from imgreg.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from imgreg.workflows.predict import Prediction
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("predict")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True, readable=False))
 @click.option(
     "--run",
     type=click.Path(path_type=Path, file_okay=False),
@@ -87,7 +87,10 @@ def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
                 if name := line.rstrip(b"\r\n"):
                     yield Path(os.fsdecode(name))
         elif path.is_dir():
-            yield from files_below(path)
+            below = tuple(files_below(path))
+            if not below:
+                raise DatasetError(f"{path}: the folder holds no file to predict.")
+            yield from below
         else:
             yield path
 
@@ -107,7 +110,8 @@ def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
             n_bad += 1
             click.echo(f"imgreg: {path}: {answer.error}", err=True)
         else:
-            click.echo(f"{answer.label:<{width}}  {answer.probability:6.1%}  {path}")
+            shares = ", ".join(f"{label} {share:.1%}" for label, share in (answer.probabilities or {}).items())
+            click.echo(f"{answer.label:<{width}}  {answer.probability:6.1%}  {path}  ({shares})")
     return n_bad
 
 

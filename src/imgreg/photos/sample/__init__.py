@@ -10,7 +10,7 @@ shape (its lobes, margin and veins) tells them apart. Lengths are shares of the 
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def draw_photo(label: str, *, seed: int, index: int, size_px: int = 160) -> Imag
 def draw_sample(
     root: Path, *, count: int, seed: int, size_px: int = 160, on_photo: Callable[[int], None] | None = None
 ) -> tuple[Path, ...]:
-    """Write root/<class>/<class>-0001.jpg and on, for each of CLASSES.
+    """Write root/<class>/<class>-0001.jpg and on, for each of CLASSES, all or nothing.
 
     count      photos per class, 1 or more
     on_photo   called after each photo with the number written so far
@@ -72,28 +72,22 @@ def draw_sample(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root}: exists and is not an empty folder. Name a new folder for the sample.")
     written: list[Path] = []
-    for label in CLASSES:
-        (root / label).mkdir(parents=True, exist_ok=True)
-        for index in range(1, count + 1):
-            path = root / label / f"{label}-{index:04d}.jpg"
-            photo = draw_photo(label, seed=seed, index=index, size_px=size_px)
-            _save(photo, path)
-            written.append(path)
-            if on_photo is not None:
-                on_photo(len(written))
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
+        whole = Path(temporary) / "whole"
+        for label in CLASSES:
+            (whole / label).mkdir(parents=True)
+            for index in range(1, count + 1):
+                name = f"{label}-{index:04d}.jpg"
+                photo = draw_photo(label, seed=seed, index=index, size_px=size_px)
+                photo.save(whole / label / name, format="JPEG", quality=JPEG_QUALITY)
+                written.append(root / label / name)
+                if on_photo is not None:
+                    on_photo(len(written))
+        if root.exists():
+            root.rmdir()
+        whole.rename(root)
     return tuple(written)
-
-
-def _save(photo: Image.Image, path: Path) -> None:
-    unfinished = path.with_suffix(".part")
-    try:
-        with unfinished.open("wb") as file:
-            photo.save(file, format="JPEG", quality=JPEG_QUALITY)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _require(name: str, value: int, *, at_least: int) -> None:
