@@ -100,6 +100,16 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict]) -> 
             assert image.width >= 900
 
 
+def test_compare_gives_ranges_to_those_that_augment(trained: Trained, tmp_path: Path) -> None:
+    """A range set for both recipes reaches regularized, and plain goes without."""
+    narrow = ("--set", "augmentation.zoom_range=0.1")
+    done = imgreg("compare", trained.data, *TRAIN_ARGUMENTS, *narrow, "--models", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert [run["n_views"] for run in done.json["runs"]] == [0, 2]
+    regularized = Path(done.json["runs"][1]["run"])
+    assert json.loads((regularized / "augmentation.json").read_text())["zoom_range"] == 0.1
+
+
 def test_compare_runs_gives_the_same_table(compared: tuple[Path, dict], tmp_path: Path) -> None:
     """Finished runs, compared from their folders, give the table that training them gave."""
     models, document = compared
@@ -171,6 +181,25 @@ def test_a_bad_photo_does_not_stop_the_others(trained: Trained) -> None:
     assert [answer["path"] for answer in answers] == list(map(str, paths))
     assert ["error" in answer for answer in answers] == [True, False, True, False, True]
     assert "No such file" in answers[2]["error"]
+
+
+def test_predict_shows_every_share_and_obeys_no_name(trained: Trained, tmp_path: Path) -> None:
+    """A text line has all class probabilities, and a name's escape codes are shown, not obeyed."""
+    odd = tmp_path / "a\x1b[31m\nb.jpg"
+    odd.write_bytes(next((trained.data / "warm").iterdir()).read_bytes())
+    done = imgreg("predict", odd, "--run", trained.folder)
+    (line,) = done.out.splitlines()
+    assert "\x1b" not in line
+    assert "cold " in line
+    assert "warm " in line
+
+
+def test_sample_and_preview_as_json(trained: Trained, tmp_path: Path) -> None:
+    """One document on stdout says what was written where."""
+    drawn = imgreg("sample", tmp_path / "leaves", "--count", "1", "--json").json
+    assert (drawn["folder"], drawn["n_each"]) == (str(tmp_path / "leaves"), 1)
+    sheet = imgreg("preview", trained.data, "--out", tmp_path / "s.png", "--count", "1", "--views", "1", "--json").json
+    assert Path(sheet["preview"]).is_file()
 
 
 def test_predict_reads_paths_from_stdin(trained: Trained) -> None:

@@ -29,6 +29,7 @@ from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, pa
         (["--augment", "nowhere.json"], 4, "nowhere.json: not a pipeline"),
         (["--weights", "nowhere.safetensors"], 5, "no such file"),
         (["--name", "a/b"], 2, "cannot name a run"),
+        (["--epochs", "5", "--set", "training.patience_epochs=5"], 2, "it must be less"),
         (["--max-bad", "0"], 3, "1 of 33 files cannot be read"),
     ],
 )  # fmt: skip
@@ -135,3 +136,40 @@ def test_signals_leave_nothing_half_made(trained: Trained, tmp_path: Path, sent:
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err.decode()[-500:]
     assert [path.name for path in tmp_path.iterdir()] == [".locks"]
+
+
+def test_a_file_that_may_not_be_read_does_not_stop_predict(trained: Trained, tmp_path: Path) -> None:
+    """A missing photo named on the command line is one photo's error, and the others are answered."""
+    good = sorted((trained.data / "warm").iterdir())[0]
+    done = imgreg("predict", tmp_path / "none.jpg", good, "--run", trained.folder)
+    assert done.code == 3
+    assert f"{tmp_path / 'none.jpg'}: cannot be opened" in done.err
+    assert str(good) in done.out
+
+
+def test_an_empty_folder_to_predict(trained: Trained, tmp_path: Path) -> None:
+    """Nothing to answer for is told, not passed over."""
+    done = imgreg("predict", tmp_path, "--run", trained.folder)
+    assert (done.code, "holds no file to predict" in done.err) == (3, True)
+
+
+def test_one_run_alone_cannot_be_compared(trained: Trained) -> None:
+    """A single run folder is not mistaken for photos."""
+    done = imgreg("compare", trained.folder)
+    assert (done.code, "found one run" in done.err) == (2, True)
+
+
+def test_ranges_without_any_augmentation(trained: Trained, tmp_path: Path) -> None:
+    """compare's augmentation settings need a recipe that augments."""
+    done = imgreg(
+        "compare", trained.data, "--augment", "none", "--set", "augmentation.zoom_range=0.1", "--models", tmp_path
+    )
+    assert (done.code, "none of the recipes augments" in done.err) == (2, True)
+
+
+def test_preview_writes_png_only_and_one_choice_of_views(trained: Trained, tmp_path: Path) -> None:
+    """A name that is no PNG, and two sources of views, are refused."""
+    done = imgreg("preview", trained.data, "--out", tmp_path / "sheet.jpg")
+    assert (done.code, "ends in .png" in done.err) == (2, True)
+    done = imgreg("preview", trained.data, "--augment", "a.json", "--recipe", "regularized")
+    assert (done.code, "both given" in done.err) == (2, True)

@@ -108,3 +108,21 @@ def test_a_foreign_index_is_an_error_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "features" / "index.sqlite").write_bytes(b"hello" * 1000)
     with pytest.raises(MachineError, match="cannot be opened"):
         FeatureCache(tmp_path, say=silent)
+
+
+def test_many_blocks_need_few_open_files(tmp_path: Path) -> None:
+    """A training reads more blocks than a process may hold open."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    keys = [feature_key("many", n) for n in range(300)]
+    with FeatureCache(tmp_path, say=silent) as cache:
+        for number, key in enumerate(keys):
+            cache.write([key], FEATURES[:1] + np.float16(number))
+    in_use = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 32, hard))
+    try:
+        with FeatureCache(tmp_path, say=silent) as cache:
+            assert not cache.missing(keys)
+            assert cache.read(keys).shape == (300, 2, 2, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

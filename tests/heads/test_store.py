@@ -73,3 +73,27 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     """An empty folder is refused with the way to a run."""
     with pytest.raises(ArtefactError, match="is not a run: .*model.json cannot be read"):
         load_head(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": 64}, "image_size 64 beside feature_shape"),
+        ({"classes": ["a", "b", "c"]}, "3 classes beside a last layer of 2 units"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(run: Path, change: dict[str, object], message: str) -> None:
+    """A changed model.json is an artefact refused, not a crash in the arithmetic or a wrong label."""
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(card | change))
+    with pytest.raises(ArtefactError, match=message):
+        load_head(run)
+
+
+def test_an_unknown_activation_is_refused(run: Path) -> None:
+    """A function that this imgreg cannot compute is named."""
+    text = (run / "model.json").read_text()
+    assert '"relu"' in text
+    (run / "model.json").write_text(text.replace('"relu"', '"swish"'))
+    with pytest.raises(ArtefactError, match="unknown activation 'swish'"):
+        load_head(run)

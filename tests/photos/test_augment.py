@@ -154,3 +154,16 @@ def test_a_foreign_pipeline_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"hello": 1}')
     with pytest.raises(ArtefactError, match=r"x.json: not a pipeline.*albumentations.save"):
         Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "x.json")), seed=0, size_px=48)
+
+
+def test_a_pipeline_made_for_the_image_size_is_taken(tmp_path: Path) -> None:
+    """A pipeline that crops and resizes back to --image-size is right at that size, and refused at another."""
+    import albumentations as a
+
+    a.save(a.Compose([a.RandomCrop(40, 40), a.Resize(48, 48)]), tmp_path / "crop.json")
+    settings = Augmentation(backend="albumentations", pipeline=str(tmp_path / "crop.json"))
+    assert Augmenter(settings, seed=0, size_px=48).view(PHOTO, sha256="ab", view=1).shape == (48, 48, 3)
+    with pytest.raises(ArtefactError, match=r"crop.json: turns \(64, 64, 3\) uint8 into \(48, 48, 3\)"):
+        Augmenter(settings, seed=0, size_px=64)
+    with pytest.raises(ArtefactError, match="crop.json: fails on a photo of"):
+        Augmenter(settings, seed=0, size_px=32)

@@ -155,3 +155,38 @@ def test_one_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
                 seed=len(split) + warm,
             )
     assert index_photos(tmp_path, max_bad=0).classes == ("개미", "벌")
+
+
+def test_split_folders_without_train_are_refused(tmp_path: Path) -> None:
+    """val/ with classes in it is not mistaken for a class."""
+    for split in ("val", "test"):
+        paint_set(tmp_path / split, n_each=1)
+    with pytest.raises(DatasetError, match="found 'test' with class folders in it, but no train/"):
+        index_photos(tmp_path, max_bad=0)
+
+
+def test_files_beside_the_classes_are_told(tmp_path: Path) -> None:
+    """A photo that no class can be told for is named, not passed over."""
+    paint_set(tmp_path, n_each=1)
+    paint(tmp_path / "loose.jpg", warm=True, seed=9)
+    (tmp_path / "SOURCE.txt").write_text("where these come from")
+    found = index_photos(tmp_path, max_bad=0)
+    assert len(found.photos) == 2
+    assert found.notes == ("1 photo stands beside the class folders, unused: loose.jpg.",)
+
+
+def test_one_picture_in_two_classes_is_told(tmp_path: Path) -> None:
+    """The same bytes under two labels cannot both be right."""
+    paint_set(tmp_path, n_each=2)
+    (tmp_path / "warm" / "copy.jpg").write_bytes((tmp_path / "cold" / "c00.jpg").read_bytes())
+    (note,) = index_photos(tmp_path, max_bad=0).notes
+    assert note.startswith("1 picture stands with the same bytes in several classes")
+
+
+def test_a_manifest_keeps_line_ends_inside_quotes(tmp_path: Path) -> None:
+    """A quoted path may hold a line end, as it may on disk."""
+    paint_set(tmp_path, n_each=1)
+    (tmp_path / "cold" / "c00.jpg").rename(tmp_path / "cold" / "a\nb.jpg")
+    (tmp_path / "set.csv").write_text('path,label\n"cold/a\nb.jpg",cold\nwarm/w00.jpg,warm\n')
+    found = index_photos(tmp_path / "set.csv", max_bad=0)
+    assert [photo.path.name for photo in found.photos] == ["a\nb.jpg", "w00.jpg"]

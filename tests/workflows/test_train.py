@@ -126,6 +126,53 @@ def test_places_inside_the_photo_folder_are_refused(trained: Trained) -> None:
     assert (done.code, "never writes to" in done.err) == (2, True)
 
 
+def test_a_manifests_photo_folders_are_protected(trained: Trained, tmp_path: Path, monkeypatch) -> None:
+    """Photos that a CSV names are not written beside either: not by runs, sheets or the cache."""
+    photos = paint_set(tmp_path / "photos", n_each=4)
+    manifest = tmp_path / "set.csv"
+    rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.jpg"))]
+    manifest.write_text("\n".join(["path,label", *rows]) + "\n")
+    before = tree(photos)
+    commands = [
+        ("preview", manifest, "--out", photos / "cold" / "sheet.png"),
+        ("train", manifest, "--models", photos / "cold" / "models"),
+        ("compare", manifest, "--models", photos / "warm"),
+    ]
+    for arguments in commands:
+        done = imgreg(*arguments)
+        assert (done.code, "never writes to" in done.err) == (2, True), arguments
+    monkeypatch.setenv("IMGREG_CACHE", str(trained.data / "cache"))
+    done = imgreg("train", trained.data, "--models", tmp_path / "m")
+    assert (done.code, "IMGREG_CACHE" in done.err) == (2, True)
+    assert tree(photos) == before
+    assert not (trained.data / "cache").exists()
+
+
+def test_no_more_views_are_computed_than_epochs_use(trained: Trained, tmp_path: Path) -> None:
+    """Two epochs see two views, however many are asked for."""
+    asked = ("--weights", "starter", "--image-size", "64", "--set", "head.units=[8]", "--epochs", "2", "--views", "50")
+    done = imgreg("train", trained.data, *asked, "--models", tmp_path, "--json")
+    assert done.json["n_views"] == 2
+    assert done.json["features"]["n_read"] == 3 * done.json["n_train"] + done.json["n_val"]
+
+
+def test_small_classes_that_split_unevenly_are_told(tmp_path: Path) -> None:
+    """A class whose validation share is far off is named, with the option that draws again."""
+    data = paint_set(tmp_path / "data", n_each=5)
+    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--epochs", "1", "--models")
+    errors = [imgreg("train", data, *small, tmp_path / "m", "--split-seed", seed).err for seed in range(6)]
+    told = [err for err in errors if "far from 20%" in err]
+    assert told
+    assert all("--split-seed" in err for err in told)
+    assert len(told) < 6
+
+
+def test_the_runs_augmentation_is_on_record(trained: Trained) -> None:
+    """augmentation.json holds the ranges that made the views."""
+    made_by = json.loads((trained.folder / "augmentation.json").read_text())
+    assert (made_by["backend"], made_by["rotation_range"], made_by["fill_mode"]) == ("keras", 40, "nearest")
+
+
 def test_hangul_and_odd_names_go_all_the_way(tmp_path: Path) -> None:
     """Class names and file names of any kind come through train, report, predict and CSV."""
     data = tmp_path / "사진"

@@ -102,16 +102,19 @@ def _counted(answers: Iterable[Prediction], watcher: Watcher) -> Iterator[Predic
 
 
 def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
-    width = max(len(label) for label in classes)
+    from imgreg.reports import n_columns, visible
+
+    width = max(n_columns(visible(label)) for label in classes)
     n_bad = 0
     for answer in answers:
-        path = os.fsencode(answer.path).decode("utf-8", "backslashreplace")
+        path = visible(str(answer.path)).replace("\n", "\\n")
         if answer.error is not None:
             n_bad += 1
             click.echo(f"imgreg: {path}: {answer.error}", err=True)
         else:
-            shares = ", ".join(f"{label} {share:.1%}" for label, share in (answer.probabilities or {}).items())
-            click.echo(f"{answer.label:<{width}}  {answer.probability:6.1%}  {path}  ({shares})")
+            label = visible(answer.label or "")
+            shares = ", ".join(f"{visible(name)} {share:.1%}" for name, share in (answer.probabilities or {}).items())
+            click.echo(f"{label}{' ' * (width - n_columns(label))}  {answer.probability:6.1%}  {path}  ({shares})")
     return n_bad
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.options import verbosity_options
+from imgreg.cli.options import json_option, verbosity_options
 from imgreg.config import Augmentation, Photos
 from imgreg.errors import UsageError
 
@@ -29,10 +29,8 @@ from imgreg.errors import UsageError
 )
 @click.option(
     "--recipe",
-    default="regularized",
-    show_default=True,
     metavar="NAME|FILE.toml",
-    help="Whose augmentation ranges are shown.",
+    help="Whose augmentation ranges are shown.  [default: regularized]",
 )
 @click.option(
     "--seed",
@@ -48,6 +46,7 @@ from imgreg.errors import UsageError
     show_default=True,
     help="Pixels of each picture.",
 )
+@json_option
 @verbosity_options
 def command(
     data: Path,
@@ -55,9 +54,10 @@ def command(
     count: int,
     views: int,
     augment: str | None,
-    recipe: str,
+    recipe: str | None,
     seed: int,
     image_size: int,
+    as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -71,13 +71,15 @@ def command(
       imgreg preview data/
       imgreg preview data/ --count 8 --out views.png
     """
-    from imgreg.cli.show import watching
+    from imgreg.cli.show import print_json, watching
     from imgreg.recipes import load_recipe
 
+    if augment is not None and recipe is not None:
+        raise UsageError("--augment and --recipe are both given, and each says which views to show. Leave one out.")
     if augment is not None:
         augmentations = [Augmentation(backend="albumentations", pipeline=augment)]
     else:
-        ranges = load_recipe(recipe).augmentation
+        ranges = load_recipe(recipe or "regularized").augmentation
         if ranges.backend == "none":
             raise UsageError(f"recipe {recipe} does not augment: nothing to preview. Try --recipe regularized.")
         drawn = ranges.rendered() if ranges.pipeline is None else {}
@@ -97,5 +99,7 @@ def command(
             target=out,
             watcher=watcher,
         )
-    if not quiet:
+    if as_json:
+        print_json({"preview": str(out), "n_photos": count, "n_views": views, "seed": seed})
+    elif not quiet:
         click.echo(str(out))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.options import verbosity_options
+from imgreg.cli.options import json_option, verbosity_options
 
 
 @click.command("sample")
@@ -19,8 +19,9 @@ from imgreg.cli.options import verbosity_options
     show_default=True,
     help="Another seed draws other pictures.",
 )
+@json_option
 @verbosity_options
-def command(folder: Path, count: int, seed: int, quiet: bool, verbose: bool) -> None:
+def command(folder: Path, count: int, seed: int, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Draw a two-class set of photo-like pictures to try things on.
 
     FOLDER must be new or empty; it gets a folder for each class.
@@ -30,11 +31,13 @@ def command(folder: Path, count: int, seed: int, quiet: bool, verbose: bool) -> 
       imgreg sample leaves --count 100 --seed 1
       imgreg compare leaves
     """
-    from imgreg.cli.show import watching
+    from imgreg.cli.show import print_json, watching
     from imgreg.photos.sample import CLASSES, draw_sample
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         total = count * len(CLASSES)
         draw_sample(folder, count=count, seed=seed, on_photo=lambda done: watcher.step("drawing", done, total, ""))
-    if not quiet:
+    if as_json:
+        print_json({"folder": str(folder), "classes": CLASSES, "n_each": count, "seed": seed})
+    elif not quiet:
         click.echo(f"{total} pictures in {folder}: {', '.join(CLASSES)}")

@@ -18,6 +18,7 @@ from imgreg.photos.decode import decode, read_bytes
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
+_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 _LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 
@@ -130,13 +131,19 @@ def _from_folders(root: Path) -> Iterator[_Listed]:
 
 
 def _loose_files(root: Path) -> Iterator[str]:
-    """A note on files that stand beside the class folders, where no class could be told."""
+    """A note on photos, by their names, that stand beside the class folders, where no class could be told."""
     if not root.is_dir():
         return
     parents = [root, *(f for f in _sub_folders(root) if f.name.lower() in SPLIT_FOLDERS and _sub_folders(f))]
-    loose = [path for parent in parents for path in sorted(parent.iterdir()) if path.is_file() and _is_shown(path.name)]
+    loose = [
+        path
+        for parent in parents
+        for path in sorted(parent.iterdir())
+        if path.suffix.lower() in _PHOTO_SUFFIXES and path.is_file()
+    ]
     if loose:
-        yield f"{len(loose)} files stand beside the class folders and were not used, {loose[0].name!r} first."
+        photos = "1 photo stands" if len(loose) == 1 else f"{len(loose)} photos stand"
+        yield f"{photos} beside the class folders, unused: {', '.join(path.name for path in loose[:3])}."
 
 
 def _copies_across_classes(photos: Iterable[Photo]) -> Iterator[str]:
@@ -145,7 +152,8 @@ def _copies_across_classes(photos: Iterable[Photo]) -> Iterator[str]:
         labels.setdefault(photo.sha256, set()).add(photo.label)
     n_torn = sum(len(found) > 1 for found in labels.values())
     if n_torn:
-        yield f"{n_torn} photos stand with the same bytes in several classes: one of their labels is wrong."
+        pictures = "1 picture stands" if n_torn == 1 else f"{n_torn} pictures stand"
+        yield f"{pictures} with the same bytes in several classes, where only one label can be right."
 
 
 def _is_shown(name: str) -> bool:
