@@ -30,7 +30,7 @@ check: .venv/dev  ## lint, format and types
 bench: .venv/dev  ## measure what the README claims
 	$(BIN)/python benchmarks/head.py
 	$(BIN)/python benchmarks/extract.py
-	$(BIN)/python benchmarks/weights.py datasets/leaves
+	$(BIN)/python benchmarks/weights.py
 
 .venv/imgreg: pyproject.toml constraints.txt
 	@echo "Setting up .venv: TensorFlow and its company, about 1 GB to fetch; a few minutes."
