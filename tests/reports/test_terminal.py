@@ -55,6 +55,12 @@ def test_every_text_fits_80_columns(odd_runs):
     assert "too noisy to tell" in texts[-1]
 
 
+def test_given_names_stay_on_one_line(make_run, overfitting):
+    """A name that imgreg gives by itself can be copied from a list of 80 columns."""
+    name = "20261121-093015-compare-regularized"
+    assert name in printed(runs_text([make_run(overfitting, name=name).summary]))
+
+
 def test_names_are_not_markup_and_send_no_codes(odd_runs):
     """A name with rich's markup, a surrogate, a line end or an escape code is shown, not obeyed."""
     for text in (printed(run_text(odd_runs[2].summary)), printed(runs_text([odd_runs[2].summary]))):

@@ -125,16 +125,16 @@ def _report_line(folder: Path) -> Text:
 
 
 def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
-    """A line a run, in the order given."""
-    table = _table("run", "made (UTC)", "best val.\nloss", "\nacc.", "last\ngap", "verdict")
+    """A line a run, in the order given: its best epoch's validation figures, and the verdict. A name that imgreg gave
+    stays on one line of 80 columns, to be copied."""
+    table = _table("run", "made (UTC)", "val.\nloss", "\nacc.", "verdict")
     table.columns[-1].justify = "left"
     for summary in summaries:
         table.add_row(
             _text(one_line(summary.name, limit=2 * _NAME)),
-            summary.created[:16].replace("T", " "),
+            summary.created[5:16].replace("T", " "),
             _nats(summary.best.val_loss),
             _percent(summary.best.val_accuracy),
-            _nats(summary.last.gap),
             _text(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
         )
     return table
