@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
-_NAME = 16  # columns of a run's name in a table; longer ones take a second line
+_NAME = 16  # columns of a run's name in the comparison's table; longer ones take a second line
+_LISTED_NAME = 36  # and in the list of runs, where it is to be copied
 _TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
 
 
@@ -131,7 +132,7 @@ def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
     table.columns[-1].justify = "left"
     for summary in summaries:
         table.add_row(
-            _text(one_line(summary.name, limit=2 * _NAME)),
+            _text(one_line(summary.name, limit=2 * _LISTED_NAME)),
             summary.created[5:16].replace("T", " "),
             _nats(summary.best.val_loss),
             _percent(summary.best.val_accuracy),
