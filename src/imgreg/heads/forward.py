@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erf, expit
 
 from imgreg.heads.plan import Layer
 
@@ -20,7 +19,7 @@ ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
     "elu": lambda x: np.maximum(x, np.expm1(np.minimum(x, 0))),
     "gelu": lambda x: _gelu(x),
     "tanh": np.tanh,
-    "sigmoid": expit,
+    "sigmoid": lambda x: np.asarray((1 + np.tanh(x / 2)) / 2, dtype=np.float32),
     "softmax": lambda x: _softmax(x),
 }
 
@@ -80,5 +79,7 @@ def _softmax(x: Float32Array) -> Float32Array:
 
 
 def _gelu(x: Float32Array) -> Float32Array:
+    from scipy.special import erf  # half a second, which a head without gelu need not pay
+
     share: Float32Array = (1 + erf(x / np.sqrt(np.float32(2)))) / 2  # Keras' default, not the tanh approximation
     return x * share
