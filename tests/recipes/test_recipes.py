@@ -111,6 +111,15 @@ def test_switching_augmentation_off_takes_its_ranges_along() -> None:
     assert load_recipe("regularized", overrides={"augmentation.backend": "none"}).augmentation == Augmentation()
 
 
+def test_fewer_epochs_than_a_files_patience_take_the_patience_along(tmp_path: Path) -> None:
+    """--epochs 5 on a recipe with patience 10 is no contradiction; a patience given beside it is."""
+    (tmp_path / "mine.toml").write_text("[training]\nepochs = 100\npatience_epochs = 10\n")
+    mine = str(tmp_path / "mine.toml")
+    assert load_recipe(mine, overrides={"training.epochs": 5}).training.patience_epochs == 0
+    with pytest.raises(UsageError, match="it must be less"):
+        load_recipe(mine, overrides={"training.epochs": 5, "training.patience_epochs": 10})
+
+
 @pytest.mark.parametrize("text", ["head.dropout", "=0.5", ""])
 def test_set_needs_key_and_value(text: str) -> None:
     """--set without = or key says what it expects."""

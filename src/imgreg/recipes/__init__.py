@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from imgreg.config import Augmentation, Head, Recipe
+from imgreg.config import Augmentation, Head, Recipe, Training
 from imgreg.errors import UsageError
 
 FOLDER = Path(__file__).parent
@@ -94,7 +94,7 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _drop_what_overrides_made_idle(tables: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     """A file's setting that an override leaves idle goes with it; one that the user gave stays, and is refused."""
-    for name, model in (("head", Head), ("augmentation", Augmentation)):
+    for name, model in (("head", Head), ("training", Training), ("augmentation", Augmentation)):
         given = {key.partition(".")[2] for key in overrides if key.startswith(f"{name}.")}
         if given and isinstance(tables.get(name), dict):
             idle = model.model_construct(**tables[name]).idle()
