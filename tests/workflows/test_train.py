@@ -33,6 +33,14 @@ def test_a_run_is_whole(trained: Trained) -> None:
     assert {path.name for path in trained.folder.parent.iterdir()} == {"first", ".locks"}
 
 
+def test_nothing_shows_the_name_of_the_half_made_folder(trained: Trained) -> None:
+    """Reports and records bear the run's own name, not the temporary one that it was written under."""
+    texts = [path for path in trained.folder.iterdir() if path.suffix in (".html", ".json", ".csv", ".toml")]
+    assert len(texts) >= 8
+    assert "<h1>first</h1>" in (trained.folder / "report.html").read_text(encoding="utf-8")
+    assert not [path.name for path in texts if ".partial" in path.read_text(encoding="utf-8")]
+
+
 def test_json_has_what_the_issue_names(trained: Trained) -> None:
     """The keys that scripts rely on are there and make sense."""
     found = trained.document

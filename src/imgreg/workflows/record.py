@@ -54,13 +54,13 @@ def record(
     save_head(folder, card=_card(outcome, ground=ground, base=base, settings=settings), weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
     write_json(folder / "environment.json", _environment(ground, command=command))
-    skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
     write_json(folder / "augmentation.json", outcome.views_made_by)
+    skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
     write_split(folder, split=_split_rows(ground), skipped=skipped)
     write_history(folder, outcome.fitted.history)
     write_json(folder / "metrics.json", summary.model_dump(mode="json"))
     curves(outcome.fitted.history, title=target.name, target=folder / "curves.png")
-    run_report(read_run(folder), target=folder / "report.html")
+    run_report(read_run(folder, becomes=target), target=folder / "report.html")
     return summary
 
 
