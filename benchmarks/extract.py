@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from imgreg.config import Augmentation, Base
-from imgreg.features.cache import FeatureCache, cache_folder
+from imgreg.features.cache import FeatureCache
 from imgreg.features.engines import choose_engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, FeatureSource, extract
 from imgreg.features.weights import resolve_weights
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import index_photos
 from imgreg.photos.sample import draw_sample
+from imgreg.places import cache_folder
 
 N_PHOTOS = 64
 ROUNDS = 5

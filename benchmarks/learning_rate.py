@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 
 from imgreg.config import Base, Photos
-from imgreg.features.cache import FeatureCache, cache_folder
+from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource
 from imgreg.heads.fit import fit_head
 from imgreg.photos.augment import Augmenter
+from imgreg.places import cache_folder
 from imgreg.recipes import load_recipe
 from imgreg.workflows.prepare import FrozenBase, lay_ground
 from imgreg.workflows.train import extract_views, labelled

@@ -6,37 +6,13 @@ one training depends on. Frozen values: nothing is changed after it was checked.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from imgreg.table import Config
 
 UnitCount = Annotated[int, Field(ge=1, le=65_536)]
-
-
-class Config(BaseModel):
-    """A frozen table of settings; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def idle(self) -> dict[str, str]:
-        """Settings that have no effect beside the others, each with the reason."""
-        return {}
-
-    @model_validator(mode="after")
-    def _refuse_idle(self) -> Self:
-        idle = self.idle()
-        for name in sorted(idle.keys() & self.model_fields_set):
-            raise ValueError(f"{name} would have no effect {idle[name]}: leave it out")
-        return self
-
-    def rendered(self) -> dict[str, Any]:
-        """Every setting that has an effect, as plain values for TOML or JSON; reading it back gives this again."""
-        idle = self.idle()
-        table: dict[str, Any] = {}
-        for name, value in self:
-            if name not in idle and value is not None:
-                table[name] = value.rendered() if isinstance(value, Config) else value
-        return table
 
 
 class Head(Config):
@@ -162,6 +138,11 @@ class Base(Config):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the base; auto takes bfloat16 where the processor has it."
     )
+    stored: Literal["map", "avg", "max"] = Field(
+        "map",
+        description="What the cache keeps of a view: the map, for any head (50 KB at 224 px), or its average or "
+        "maximum (1 KB), for heads of that pool.",
+    )
 
 
 class Photos(Config):
@@ -181,3 +162,13 @@ class Settings(Config):
     photos: Photos = Photos()
     base: Base = Base()
     recipe: Recipe
+
+    @model_validator(mode="after")
+    def _refuse_lost_maps(self) -> Self:
+        kept, pool = self.base.stored, self.recipe.head.pool
+        if kept not in ("map", pool):
+            raise ValueError(
+                f"stored = {kept} keeps no map, which recipe {self.recipe.name} needs for pool = {pool}: "
+                f"set head.pool={kept}, or keep the map"
+            )
+        return self

@@ -1,4 +1,4 @@
-"""Loading TensorFlow and Keras, once, when a training or an export really needs them."""
+"""Loading TensorFlow, Keras and OpenVINO, once, when they are really needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 def load_keras() -> None:
@@ -21,6 +22,29 @@ def load_keras() -> None:
     with _stderr_held():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
+
+
+def load_openvino(*, converter: bool = False) -> Any:
+    """Import OpenVINO, which then reports nothing to anybody.
+
+    converter   with its model converter, which takes as long to import as all the rest
+    """
+    # Its telemetry package reports to Google Analytics at import. None makes OpenVINO use its own empty stand-in, and
+    # go on without the converter.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    if "openvino" not in sys.modules and not converter:
+        sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino.tools.ovc"]
+    import openvino
+
+    if converter and not hasattr(openvino, "convert_model"):
+        from openvino.tools.ovc import convert_model
+
+        openvino.convert_model = convert_model
+    return openvino
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from imgreg.errors import MachineError
-from imgreg.features.cache import FeatureCache, feature_key
+from imgreg.features.cache import STRAY_SECONDS, CacheCheck, FeatureCache, feature_key
 
 KEYS = [feature_key("photo", n) for n in range(10)]
 FEATURES = np.random.default_rng(0).random((10, 2, 2, 8)).astype(np.float16)
@@ -34,9 +35,9 @@ def test_features_come_back_by_key_in_the_order_asked(tmp_path: Path) -> None:
 
 
 def test_any_flipped_byte_is_noticed_told_and_set_aside(tmp_path: Path) -> None:
-    """200 random single-byte flips: none gives a feature, each is told."""
+    """1,000 random single-bit flips: none gives a feature, each is told, and what is written anew is right."""
     draw = np.random.default_rng(1)
-    for _ in range(200):
+    for _ in range(1000):
         fill(tmp_path)
         (block,) = (tmp_path / "features").glob("*.npy")
         data = bytearray(block.read_bytes())
@@ -45,8 +46,11 @@ def test_any_flipped_byte_is_noticed_told_and_set_aside(tmp_path: Path) -> None:
         said: list[str] = []
         with FeatureCache(tmp_path, say=said.append) as cache:
             assert cache.missing(KEYS) == set(KEYS)
+            cache.write(KEYS, FEATURES)
+            np.testing.assert_array_equal(cache.read(KEYS), FEATURES)
         assert len(said) == 1
         assert "damaged" in said[0]
+        block.unlink()
     assert list((tmp_path / "features" / "damaged").iterdir())
 
 
@@ -126,3 +130,51 @@ def test_many_blocks_need_few_open_files(tmp_path: Path) -> None:
             assert cache.read(keys).shape == (300, 2, 2, 8)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_contents_are_counted(tmp_path: Path) -> None:
+    """Features, blocks and bytes as they lie on disk; damaged blocks apart."""
+    fill(tmp_path)
+    with FeatureCache(tmp_path, say=silent) as cache:
+        (block,) = (tmp_path / "features").glob("*.npy")
+        found = cache.contents()
+        assert (found.n_features, found.n_blocks, found.n_bytes) == (10, 1, block.stat().st_size)
+        assert found.n_damaged == 0
+        block.write_bytes(b"x")
+    with FeatureCache(tmp_path, say=lambda line: None) as cache:
+        assert cache.missing(KEYS)
+        found = cache.contents()
+        assert (found.n_features, found.n_damaged, found.damaged_bytes) == (0, 1, 1)
+
+
+def test_verify_finds_what_is_damaged_gone_or_left_behind(tmp_path: Path) -> None:
+    """Every block is checked; a killed process's files go once they are old, and not before."""
+    with FeatureCache(tmp_path, say=silent) as cache:
+        for number in range(4):
+            cache.write([f"{number}-{key}" for key in KEYS], FEATURES + np.float16(number))
+    folder = tmp_path / "features"
+    damaged, gone, *_ = sorted(folder.glob("*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    gone.unlink()
+    for name, age in ((".new-old", 2 * STRAY_SECONDS), (".new-fresh", 0), ("0123.npy", 2 * STRAY_SECONDS)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age, time.time() - age))
+    said: list[str] = []
+    with FeatureCache(tmp_path, say=said.append) as cache:
+        assert cache.verify() == CacheCheck(n_intact=2, n_damaged=1, n_gone=1, n_strays=2)
+        assert cache.verify() == CacheCheck(n_intact=2, n_damaged=0, n_gone=0, n_strays=0)
+    assert len(said) == 2
+    assert (folder / ".new-fresh").exists()
+
+
+def test_clear_leaves_nothing_and_the_cache_goes_on(tmp_path: Path) -> None:
+    """After clear every key is missing and the disk is free; writing works at once."""
+    fill(tmp_path)
+    with FeatureCache(tmp_path, say=silent) as cache:
+        assert not cache.missing(KEYS)
+        cache.clear()
+        assert cache.missing(KEYS) == set(KEYS)
+        assert cache.contents().n_bytes == 0
+        assert not list((tmp_path / "features").glob("*.npy"))
+        cache.write(KEYS, FEATURES)
+        np.testing.assert_array_equal(cache.read(KEYS), FEATURES)

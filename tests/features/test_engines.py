@@ -10,7 +10,8 @@ import pytest
 from imgreg.config import Base
 from imgreg.errors import MachineError
 from imgreg.features.backbone import build_backbone, feature_shape
-from imgreg.features.engines import Engine, choose_engine, exported_base, load_engine
+from imgreg.features.engines import Engine, choose_engine, load_engine
+from imgreg.features.export import arrays_intact, find_export
 from imgreg.features.weights import resolve_weights
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
@@ -75,14 +76,28 @@ def test_one_export_serves_every_size(own_cache: Path) -> None:
 def test_a_damaged_export_is_made_again(tmp_path: Path) -> None:
     """A flipped byte in the exported base is noticed and mended."""
     engine("openvino", tmp_path)
-    path = exported_base(tmp_path, STARTER.sha256)
+    path = find_export(tmp_path, STARTER.sha256)
     assert path is not None
     data = bytearray(path.with_suffix(".bin").read_bytes())
     data[1000] ^= 1
     path.with_suffix(".bin").write_bytes(data)
-    assert exported_base(tmp_path, STARTER.sha256) is None
+    assert not arrays_intact(path)
     engine("openvino", tmp_path)
-    assert exported_base(tmp_path, STARTER.sha256) == path
+    assert find_export(tmp_path, STARTER.sha256) == path
+    assert arrays_intact(path)
+
+
+@pytest.mark.parametrize("name", ["base.xml", "base.bin"])
+def test_an_export_cut_short_is_made_again(tmp_path: Path, name: str) -> None:
+    """Half a file, as an interrupted copy leaves it, is noticed and mended."""
+    engine("openvino", tmp_path)
+    path = find_export(tmp_path, STARTER.sha256)
+    assert path is not None
+    cut = path.with_name(name)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    engine("openvino", tmp_path)
+    assert find_export(tmp_path, STARTER.sha256) == path
+    assert arrays_intact(path)
 
 
 def test_auto_settles_on_something_this_machine_has(own_cache: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgreg.heads.fit import Labelled
+from imgreg.heads.views import Labelled
 
 
 def draw(n: int, *, seed: int) -> Labelled:
@@ -13,10 +13,10 @@ def draw(n: int, *, seed: int) -> Labelled:
     labels = np.arange(n) % 2
     clean = (rng.normal(0, 1, (n, 2, 2, 6)) + 0.5 * labels[:, None, None, None]).astype(np.float16)
 
-    def features(view: int) -> np.ndarray:
+    def features(view: int, rows: np.ndarray) -> np.ndarray:
         if view == 0:
-            return clean
-        return (clean + np.random.default_rng([seed, view]).normal(0, 0.5, clean.shape)).astype(np.float16)
+            return clean[rows]
+        return (clean + np.random.default_rng([seed, view]).normal(0, 0.5, clean.shape)).astype(np.float16)[rows]
 
     return Labelled(features, labels)
 

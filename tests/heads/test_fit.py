@@ -10,9 +10,11 @@ import pytest
 
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
-from imgreg.heads.fit import FittedHead, Labelled, fit_head
+from imgreg.heads import fit, views
+from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
+from imgreg.heads.views import Labelled
 
 HEAVY = {
     "head": {"units": (8,), "l2": 0.05, "dropout": 0.4, "normalization": "after_dropout"},
@@ -53,7 +55,7 @@ def test_clean_train_loss_equals_the_one_by_hand(train_set: Labelled, val_set: L
     result = fitted(train_set, val_set, **HEAVY)
     best = result.history.best
     plan = plan_head(recipe(**HEAVY).head, n_classes=2)
-    p = probabilities(train_set.features(0), plan=plan, weights=result.weights)
+    p = probabilities(train_set.all(0), plan=plan, weights=result.weights)
     assert cross_entropy(p, train_set.labels) == pytest.approx(best.train_loss, abs=1e-6)
     assert (p.argmax(1) == train_set.labels).mean() == best.train_accuracy
 
@@ -64,7 +66,7 @@ def test_validation_loss_equals_the_one_by_hand(train_set: Labelled, val_set: La
     for row, p in zip(result.history.epochs, result.history.val_probabilities, strict=True):
         assert cross_entropy(p, val_set.labels) == pytest.approx(row.val_loss, abs=1e-9)
     plan = plan_head(recipe(**HEAVY).head, n_classes=2)
-    kept = probabilities(val_set.features(0), plan=plan, weights=result.weights)
+    kept = probabilities(val_set.all(0), plan=plan, weights=result.weights)
     np.testing.assert_allclose(kept, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-6)
 
 
@@ -73,7 +75,7 @@ def test_validation_is_never_augmented(train_set: Labelled, val_set: Labelled) -
     asked: dict[str, set[int]] = {"train": set(), "val": set()}
 
     def watched(side: str, photos: Labelled) -> Labelled:
-        return replace(photos, features=lambda view: asked[side].add(view) or photos.features(view))
+        return replace(photos, features=lambda view, rows: asked[side].add(view) or photos.features(view, rows))
 
     fitted(watched("train", train_set), watched("val", val_set), **HEAVY)
     assert asked == {"train": {0, 1, 2, 3}, "val": {0}}
@@ -82,13 +84,40 @@ def test_validation_is_never_augmented(train_set: Labelled, val_set: Labelled) -
 def test_epoch_e_trains_on_view_1_plus_e_mod_k(train_set: Labelled, val_set: Labelled) -> None:
     """With 3 views, epochs 1 to 4 train on views 1, 2, 3, 1."""
     order: list[int] = []
-    watched = replace(train_set, features=lambda view: order.append(view) or train_set.features(view))
-    fitted(watched, val_set, **HEAVY)
-    assert order == [0, 1, 2, 3]  # view 1 is kept for epoch 4
+
+    def watched(view: int, rows: np.ndarray) -> np.ndarray:
+        if len(rows) == len(train_set.labels):
+            order.append(view)
+        return train_set.features(view, rows)
+
+    fitted(replace(train_set, features=watched), val_set, **HEAVY)
+    assert order == [1, 0, 2, 3]  # the clean photos are scored after epoch 1; view 1 is kept for epoch 4
     one_view = fitted(train_set, val_set, **(HEAVY | {"augmentation": {"backend": "keras", "views": 1}}))
-    four = replace(train_set, features=lambda view: train_set.features(min(view, 1)))
+    four = replace(train_set, features=lambda view, rows: train_set.features(min(view, 1), rows))
     same = fitted(four, val_set, **(HEAVY | {"augmentation": {"backend": "keras", "views": 4}}))
     assert one_view.history.val_probabilities.tobytes() == same.history.val_probabilities.tobytes()
+
+
+@pytest.mark.parametrize("batch_size", [16, 7])
+def test_features_read_in_portions_train_the_same_head(
+    train_set: Labelled, val_set: Labelled, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """With no room in memory the same batches are read portion by portion: the same bits come out."""
+    tables = HEAVY | {"training": {"epochs": 4, "batch_size": batch_size}}
+    in_memory = fitted(train_set, val_set, **tables)
+    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+    monkeypatch.setattr(views, "PORTION_BYTES", 2 * batch_size * 2 * 2 * 2 * 6)  # two batches
+    most: list[int] = []
+
+    def watched(view: int, rows: np.ndarray) -> np.ndarray:
+        most.append(len(rows))
+        return train_set.features(view, rows)
+
+    in_portions = fitted(replace(train_set, features=watched), val_set, **tables)
+    for name, array in in_memory.weights.items():
+        assert array.tobytes() == in_portions.weights[name].tobytes(), name
+    assert in_memory.history.val_probabilities.tobytes() == in_portions.history.val_probabilities.tobytes()
+    assert most.count(2 * batch_size) >= 4
 
 
 def test_the_penalty_is_in_the_objective_and_not_in_the_losses(train_set: Labelled, val_set: Labelled) -> None:
@@ -113,7 +142,7 @@ def test_dropout_and_batch_normalization_are_off_in_scoring(train_set: Labelled,
     result = fitted(train_set, val_set, **tables)
     plan = plan_head(recipe(**tables).head, n_classes=2)
     alone = np.concatenate(
-        [probabilities(photo[None], plan=plan, weights=result.weights) for photo in val_set.features(0)]
+        [probabilities(photo[None], plan=plan, weights=result.weights) for photo in val_set.all(0)]
     )  # one at a time: batch statistics would be degenerate
     np.testing.assert_allclose(alone, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-5)
 
@@ -140,7 +169,7 @@ def test_patience_stops_on_plain_validation_cross_entropy(train_set: Labelled, v
 
 def test_diverging_is_an_error_that_says_what_to_do(val_set: Labelled) -> None:
     """A loss that is not a number ends training at once."""
-    broken = Labelled(lambda view: np.full((50, 2, 2, 6), np.inf, np.float16), np.arange(50) % 2)
+    broken = Labelled(lambda view, rows: np.full((len(rows), 2, 2, 6), np.inf, np.float16), np.arange(50) % 2)
     with pytest.raises(DivergedError, match=r"diverged in epoch 1.*--learning-rate 0.0001"):
         fitted(broken, val_set)
 

@@ -78,7 +78,8 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_size": 64}, "image_size 64 beside feature_shape"),
+        ({"image_size": 64}, r"image_size 64 \(stored: map\) beside feature_shape"),
+        ({"stored": "avg", "image_size": 64, "feature_shape": [2, 2, 512]}, r"stored: avg\) beside feature_shape"),
         ({"classes": ["a", "b", "c"]}, "3 classes beside a last layer of 2 units"),
     ],
 )

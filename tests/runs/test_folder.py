@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
-from imgreg.runs.folder import list_runs, newest_run, read_run, whole_folder
+from imgreg.runs.folder import list_runs, read_run, whole_folder
 
 
 def test_a_folder_gets_its_name_only_when_whole(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_probabilities_of_another_run_are_refused(trained, tmp_path: Path) -> No
         read_run(copy)
 
 
-def test_runs_are_listed_and_the_newest_is_found(trained, tmp_path: Path) -> None:
+def test_runs_are_listed(trained, tmp_path: Path) -> None:
     """Readable runs are listed, damaged ones are named, anything else is let be."""
     shutil.copytree(trained.folder, tmp_path / "good")
     shutil.copytree(trained.folder, tmp_path / "bad")
@@ -104,10 +104,3 @@ def test_runs_are_listed_and_the_newest_is_found(trained, tmp_path: Path) -> Non
     summaries, damaged = list_runs(tmp_path)
     assert [summary.run for summary in summaries] == [str(tmp_path / "good")]
     assert damaged == (tmp_path / "bad",)
-    assert newest_run(tmp_path) == tmp_path / "good"
-
-
-def test_no_run_yet(tmp_path: Path) -> None:
-    """Without runs the newest is an error that says how to get one."""
-    with pytest.raises(UsageError, match="imgreg train"):
-        newest_run(tmp_path / "models")

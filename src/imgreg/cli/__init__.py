@@ -26,6 +26,7 @@ COMMANDS = {
     "preview": "Show what augmentation does to the photos.",
     "recipes": "List the recipes, or show one.",
     "runs": "List the runs under models/.",
+    "cache": "Show, check or clear what is kept between commands.",
     "sample": "Draw a two-class set of photo-like pictures to try things on.",
 }
 

@@ -7,15 +7,8 @@ from typing import Any
 
 import click
 
-from imgreg.cli.options import (
-    build_settings,
-    given_flags,
-    json_option,
-    models_option,
-    name_option,
-    settings_options,
-    verbosity_options,
-)
+from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
+from imgreg.cli.options import build_settings, given_flags, settings_options
 from imgreg.errors import UsageError
 
 
@@ -27,6 +20,7 @@ from imgreg.errors import UsageError
     help="Recipes to compare, the first is the control.  [default: plain,regularized]",
 )
 @settings_options
+@cache_size_option
 @name_option
 @models_option
 @json_option
@@ -36,6 +30,7 @@ def command(
     recipes: str | None,
     name: str | None,
     models: Path,
+    cache_size: float | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -59,7 +54,7 @@ def command(
         from imgreg.workflows.compare import compare, compare_runs, comparison_document
 
         if len(targets) > 1 or (targets[0] / "model.json").is_file():
-            if given := given_flags({"recipes": recipes, **options}):
+            if given := given_flags({"recipes": recipes, "cache_size": cache_size, **options}):
                 raise UsageError(
                     f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
                 )
@@ -81,6 +76,7 @@ def command(
                 models=models,
                 name=name,
                 command=typed_command(),
+                cache_bytes=None if cache_size is None else round(cache_size * 1e9),
                 watcher=watcher,
             )
     if as_json:

@@ -1,9 +1,8 @@
-"""Options that several commands share. Defaults, ranges and help texts come from imgreg.config."""
+"""Options of a training's settings. Defaults, ranges and help texts come from imgreg.config."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -12,11 +11,12 @@ from pydantic import ValidationError
 from imgreg import config
 from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe, parse_override, validation_text
+from imgreg.table import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # option -> (the table that describes it, its key in a recipe or in Settings)
-_RECIPE_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
+_RECIPE_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--epochs": (config.Training, "training.epochs"),
     "--batch-size": (config.Training, "training.batch_size"),
     "--patience": (config.Training, "training.patience_epochs"),
@@ -25,7 +25,7 @@ _RECIPE_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
     "--l2": (config.Head, "head.l2"),
     "--views": (config.Augmentation, "augmentation.views"),
 }
-_SETTINGS_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
+_SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--val-fraction": (config.Photos, "photos.val_fraction"),
     "--split-seed": (config.Photos, "photos.split_seed"),
     "--max-bad": (config.Photos, "photos.max_bad"),
@@ -33,18 +33,9 @@ _SETTINGS_OPTIONS: dict[str, tuple[type[config.Config], str]] = {
     "--image-size": (config.Base, "base.image_size"),
     "--engine": (config.Base, "base.engine"),
     "--precision": (config.Base, "base.precision"),
+    "--stored": (config.Base, "base.stored"),
     "--seed": (config.Settings, "seed"),
 }
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
-models_option = click.option(
-    "--models",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("models"),
-    show_default=True,
-    help="Folder of the runs.",
-)
-name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
 
 
 def settings_options(function: F) -> F:
@@ -65,14 +56,6 @@ def settings_options(function: F) -> F:
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
     return function
-
-
-def verbosity_options(function: F) -> F:
-    """-q and -v."""
-    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")
-    decorated: F = quiet(verbose(function))
-    return decorated
 
 
 def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augmented: bool = False) -> config.Settings:
@@ -121,7 +104,7 @@ def given_flags(options: dict[str, Any]) -> list[str]:
     ]
 
 
-def _option(flag: str, model: type[config.Config], key: str) -> Callable[[F], F]:
+def _option(flag: str, model: type[Config], key: str) -> Callable[[F], F]:
     field = model.model_fields[key.rpartition(".")[2]]
     kind: Any = field.annotation
     bounds = _bounds(field.metadata)

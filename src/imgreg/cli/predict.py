@@ -6,13 +6,13 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from imgreg.cli.options import models_option, verbosity_options
+from imgreg.cli.flags import models_option, verbosity_options
 from imgreg.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
@@ -61,21 +61,25 @@ def command(
     from imgreg.cli.show import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.heads.store import load_head
-        from imgreg.runs.folder import newest_run
-        from imgreg.workflows.predict import predict
+        from imgreg.workflows.predict import load_classifier, predict
 
-        chosen = run or newest_run(models)
-        if run is None and not quiet:
-            watcher.say(f"by the newest run, {chosen}")
-        classes = load_head(chosen).card.classes
-        answers = predict(_listed(photos), run=chosen, watcher=watcher)
+        chosen = run or _newest(models, say=watcher.tell if quiet else watcher.say)
+        classifier = load_classifier(chosen, watcher=watcher)
+        answers = predict(_listed(photos), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
             answers = _counted(answers, watcher)
         write = _write_json if as_json else _write_csv if as_csv else _write_text
-        n_bad = write(answers, classes)
+        n_bad = write(answers, classifier.head.card.classes)
     if n_bad:
         click.get_current_context().exit(3)
+
+
+def _newest(models: Path, *, say: Callable[[str], None]) -> Path:
+    from imgreg.runs.newest import newest_run
+
+    newest = newest_run(models)
+    say(f"by the newest run, {newest}")
+    return newest
 
 
 def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
@@ -102,7 +106,7 @@ def _counted(answers: Iterable[Prediction], watcher: Watcher) -> Iterator[Predic
 
 
 def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
-    from imgreg.reports import n_columns, visible
+    from imgreg.reports.text import n_columns, visible
 
     width = max(n_columns(visible(label)) for label in classes)
     n_bad = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.options import json_option, verbosity_options
+from imgreg.cli.flags import json_option, verbosity_options
 from imgreg.config import Augmentation, Photos
 from imgreg.errors import UsageError
 
@@ -86,7 +86,7 @@ def command(
         backends = ("keras", "albumentations") if ranges.pipeline is None else ("albumentations",)
         augmentations = [Augmentation(**(drawn | {"backend": name})) if drawn else ranges for name in backends]
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows import preview
+        from imgreg.workflows.preview import preview
 
         preview(
             data,

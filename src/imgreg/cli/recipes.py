@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imgreg.cli.options import json_option
+from imgreg.cli.flags import json_option
 
 
 @click.command("recipes")

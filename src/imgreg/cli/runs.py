@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.options import json_option, models_option
+from imgreg.cli.flags import json_option, models_option
 
 
 @click.command("runs")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.options import json_option, verbosity_options
+from imgreg.cli.flags import json_option, verbosity_options
 
 
 @click.command("sample")

@@ -9,14 +9,8 @@ from typing import Any
 
 import click
 
-from imgreg.cli.options import (
-    build_settings,
-    json_option,
-    models_option,
-    name_option,
-    settings_options,
-    verbosity_options,
-)
+from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
+from imgreg.cli.options import build_settings, settings_options
 
 
 @click.command("train")
@@ -29,6 +23,7 @@ from imgreg.cli.options import (
     help="How the head is built and trained.",
 )
 @settings_options
+@cache_size_option
 @name_option
 @models_option
 @json_option
@@ -38,6 +33,7 @@ def command(
     recipe: str,
     name: str | None,
     models: Path,
+    cache_size: float | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -58,9 +54,17 @@ def command(
 
     settings = build_settings(recipe, options)
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows import train
+        from imgreg.workflows.train import train
 
-        summary = train(data, settings=settings, models=models, name=name, command=typed_command(), watcher=watcher)
+        summary = train(
+            data,
+            settings=settings,
+            models=models,
+            name=name,
+            command=typed_command(),
+            cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            watcher=watcher,
+        )
     if as_json:
         print_json(summary.model_dump(mode="json"))
     elif not quiet:

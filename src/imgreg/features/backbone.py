@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
-from imgreg.features.weights import Weights
 from imgreg.startup import load_keras
+
+if TYPE_CHECKING:
+    from imgreg.features.weights import Weights
 
 DOWNSCALE = 32  # five 2x2 poolings
 N_CHANNELS = 512

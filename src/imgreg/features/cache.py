@@ -4,9 +4,8 @@ A key names everything that a feature's bits depend on. A block is read through 
 its name first; one that does not match is set aside, told, and computed anew. Several processes may share a cache:
 blocks are written under a temporary name and renamed, and SQLite orders the rest.
 
-Features are stored as float16 maps (h, w, 512): VGG16's features lie in 0..1e3, float16 keeps 11 bits of each (1 part
-in 2,000) at half the size, and head training was seen to reach the same losses. Training and predict both read
-float16, so a photo's probabilities are the same in both.
+Blocks are named and checked by BLAKE2b, which is as safe as SHA-256 and half again as fast where the processor has no
+instructions for the latter.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from imgreg.errors import MachineError
@@ -31,18 +31,13 @@ Float16Array = NDArray[np.float16]
 
 BLOCK_ROWS = 64
 DEFAULT_LIMIT_BYTES = 20 * 10**9
+STRAY_SECONDS = 3600  # a file that no entry names is left alone for so long: its writer may still be at work
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, n_bytes INTEGER NOT NULL, used REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, block TEXT NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_block ON items (block);
 """
-
-
-def cache_folder() -> Path:
-    """The user's cache folder: $IMGREG_CACHE, else the platform's own."""
-    given = os.environ.get("IMGREG_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("imgreg")
 
 
 def feature_key(*parts: object) -> str:
@@ -54,13 +49,39 @@ def feature_key(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+@dataclass(frozen=True)
+class CacheContents:
+    """What lies in the feature cache, in numbers."""
+
+    n_features: int
+    n_blocks: int
+    n_bytes: int
+    n_damaged: int  # blocks set aside
+    damaged_bytes: int
+    oldest_use: float | None  # seconds since 1970; None if there is no block
+    newest_use: float | None
+
+
+@dataclass(frozen=True)
+class CacheCheck:
+    """What checking every block gave."""
+
+    n_intact: int
+    n_damaged: int  # set aside now
+    n_gone: int
+    n_strays: int  # files of killed processes, removed
+
+
 class FeatureCache:
     """An open cache; use it with `with`."""
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None], limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
-        """raises   MachineError if the folder cannot be written"""
+    def __init__(self, folder: Path, *, say: Callable[[str], None], limit_bytes: int | None = None) -> None:
+        """limit_bytes   what `shrink` keeps to; None for DEFAULT_LIMIT_BYTES
+        raises        MachineError if the folder cannot be written
+        """
         self.folder = folder / "features"
-        self._say, self._limit_bytes = say, limit_bytes
+        self._say = say
+        self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._intact: set[str] = set()  # blocks checked by this process
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         try:
@@ -81,12 +102,14 @@ class FeatureCache:
     def __exit__(self, *_: object) -> None:
         self._index.close()
 
-    def missing(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys whose features are not here, damaged blocks counted as not here."""
+    def missing(self, keys: Iterable[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
+        """Those of the keys whose features are not here, damaged blocks counted as not here.
+
+        on_block   called with (blocks checked, blocks to check)
+        """
         asked = list(keys)
         places = self._places(asked)
-        blocks = {block for block, _ in places.values()}
-        usable = {block for block in blocks if self._is_intact(block)}
+        usable = self._check({block for block, _ in places.values()}, on_block=on_block)
         self._known |= {key: place for key, place in places.items() if place[0] in usable}
         with self._changing():
             used = ((time.time(), name) for name in usable)
@@ -123,7 +146,7 @@ class FeatureCache:
         data = io.BytesIO()
         np.save(data, features, allow_pickle=False)
         content = data.getvalue()
-        name = hashlib.sha256(content).hexdigest()
+        name = hashlib.blake2b(content, digest_size=32).hexdigest()
         try:
             with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", delete=False) as file:
                 file.write(content)
@@ -159,6 +182,42 @@ class FeatureCache:
                     self._path(name).unlink(missing_ok=True)
                     excess -= n_bytes
 
+    def contents(self) -> CacheContents:
+        """Count what is here."""
+        n_blocks, n_bytes, oldest, newest = self._index.execute(
+            "SELECT COUNT(*), COALESCE(SUM(n_bytes), 0), MIN(used), MAX(used) FROM blocks"
+        ).fetchone()
+        (n_features,) = self._index.execute("SELECT COUNT(*) FROM items").fetchone()
+        damaged = [path.stat().st_size for path in (self.folder / "damaged").glob("*.npy")]
+        return CacheContents(n_features, n_blocks, n_bytes, len(damaged), sum(damaged), oldest, newest)
+
+    def verify(self, *, on_block: Callable[[int, int], None] | None = None) -> CacheCheck:
+        """Check every block, set damaged ones aside, forget those that are gone, remove what killed processes left."""
+        names = {name for (name,) in self._index.execute("SELECT name FROM blocks")}
+        gone = {name for name in names if not self._path(name).exists()}
+        intact = self._check(names, on_block=on_block)
+        strays = self._strays()
+        for path in strays:
+            path.unlink(missing_ok=True)
+        return CacheCheck(len(intact), len(names - intact - gone), len(gone), len(strays))
+
+    def clear(self) -> None:
+        """Remove every feature, and the blocks that were set aside. A process that reads them must run again."""
+        with self._changing():
+            self._index.execute("DELETE FROM items")
+            self._index.execute("DELETE FROM blocks")
+            for path in (*self.folder.glob("*.npy"), *(self.folder / "damaged").glob("*.npy"), *self._strays()):
+                path.unlink(missing_ok=True)
+        self._intact.clear()
+        self._known.clear()
+        self._index.execute("VACUUM")
+
+    def _strays(self) -> list[Path]:
+        named = {f"{name}.npy" for (name,) in self._index.execute("SELECT name FROM blocks")}
+        old = time.time() - STRAY_SECONDS
+        files = (path for path in self.folder.iterdir() if path.name.startswith(".new-") or path.suffix == ".npy")
+        return [path for path in files if path.name not in named and path.stat().st_mtime < old]
+
     def _places(self, keys: Iterable[str]) -> dict[str, tuple[str, int]]:
         asked, places = list(keys), {}
         for start in range(0, len(asked), 500):
@@ -168,19 +227,25 @@ class FeatureCache:
             places.update({key: (block, row) for key, block, row in found})
         return places
 
-    def _is_intact(self, name: str) -> bool:
-        if name in self._intact:
-            return True
+    def _check(self, names: Collection[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
+        """Hash those blocks that this process has not, on every core; set damaged ones aside; give the intact ones."""
+        unchecked = sorted(set(names) - self._intact)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for done, (name, intact) in enumerate(zip(unchecked, pool.map(self._matches, unchecked), strict=True), 1):
+                if intact:
+                    self._intact.add(name)
+                else:
+                    self._set_aside(name)
+                if on_block is not None:
+                    on_block(done, len(unchecked))
+        return set(names) & self._intact
+
+    def _matches(self, name: str) -> bool:
         try:
             with self._path(name).open("rb") as file:
-                intact = hashlib.file_digest(file, "sha256").hexdigest() == name
+                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest() == name
         except FileNotFoundError:
-            intact = False
-        if intact:
-            self._intact.add(name)
-        else:
-            self._set_aside(name)
-        return intact
+            return False
 
     def _set_aside(self, name: str) -> None:
         aside = self.folder / "damaged"

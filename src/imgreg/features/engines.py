@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
-import json
-import shutil
-import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.config import Base
 from imgreg.errors import MachineError
-from imgreg.features.weights import Weights
-from imgreg.startup import load_keras
+from imgreg.features.export import arrays_intact, export_base, find_export
+from imgreg.startup import load_keras, load_openvino
+
+if TYPE_CHECKING:
+    from imgreg.config import Base
+    from imgreg.features.weights import Weights
 
 UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 
+EngineName = Literal["openvino", "keras"]
+Precision = Literal["float32", "bfloat16"]
+
 KERAS_BATCH = 32
-_EXPORTED = ("base.xml", "base.bin")
 
 
 class Engine(Protocol):
     """A loaded base."""
 
     name: str
-    precision: str  # float32 or bfloat16
+    precision: Precision
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         """Describe photos by the frozen base, in order, as they come.
@@ -44,36 +45,37 @@ class Engine(Protocol):
         ...
 
 
-def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[str, str]:
+def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName, Precision]:
     """Settle `auto` for engine and precision without loading anything large.
 
     returns   (engine, precision), e.g. ("openvino", "bfloat16")
     raises    MachineError if a strict choice cannot be had on this machine
     """
-    engine, precision = base.engine, base.precision
-    if engine == "auto":
-        if _has_gpu(say=say):
-            engine = "keras"
-        elif importlib.util.find_spec("openvino") is None:
-            engine = "keras"
-            say("OpenVINO is not installed: the base runs in Keras, which is slower on a CPU. pip install openvino")
-        else:
-            engine = "openvino"
-    if engine == "openvino" and precision != "float32":
-        has_bfloat16 = "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bfloat16" and not has_bfloat16:
-            raise MachineError(
-                "--precision bfloat16: this processor has neither AMX nor AVX512-BF16. Use --precision float32."
-            )
-        precision = "bfloat16" if has_bfloat16 else "float32"
-    elif precision == "auto":
-        precision = "bfloat16" if _has_gpu(say=say) else "float32"
-    return engine, precision
+    engine = _fastest(say=say) if base.engine == "auto" else base.engine
+    if base.precision != "auto" and (engine, base.precision) != ("openvino", "bfloat16"):
+        return engine, base.precision
+    if engine == "keras":
+        return engine, "bfloat16" if _has_gpu(say=say) else "float32"
+    has_bfloat16 = "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if base.precision == "bfloat16" and not has_bfloat16:
+        raise MachineError(
+            "--precision bfloat16: this processor has neither AMX nor AVX512-BF16. Use --precision float32."
+        )
+    return engine, "bfloat16" if has_bfloat16 else "float32"
+
+
+def _fastest(*, say: Callable[[str], None]) -> EngineName:
+    if _has_gpu(say=say):
+        return "keras"
+    if importlib.util.find_spec("openvino") is None:
+        say("OpenVINO is not installed: the base runs in Keras, which is slower on a CPU. pip install openvino")
+        return "keras"
+    return "openvino"
 
 
 def load_engine(
-    engine: str,
-    precision: str,
+    engine: EngineName,
+    precision: Precision,
     *,
     weights_sha256: str,
     find_weights: Callable[[], Weights],
@@ -86,8 +88,9 @@ def load_engine(
     """
     if engine == "keras":
         return KerasEngine(find_weights(), precision=precision)
-    model = exported_base(cache, weights_sha256) or export_base(find_weights(), cache=cache)
-    return OpenVinoEngine(model, precision=precision, size_px=size_px)
+    kept = find_export(cache, weights_sha256)
+    loaded = kept and _load_kept(kept, precision=precision, size_px=size_px)
+    return loaded or OpenVinoEngine(export_base(find_weights(), cache=cache), precision=precision, size_px=size_px)
 
 
 class OpenVinoEngine:
@@ -95,9 +98,9 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, model: Path, *, precision: str, size_px: int) -> None:
+    def __init__(self, model: Path, *, precision: Precision, size_px: int) -> None:
         self.precision = precision
-        ov = _openvino()
+        ov = load_openvino()
         core = ov.Core()
         network = core.read_model(model)
         network.reshape([1, size_px, size_px, 3])  # a dynamic shape was seen to run at half the rate
@@ -128,7 +131,7 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(self, weights: Weights, *, precision: str) -> None:
+    def __init__(self, weights: Weights, *, precision: Precision) -> None:
         from imgreg.features.backbone import build_backbone
 
         self.precision = precision
@@ -150,48 +153,20 @@ class KerasEngine:
         yield from np.asarray(self._model.predict_on_batch(full), dtype=np.float32)[: len(batch)]
 
 
-def exported_base(cache: Path, weights_sha256: str) -> Path | None:
-    """The OpenVINO form of these weights if it lies in the cache undamaged."""
-    folder = _export_folder(cache, weights_sha256)
-    try:
-        expected = json.loads((folder / "hashes.json").read_text())
-        if expected == {name: _file_hash(folder / name) for name in _EXPORTED}:
-            return folder / "base.xml"
-    except (OSError, ValueError, AttributeError):
-        return None
-    return None
+def _load_kept(model: Path, *, precision: Precision, size_px: int) -> OpenVinoEngine | None:
+    """Load an exported form while its arrays are hashed, which takes as long; None if they are damaged."""
+    with ThreadPoolExecutor(1) as pool:
+        intact = pool.submit(arrays_intact, model)
+        try:
+            engine = OpenVinoEngine(model, precision=precision, size_px=size_px)
+        except RuntimeError:  # OpenVINO's, for a file cut short
+            if intact.result():
+                raise
+            return None
+        return engine if intact.result() else None
 
 
-def export_base(weights: Weights, *, cache: Path) -> Path:
-    """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow."""
-    from imgreg.features.backbone import build_backbone
-
-    _openvino()
-    target = _export_folder(cache, weights.sha256)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-            folder = Path(temporary) / "whole"
-            folder.mkdir()
-            build_backbone(weights).export(str(folder / "base.xml"), format="openvino", verbose=False)
-            hashes = {name: _file_hash(folder / name) for name in _EXPORTED}
-            (folder / "hashes.json").write_text(json.dumps(hashes))
-            if target.exists():  # damaged, or another process was faster; either way ours is whole
-                shutil.rmtree(target, ignore_errors=True)
-            folder.rename(target)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # OpenVINO writes by itself, and raises RuntimeError where the disk is full
-        if exported_base(cache, weights.sha256) is None:
-            raise MachineError(
-                f"{target}: the base cannot be kept there ({error}). Needed: about 60 MB. "
-                "Set IMGREG_CACHE to a folder with room."
-            ) from error
-    return target / "base.xml"
-
-
-def engine_version(engine: str) -> str:
+def engine_version(engine: EngineName) -> str:
     """What a feature's bits depend on besides weights and precision, e.g. "openvino 2026.1.0 keras 3.15.1"."""
     names = ("openvino", "keras") if engine == "openvino" else ("tensorflow", "keras")
     return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
@@ -199,23 +174,6 @@ def engine_version(engine: str) -> str:
 
 def _keep_output(request: Any, slot: list[Float32Array]) -> None:
     slot.append(request.get_output_tensor(0).data[0].astype(np.float32))
-
-
-def _export_folder(cache: Path, weights_sha256: str) -> Path:
-    return cache / "base" / f"vgg16-{weights_sha256[:32]}-keras-{importlib.metadata.version('keras')}"
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
-
-
-def _openvino() -> Any:
-    # Its telemetry package reports to Google Analytics at import; None here makes OpenVINO use its own empty stand-in.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
 
 
 def _has_gpu(*, say: Callable[[str], None]) -> bool:

@@ -6,20 +6,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.errors import DatasetError, FeatureError, PhotoError
+from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
 from imgreg.features.engines import Engine
+from imgreg.features.read_ahead import read_ahead
+from imgreg.features.stored import Stored, to_stored
 from imgreg.photos import decode as decoding
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo
@@ -27,11 +25,7 @@ from imgreg.photos.index import Photo
 Float16Array = NDArray[np.float16]
 UInt8Array = NDArray[np.uint8]
 
-Job = TypeVar("Job")
-Done = TypeVar("Done")
-
 _AUGMENTING = ("keras", "scipy", "albumentations", "albucore", "opencv-python-headless", "opencv-python")
-_DECODED_AHEAD = 8  # photos, with all their views; bounds the memory between decoding and the base
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,7 @@ class BaseIdentity:
     image_size: int
     engine_version: str  # e.g. openvino 2026.1.0
     precision: str
+    stored: Stored = "map"
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class FeatureSource:
         return feature_key(photo.sha256, *made_by, *decoded_by, "vgg16.preprocess_input block5_pool", self.base)
 
     def read(self, photos: Sequence[Photo], view: int, *, augmenter: Augmenter | None = None) -> Float16Array:
-        """(n, h, w, 512) float16, row i describes view `view` of photos[i]"""
+        """(n, h, w, 512) float16, pooled (n, 1, 1, 512), row i describes view `view` of photos[i]"""
         return self.cache.read([self.key(photo, view, augmenter=augmenter) for photo in photos])
 
 
@@ -74,11 +69,13 @@ def extract(
     source: FeatureSource,
     load: Callable[[], Engine],
     on_view: Callable[[int, int], None] | None = None,
+    on_block: Callable[[int, int], None] | None = None,
 ) -> Extraction:
     """Bring every wanted (view, augmenter) of every photo into the cache.
 
     load      loads the base; called only if something is missing
     on_view   called with (views done, views to compute)
+    on_block  called with (blocks of the cache checked, blocks to check)
     raises    DatasetError if a photo changed or vanished since it was indexed; FeatureError if a value is not finite
     """
     asked = {
@@ -86,30 +83,15 @@ def extract(
         for photo, views in wanted.items()
         for view, augmenter in views
     }
-    missing = source.cache.missing(asked)
+    missing = source.cache.missing(asked, on_block=on_block)
     jobs: dict[str, tuple[Photo, list[tuple[str, int, Augmenter | None]]]] = {}
     for key, (photo, view, augmenter) in asked.items():
         if key in missing:
             jobs.setdefault(photo.sha256, (photo, []))[1].append((key, view, augmenter))
     if jobs:
         _compute(list(jobs.values()), source=source, engine=load(), n_missing=len(missing), on_view=on_view)
-        source.cache.shrink()
+    source.cache.shrink()
     return Extraction(n_computed=len(missing), n_read=len(asked) - len(missing))
-
-
-def read_ahead(work: Callable[[Job], Done], jobs: Iterable[Job], *, ahead: int = _DECODED_AHEAD) -> Iterator[Done]:
-    """Do the work in threads, in order, at most `ahead` jobs before the one that is asked for."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        rest = iter(jobs)
-        running: deque[Future[Done]] = deque(pool.submit(work, job) for job in islice(rest, ahead))
-        try:
-            while running:
-                done = running.popleft().result()
-                running.extend(pool.submit(work, job) for job in islice(rest, 1))
-                yield done
-        finally:
-            for future in running:
-                future.cancel()
 
 
 def _compute(
@@ -141,24 +123,13 @@ def _compute(
     rows: list[Float16Array] = []
     block_keys: list[str] = []
     for done, features in enumerate(engine.embed(pixels_in_order()), start=1):
-        rows.append(to_float16(features))
+        rows.append(to_stored(features, source.base.stored))
         block_keys.append(keys.popleft())
         if len(rows) == BLOCK_ROWS or done == n_missing:
             source.cache.write(block_keys, np.stack(rows))
             rows, block_keys = [], []
         if on_view is not None:
             on_view(done, n_missing)
-
-
-def to_float16(features: NDArray[np.float32]) -> Float16Array:
-    """Round features to what the cache keeps. raises FeatureError if a value is not finite or too large for float16"""
-    rounded = features.astype(np.float16)
-    if not np.isfinite(rounded).all():
-        raise FeatureError(
-            "the frozen base gave a feature that is not finite: its weights are damaged or not VGG16's. "
-            "Try --weights starter."
-        )
-    return rounded
 
 
 def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:

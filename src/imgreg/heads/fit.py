@@ -20,24 +20,10 @@ from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.forward import score
+from imgreg.heads.views import Labelled, Views
 from imgreg.runs.history import Epoch, History
 
-Float16Array = NDArray[np.float16]
-IntArray = NDArray[np.int64]
-
-VIEWS_KEPT_BYTES = 2**30  # of features; beyond it views are read anew each epoch
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Photos' features with their classes.
-
-    features   view -> (n, h, w, c) float16; view 0 is the clean photo
-    labels     (n,) int, each in 0..n_classes-1
-    """
-
-    features: Callable[[int], Float16Array]
-    labels: IntArray
+KEPT_BYTES = 3 * 2**28  # of train features, and a third as much of validation features; beyond it they are read anew
 
 
 @dataclass(frozen=True)
@@ -63,8 +49,8 @@ def fit_head(
     seed      one seed in; initial weights, dropout and order get local generators: same machine, same bits
     raises    DivergedError if a loss is no longer a number
     """
-    clean_train, clean_val = train.features(0), val.features(0)
-    model = build_head(recipe.head, feature_shape=clean_train.shape[1:], n_classes=n_classes, seed=seed)
+    of_train, of_val = Views(train, kept_bytes=KEPT_BYTES), Views(val, kept_bytes=KEPT_BYTES // 3)
+    model = build_head(recipe.head, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
 
     import keras
     import tensorflow as tf
@@ -75,9 +61,8 @@ def fit_head(
     optimizer.build(model.trainable_variables)
     train_epoch = compiled_epoch(model, optimizer)
     answer = _compiled_answer(model)
-    view_of = _kept_views(train, n_views=recipe.n_views, n_bytes=clean_train.nbytes)
-    labels = tf.constant(train.labels.astype(np.int32))
-    order = np.random.default_rng([seed, 1])
+    batch_size = recipe.training.batch_size
+    draw = np.random.default_rng([seed, 1])
 
     epochs: list[Epoch] = []
     val_probabilities = []
@@ -85,11 +70,15 @@ def fit_head(
     best_loss, best_epoch = math.inf, 0
     for number in range(1, recipe.training.epochs + 1):
         started = time.perf_counter()
-        shuffled = order.permutation(len(train.labels)).astype(np.int32)
-        batch_size = tf.constant(recipe.training.batch_size)
-        objective = float(train_epoch(view_of(number), labels, tf.constant(shuffled), batch_size))
-        train_loss, train_accuracy = score(answer(clean_train), train.labels)
-        predicted = answer(clean_val)
+        order = draw.permutation(len(train.labels))
+        view = 1 + (number - 1) % recipe.n_views if recipe.n_views else 0
+        objectives = [
+            len(rows) * float(train_epoch(features, labels.astype(np.int32), rows.astype(np.int32), batch_size))
+            for features, labels, rows in of_train.portions(view, order, multiple=batch_size)
+        ]
+        objective = math.fsum(objectives) / len(order)
+        train_loss, train_accuracy = score(answer(of_train), train.labels)
+        predicted = answer(of_val)
         val_loss, val_accuracy = score(predicted, val.labels)
         if not all(map(math.isfinite, (objective, train_loss, val_loss))) or not np.isfinite(predicted).all():
             raise DivergedError(
@@ -135,12 +124,13 @@ def compiled_epoch(model: Any, optimizer: Any) -> Any:
     def penalty() -> Any:
         return tf.add_n([tf.constant(0.0), *model.losses])
 
-    @tf.function(jit_compile=True)
     def update(gradients: Any) -> None:
         with tf.GradientTape() as tape:
             of_weights = penalty()
         pairs = zip(gradients, tape.gradient(of_weights, variables), strict=True)
         optimizer.apply([of_loss if share is None else of_loss + share for of_loss, share in pairs], variables)
+
+    apply = tf.function(update, jit_compile=True)
 
     def train_epoch(features: Any, labels: Any, order: Any, batch_size: Any) -> Any:
         n_photos = tf.shape(order)[0]
@@ -153,40 +143,27 @@ def compiled_epoch(model: Any, optimizer: Any) -> Any:
                 losses = keras.losses.sparse_categorical_crossentropy(tf.gather(labels, rows), predicted)
                 loss = tf.reduce_mean(losses)
             objective = loss + penalty()
-            update(tape.gradient(loss, variables))
+            apply(tape.gradient(loss, variables))
             total += objective * tf.cast(tf.shape(rows)[0], tf.float32)
         return total / tf.cast(n_photos, tf.float32)
 
     return tf.function(train_epoch, reduce_retracing=True)
 
 
-def _compiled_answer(model: Any) -> Callable[[Float16Array], NDArray[np.float32]]:
-    """Probabilities in inference mode, in portions that bound the memory."""
+def _compiled_answer(model: Any) -> Callable[[Views], NDArray[np.float32]]:
+    """Probabilities of the clean photos in inference mode, in portions that bound the memory."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)
 
-    def answer(features: Float16Array) -> NDArray[np.float32]:
-        portions = [features[start : start + 512] for start in range(0, len(features), 512)]
-        return np.concatenate([forward(tf.constant(portion)).numpy() for portion in portions])
+    def answer(views: Views) -> NDArray[np.float32]:
+        everyone = np.arange(len(views.photos.labels))
+        return np.concatenate(
+            [
+                forward(features[start : start + 512]).numpy()
+                for features, _, rows in views.portions(0, everyone, multiple=512)
+                for start in range(0, len(rows), 512)
+            ]
+        )
 
     return answer
-
-
-def _kept_views(train: Labelled, *, n_views: int, n_bytes: int) -> Callable[[int], Any]:
-    """Train features of an epoch (counted from 1) as a tensor; kept between epochs where they fit."""
-    import tensorflow as tf
-
-    keep = n_bytes * max(n_views, 1) <= VIEWS_KEPT_BYTES
-    kept: dict[int, Any] = {}
-
-    def view_of(epoch: int) -> Any:
-        view = 1 + (epoch - 1) % n_views if n_views else 0
-        if view in kept:
-            return kept[view]
-        features = tf.constant(train.features(view))
-        if keep:
-            kept[view] = features
-        return features
-
-    return view_of

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from imgreg.config import Config, Head
+import msgspec
+
+if TYPE_CHECKING:
+    from imgreg.config import Head
 
 
-class Layer(Config):
+class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One layer. `name` also names its arrays in head.safetensors, e.g. hidden_1/kernel."""
 
     kind: Literal["flatten", "avg", "max", "dense", "activation", "batch_normalization", "dropout"]
@@ -24,6 +27,7 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
     source   the order Dense, activation, Dropout, BatchNormalization is the blog's (after_dropout); before the
              activation is Ioffe & Szegedy 2015's, arXiv:1502.03167
 
+    >>> from imgreg.config import Head
     >>> [layer.name for layer in plan_head(Head(dropout=0.3, normalization="after_dropout"), n_classes=2)]
     ['pool', 'hidden_1', 'activation_1', 'dropout_1', 'normalization_1', 'classes', 'probabilities']
     """

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.reports import one_line
 from imgreg.reports.fonts import drawable, families
+from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 
 if TYPE_CHECKING:

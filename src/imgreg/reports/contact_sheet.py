@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.reports import one_line
 from imgreg.reports.axes import DPI, new_figure, save_png
 from imgreg.reports.fonts import drawable, families
+from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from imgreg.analysis.compare import ComparisonRow, answer
-from imgreg.reports import notes, one_line, shortened, visible
 from imgreg.reports.axes import DARK, LIGHT, Limits, Metric, shared_limits
 from imgreg.reports.plots import chart_svg, darkened
+from imgreg.reports.rows import notes, shortened
+from imgreg.reports.text import one_line, visible
 from imgreg.runs.folder import Run
 from imgreg.runs.history import Epoch, History
 

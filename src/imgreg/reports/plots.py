@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from imgreg.reports import one_line
 from imgreg.reports.axes import (
     DARK,
     LIGHT,
@@ -28,6 +27,7 @@ from imgreg.reports.axes import (
     styles_legend,
 )
 from imgreg.reports.fonts import drawable, families
+from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 
 

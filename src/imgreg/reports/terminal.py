@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
-from imgreg.reports import notes, one_line, shortened, visible
+from imgreg.reports.rows import notes, shortened
+from imgreg.reports.text import one_line, visible
 from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:

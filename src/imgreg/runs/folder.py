@@ -176,14 +176,6 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
     return tuple(sorted(found, key=lambda summary: (summary.created, summary.name))), tuple(damaged)
 
 
-def newest_run(models: Path) -> Path:
-    """Folder of the newest run. raises UsageError if there is none."""
-    runs, _ = list_runs(models)
-    if not runs:
-        raise UsageError(f"no run found under {models}. Train one first: imgreg train data/ (or name one with --run).")
-    return Path(runs[-1].run)
-
-
 def _read(folder: Path, name: str) -> str:
     return (folder / name).read_text(encoding="utf-8", errors="surrogateescape")
 

@@ -33,18 +33,22 @@ def compare(
     models: Path,
     name: str | None = None,
     command: str = "",
+    cache_bytes: int | None = None,
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
 
-    settings   one for each recipe; they differ in nothing else
-    name       the comparison's folder under models; the runs are called name-recipe
-    raises     UsageError if two recipes share a name or the settings differ elsewhere
+    settings      one for each recipe; they differ in nothing else
+    name          the comparison's folder under models; the runs are called name-recipe
+    cache_bytes   room for kept features; None for the usual 20 GB
+    raises        UsageError if two recipes share a name or the settings differ elsewhere
     """
-    from imgreg.features.cache import cache_folder
+    from imgreg.features.cache import FeatureCache
+    from imgreg.places import cache_folder
     from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
     from imgreg.workflows.record import record
-    from imgreg.workflows.train import train_on
+    from imgreg.workflows.side_by_side import fit_side_by_side
+    from imgreg.workflows.train import prepare
 
     watcher = watcher or Watcher()
     names = [one.recipe.name for one in settings]
@@ -61,8 +65,10 @@ def compare(
         folders = [stack.enter_context(whole_folder(target)) for target in targets]
         ground = lay_ground(data, settings[0].photos, watcher=watcher)
         base = FrozenBase(settings[0].base, watcher=watcher)
-        for one, folder, target in zip(settings, folders, targets, strict=True):
-            outcome = train_on(ground, base=base, settings=one, watcher=watcher)
+        with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
+            prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
+            outcomes = fit_side_by_side(ground, prepared, watcher=watcher)
+        for one, outcome, folder, target in zip(settings, outcomes, folders, targets, strict=True):
             record(outcome, folder, target, ground=ground, base=base, settings=one, command=command)
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
         comparison = _write(own, models / name, runs=runs)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.config import Base
 from imgreg.errors import ArtefactError, MachineError, PhotoError
-from imgreg.features.cache import cache_folder
 from imgreg.features.engines import Engine, choose_engine, load_engine
-from imgreg.features.extract import read_ahead, to_float16
-from imgreg.features.weights import Weights, resolve_weights
+from imgreg.features.read_ahead import read_ahead
+from imgreg.features.stored import to_stored
 from imgreg.heads.forward import probabilities
-from imgreg.heads.store import ModelCard, SavedHead, load_head
+from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.photos import decode as decoding
+from imgreg.places import cache_folder
 from imgreg.workflows.watch import Watcher
+
+if TYPE_CHECKING:
+    from imgreg.features.weights import Weights
 
 UInt8Array = NDArray[np.uint8]
 
@@ -35,24 +39,34 @@ class Prediction:
     error: str | None = None
 
 
-def predict(paths: Iterable[Path], *, run: Path, watcher: Watcher | None = None) -> Iterator[Prediction]:
-    """Answer for each path, in order. A photo that cannot be read gets an error and does not stop the others.
+@dataclass(frozen=True)
+class Classifier:
+    """A run that is ready to answer: its head, and its base in an engine."""
 
-    run      a run folder; its preprocessing, weights and image size are enforced
+    head: SavedHead
+    engine: Engine
+
+
+def load_classifier(run: Path, *, watcher: Watcher | None = None) -> Classifier:
+    """Load a run folder; its preprocessing, weights and image size are enforced.
+
     raises   ArtefactError if the run is damaged or its base is not to be had with the recorded bytes
     """
-    watcher = watcher or Watcher()
-    saved = load_head(run)
-    if saved.card.decode_policy != decoding.POLICY:
+    card = load_card(run)
+    if card.decode_policy != decoding.POLICY:
         raise ArtefactError(
-            f"{run}: its photos were decoded by policy {saved.card.decode_policy}, this imgreg has "
+            f"{run}: its photos were decoded by policy {card.decode_policy}, this imgreg has "
             f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it."
         )
-    engine = _load_base(saved.card, run=run, watcher=watcher)
-    return _answers(paths, saved=saved, engine=engine)
+    with ThreadPoolExecutor(1) as pool:
+        head = pool.submit(load_head, run)  # hashes its arrays
+        engine = _load_base(card, run=run, watcher=watcher or Watcher())
+        return Classifier(head.result(), engine)
 
 
-def _answers(paths: Iterable[Path], *, saved: SavedHead, engine: Engine) -> Iterator[Prediction]:
+def predict(paths: Iterable[Path], *, classifier: Classifier) -> Iterator[Prediction]:
+    """Answer for each path, in order. A photo that cannot be read gets an error and does not stop the others."""
+    saved, engine = classifier.head, classifier.engine
     size_px = saved.card.image_size
     waiting: deque[tuple[Path, PhotoError | None]] = deque()
 
@@ -70,7 +84,8 @@ def _answers(paths: Iterable[Path], *, saved: SavedHead, engine: Engine) -> Iter
     for features in engine.embed(pixels_in_order()):
         yield from failures()
         path, _ = waiting.popleft()
-        row = probabilities(to_float16(features)[None], plan=saved.card.plan, weights=saved.weights)[0]
+        stored = to_stored(features, saved.card.stored)
+        row = probabilities(stored[None], plan=saved.card.plan, weights=saved.weights)[0]
         best = int(row.argmax())
         shares = {label: float(p) for label, p in zip(saved.card.classes, row, strict=True)}
         yield Prediction(path, saved.card.classes[best], float(row[best]), shares)
@@ -87,8 +102,10 @@ def _decoded(path: Path, *, size_px: int) -> UInt8Array | PhotoError:
 
 
 def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
-    precision: str = card.precision
+    precision = card.precision
     if card.engine == "openvino" and precision == "bfloat16":
+        from imgreg.config import Base
+
         try:
             choose_engine(Base(engine="openvino", precision="bfloat16"), say=watcher.say)
         except MachineError:
@@ -96,6 +113,8 @@ def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
             watcher.say(f"{run} was trained on bfloat16 features, which this processor lacks; float32 is used.")
 
     def find_weights() -> Weights:
+        from imgreg.features.weights import resolve_weights
+
         watcher.say("Preparing the frozen base for this machine, once.")
         weights = resolve_weights(card.weights)
         if weights.sha256 != card.weights_sha256:

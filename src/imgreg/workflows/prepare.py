@@ -10,12 +10,12 @@ from pathlib import Path
 
 from imgreg.config import Base, Photos
 from imgreg.errors import UsageError
-from imgreg.features.cache import cache_folder
 from imgreg.features.engines import Engine, choose_engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.photos.index import PhotoIndex, index_photos, photo_folders
 from imgreg.photos.split import Split, split_photos
+from imgreg.places import cache_folder
 from imgreg.workflows.watch import Watcher
 
 SKIPPED_SHOWN = 10
@@ -47,12 +47,13 @@ class FrozenBase:
             say(self.weights.note)
         self.engine_name, self.precision = choose_engine(settings, say=say)
         self.image_size = settings.image_size or self.weights.image_size
+        self.stored = settings.stored
         self.notes = tuple(notes)
 
     @property
     def identity(self) -> BaseIdentity:
         version = engine_version(self.engine_name)
-        return BaseIdentity(self.weights.sha256, self.image_size, version, self.precision)
+        return BaseIdentity(self.weights.sha256, self.image_size, version, self.precision, self.stored)
 
     @cached_property
     def engine(self) -> Engine:

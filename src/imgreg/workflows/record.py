@@ -109,18 +109,18 @@ def _summary(
 
 
 def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:
-    return ModelCard.model_validate(
-        {
-            "classes": ground.index.classes,
-            "weights": base.weights.source,
-            "weights_sha256": base.weights.sha256,
-            "image_size": base.image_size,
-            "decode_policy": decoding.POLICY,
-            "engine": base.engine_name,
-            "precision": base.precision,
-            "feature_shape": outcome.feature_shape,
-            "plan": plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
-        }
+    height, width, channels = outcome.feature_shape
+    return ModelCard(
+        classes=ground.index.classes,
+        weights=base.weights.source,
+        weights_sha256=base.weights.sha256,
+        image_size=base.image_size,
+        decode_policy=decoding.POLICY,
+        engine=base.engine_name,
+        precision=base.precision,
+        stored=base.stored,
+        feature_shape=(height, width, channels),
+        plan=plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
     )
 
 

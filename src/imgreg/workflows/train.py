@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.config import Recipe, Settings
-from imgreg.features.cache import FeatureCache, cache_folder
+from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
-from imgreg.heads.fit import FittedHead, Labelled, fit_head
+from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.forward import probabilities, score
 from imgreg.heads.plan import plan_head
+from imgreg.heads.views import Labelled
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo
+from imgreg.places import cache_folder
 from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary, TestScores
@@ -34,14 +37,16 @@ def train(
     models: Path,
     name: str | None = None,
     command: str = "",
+    cache_bytes: int | None = None,
     watcher: Watcher | None = None,
 ) -> RunSummary:
     """Train one head and write its run folder, whole or not at all.
 
-    data      a folder of class folders, of split folders, or a CSV manifest
-    models    where the run folder goes; `name` is its name, by default time and recipe
-    command   how the user asked for it, for the record
-    raises    ImgregError's children, each for a thing the user can mend
+    data          a folder of class folders, of split folders, or a CSV manifest
+    models        where the run folder goes; `name` is its name, by default time and recipe
+    command       how the user asked for it, for the record
+    cache_bytes   room for kept features; None for the usual 20 GB
+    raises        ImgregError's children, each for a thing the user can mend
     """
     watcher = watcher or Watcher()
     refuse_inside(data, models, option="--models")
@@ -50,46 +55,70 @@ def train(
     with whole_folder(target) as folder:
         ground = lay_ground(data, settings.photos, watcher=watcher)
         base = FrozenBase(settings.base, watcher=watcher)
-        outcome = train_on(ground, base=base, settings=settings, watcher=watcher)
+        with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
+            prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)
+            outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
         return record(outcome, folder, target, ground=ground, base=base, settings=settings, command=command)
 
 
-def train_on(ground: Ground, *, base: FrozenBase, settings: Settings, watcher: Watcher) -> Outcome:
-    """Compute what features are missing, and train one head on them."""
+@dataclass(frozen=True)
+class Prepared:
+    """One recipe with its features in the cache."""
+
+    settings: Settings
+    source: FeatureSource
+    augmenter: Augmenter
+    extraction: Extraction
+    seconds_keras: float
+    seconds_features: float
+
+
+def prepare(ground: Ground, *, base: FrozenBase, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
+    """Compute what features are missing for one recipe."""
     began = time.perf_counter()
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
     watcher.step("loading Keras", 1, 1, "")
-    seconds_keras = time.perf_counter() - began
     started = time.perf_counter()
-    recipe, split, classes = settings.recipe, ground.split, ground.index.classes
-    with FeatureCache(cache_folder(), say=watcher.say) as cache:
-        source = FeatureSource(cache, base=base.identity)
-        augmenter = Augmenter(recipe.augmentation, seed=settings.seed, size_px=base.image_size)
-        extraction = extract_views(
-            ground, source=source, augmenter=augmenter, n_views=recipe.n_views, base=base, watcher=watcher
-        )
-        seconds_features = time.perf_counter() - started
-        fitted = fit_head(
-            recipe,
-            train=labelled(split.train, classes=classes, source=source, augmenter=augmenter),
-            val=labelled(split.val, classes=classes, source=source),
-            n_classes=len(classes),
-            seed=settings.seed,
-            on_epoch=_watch_epochs(recipe, watcher),
-        )
-        test = labelled(split.test, classes=classes, source=source) if split.test else None
-        return Outcome(
-            fitted=fitted,
-            extraction=extraction,
-            views_made_by=augmenter.described,
-            feature_shape=source.read(split.val[:1], 0).shape[1:],
-            test=_score_test(fitted, recipe=recipe, test=test, n_classes=len(classes)) if test else None,
-            val_labels=labels_of(split.val, classes),
-            seconds_keras=seconds_keras,
-            seconds_features=seconds_features,
-            seconds_head=time.perf_counter() - started - seconds_features,
-        )
+    source = FeatureSource(cache, base=base.identity)
+    augmenter = Augmenter(settings.recipe.augmentation, seed=settings.seed, size_px=base.image_size)
+    extraction = extract_views(
+        ground, source=source, augmenter=augmenter, n_views=settings.recipe.n_views, base=base, watcher=watcher
+    )
+    return Prepared(
+        settings=settings,
+        source=source,
+        augmenter=augmenter,
+        extraction=extraction,
+        seconds_keras=started - began,
+        seconds_features=time.perf_counter() - started,
+    )
+
+
+def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], None]) -> Outcome:
+    """Train one head on prepared features. Several may run at once, in threads."""
+    started = time.perf_counter()
+    settings, source, split, classes = prepared.settings, prepared.source, ground.split, ground.index.classes
+    fitted = fit_head(
+        settings.recipe,
+        train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
+        val=labelled(split.val, classes=classes, source=source),
+        n_classes=len(classes),
+        seed=settings.seed,
+        on_epoch=on_epoch,
+    )
+    test = labelled(split.test, classes=classes, source=source) if split.test else None
+    return Outcome(
+        fitted=fitted,
+        extraction=prepared.extraction,
+        views_made_by=prepared.augmenter.described,
+        feature_shape=source.read(split.val[:1], 0).shape[1:],
+        test=_score_test(fitted, recipe=settings.recipe, test=test, n_classes=len(classes)) if test else None,
+        val_labels=labels_of(split.val, classes),
+        seconds_keras=prepared.seconds_keras,
+        seconds_features=prepared.seconds_features,
+        seconds_head=time.perf_counter() - started,
+    )
 
 
 def extract_views(
@@ -106,7 +135,10 @@ def extract_views(
     def on_view(done: int, total: int) -> None:
         watcher.step("computing features", done, total, "")
 
-    return extract(wanted, source=source, load=lambda: base.engine, on_view=on_view)
+    def on_block(done: int, total: int) -> None:
+        watcher.step("checking kept features", done, total, "")
+
+    return extract(wanted, source=source, load=lambda: base.engine, on_view=on_view, on_block=on_block)
 
 
 def labelled(
@@ -117,7 +149,11 @@ def labelled(
     augmenter: Augmenter | None = None,
 ) -> Labelled:
     """Photos' cached features with their labels, as a head is trained and scored on them."""
-    return Labelled(lambda view: source.read(photos, view, augmenter=augmenter), labels_of(photos, classes))
+
+    def features(view: int, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        return source.read([photos[row] for row in rows], view, augmenter=augmenter)
+
+    return Labelled(features, labels_of(photos, classes))
 
 
 def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
@@ -125,7 +161,9 @@ def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int
     return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
 
 
-def _watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
+def watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
+    """What shows each epoch to the watcher."""
+
     def on_epoch(row: Epoch) -> None:
         note = f"train {row.train_loss:.3f}  validation {row.val_loss:.3f}"
         watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)
@@ -135,6 +173,6 @@ def _watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
 
 def _score_test(fitted: FittedHead, *, recipe: Recipe, test: Labelled, n_classes: int) -> TestScores:
     plan = plan_head(recipe.head, n_classes=n_classes)
-    predicted = probabilities(test.features(0), plan=plan, weights=fitted.weights)
+    predicted = probabilities(test.all(0), plan=plan, weights=fitted.weights)
     loss, accuracy = score(predicted, test.labels)
     return TestScores(n_photos=len(test.labels), loss=loss, accuracy=accuracy)

@@ -1,0 +1,125 @@
+"""imgreg cache show, clear, verify"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from imgreg.cli.flags import json_option, verbosity_options
+from imgreg.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from imgreg.workflows.cache import CacheReport
+
+
+@click.group("cache")
+def command() -> None:
+    """Show, check or clear what is kept between commands.
+
+    That is the features of photos and the frozen base in OpenVINO's form. It lies in $IMGREG_CACHE, else in the
+    user's cache folder, holds no photo, and can all be computed again. train and compare keep it within --cache-size.
+
+    \b
+    Example:
+      imgreg cache show
+      imgreg cache verify
+      imgreg cache clear
+    """
+
+
+@command.command("show")
+@json_option
+def show(as_json: bool) -> None:
+    """Say where the cache lies and what it holds.
+
+    \b
+    Example:
+      imgreg cache show --json
+    """
+    from imgreg.cli.show import print_json
+    from imgreg.workflows.cache import show_cache
+
+    report = show_cache()
+    if as_json:
+        print_json(_document(report))
+        return
+    features = report.features
+    click.echo(f"{report.folder}")
+    click.echo(
+        f"  features  {_size(features.n_bytes):>9}  {features.n_features:,} views in {features.n_blocks:,} blocks"
+    )
+    if features.newest_use is not None and features.oldest_use is not None:
+        click.echo(f"  {'':19}  last used {_day(features.newest_use)}, the longest unused {_day(features.oldest_use)}")
+    if features.n_damaged:
+        click.echo(f"  set aside {_size(features.damaged_bytes):>9}  {features.n_damaged:,} damaged blocks")
+    click.echo(f"  base      {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
+
+
+@command.command("verify")
+@json_option
+@verbosity_options
+def verify(as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Check every byte. Damaged parts are taken out and computed anew when needed; the exit code is then 4.
+
+    \b
+    Example:
+      imgreg cache verify
+    """
+    from imgreg.cli.show import print_json, watching
+    from imgreg.workflows.cache import verify_cache
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        done = verify_cache(watcher=watcher)
+    if as_json:
+        bases = [str(base) for base in done.damaged_bases]
+        print_json({"folder": str(done.folder), "features": asdict(done.features), "damaged_bases": bases})
+    elif not quiet:
+        strays = f", {done.features.n_strays} files of killed processes removed" if done.features.n_strays else ""
+        click.echo(f"{done.folder}: {done.features.n_intact:,} blocks intact, {done.n_damaged:,} parts not{strays}")
+    if done.n_damaged:
+        click.get_current_context().exit(ArtefactError.exit_code)
+
+
+@command.command("clear")
+@json_option
+def clear(as_json: bool) -> None:
+    """Remove all of it. A training that is running must be run again.
+
+    \b
+    Example:
+      imgreg cache clear
+    """
+    from imgreg.cli.show import print_json
+    from imgreg.workflows.cache import clear_cache
+
+    before = clear_cache()
+    if as_json:
+        print_json(_document(before))
+    else:
+        click.echo(f"{before.folder}: {_size(before.n_bytes)} freed ({before.features.n_features:,} views)")
+
+
+def _document(report: CacheReport) -> dict[str, object]:
+    bases = [{"path": str(path), "n_bytes": n_bytes} for path, n_bytes in report.bases]
+    return {
+        "folder": str(report.folder),
+        "n_bytes": report.n_bytes,
+        "features": asdict(report.features),
+        "bases": bases,
+    }
+
+
+def _size(n_bytes: int) -> str:
+    value = float(n_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))

@@ -1,0 +1,35 @@
+"""Options that several commands share and that need nothing of imgreg: predict starts without the settings' tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+models_option = click.option(
+    "--models",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("models"),
+    show_default=True,
+    help="Folder of the runs.",
+)
+cache_size_option = click.option(
+    "--cache-size",
+    type=click.FloatRange(min=0),
+    metavar="GB",
+    help="Room for kept features; beyond it those longest unused go (see imgreg cache).  [default: 20]",
+)
+name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
+
+
+def verbosity_options(function: F) -> F:
+    """-q and -v."""
+    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")
+    decorated: F = quiet(verbose(function))
+    return decorated

@@ -1,0 +1,85 @@
+"""The frozen base in OpenVINO's form: exported by Keras once for each set of weights, kept in the cache, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgreg.errors import MachineError
+from imgreg.startup import load_openvino
+
+if TYPE_CHECKING:
+    from imgreg.features.weights import Weights
+
+_EXPORTED = ("base.xml", "base.bin")
+
+
+def find_export(cache: Path, weights_sha256: str) -> Path | None:
+    """The OpenVINO form of these weights if it lies in the cache; its arrays are not yet checked (`arrays_intact`)."""
+    folder = _export_folder(cache, weights_sha256)
+    return folder / "base.xml" if _is_intact(folder, "base.xml") else None
+
+
+def arrays_intact(model: Path) -> bool:
+    """Whether the exported arrays, 59 MB, are those that were written."""
+    return _is_intact(model.parent, "base.bin")
+
+
+def kept_exports(cache: Path) -> tuple[Path, ...]:
+    """The folders of exported bases, whole or not."""
+    return tuple(sorted(path for path in (cache / "base").glob("vgg16-*") if path.is_dir()))
+
+
+def is_whole(export: Path) -> bool:
+    """Whether every file of an exported base is as it was written."""
+    return all(_is_intact(export, name) for name in _EXPORTED)
+
+
+def export_base(weights: Weights, *, cache: Path) -> Path:
+    """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow."""
+    from imgreg.features.backbone import build_backbone
+
+    load_openvino(converter=True)
+    target = _export_folder(cache, weights.sha256)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+            folder = Path(temporary) / "whole"
+            folder.mkdir()
+            build_backbone(weights).export(str(folder / "base.xml"), format="openvino", verbose=False)
+            hashes = {name: _file_hash(folder / name) for name in _EXPORTED}
+            (folder / "hashes.json").write_text(json.dumps(hashes))
+            if target.exists():  # damaged, or another process was faster; either way ours is whole
+                shutil.rmtree(target, ignore_errors=True)
+            folder.rename(target)
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # OpenVINO writes by itself, and raises RuntimeError where the disk is full
+        if not is_whole(target):
+            raise MachineError(
+                f"{target}: the base cannot be kept there ({error}). Needed: about 60 MB. "
+                "Set IMGREG_CACHE to a folder with room."
+            ) from error
+    return target / "base.xml"
+
+
+def _export_folder(cache: Path, weights_sha256: str) -> Path:
+    return cache / "base" / f"vgg16-{weights_sha256[:32]}-keras-{importlib.metadata.version('keras')}"
+
+
+def _is_intact(folder: Path, name: str) -> bool:
+    try:
+        return bool(json.loads((folder / "hashes.json").read_text())[name] == _file_hash(folder / name))
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

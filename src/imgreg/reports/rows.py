@@ -1,0 +1,20 @@
+"""What figures, pages and tables say of runs, the same in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imgreg.analysis.compare import ComparisonRow, distinct
+from imgreg.reports.text import one_line
+from imgreg.runs.summary import RunSummary
+
+
+def notes(summary: RunSummary) -> tuple[str, ...]:
+    """What a reader of the run must know: about the weights, then the warnings, each once."""
+    return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))
+
+
+def shortened(rows: Sequence[ComparisonRow], *, limit: int) -> tuple[ComparisonRow, ...]:
+    """The rows with names that fit `limit` columns and still differ."""
+    names = distinct([one_line(row.name, limit=limit) for row in rows])
+    return tuple(row.model_copy(update={"name": name}) for row, name in zip(rows, names, strict=True))

@@ -1,0 +1,86 @@
+"""imgreg cache: what is kept between commands, counted, checked, removed. All of it can be computed again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgreg.errors import MachineError
+from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
+from imgreg.features.export import is_whole, kept_exports
+from imgreg.places import cache_folder
+from imgreg.workflows.watch import Watcher
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """The cache's place and what lies there."""
+
+    folder: Path
+    features: CacheContents
+    bases: tuple[tuple[Path, int], ...]  # exported bases with their bytes
+
+    @property
+    def n_bytes(self) -> int:
+        """All of it, in bytes."""
+        return self.features.n_bytes + self.features.damaged_bytes + sum(n_bytes for _, n_bytes in self.bases)
+
+
+@dataclass(frozen=True)
+class CacheVerification:
+    """What checking every byte gave."""
+
+    folder: Path
+    features: CacheCheck
+    damaged_bases: tuple[Path, ...]  # removed now
+
+    @property
+    def n_damaged(self) -> int:
+        """Blocks and bases that were damaged or gone."""
+        return self.features.n_damaged + self.features.n_gone + len(self.damaged_bases)
+
+
+def show_cache() -> CacheReport:
+    """Count what is kept. Makes the cache folder if it is not there."""
+    folder = cache_folder()
+    with FeatureCache(folder, say=lambda _: None) as cache:
+        contents = cache.contents()
+    return CacheReport(folder, contents, tuple((base, _n_bytes(base)) for base in kept_exports(folder)))
+
+
+def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
+    """Check every block and exported base; damaged ones are taken out, and computed anew when they are needed."""
+    watcher, folder = watcher or Watcher(), cache_folder()
+
+    def on_block(done: int, total: int) -> None:
+        watcher.step("checking blocks", done, total, "")
+
+    with FeatureCache(folder, say=watcher.say) as cache:
+        features = cache.verify(on_block=on_block)
+    damaged = tuple(base for base in kept_exports(folder) if not is_whole(base))
+    for base in damaged:
+        watcher.say(f"The exported base {base} was damaged; it is removed and will be exported anew.")
+        _remove(base)
+    return CacheVerification(folder, features, damaged)
+
+
+def clear_cache() -> CacheReport:
+    """Remove every feature and exported base. returns what was there"""
+    before = show_cache()
+    with FeatureCache(before.folder, say=lambda _: None) as cache:
+        cache.clear()
+    for base, _ in before.bases:
+        _remove(base)
+    return before
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise MachineError(f"{error.filename}: cannot be removed ({error.strerror}).") from error
+
+
+def _n_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
