@@ -79,7 +79,8 @@ def imgreg(*arguments: object, stdin: bytes = b"") -> Finished:
     """Run the command line in this process, through its own main: TensorFlow is loaded once for all tests."""
     from imgreg.cli import main
 
-    before = sys.argv, sys.stdin, sys.stdout, sys.stderr, signal.getsignal(signal.SIGTERM)
+    before = sys.argv, sys.stdin, sys.stdout, sys.stderr
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin)
         given.seek(0)
@@ -94,8 +95,9 @@ def imgreg(*arguments: object, stdin: bytes = b"") -> Finished:
             code = 1
         finally:
             streams = sys.stdin, sys.stdout, sys.stderr
-            sys.argv, sys.stdin, sys.stdout, sys.stderr = before[:4]
-            signal.signal(signal.SIGTERM, before[4])
+            sys.argv, sys.stdin, sys.stdout, sys.stderr = before
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             for stream in streams:
                 stream.flush()
                 stream.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, paint_set
+from imgreg.cli.stopping import TerminatedError
 
 
 @pytest.mark.parametrize(
@@ -173,3 +175,26 @@ def test_preview_writes_png_only_and_one_choice_of_views(trained: Trained, tmp_p
     assert (done.code, "ends in .png" in done.err) == (2, True)
     done = imgreg("preview", trained.data, "--augment", "a.json", "--recipe", "regularized")
     assert (done.code, "both given" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_other_code_swallows_is_raised_again(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
+) -> None:
+    """A library that catches everything cannot keep the program running: the next step ends it."""
+    from imgreg.workflows import train as workflow
+
+    load = workflow.load_keras
+
+    def swallowing() -> None:
+        try:
+            os.kill(os.getpid(), sent)
+            time.sleep(5)
+        except BaseException as swallowed:  # noqa: BLE001
+            assert isinstance(swallowed, (KeyboardInterrupt, TerminatedError))
+        load()
+
+    monkeypatch.setattr(workflow, "load_keras", swallowing)
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path)
+    assert done.code == code, done.err
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import warnings
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from imgreg import __version__
+from imgreg.cli.stopping import TerminatedError, listen
 from imgreg.errors import ImgregError, MachineError
 
 COMMANDS = {
@@ -65,7 +64,7 @@ def root() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     warnings.filterwarnings("ignore", module="PIL")  # remarks on odd files; what matters is in skipped.csv
     try:
         code = root.main(prog_name="imgreg", standalone_mode=False) or 0
@@ -79,7 +78,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         code = 130
         click.echo("imgreg: interrupted; nothing half-made was kept.", err=True)
-    except _TerminatedError:
+    except TerminatedError:
         code = 143
         click.echo("imgreg: terminated; nothing half-made was kept.", err=True)
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
@@ -89,14 +88,6 @@ def main() -> NoReturn:
         code = MachineError.exit_code
         click.echo(f"imgreg: {_printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
     sys.exit(code)
-
-
-class _TerminatedError(BaseException):
-    """SIGTERM, raised where the program is, so that temporary folders are removed."""
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    raise _TerminatedError
 
 
 def _printable(text: str) -> str:

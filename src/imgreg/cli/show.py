@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgreg.cli.stopping import stop_if_asked
 from imgreg.reports.text import visible
 from imgreg.workflows.watch import Watcher
 
@@ -43,6 +44,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     tasks: dict[str, TaskID] = {}
 
     def step(stage: str, done: int, total: int, note: str) -> None:
+        stop_if_asked()
         if quiet or not sys.stderr.isatty():
             return
         if not shown:
