@@ -82,7 +82,7 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
     from imgreg.recipes import load_recipe
     from imgreg.workflows.train import labelled
 
-    recipe = load_recipe("regularized", overrides=["training.epochs=2", f"augmentation.views={n_views}"])
+    recipe = load_recipe("regularized", overrides={"training.epochs": 2, "augmentation.views": n_views})
     photos = tuple(
         Photo(Path(f"{n}.jpg"), "ab"[n % 2], None, hashlib.sha256(f"{n}".encode()).hexdigest()) for n in range(n_photos)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from conftest import TRAIN_ARGUMENTS, Trained, imgreg
 
 
 @pytest.fixture
-def used(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that one training has filled."""
+def used(trained: Trained, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that one training has filled; the exported base is a copy."""
     folder = tmp_path / "cache"
+    shutil.copytree(own_cache / "base", folder / "base")
     monkeypatch.setenv("IMGREG_CACHE", str(folder))
     done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path / "models", "--name", "one", "-q")
     assert done.code == 0, done.err

@@ -18,7 +18,7 @@ PHOTOS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint
 STARTER = resolve_weights("starter")
 
 
-def engine(name: str, cache: Path, *, precision: str = "float32", size_px: int = 64) -> Engine:
+def engine(name: str, cache: Path, *, precision: str = "float32", size_px: int = 64, one_photo: bool = False) -> Engine:
     return load_engine(
         name,
         precision,
@@ -26,6 +26,7 @@ def engine(name: str, cache: Path, *, precision: str = "float32", size_px: int =
         find_weights=lambda: STARTER,
         size_px=size_px,
         cache=cache,
+        one_photo=one_photo,
     )
 
 
@@ -44,10 +45,10 @@ def reference() -> np.ndarray:
     return vgg16.predict(pixels, verbose=0)
 
 
-@pytest.mark.parametrize("name", ["openvino", "keras"])
-def test_engines_agree_with_plain_keras(name: str, reference: np.ndarray, own_cache: Path) -> None:
+@pytest.mark.parametrize(("name", "one_photo"), [("openvino", False), ("openvino", True), ("keras", False)])
+def test_engines_agree_with_plain_keras(name: str, one_photo: bool, reference: np.ndarray, own_cache: Path) -> None:
     """float32 features agree to 1e-3 of the largest: preprocessing is applied once, in both engines."""
-    found = np.stack(list(engine(name, own_cache).embed(PHOTOS)))
+    found = np.stack(list(engine(name, own_cache, one_photo=one_photo).embed(PHOTOS)))
     assert found.shape == (5, *feature_shape(64))
     assert np.abs(found - reference).max() <= 1e-3 * np.abs(reference).max()
 

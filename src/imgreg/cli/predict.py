@@ -64,7 +64,8 @@ def command(
         from imgreg.workflows.predict import load_classifier, predict
 
         chosen = run or _newest(models, say=watcher.tell if quiet else watcher.say)
-        classifier = load_classifier(chosen, watcher=watcher)
+        one_photo = len(photos) == 1 and str(photos[0]) != "-" and not photos[0].is_dir()
+        classifier = load_classifier(chosen, one_photo=one_photo, watcher=watcher)
         answers = predict(_listed(photos), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
             answers = _counted(answers, watcher)

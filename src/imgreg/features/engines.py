@@ -81,16 +81,21 @@ def load_engine(
     find_weights: Callable[[], Weights],
     size_px: int,
     cache: Path,
+    one_photo: bool = False,
 ) -> Engine:
     """Load the base into an engine. Its OpenVINO form is exported by Keras once and kept under cache/base.
 
     find_weights   gives the weights' file; called only if no exported form is there
+    one_photo      every core works on the same photo: soonest for one, slower for many
     """
     if engine == "keras":
         return KerasEngine(find_weights(), precision=precision)
     kept = find_export(cache, weights_sha256)
-    loaded = kept and _load_kept(kept, precision=precision, size_px=size_px)
-    return loaded or OpenVinoEngine(export_base(find_weights(), cache=cache), precision=precision, size_px=size_px)
+
+    def load(model: Path) -> OpenVinoEngine:
+        return OpenVinoEngine(model, precision=precision, size_px=size_px, one_photo=one_photo)
+
+    return (kept and _load_kept(kept, load)) or load(export_base(find_weights(), cache=cache))
 
 
 class OpenVinoEngine:
@@ -98,16 +103,17 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, model: Path, *, precision: Precision, size_px: int) -> None:
+    def __init__(self, model: Path, *, precision: Precision, size_px: int, one_photo: bool) -> None:
         self.precision = precision
         ov = load_openvino()
         core = ov.Core()
         network = core.read_model(model)
         network.reshape([1, size_px, size_px, 3])  # a dynamic shape was seen to run at half the rate
-        hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-        compiled = core.compile_model(
-            network, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT"}
-        )
+        hints = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "LATENCY" if one_photo else "THROUGHPUT",
+        }
+        compiled = core.compile_model(network, "CPU", hints)
         self._queue = ov.AsyncInferQueue(compiled)
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
@@ -153,12 +159,12 @@ class KerasEngine:
         yield from np.asarray(self._model.predict_on_batch(full), dtype=np.float32)[: len(batch)]
 
 
-def _load_kept(model: Path, *, precision: Precision, size_px: int) -> OpenVinoEngine | None:
+def _load_kept(model: Path, load: Callable[[Path], OpenVinoEngine]) -> OpenVinoEngine | None:
     """Load an exported form while its arrays are hashed, which takes as long; None if they are damaged."""
     with ThreadPoolExecutor(1) as pool:
         intact = pool.submit(arrays_intact, model)
         try:
-            engine = OpenVinoEngine(model, precision=precision, size_px=size_px)
+            engine = load(model)
         except RuntimeError:  # OpenVINO's, for a file cut short
             if intact.result():
                 raise

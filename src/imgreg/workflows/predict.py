@@ -47,10 +47,11 @@ class Classifier:
     engine: Engine
 
 
-def load_classifier(run: Path, *, watcher: Watcher | None = None) -> Classifier:
+def load_classifier(run: Path, *, one_photo: bool = False, watcher: Watcher | None = None) -> Classifier:
     """Load a run folder; its preprocessing, weights and image size are enforced.
 
-    raises   ArtefactError if the run is damaged or its base is not to be had with the recorded bytes
+    one_photo   every core works on the same photo: soonest for one, slower for many
+    raises      ArtefactError if the run is damaged or its base is not to be had with the recorded bytes
     """
     card = load_card(run)
     if card.decode_policy != decoding.POLICY:
@@ -60,7 +61,7 @@ def load_classifier(run: Path, *, watcher: Watcher | None = None) -> Classifier:
         )
     with ThreadPoolExecutor(1) as pool:
         head = pool.submit(load_head, run)  # hashes its arrays
-        engine = _load_base(card, run=run, watcher=watcher or Watcher())
+        engine = _load_base(card, run=run, one_photo=one_photo, watcher=watcher or Watcher())
         return Classifier(head.result(), engine)
 
 
@@ -101,7 +102,7 @@ def _decoded(path: Path, *, size_px: int) -> UInt8Array | PhotoError:
         return error
 
 
-def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
+def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher) -> Engine:
     precision = card.precision
     if card.engine == "openvino" and precision == "bfloat16":
         from imgreg.config import Base
@@ -131,4 +132,5 @@ def _load_base(card: ModelCard, *, run: Path, watcher: Watcher) -> Engine:
         find_weights=find_weights,
         size_px=card.image_size,
         cache=cache_folder(),
+        one_photo=one_photo,
     )
