@@ -28,8 +28,11 @@ check: .venv/dev  ## lint, format and types
 	$(BIN)/mypy
 
 bench: .venv/dev  ## measure what the README claims
-	$(BIN)/python benchmarks/head.py
 	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/head.py
+	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/compare.py datasets/leaves 128
+	$(BIN)/python benchmarks/scale.py 100 1000
 	$(BIN)/python benchmarks/weights.py
 
 .venv/imgreg: pyproject.toml constraints.txt

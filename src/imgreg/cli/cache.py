@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgreg.cli.flags import json_option, verbosity_options
+from imgreg.cli.flags import json_option, quiet_option
 from imgreg.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def show(as_json: bool) -> None:
 
 @command.command("verify")
 @json_option
-@verbosity_options
-def verify(as_json: bool, quiet: bool, verbose: bool) -> None:
+@quiet_option
+def verify(as_json: bool, quiet: bool) -> None:
     """Check every byte. Damaged parts are taken out and computed anew when needed; the exit code is then 4.
 
     \b
@@ -71,7 +71,7 @@ def verify(as_json: bool, quiet: bool, verbose: bool) -> None:
     from imgreg.cli.show import print_json, watching
     from imgreg.workflows.cache import verify_cache
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
+    with watching(quiet=quiet, verbose=False) as watcher:
         done = verify_cache(watcher=watcher)
     if as_json:
         bases = [str(base) for base in done.damaged_bases]

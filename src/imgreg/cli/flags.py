@@ -25,11 +25,11 @@ cache_size_option = click.option(
     help="Room for kept features; beyond it those longest unused go (see imgreg cache).  [default: 20]",
 )
 name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
 
 
 def verbosity_options(function: F) -> F:
     """-q and -v."""
-    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
     verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")
-    decorated: F = quiet(verbose(function))
+    decorated: F = quiet_option(verbose(function))
     return decorated

@@ -210,7 +210,8 @@ class FeatureCache:
                 path.unlink(missing_ok=True)
         self._intact.clear()
         self._known.clear()
-        self._index.execute("VACUUM")
+        with contextlib.suppress(sqlite3.Error):  # another process is at work: the index stays large, that is all
+            self._index.execute("VACUUM")
 
     def _strays(self) -> list[Path]:
         named = {f"{name}.npy" for (name,) in self._index.execute("SELECT name FROM blocks")}
@@ -234,10 +235,9 @@ class FeatureCache:
             for done, (name, intact) in enumerate(zip(unchecked, pool.map(self._matches, unchecked), strict=True), 1):
                 if intact:
                     self._intact.add(name)
-                else:
-                    self._set_aside(name)
                 if on_block is not None:
                     on_block(done, len(unchecked))
+        self._set_aside([name for name in unchecked if name not in self._intact])
         return set(names) & self._intact
 
     def _matches(self, name: str) -> bool:
@@ -247,18 +247,23 @@ class FeatureCache:
         except FileNotFoundError:
             return False
 
-    def _set_aside(self, name: str) -> None:
+    def _set_aside(self, names: Sequence[str]) -> None:
         aside = self.folder / "damaged"
-        if self._path(name).exists():
+        damaged = [name for name in names if self._path(name).exists()]
+        for name in damaged:
             aside.mkdir(exist_ok=True)
             self._path(name).replace(aside / f"{name}.npy")
-            self._say(
-                f"A block of the feature cache was damaged; it is set aside as {aside / name}.npy and computed anew."
-            )
-        else:
-            self._say(f"A block of the feature cache is gone ({name[:12]}); its features are computed anew.")
-        with self._changing():
-            self._forget(name)
+        if damaged:
+            which = f"A block of the feature cache was damaged; it is set aside as {aside / damaged[0]}.npy"
+            if len(damaged) > 1:
+                which = f"{len(damaged)} blocks of the feature cache were damaged; they are set aside in {aside}"
+            self._say(f"{which}, and computed anew when needed.")
+        if n_gone := len(names) - len(damaged):
+            self._say(f"Blocks of the feature cache are gone: {n_gone}. Their features are computed anew when needed.")
+        if names:
+            with self._changing():
+                for name in names:
+                    self._forget(name)
 
     def _forget(self, name: str) -> None:
         self._index.execute("DELETE FROM items WHERE block = ?", (name,))
