@@ -25,7 +25,7 @@ from imgreg.photos.sample import draw_sample
 from imgreg.recipes import load_recipe
 from imgreg.startup import load_keras
 
-IMGREG = [sys.executable, "-m", "imgreg"]
+IMGREG = [Path(sys.executable).with_name("imgreg")]  # as a user calls it
 PEER = """
 import sys
 import keras, numpy as np

@@ -37,7 +37,10 @@ class Labelled:
 
 
 class Views:
-    """The features of `photos`, view by view, as tensors. The views asked for first are kept, up to `kept_bytes`."""
+    """The features of `photos`, view by view, as tensors. The clean view is kept first, then those asked for first.
+
+    kept_bytes   never more than so much of features stands in memory, portions aside
+    """
 
     def __init__(self, photos: Labelled, *, kept_bytes: int) -> None:
         self.photos = photos
@@ -46,6 +49,7 @@ class Views:
         self._row_bytes = 2 * int(np.prod(self.feature_shape))
         self._room = kept_bytes
         self._kept: dict[int, Any] = {}
+        self._keep(0)  # scored every epoch
 
     def portions(self, view: int, order: IntArray, *, multiple: int) -> Iterator[tuple[Any, IntArray, IntArray]]:
         """Give photos in the order asked for, in portions of a multiple of so many photos, the last one less.
@@ -64,7 +68,7 @@ class Views:
 
     def _keep(self, view: int) -> Any:
         n_bytes = self._row_bytes * len(self.photos.labels)
-        if view not in self._kept and n_bytes <= self._room:
+        if view not in self._kept and 2 * n_bytes <= self._room:  # twice: while it becomes a tensor
             import tensorflow as tf
 
             self._room -= n_bytes
