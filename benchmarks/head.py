@@ -38,13 +38,14 @@ def main(image_size: int) -> None:
     theirs = build_head(recipe.head, feature_shape=shape, n_classes=2, seed=0)
     theirs.compile(keras.optimizers.Adam(recipe.optimizer.learning_rate), "sparse_categorical_crossentropy")
     tensors = tf.constant(features), tf.constant(labels)
+    rates = tf.fill([n_steps], recipe.optimizer.learning_rate)
     floats = features.astype(np.float32)
 
     milliseconds: dict[str, list[float]] = {"imgreg": [], "keras fit": []}
     for _ in range(EPOCHS):
         order = tf.constant(draw.permutation(N_PHOTOS).astype(np.int32))
         started = time.perf_counter()
-        float(train_epoch(*tensors, order, tf.constant(BATCH)))
+        float(train_epoch(*tensors, order, tf.constant(BATCH), rates))
         milliseconds["imgreg"].append(1000 * (time.perf_counter() - started) / n_steps)
         started = time.perf_counter()
         theirs.fit(floats, labels, batch_size=BATCH, epochs=1, verbose=0)

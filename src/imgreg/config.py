@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from imgreg.table import Config
 
 UnitCount = Annotated[int, Field(ge=1, le=65_536)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+ShareOrList = Annotated[
+    Annotated[Share, Tag("one")] | Annotated[tuple[Share, ...], Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "one"),
+]
 
 
 class Head(Config):
@@ -21,28 +26,130 @@ class Head(Config):
     pool: Literal["flatten", "avg", "max"] = Field(
         "flatten", description="How the 512-channel feature map becomes a vector."
     )
+    map_normalization: Literal["none", "instance"] = Field(
+        "none",
+        description="Instance normalization of the feature map, each photo's channel by itself, before the pool.",
+    )
+    scaling: Literal["none", "standardize", "min_max"] = Field(
+        "none",
+        description="Scaling of each pooled feature, fitted on the train photos: mean 0 and deviation 1, or 0..1.",
+    )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"] = Field(
         "relu", description="Activation of the hidden layers."
     )
+    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
+        "glorot_uniform", description="Initial kernels of the Dense layers; zeros shows why not."
+    )
     l1: float = Field(0.0, ge=0, le=10, description="L1 penalty on hidden kernels: this times the sum of |weight|.")
     l2: float = Field(0.0, ge=0, le=10, description="L2 penalty on hidden kernels: this times the sum of weight².")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units silenced at each training step.")
-    normalization: Literal["none", "before_activation", "after_activation", "after_dropout"] = Field(
-        "none", description="Where BatchNormalization stands in each hidden layer."
+    activity_l1: float = Field(
+        0.0, ge=0, le=10, description="L1 penalty on hidden outputs: this times the sum of |output|, a photo's mean."
     )
+    activity_l2: float = Field(
+        0.0, ge=0, le=10, description="L2 penalty on hidden outputs: this times the sum of output², a photo's mean."
+    )
+    max_norm: float = Field(
+        0.0, ge=0, le=1000, description="Largest norm of a hidden unit's incoming weights, as MaxNorm; 0: no limit."
+    )
+    dropout: ShareOrList = Field(
+        0.0, description="Share of hidden units silenced at each training step; a list gives each hidden layer its own."
+    )
+    normalization: Literal["none", "before_activation", "after_activation", "after_dropout"] = Field(
+        "none", description="Where a normalization stands in each hidden layer."
+    )
+    normalization_kind: Literal["batch", "layer", "group", "instance"] = Field(
+        "batch", description="Which normalization stands there: BatchNormalization, LayerNormalization or group's."
+    )
+    groups: int = Field(8, ge=1, le=65_536, description="Groups of units that group normalization takes together.")
 
     def idle(self) -> dict[str, str]:
-        if self.units:
-            return {}
-        hidden = ("activation", "l1", "l2", "dropout", "normalization")
-        return dict.fromkeys(hidden, "without hidden layers (units = [])")
+        if not self.units:
+            hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
+            return dict.fromkeys((*hidden, "normalization_kind", "groups"), "without hidden layers (units = [])")
+        if self.normalization == "none":
+            return dict.fromkeys(("normalization_kind", "groups"), "without a normalization (normalization = none)")
+        if self.normalization_kind != "group":
+            return {"groups": f"with normalization_kind = {self.normalization_kind}"}
+        return {}
+
+    @property
+    def dropouts(self) -> tuple[float, ...]:
+        """The dropout rate of each hidden layer."""
+        return self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * len(self.units)
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_be_built(self) -> Self:
+        if self.units and self.normalization != "none":
+            if self.normalization_kind == "instance":
+                raise ValueError(
+                    "normalization_kind = instance is meaningless on a vector: it takes the mean over a channel's "
+                    "places, and a unit has one. Set map_normalization = instance, or take layer or group"
+                )
+            odd = [n for n in self.units if n % self.groups]
+            if self.normalization_kind == "group" and odd:
+                raise ValueError(f"groups = {self.groups} does not divide {odd[0]} units: take a divisor")
+        if self.map_normalization == "instance" and self.pool == "avg":
+            raise ValueError(
+                "map_normalization = instance makes every channel's average the same for all photos: "
+                "with pool = avg nothing would be left. Take pool = flatten or max"
+            )
+        if self.units and len(self.dropouts) != len(self.units):
+            raise ValueError(
+                f"dropout gives {len(self.dropouts)} rates for {len(self.units)} hidden layers: one each, or one for all"
+            )
+        return self
 
 
 class Optimizer(Config):
-    """Adam, as in keras.optimizers.Adam."""
+    """What turns gradients into steps, and how long the steps are over the epochs. As in keras.optimizers."""
 
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="Adam's learning rate (Keras' default is 0.001).")
+    name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="The optimizer.")
+    learning_rate: float = Field(
+        1e-3, gt=0, le=10, description="Learning rate, the highest where a schedule lowers it (Keras' Adam: 0.001)."
+    )
+    weight_decay: float = Field(
+        0.004, ge=0, le=1, description="AdamW's decay of kernels: each step shrinks them by this times the rate."
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD and RMSprop.")
+    schedule: Literal["constant", "inverse_time", "exponential", "cosine", "cosine_restarts", "reduce_on_plateau"] = (
+        Field("constant", description="How the learning rate goes down over the epochs.")
+    )
+    decay_epochs: float = Field(
+        100,
+        gt=0,
+        le=1_000_000,
+        description="Epochs over which inverse_time and exponential apply decay_rate once, a cosine falls to 0 (the "
+        "first time; each restart lasts twice as long), or a plateau must last.",
+    )
+    decay_rate: float = Field(
+        0.5,
+        gt=0,
+        le=1000,
+        description="inverse_time: rate / (1 + this · epochs / decay_epochs); exponential and reduce_on_plateau: the "
+        "factor, below 1.",
+    )
+    warmup_epochs: float = Field(
+        0.0, ge=0, le=1000, description="Epochs over which the rate rises from 0, before the schedule begins."
+    )
+
+    def idle(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if self.name != "adamw":
+            found["weight_decay"] = f"with {self.name} (it is AdamW's)"
+        if self.name not in ("sgd", "rmsprop"):
+            found["momentum"] = f"with {self.name}"
+        if self.schedule == "constant":
+            found |= dict.fromkeys(("decay_epochs", "decay_rate"), "with a constant learning rate")
+        elif self.schedule in ("cosine", "cosine_restarts"):
+            found["decay_rate"] = f"with schedule = {self.schedule}"
+        return found
+
+    @model_validator(mode="after")
+    def _refuse_growing_rates(self) -> Self:
+        if self.schedule in ("exponential", "reduce_on_plateau") and self.decay_rate >= 1:
+            raise ValueError(f"decay_rate = {self.decay_rate:g} does not lower the rate: expected less than 1")
+        return self
 
 
 class Training(Config):
@@ -50,6 +157,9 @@ class Training(Config):
 
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the train photos.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Photos in one gradient step.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of each label that is spread over all classes while training."
+    )
     patience_epochs: int = Field(
         0,
         ge=0,
@@ -60,6 +170,9 @@ class Training(Config):
         if self.patience_epochs >= self.epochs:
             return {"patience_epochs": f"with {self.epochs} epochs: it must be less"}
         return {}
+
+
+_RANGES = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range")
 
 
 class Augmentation(Config):
@@ -77,6 +190,9 @@ class Augmentation(Config):
         ge=1,
         le=100_000,
         description="Augmented views of each train photo; epoch e trains on view 1 + ((e - 1) mod views).",
+    )
+    strength: float = Field(
+        1.0, gt=0, le=10, description="Times every range below: 0.5 for half the rotation, shift, shear and zoom."
     )
     rotation_range: float = Field(40.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
     width_shift_range: float = Field(0.2, ge=0, lt=1, description="Largest shift sideways, as a share of the width.")
@@ -104,6 +220,25 @@ class Augmentation(Config):
         if self.pipeline is not None:
             return dict.fromkeys(others - {"pipeline", "views"}, "with a pipeline file")
         return {}
+
+    def scaled(self) -> Augmentation:
+        """The same with strength 1: the ranges as they are drawn from."""
+        if self.strength == 1 or self.backend == "none" or self.pipeline is not None:
+            return self
+        ranges = {name: self.strength * getattr(self, name) for name in _RANGES}
+        return type(self).model_validate(self.model_dump(exclude={"strength", "pipeline", *_RANGES}) | ranges)
+
+    @model_validator(mode="after")
+    def _refuse_too_strong(self) -> Self:
+        try:
+            self.scaled()
+        except ValidationError as error:
+            name = error.errors()[0]["loc"][0]
+            raise ValueError(
+                f"strength = {self.strength:g} makes {name} {self.strength * getattr(self, str(name)):g}, too much: "
+                "lower the one or the other"
+            ) from error
+        return self
 
 
 class Recipe(Config):
@@ -166,6 +301,8 @@ class Settings(Config):
     @model_validator(mode="after")
     def _refuse_lost_maps(self) -> Self:
         kept, pool = self.base.stored, self.recipe.head.pool
+        if kept != "map" and self.recipe.head.map_normalization != "none":
+            raise ValueError(f"stored = {kept} keeps no map, which recipe {self.recipe.name}'s map_normalization needs")
         if kept not in ("map", pool):
             raise ValueError(
                 f"stored = {kept} keeps no map, which recipe {self.recipe.name} needs for pool = {pool}: "

@@ -37,6 +37,28 @@ def test_numpy_answers_as_keras(pool: str, activation: str, normalization: str) 
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("kind", ["layer", "group"])
+@pytest.mark.parametrize("place", ["before_activation", "after_activation", "after_dropout"])
+@pytest.mark.parametrize("on_map", [{}, {"map_normalization": "instance"}])
+def test_numpy_normalizes_as_keras(kind: str, place: str, on_map: dict[str, str]) -> None:
+    """Layer, group and instance normalization, wherever they stand, with gamma and beta that have moved.
+
+    Keras takes the variance as E[x²] - E[x]², which in float32 costs a digit where a group's values are close.
+    """
+    head = Head.model_validate(
+        {"units": (8, 4), "normalization": place, "normalization_kind": kind, "dropout": (0.5, 0.0), **on_map}
+        | ({"groups": 2} if kind == "group" else {})
+    )
+    model = build_head(head, feature_shape=(3, 3, 5), n_classes=3, seed=1)
+    draw = np.random.default_rng(2)
+    for layer in model.layers:
+        for variable in getattr(layer, "trainable_variables", []):
+            variable.assign(variable + draw.normal(0, 0.3, variable.shape))
+    expected = np.asarray(model(FEATURES, training=False))
+    found = probabilities(FEATURES, plan=plan_head(head, n_classes=3), weights=weights_by_name(model))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 def test_score_is_keras_cross_entropy() -> None:
     """score equals Keras' categorical cross-entropy and accuracy, also where a probability is 0."""
     import keras
@@ -56,6 +78,11 @@ def test_score_is_keras_cross_entropy() -> None:
         (
             {"normalization": "before_activation", "dropout": 0.1},
             "pool hidden_1 normalization_1 activation_1 dropout_1 classes probabilities",
+        ),
+        (
+            {"units": [4, 4], "dropout": [0.0, 0.5], "map_normalization": "instance", "scaling": "min_max"},
+            "map_normalization pool scaling hidden_1 activation_1 hidden_2 activation_2 dropout_2 "
+            "classes probabilities",
         ),
         (
             {"normalization": "after_activation", "dropout": 0.1},

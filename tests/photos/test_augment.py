@@ -64,6 +64,19 @@ def test_more_views_leave_the_first_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_strength_is_a_factor_of_every_range(backend: str) -> None:
+    """Half the strength is half of each range, to the byte; strength 1 is the setting without it."""
+    ranges = {"rotation_range": 30, "width_shift_range": 0.2, "height_shift_range": 0.1, "shear_range": 8}
+    half = {name: value / 2 for name, value in ranges.items()}
+    strong, weak, one, none = (
+        Augmenter(Augmentation(backend=backend, zoom_range=0, **settings), seed=0, size_px=48)
+        for settings in (ranges | {"strength": 0.5}, half, ranges | {"strength": 1}, ranges)
+    )
+    assert strong.digest == weak.digest != none.digest == one.digest
+    assert views(strong, [1, 2]) == views(weak, [1, 2]) != views(none, [1, 2])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_view_0_is_the_photo(backend: str) -> None:
     """View 0 is never augmented."""
     assert views(Augmenter(Augmentation(backend=backend), seed=0, size_px=48), [0]) == [PHOTO.tobytes()]

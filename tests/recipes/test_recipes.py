@@ -84,6 +84,27 @@ def test_settings_survive_toml(dropout: float, units: list[int], backend: str) -
         ({"head.pool": "mean"}, "head.pool = 'mean': input should be 'flatten', 'avg' or 'max'"),
         ({"optimizer.learning_rate": "fast"}, "optimizer.learning_rate = 'fast'"),
         ({"augmentation.views": 4}, "views would have no effect without augmentation"),
+        ({"head.dropout": [0.1, 1]}, "head.dropout.1 = 1: input should be less than 1"),
+        ({"head.dropout": [0.1, 0.2]}, "dropout gives 2 rates for 1 hidden layers"),
+        (
+            {"head.normalization": "after_dropout", "head.normalization_kind": "instance"},
+            "normalization_kind = instance is meaningless on a vector",
+        ),
+        ({"head.normalization_kind": "layer"}, "normalization_kind would have no effect without a normalization"),
+        ({"head.groups": 4, "head.normalization": "after_dropout"}, "groups would have no effect"),
+        (
+            {"head.normalization": "after_dropout", "head.normalization_kind": "group", "head.groups": 7},
+            "groups = 7 does not divide 256 units",
+        ),
+        ({"head.map_normalization": "instance", "head.pool": "avg"}, "nothing would be left"),
+        ({"optimizer.weight_decay": 0.1}, "weight_decay would have no effect with adam"),
+        ({"optimizer.momentum": 0.1}, "momentum would have no effect with adam"),
+        ({"optimizer.decay_epochs": 5}, "decay_epochs would have no effect with a constant learning rate"),
+        ({"optimizer.schedule": "cosine", "optimizer.decay_rate": 0.5}, "decay_rate would have no effect"),
+        ({"optimizer.schedule": "exponential", "optimizer.decay_rate": 1.5}, "does not lower the rate"),
+        ({"augmentation.strength": 2}, "strength would have no effect without augmentation"),
+        ({"augmentation.backend": "keras", "augmentation.strength": 6}, "makes rotation_range 240, too much"),
+        ({"head.units": [], "head.activity_l1": 0.5}, "activity_l1 would have no effect without hidden layers"),
         ({"head.units": [], "head.dropout": 0.5}, "dropout would have no effect without hidden layers"),
     ],
 )
@@ -102,7 +123,7 @@ def test_an_unknown_key_in_a_file_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_recipe_lists_the_known() -> None:
     """A misspelt name is answered with those there are."""
-    with pytest.raises(UsageError, match="'plian' is not known. Known: plain, regularized"):
+    with pytest.raises(UsageError, match="'plian' is not known. Did you mean 'plain'"):
         load_recipe("plian")
 
 

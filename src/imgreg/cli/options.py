@@ -107,11 +107,12 @@ def given_flags(options: dict[str, Any]) -> list[str]:
 def _option(flag: str, model: type[Config], key: str) -> Callable[[F], F]:
     field = model.model_fields[key.rpartition(".")[2]]
     kind: Any = field.annotation
-    bounds = _bounds(field.metadata)
+    kinds = _flat(kind)
+    bounds = _bounds([*field.metadata, *kinds])
     if get_origin(kind) is Literal:
         type_: Any = click.Choice(get_args(kind))
     else:
-        type_ = next(t for t in (bool, int, float, str) if t is kind or t in get_args(kind))
+        type_ = next(t for t in (bool, int, float, str) if t in kinds)
     default = "" if flag in _RECIPE_OPTIONS or field.default is None else f"default: {field.default}"
     notes = "; ".join(note for note in (default, bounds) if note)
     metavar = None if get_origin(kind) is Literal else {int: "N", float: "X", str: "NAME|FILE"}[type_]
@@ -124,11 +125,24 @@ def _option(flag: str, model: type[Config], key: str) -> Callable[[F], F]:
     )
 
 
+def _flat(kind: Any) -> list[Any]:
+    """A type and all that it is made of, the bounds in an Annotated included.
+
+    >>> _flat(int | None)[1:]
+    [<class 'int'>, <class 'NoneType'>]
+    """
+    parts = [kind]
+    for part in get_args(kind):
+        parts += _flat(part)
+    return parts + [bound for item in parts for bound in getattr(item, "metadata", ())]
+
+
 def _bounds(metadata: list[Any]) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    return ", ".join(
+    found = [
         f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
-    )
+    ]
+    return ", ".join(dict.fromkeys(found))
 
 
 def _parameter(flag: str) -> str:

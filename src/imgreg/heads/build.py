@@ -16,7 +16,7 @@ def build_head(head: Head, *, feature_shape: tuple[int, int, int], n_classes: in
     """Build the trainable part.
 
     feature_shape   (h, w, c) of one photo's feature map
-    seed            of the initial weights (Glorot uniform, Keras' default) and of dropout
+    seed            of the initial weights and of dropout
     returns         keras.Sequential: (n, h, w, c) float32 -> (n, n_classes) float32 probabilities
     """
     load_keras()
@@ -46,19 +46,40 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         return keras.layers.GlobalAveragePooling2D(name=layer.name)
     if layer.kind == "max":
         return keras.layers.GlobalMaxPooling2D(name=layer.name)
+    if layer.kind == "scaling":
+        scaling = keras.layers.BatchNormalization(epsilon=0, center=False, scale=False, name=layer.name)
+        scaling.trainable = False  # it stays as scaling.py fits it
+        return scaling
     if layer.kind == "activation":
-        return keras.layers.Activation(layer.function, name=layer.name)
+        penalized = layer.name != "probabilities" and (head.activity_l1 or head.activity_l2)
+        penalty = keras.regularizers.L1L2(l1=head.activity_l1, l2=head.activity_l2) if penalized else None
+        return keras.layers.Activation(layer.function, activity_regularizer=penalty, name=layer.name)
     if layer.kind == "batch_normalization":
         return keras.layers.BatchNormalization(epsilon=layer.epsilon, name=layer.name)
     if layer.kind == "dropout":
         return keras.layers.Dropout(layer.rate, seed=next(seeds), name=layer.name)
-    penalized = layer.name != "classes" and (head.l1 or head.l2)
+    if layer.kind == "layer_normalization":
+        return keras.layers.LayerNormalization(epsilon=layer.epsilon, name=layer.name)
+    if layer.kind == "group_normalization":
+        return keras.layers.GroupNormalization(groups=layer.groups, epsilon=layer.epsilon, name=layer.name)
+    if layer.kind == "instance_normalization":
+        return keras.layers.GroupNormalization(groups=-1, epsilon=layer.epsilon, name=layer.name)
+    hidden = layer.name != "classes"
     return keras.layers.Dense(
         layer.units,
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-        kernel_regularizer=keras.regularizers.L1L2(l1=head.l1, l2=head.l2) if penalized else None,
+        kernel_initializer=_initializer(head.initializer, seed=next(seeds)),
+        kernel_regularizer=keras.regularizers.L1L2(l1=head.l1, l2=head.l2) if hidden and (head.l1 or head.l2) else None,
+        kernel_constraint=keras.constraints.MaxNorm(head.max_norm, axis=0) if hidden and head.max_norm else None,
         name=layer.name,
     )
+
+
+def _initializer(name: str, *, seed: int) -> Any:
+    import keras
+
+    if name == "zeros":
+        return keras.initializers.Zeros()
+    return getattr(keras.initializers, "".join(part.title() for part in name.split("_")))(seed=seed)
 
 
 def _seeds(seed: int) -> Iterator[int]:

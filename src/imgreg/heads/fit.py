@@ -20,6 +20,9 @@ from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.forward import score
+from imgreg.heads.optimizer import build_optimizer, epoch_rates
+from imgreg.heads.plan import plan_head
+from imgreg.heads.scaling import fit_scaling
 from imgreg.heads.views import Labelled, Views
 from imgreg.runs.history import Epoch, History
 
@@ -52,16 +55,17 @@ def fit_head(
     of_train, of_val = Views(train, kept_bytes=KEPT_BYTES), Views(val, kept_bytes=KEPT_BYTES // 3)
     model = build_head(recipe.head, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
 
-    import keras
+    if recipe.head.scaling != "none":
+        fit_scaling(model, recipe.head.scaling, plan=plan_head(recipe.head, n_classes=n_classes), train=train)
+
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    rate = recipe.optimizer.learning_rate
-    optimizer = keras.optimizers.Adam(learning_rate=rate)
-    optimizer.build(model.trainable_variables)
-    train_epoch = compiled_epoch(model, optimizer)
+    optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
+    train_epoch = compiled_epoch(model, optimizer, label_smoothing=recipe.training.label_smoothing)
     answer = _compiled_answer(model)
     batch_size = recipe.training.batch_size
+    n_steps = math.ceil(len(train.labels) / batch_size)
     draw = np.random.default_rng([seed, 1])
 
     epochs: list[Epoch] = []
@@ -72,10 +76,13 @@ def fit_head(
         started = time.perf_counter()
         order = draw.permutation(len(train.labels))
         view = 1 + (number - 1) % recipe.n_views if recipe.n_views else 0
-        objectives = [
-            len(rows) * float(train_epoch(features, labels.astype(np.int32), rows.astype(np.int32), batch_size))
-            for features, labels, rows in of_train.portions(view, order, multiple=batch_size)
-        ]
+        losses = [row.val_loss for row in epochs]
+        rates = epoch_rates(recipe.optimizer, epoch=number, n_steps=n_steps, val_losses=losses)
+        objectives, done = [], 0
+        for features, labels, rows in of_train.portions(view, order, multiple=batch_size):
+            part = rates[done : (done := done + math.ceil(len(rows) / batch_size))]
+            mean = train_epoch(features, labels.astype(np.int32), rows.astype(np.int32), batch_size, part)
+            objectives.append(len(rows) * float(mean))
         objective = math.fsum(objectives) / len(order)
         train_loss, train_accuracy = score(answer(of_train), train.labels)
         predicted = answer(of_val)
@@ -83,18 +90,19 @@ def fit_head(
         if not all(map(math.isfinite, (objective, train_loss, val_loss))) or not np.isfinite(predicted).all():
             raise DivergedError(
                 f"training diverged in epoch {number}: the loss is no longer a number "
-                f"(learning rate {rate:g}). Lower it, e.g. --learning-rate {rate / 10:g}."
+                f"(learning rate {rates[0]:g}). Lower it, e.g. --learning-rate "
+                f"{recipe.optimizer.learning_rate / 10:g}."
             )
         epochs.append(
             Epoch(
                 epoch=number,
-                learning_rate=rate,
+                learning_rate=float(f"{rates[0]:.7g}"),  # seven digits are float32's: 0.001, not 0.00100000004
                 objective=objective,
                 train_loss=train_loss,
                 train_accuracy=train_accuracy,
                 val_loss=val_loss,
                 val_accuracy=val_accuracy,
-                weight_penalty=float(sum(float(loss) for loss in model.losses)),
+                weight_penalty=float(_weight_penalty(model)),
                 seconds=time.perf_counter() - started,
             )
         )
@@ -110,8 +118,10 @@ def fit_head(
     return FittedHead(best_weights, history, n_parameters=sum(math.prod(v.shape) for v in model.trainable_variables))
 
 
-def compiled_epoch(model: Any, optimizer: Any) -> Any:
-    """One pass over the photos in the given order: (features, labels, order, batch_size) -> mean objective.
+def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) -> Any:
+    """One pass over the photos in the given order: (features, labels, order, batch_size, rates) -> mean objective.
+
+    rates   (n_steps,) float32, the learning rate of each step
 
     The weights' update is compiled by XLA, with the penalty's gradient in it: it passes over the weights once, where
     TensorFlow's own kernels do some ten times. The penalty's value stays outside: XLA sums on one core.
@@ -121,33 +131,48 @@ def compiled_epoch(model: Any, optimizer: Any) -> Any:
 
     variables = model.trainable_variables
 
-    def penalty() -> Any:
-        return tf.add_n([tf.constant(0.0), *model.losses])
+    watched = [layer for layer in model.layers if layer.activity_regularizer is not None]
+
+    def cross_entropy(labels: Any, predicted: Any) -> Any:
+        if not label_smoothing:
+            return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, predicted))
+        wanted = tf.one_hot(labels, predicted.shape[-1])
+        return tf.reduce_mean(keras.losses.categorical_crossentropy(wanted, predicted, label_smoothing=label_smoothing))
 
     def update(gradients: Any) -> None:
         with tf.GradientTape() as tape:
-            of_weights = penalty()
+            of_weights = _weight_penalty(model)
         pairs = zip(gradients, tape.gradient(of_weights, variables), strict=True)
         optimizer.apply([of_loss if share is None else of_loss + share for of_loss, share in pairs], variables)
 
     apply = tf.function(update, jit_compile=True)
 
-    def train_epoch(features: Any, labels: Any, order: Any, batch_size: Any) -> Any:
+    def train_epoch(features: Any, labels: Any, order: Any, batch_size: Any, rates: Any) -> Any:
         n_photos = tf.shape(order)[0]
         total = tf.constant(0.0)
         for start in tf.range(0, n_photos, batch_size):
             rows = order[start : start + batch_size]
+            optimizer.learning_rate = rates[start // batch_size]
             batch = tf.cast(tf.gather(features, rows), tf.float32)
             with tf.GradientTape() as tape:
                 predicted = model(batch, training=True)
-                losses = keras.losses.sparse_categorical_crossentropy(tf.gather(labels, rows), predicted)
-                loss = tf.reduce_mean(losses)
-            objective = loss + penalty()
+                loss = cross_entropy(tf.gather(labels, rows), predicted)
+                if watched:  # penalties on activations, which these layers noted in the call above
+                    loss += tf.add_n([part for layer in watched for part in layer.losses])
+            objective = loss + _weight_penalty(model)
             apply(tape.gradient(loss, variables))
             total += objective * tf.cast(tf.shape(rows)[0], tf.float32)
         return total / tf.cast(n_photos, tf.float32)
 
     return tf.function(train_epoch, reduce_retracing=True)
+
+
+def _weight_penalty(model: Any) -> Any:
+    """The L1 and L2 terms of the weights as they are, a scalar tensor."""
+    import tensorflow as tf
+
+    terms = [v.regularizer(v) for v in model.trainable_variables if v.regularizer is not None]
+    return tf.add_n([tf.constant(0.0), *terms])
 
 
 def _compiled_answer(model: Any) -> Callable[[Views], NDArray[np.float32]]:

@@ -44,6 +44,15 @@ def probabilities(
             x = x @ weights[f"{layer.name}/kernel"] + weights[f"{layer.name}/bias"]
         elif layer.kind == "activation":
             x = ACTIVATIONS[layer.function](x)
+        elif layer.kind == "scaling":
+            x = (x - weights[f"{layer.name}/moving_mean"]) / np.sqrt(weights[f"{layer.name}/moving_variance"])
+        elif layer.kind in ("layer_normalization", "group_normalization"):
+            groups = x.reshape(len(x), layer.groups or 1, -1)
+            x = _standardized(groups, axis=2, epsilon=layer.epsilon).reshape(x.shape)
+            x = x * weights[f"{layer.name}/gamma"] + weights[f"{layer.name}/beta"]
+        elif layer.kind == "instance_normalization":
+            x = _standardized(x, axis=(1, 2), epsilon=layer.epsilon)
+            x = x * weights[f"{layer.name}/gamma"] + weights[f"{layer.name}/beta"]
         elif layer.kind == "batch_normalization":
             scale = weights[f"{layer.name}/gamma"] / np.sqrt(
                 weights[f"{layer.name}/moving_variance"] + np.float32(layer.epsilon)
@@ -71,6 +80,11 @@ def cross_entropies(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.float
     p, true = np.asarray(predicted, dtype=np.float64), np.asarray(labels)
     of_truth = p[np.arange(len(p)), true].clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
     return np.asarray(-np.log(of_truth))
+
+
+def _standardized(x: Float32Array, *, axis: int | tuple[int, ...], epsilon: float | None) -> Float32Array:
+    deviation = np.sqrt(x.var(axis=axis, keepdims=True) + np.float32(epsilon))
+    return np.asarray((x - x.mean(axis=axis, keepdims=True)) / deviation, dtype=np.float32)
 
 
 def _softmax(x: Float32Array) -> Float32Array:

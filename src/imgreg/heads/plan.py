@@ -13,11 +13,24 @@ if TYPE_CHECKING:
 class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One layer. `name` also names its arrays in head.safetensors, e.g. hidden_1/kernel."""
 
-    kind: Literal["flatten", "avg", "max", "dense", "activation", "batch_normalization", "dropout"]
+    kind: Literal[
+        "flatten",
+        "avg",
+        "max",
+        "scaling",
+        "dense",
+        "activation",
+        "batch_normalization",
+        "layer_normalization",
+        "group_normalization",
+        "instance_normalization",
+        "dropout",
+    ]
     name: str
     units: int | None = None  # dense
     function: str | None = None  # activation: Keras' name of it
-    epsilon: float | None = None  # batch_normalization
+    epsilon: float | None = None  # normalizations
+    groups: int | None = None  # group_normalization
     rate: float | None = None  # dropout
 
 
@@ -31,21 +44,36 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
     >>> [layer.name for layer in plan_head(Head(dropout=0.3, normalization="after_dropout"), n_classes=2)]
     ['pool', 'hidden_1', 'activation_1', 'dropout_1', 'normalization_1', 'classes', 'probabilities']
     """
-    layers = [Layer(kind=head.pool, name="pool")]
-    for number, units in enumerate(head.units, start=1):
-        normalization = Layer(kind="batch_normalization", name=f"normalization_{number}", epsilon=1e-3)
+    layers = []
+    if head.map_normalization == "instance":
+        layers.append(Layer(kind="instance_normalization", name="map_normalization", epsilon=1e-3))
+    layers.append(Layer(kind=head.pool, name="pool"))
+    if head.scaling != "none":
+        layers.append(Layer(kind="scaling", name="scaling"))
+    for number, (units, rate) in enumerate(zip(head.units, head.dropouts, strict=True), start=1):
+        normalization = _normalization(head, number=number)
         activation = Layer(kind="activation", name=f"activation_{number}", function=head.activation)
-        dropout = Layer(kind="dropout", name=f"dropout_{number}", rate=head.dropout)
+        dropout = Layer(kind="dropout", name=f"dropout_{number}", rate=rate)
         layers.append(Layer(kind="dense", name=f"hidden_{number}", units=units))
         if head.normalization == "before_activation":
             layers.append(normalization)
         layers.append(activation)
         if head.normalization == "after_activation":
             layers.append(normalization)
-        if head.dropout:
+        if rate:
             layers.append(dropout)
         if head.normalization == "after_dropout":
             layers.append(normalization)
     layers.append(Layer(kind="dense", name="classes", units=n_classes))
     layers.append(Layer(kind="activation", name="probabilities", function="softmax"))
     return tuple(layers)
+
+
+def _normalization(head: Head, *, number: int) -> Layer:
+    """Keras' default epsilon each"""
+    name = f"normalization_{number}"
+    if head.normalization_kind == "layer":
+        return Layer(kind="layer_normalization", name=name, epsilon=1e-3)
+    if head.normalization_kind == "group":
+        return Layer(kind="group_normalization", name=name, epsilon=1e-3, groups=head.groups)
+    return Layer(kind="batch_normalization", name=name, epsilon=1e-3)

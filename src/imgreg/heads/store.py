@@ -26,6 +26,14 @@ from imgreg.heads.plan import Layer
 
 Float32Array = NDArray[np.float32]
 
+ARRAYS = {  # of each kind of normalizing layer, one value a channel or unit
+    "scaling": ("moving_mean", "moving_variance"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "layer_normalization": ("gamma", "beta"),
+    "group_normalization": ("gamma", "beta"),
+    "instance_normalization": ("gamma", "beta"),
+}
+
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """model.json: everything that predict must do just as training did."""
@@ -130,8 +138,8 @@ def _expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
         elif layer.kind == "dense" and layer.units is not None:
             shapes[f"{layer.name}/kernel"], shapes[f"{layer.name}/bias"] = (size, layer.units), (layer.units,)
             size = layer.units
-        elif layer.kind == "batch_normalization":
-            shapes |= {
-                f"{layer.name}/{array}": (size,) for array in ("gamma", "beta", "moving_mean", "moving_variance")
-            }
+        elif layer.kind == "instance_normalization":
+            shapes |= {f"{layer.name}/{array}": (channels,) for array in ARRAYS[layer.kind]}
+        elif layer.kind in ARRAYS:
+            shapes |= {f"{layer.name}/{array}": (size,) for array in ARRAYS[layer.kind]}
     return shapes

@@ -34,7 +34,8 @@ class Augmenter:
         """size_px   of the photos it will see; a user's pipeline is tried on one of that size
         raises    ArtefactError if the pipeline file cannot be loaded, fails, or changes size or type
         """
-        described = settings.model_dump(mode="json", exclude={"views", "pipeline"})
+        settings = settings.scaled()
+        described = settings.model_dump(mode="json", exclude={"views", "pipeline", "strength"})
         self._make: Callable[[UInt8Array, int], UInt8Array] | None = None
         if settings.backend == "keras":
             self._make = _keras_maker(settings)

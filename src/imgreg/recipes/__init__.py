@@ -10,17 +10,18 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from imgreg.config import Augmentation, Head, Recipe, Training
+from imgreg.config import Augmentation, Head, Optimizer, Recipe, Training
 from imgreg.errors import UsageError
 
 FOLDER = Path(__file__).parent
+_TABLES = (("head", Head), ("optimizer", Optimizer), ("training", Training), ("augmentation", Augmentation))
 
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that come with imgreg.
 
-    >>> recipe_names()
-    ('plain', 'regularized')
+    >>> len(recipe_names()), "plain" in recipe_names(), "regularized" in recipe_names()
+    (19, True, True)
     """
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
@@ -38,7 +39,8 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if path.parent == FOLDER and name not in recipe_names():
         raise UsageError(
-            f"recipe {name!r} is not known. Known: {', '.join(recipe_names())}; or give a file, e.g. mine.toml."
+            f"recipe {name!r} is not known. {_nearest(name)}`imgreg recipes` lists them; "
+            "or give a file, e.g. mine.toml."
         )
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +84,7 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in one line each what pydantic found: the key, the value, what was expected."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
+        key = ".".join(str(part) for part in item["loc"] if part not in ("one", "list"))  # ShareOrList's tags
         if item["type"] == "extra_forbidden":
             lines.append(_unknown_key(key, model))
         elif item["type"] == "value_error":
@@ -92,9 +94,14 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join(lines)
 
 
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, recipe_names(), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
 def _drop_what_overrides_made_idle(tables: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     """A file's setting that an override leaves idle goes with it; one that the user gave stays, and is refused."""
-    for name, model in (("head", Head), ("training", Training), ("augmentation", Augmentation)):
+    for name, model in _TABLES:
         given = {key.partition(".")[2] for key in overrides if key.startswith(f"{name}.")}
         if given and isinstance(tables.get(name), dict):
             idle = model.model_construct(**tables[name]).idle()
