@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "heads": {"features", "runs"},
     "analysis": {"heads", "features", "photos", "runs"},
     "reports": {"analysis", "runs"},
-    "workflows": {"reports", "analysis", "heads", "features", "photos", "runs"},
+    "workflows": {"reports", "analysis", "heads", "features", "photos", "runs", "recipes"},
     "cli": {"workflows", "reports", "heads", "photos", "runs", "recipes"},
 }
 OPEN = {"errors", "config", "startup", "places", "table", "__version__"}

@@ -96,7 +96,8 @@ class Head(Config):
             )
         if self.units and len(self.dropouts) != len(self.units):
             raise ValueError(
-                f"dropout gives {len(self.dropouts)} rates for {len(self.units)} hidden layers: one each, or one for all"
+                f"dropout gives {len(self.dropouts)} rates for {len(self.units)} hidden layers: "
+                "one each, or one for all"
             )
         return self
 

@@ -177,3 +177,18 @@ def test_diverging_is_an_error_that_says_what_to_do(val_set: Labelled) -> None:
 def test_parameters_are_counted(train_set: Labelled, val_set: Labelled) -> None:
     """24 inputs, 8 hidden units, 2 classes: 24 * 8 + 8 + 8 * 2 + 2 trainable weights."""
     assert fitted(train_set, val_set, head={"units": (8,)}).n_parameters == 24 * 8 + 8 + 8 * 2 + 2
+
+
+def test_a_head_leaves_nothing_behind(train_set: Labelled, val_set: Labelled) -> None:
+    """A study trains hundreds of heads in one process: neither graphs nor variables of one outlive it."""
+    import gc
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(thing).__name__ in ("FuncGraph", "ResourceVariable") for thing in gc.get_objects())
+
+    fitted(train_set, val_set, **HEAVY)
+    before = alive()
+    for _ in range(2):
+        fitted(train_set, val_set, **HEAVY)
+    assert alive() <= before

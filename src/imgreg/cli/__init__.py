@@ -21,7 +21,9 @@ from imgreg.errors import ImgregError, MachineError
 COMMANDS = {
     "train": "Train a regularized head on a folder of photos.",
     "predict": "Name the class of photos by a trained run.",
+    "evaluate": "Score a run, or several that vote, on labelled photos.",
     "compare": "Train with and without regularization, curves side by side.",
+    "study": "Try the known means on your photos: what helps, and how sure is that?",
     "preview": "Show what augmentation does to the photos.",
     "recipes": "List the recipes, or show one.",
     "runs": "List the runs under models/.",

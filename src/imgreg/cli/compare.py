@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, given_flags, settings_options
+from imgreg.cli.options import build_settings, given_flags, repeats_options, settings_options
 from imgreg.errors import UsageError
 
 
@@ -19,6 +19,7 @@ from imgreg.errors import UsageError
     metavar="A,B,...",
     help="Recipes to compare, the first is the control.  [default: plain,regularized]",
 )
+@repeats_options(default=None)
 @settings_options
 @cache_size_option
 @name_option
@@ -28,6 +29,8 @@ from imgreg.errors import UsageError
 def command(
     targets: tuple[Path, ...],
     recipes: str | None,
+    repeats: int | None,
+    folds: int | None,
     name: str | None,
     models: Path,
     cache_size: float | None,
@@ -42,19 +45,26 @@ def command(
     finished runs over each other. Writes overlay.png (colour is the run, solid is train, dashed is validation),
     panels.png (one panel a run, the same axes), a table and report.html to a folder under models/.
 
+    With --repeats or --folds every recipe is trained on many splits, as imgreg study does, and the answer says in
+    pairs and with intervals which of them helped; no run is kept.
+
     \b
     Example:
       imgreg compare data/
       imgreg compare data/ --recipes plain,regularized,mine.toml --epochs 50
+      imgreg compare data/ --recipes plain,dropout,l2 --repeats 10
       imgreg compare models/20261120-101500-plain models/20261120-102000-regularized
     """
-    from imgreg.cli.show import print_json, print_result, watching
+    from imgreg.cli.show import print_json, print_result, print_study, watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.compare import compare, compare_runs, comparison_document
 
+        done = None
         if len(targets) > 1 or (targets[0] / "model.json").is_file():
-            if given := given_flags({"recipes": recipes, "cache_size": cache_size, **options}):
+            if given := given_flags(
+                {"recipes": recipes, "repeats": repeats, "folds": folds, "cache_size": cache_size, **options}
+            ):
                 raise UsageError(
                     f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
                 )
@@ -70,18 +80,43 @@ def command(
                     "--views and --set augmentation... have no effect: none of the recipes augments. "
                     "Leave them out, or give --augment."
                 )
-            comparison = compare(
-                targets[0],
-                settings=settings,
-                models=models,
-                name=name,
-                command=typed_command(),
-                cache_bytes=None if cache_size is None else round(cache_size * 1e9),
-                watcher=watcher,
-            )
-    if as_json:
+            cache_bytes = None if cache_size is None else round(cache_size * 1e9)
+            if repeats is not None or folds is not None:
+                from imgreg.workflows.study import study
+
+                done = study(
+                    targets[0],
+                    settings=settings,
+                    repeats=repeats or 1,
+                    folds=folds or 0,
+                    models=models,
+                    name=name,
+                    command=typed_command(),
+                    cache_bytes=cache_bytes,
+                    watcher=watcher,
+                )
+            else:
+                comparison = compare(
+                    targets[0],
+                    settings=settings,
+                    models=models,
+                    name=name,
+                    command=typed_command(),
+                    cache_bytes=cache_bytes,
+                    watcher=watcher,
+                )
+    if done is not None:
+        print_study(done, as_json=as_json, quiet=quiet)
+    elif as_json:
         print_json(comparison_document(comparison))
     elif not quiet:
         from imgreg.reports.terminal import comparison_text
 
-        print_result(comparison_text(comparison.rows, warnings=comparison.warnings, folder=comparison.folder))
+        print_result(
+            comparison_text(
+                comparison.rows,
+                warnings=comparison.warnings,
+                disagreements=comparison.disagreements,
+                folder=comparison.folder,
+            )
+        )

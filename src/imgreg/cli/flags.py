@@ -28,6 +28,14 @@ name_option = click.option("--name", help="Name of the run's folder; by default 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
 
 
+vote_option = click.option(
+    "--vote",
+    type=click.Choice(["mean", "majority"]),
+    help="How several runs answer: by the mean of their probabilities, or the class most of them answer (the mean "
+    "among equals).  [default: mean]",
+)
+
+
 def verbosity_options(function: F) -> F:
     """-q and -v."""
     verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")

@@ -58,16 +58,35 @@ def settings_options(function: F) -> F:
     return function
 
 
-def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augmented: bool = False) -> config.Settings:
-    """Lay the command line over a recipe. raises UsageError
+def repeats_options(*, default: int | None) -> Callable[[F], F]:
+    """--repeats and --folds."""
 
-    options                  what click parsed by `settings_options`; None where an option was not given
-    ranges_where_augmented   leave augmentation's ranges and views out for a recipe that does not augment, as
-                             compare's plain
-    """
-    given = {flag: options[_parameter(flag)] for flag in (_RECIPE_OPTIONS | _SETTINGS_OPTIONS)}
+    def decorate(function: F) -> F:
+        repeats = click.option(
+            "--repeats",
+            type=click.IntRange(min=1, max=1000),
+            default=default,
+            show_default=default is not None,
+            metavar="N",
+            help="Split, train and test anew so many times, each time alike for every recipe.",
+        )
+        folds = click.option(
+            "--folds",
+            type=click.IntRange(min=2, max=100),
+            default=None,
+            metavar="N",
+            help="Let each repeat test every photo once, in so many folds.",
+        )
+        decorated: F = repeats(folds(function))
+        return decorated
+
+    return decorate
+
+
+def recipe_overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """What the command line says of the recipe: dotted key -> value. raises UsageError for a key given twice"""
     overrides: dict[str, Any] = {
-        key: given[flag] for flag, (_, key) in _RECIPE_OPTIONS.items() if given[flag] is not None
+        key: value for flag, (_, key) in _RECIPE_OPTIONS.items() if (value := options[_parameter(flag)]) is not None
     }
     if options["augment"] is not None:
         is_backend = options["augment"] in ("none", "keras", "albumentations")
@@ -79,6 +98,18 @@ def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augment
         if key in overrides:
             raise UsageError(f"--set {key} and the option for it are both given. Leave one out.")
         overrides[key] = value
+    return overrides
+
+
+def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augmented: bool = False) -> config.Settings:
+    """Lay the command line over a recipe. raises UsageError
+
+    options                  what click parsed by `settings_options`; None where an option was not given
+    ranges_where_augmented   leave augmentation's ranges and views out for a recipe that does not augment, as
+                             compare's plain
+    """
+    given = {flag: options[_parameter(flag)] for flag in _SETTINGS_OPTIONS}
+    overrides = recipe_overrides(options)
     if ranges_where_augmented:
         ranges = {key for key in overrides if key.startswith("augmentation.")} - {"augmentation.backend"}
         if load_recipe(recipe, overrides={k: v for k, v in overrides.items() if k not in ranges}).n_views == 0:

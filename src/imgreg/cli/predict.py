@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
-from imgreg.cli.flags import models_option, verbosity_options
+from imgreg.cli.flags import models_option, verbosity_options, vote_option
 from imgreg.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True, readable=False))
 @click.option(
     "--run",
+    "runs",
+    multiple=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Run folder.  [default: the newest under models/]",
+    help="Run folder; several vote.  [default: the newest under models/]",
 )
+@vote_option
 @models_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a photo, one line each.")
 @click.option(
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
 @verbosity_options
 def command(
     photos: tuple[Path, ...],
-    run: Path | None,
+    runs: tuple[Path, ...],
+    vote: Literal["mean", "majority"] | None,
     models: Path,
     as_json: bool,
     as_csv: bool,
@@ -55,6 +59,7 @@ def command(
       imgreg predict photo.jpg
       imgreg predict holiday/ --csv > holiday.csv
       find . -name '*.jpg' | imgreg predict - --json --run models/first-try
+      imgreg predict photo.jpg --run models/a --run models/b --run models/c --vote majority
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv are both given. Leave one out.")
@@ -63,14 +68,16 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.predict import load_classifier, predict
 
-        chosen = run or _newest(models, say=watcher.tell if quiet else watcher.say)
+        if vote and len(runs) < 2:
+            raise UsageError("--vote has no effect on one run. Give --run several times, or leave --vote out.")
+        chosen = runs or (_newest(models, say=watcher.tell if quiet else watcher.say),)
         one_photo = len(photos) == 1 and str(photos[0]) != "-" and not photos[0].is_dir()
-        classifier = load_classifier(chosen, one_photo=one_photo, watcher=watcher)
+        classifier = load_classifier(chosen, vote=vote or "mean", one_photo=one_photo, watcher=watcher)
         answers = predict(_listed(photos), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
             answers = _counted(answers, watcher)
         write = _write_json if as_json else _write_csv if as_csv else _write_text
-        n_bad = write(answers, classifier.head.card.classes)
+        n_bad = write(answers, classifier.classes)
     if n_bad:
         click.get_current_context().exit(3)
 
@@ -119,6 +126,8 @@ def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
         else:
             label = visible(answer.label or "")
             shares = ", ".join(f"{visible(name)} {share:.1%}" for name, share in (answer.probabilities or {}).items())
+            if answer.votes:
+                shares += "; votes " + ", ".join(f"{visible(name)} {n}" for name, n in answer.votes.items())
             click.echo(f"{label}{' ' * (width - n_columns(label))}  {answer.probability:6.1%}  {path}  ({shares})")
     return n_bad
 
@@ -132,7 +141,7 @@ def _write_json(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
                 "label": answer.label,
                 "probability": answer.probability,
                 "probabilities": answer.probabilities,
-            }
+            } | ({"votes": answer.votes} if answer.votes else {})
         else:
             document = {"path": str(answer.path), "error": answer.error}
             n_bad += 1

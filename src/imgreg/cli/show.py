@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress, TaskID
 
+    from imgreg.workflows.study import Study
+
 
 def print_json(document: Any) -> None:
     """One JSON document, one line, ASCII: safe for any terminal and any file name."""
@@ -35,6 +37,18 @@ def print_result(renderable: RenderableType) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=80)
     console.print(renderable, crop=False)  # a path is never cut
+
+
+def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
+    """A finished study, as study and compare --repeats print it."""
+    if as_json:
+        from imgreg.workflows.study import study_document
+
+        print_json(study_document(done))
+    elif not quiet:
+        from imgreg.reports.terminal import study_text
+
+        print_result(study_text(done.table, answer=done.answer, notes=done.notes, folder=done.folder))
 
 
 @contextmanager

@@ -45,11 +45,12 @@ def probabilities(
         elif layer.kind == "activation":
             x = ACTIVATIONS[layer.function](x)
         elif layer.kind == "scaling":
-            x = (x - weights[f"{layer.name}/moving_mean"]) / np.sqrt(weights[f"{layer.name}/moving_variance"])
+            spread = np.sqrt(weights[f"{layer.name}/moving_variance"])
+            x = np.asarray((x - weights[f"{layer.name}/moving_mean"]) / spread, dtype=np.float32)
         elif layer.kind in ("layer_normalization", "group_normalization"):
             groups = x.reshape(len(x), layer.groups or 1, -1)
             x = _standardized(groups, axis=2, epsilon=layer.epsilon).reshape(x.shape)
-            x = x * weights[f"{layer.name}/gamma"] + weights[f"{layer.name}/beta"]
+            x = np.asarray(x * weights[f"{layer.name}/gamma"] + weights[f"{layer.name}/beta"], dtype=np.float32)
         elif layer.kind == "instance_normalization":
             x = _standardized(x, axis=(1, 2), epsilon=layer.epsilon)
             x = x * weights[f"{layer.name}/gamma"] + weights[f"{layer.name}/beta"]

@@ -30,6 +30,9 @@ def build_optimizer(settings: Optimizer, *, variables: Sequence[Any]) -> Any:
         optimizer = keras.optimizers.SGD(learning_rate=rate, momentum=settings.momentum)
     else:
         optimizer = keras.optimizers.Adam(learning_rate=rate)
+    # Summing gradients over replicas (there is one) goes through tf.custom_gradient, which keeps each compiled graph,
+    # and with it a head's variables, for the life of the process: 28 MB a head, gigabytes a study.
+    optimizer._all_reduce_sum_gradients = list
     optimizer.build(variables)
     return optimizer
 

@@ -5,6 +5,7 @@ Shares are exact to a photo in every class (stratified), and photos with the sam
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def resplit(
     repeats         how often everything is drawn anew
     folds           0, or 2 and more: each repeat then gives so many splits, and every photo is tested once in it
     test_fraction   of all photos, where there are no folds; val_fraction of the rest
-    returns         repeats x max(folds, 1) splits; the same seed gives the same, and their first ones if there are fewer
+    returns         repeats x max(folds, 1) splits; more repeats begin with the same ones
     raises          DatasetError if a class is too small for a photo on every side
 
     source          Kohavi 1995 (stratified folds); copies are kept together as in scikit-learn's StratifiedGroupKFold
@@ -81,7 +82,7 @@ def _dealt(photos: Sequence[Photo], *, shares: Sequence[float], draw: np.random.
         groups = by_class[label]
         order = draw.permutation(len(groups))
         bounds = np.round(np.cumsum([0.0, *shares]) * len(groups)).astype(int)
-        for part, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for part, (start, stop) in enumerate(itertools.pairwise(bounds)):
             last = whole and part == len(shares) - 1
             stop = len(groups) if last else max(stop, start + 1)
             # each class begins with another part, so that no fold gets every class's larger share

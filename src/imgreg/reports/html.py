@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.compare import ComparisonRow, Disagreement, answer
 from imgreg.reports.axes import DARK, LIGHT, Limits, Metric, shared_limits
 from imgreg.reports.plots import chart_svg, darkened
 from imgreg.reports.rows import notes, shortened
@@ -64,7 +64,7 @@ def run_report(run: Run, *, target: Path) -> None:
         )
         for (metric, what), says in zip(_METRICS, (loss, accuracy), strict=True)
     )
-    _write(
+    write_page(
         "run.html.j2",
         target=target,
         run=run,
@@ -78,7 +78,12 @@ def run_report(run: Run, *, target: Path) -> None:
 
 
 def comparison_report(
-    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], warnings: Sequence[str], target: Path
+    runs: Sequence[Run],
+    *,
+    rows: Sequence[ComparisonRow],
+    warnings: Sequence[str],
+    disagreements: Sequence[Disagreement] = (),
+    target: Path,
 ) -> None:
     """Write one HTML file that compares runs; the first is the control.
 
@@ -117,13 +122,14 @@ def comparison_report(
     )
     told = [notes(run.summary) for run in runs]
     common = tuple(note for note in told[0] if all(note in each for each in told))
-    _write(
+    write_page(
         "comparison.html.j2",
         target=target,
         runs=runs,
         rows=rows,
         answer=answer(rows),
         warnings=warnings,
+        disagreements=disagreements,
         common_notes=common,
         own_notes=[tuple(note for note in each if note not in common) for each in told],
         overlays=overlays,
@@ -135,7 +141,7 @@ def comparison_report(
 _METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
 
 
-def _write(template: str, *, target: Path, **values: Any) -> None:
+def write_page(template: str, *, target: Path, **values: Any) -> None:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -169,10 +175,10 @@ def _chart(
     names: tuple[str, ...] = (),
 ) -> Chart:
     svg = chart_svg(runs, metric=metric, first_colour=first_colour, limits=limits)
-    return Chart(heading, _address(svg), _address(darkened(svg)), alt, caption, names)
+    return Chart(heading, data_address(svg), data_address(darkened(svg)), alt, caption, names)
 
 
-def _address(svg: str) -> str:
+def data_address(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
 
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.compare import ComparisonRow, Disagreement, answer
+from imgreg.analysis.metrics import Metrics
+from imgreg.analysis.study import StudyTable
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
 from imgreg.reports.rows import notes, shortened
 from imgreg.reports.text import one_line, visible
@@ -74,7 +76,11 @@ def run_text(summary: RunSummary) -> RenderableType:
 
 
 def comparison_text(
-    rows: Sequence[ComparisonRow], *, warnings: Sequence[str] = (), folder: Path | None = None
+    rows: Sequence[ComparisonRow],
+    *,
+    warnings: Sequence[str] = (),
+    disagreements: Sequence[Disagreement] = (),
+    folder: Path | None = None,
 ) -> RenderableType:
     """The answer in a sentence, the table, what stands against comparing, and where the report is."""
     from rich.console import Group
@@ -108,6 +114,7 @@ def comparison_text(
         )
     return Group(
         _text(answer(rows), style="bold"),
+        *(_text(pair.sentence) for pair in disagreements),
         _text(""),
         table,
         _text(
@@ -117,6 +124,79 @@ def comparison_text(
         *(_text(f"Note: {sentence}", style="yellow") for sentence in warnings),
         *([_report_line(folder)] if folder else []),
     )
+
+
+def study_text(table: StudyTable, *, answer: Sequence[str], notes: Sequence[str], folder: Path) -> RenderableType:
+    """The answer, the ranked table in 80 columns, and where the report is."""
+    from rich.console import Group
+
+    lines = _table("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nin words")
+    lines.columns[-1].justify = "left"
+    for row in table.rows:
+        effect = row.effect
+        found = "" if effect is None else f"{effect.mean:+.2f} ({effect.low:+.2f} to {effect.high:+.2f})"
+        word = "control" if effect is None else _WORDS[effect.word]
+        lines.add_row(
+            _text(one_line(row.recipe, limit=22)),
+            _nats(row.test_loss),
+            _percent(row.test_accuracy),
+            _nats(row.gap_last),
+            found,
+            _text(word, style={"helped": "green", "hurt": "red"}.get(word, "")),
+        )
+    return Group(
+        *(_text(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        _text(""),
+        lines,
+        _text(
+            f"Difference in test loss to {table.control}, over {table.n_repeats} paired repeats with "
+            f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; below 0 is better.",
+            style="dim",
+        ),
+        *(_text(f"Note: {sentence}", style="yellow") for sentence in notes),
+        _report_line(folder),
+    )
+
+
+def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableType:
+    """Every figure with its interval, and the confusion."""
+    from rich.console import Group
+
+    figures = _table("figure", "", "95 % interval")
+    for name, figure in metrics.figures.items():
+        figures.add_row(_text(_FIGURES[name]), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
+    counts = _table("true class", *(one_line(f"called {name}", limit=20) for name in metrics.classes))
+    for name, row in zip(metrics.classes, metrics.confusion, strict=True):
+        counts.add_row(_text(one_line(name, limit=20)), *(str(n) for n in row))
+    of = f"of {metrics.classes[1]}" if len(metrics.classes) == 2 else "means over the classes, each against the rest"
+    return Group(
+        figures,
+        _text(f"{metrics.n_photos} photos. Precision, recall, F1 and areas: {of}. Losses in nats.", style="dim"),
+        _text(""),
+        counts,
+        *(_text(f"Note: {sentence}", style="yellow") for sentence in notes),
+    )
+
+
+_FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
+
+_WORDS = {
+    "helped": "helped",
+    "hurt": "hurt",
+    "no difference that matters": "no difference",
+    "not enough data": "cannot tell",
+}
 
 
 def _report_line(folder: Path) -> Text:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgreg.analysis.compare import ComparisonRow, comparison_table, same_ground
+from imgreg.analysis.compare import ComparisonRow, Disagreement, comparison_table, disagreements, same_ground
 from imgreg.config import Settings
 from imgreg.errors import UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
@@ -24,6 +24,7 @@ class Comparison:
     runs: tuple[RunSummary, ...]
     rows: tuple[ComparisonRow, ...]
     warnings: tuple[str, ...]  # what makes the runs not comparable
+    disagreements: tuple[Disagreement, ...]
 
 
 def compare(
@@ -102,8 +103,9 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
     panels(histories, target=folder / "panels.png")
     documents = [row.model_dump(mode="json") for row in rows]
     write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), [tuple(row.values()) for row in documents]))
-    comparison_report(runs, rows=rows, warnings=warnings, target=folder / "report.html")
-    comparison = Comparison(target, summaries, rows, warnings)
+    pairs = disagreements(runs)
+    comparison_report(runs, rows=rows, warnings=warnings, disagreements=pairs, target=folder / "report.html")
+    comparison = Comparison(target, summaries, rows, warnings, pairs)
     write_json(folder / "comparison.json", comparison_document(comparison))
     return comparison
 
@@ -114,5 +116,6 @@ def comparison_document(comparison: Comparison) -> dict[str, object]:
         "comparison": str(comparison.folder),
         "table": [row.model_dump(mode="json") for row in comparison.rows],
         "warnings": list(comparison.warnings),
+        "disagreements": [pair.model_dump(mode="json") for pair in comparison.disagreements],
         "runs": [run.model_dump(mode="json") for run in comparison.runs],
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,49 +27,122 @@ if TYPE_CHECKING:
     from imgreg.features.weights import Weights
 
 UInt8Array = NDArray[np.uint8]
+Vote = Literal["mean", "majority"]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One photo's answer, or why there is none."""
+    """One photo's answer, or why there is none. `votes` counts the heads that answer a class, where there are several;
+    probabilities are then their mean."""
 
     path: Path
     label: str | None = None
     probability: float | None = None
     probabilities: dict[str, float] | None = None
+    votes: dict[str, int] | None = None
     error: str | None = None
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A run that is ready to answer: its head, and its base in an engine."""
+class _Member:
+    """Heads on one base, and that base in an engine."""
 
-    head: SavedHead
+    heads: tuple[SavedHead, ...]
     engine: Engine
 
 
-def load_classifier(run: Path, *, one_photo: bool = False, watcher: Watcher | None = None) -> Classifier:
-    """Load a run folder; its preprocessing, weights and image size are enforced.
+@dataclass(frozen=True)
+class Classifier:
+    """A run, or several that vote, ready to answer.
+
+    vote   mean: the class of the highest mean probability; majority: the one most heads answer, the mean among equals
+    """
+
+    members: tuple[_Member, ...]
+    vote: Vote = "mean"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.members[0].heads[0].card.classes
+
+
+def load_classifier(
+    runs: Sequence[Path], *, vote: Vote = "mean", one_photo: bool = False, watcher: Watcher | None = None
+) -> Classifier:
+    """Load run folders; their preprocessing, weights and image sizes are enforced. Runs on the same base share it.
 
     one_photo   every core works on the same photo: soonest for one, slower for many
-    raises      ArtefactError if the run is damaged or its base is not to be had with the recorded bytes
+    raises      ArtefactError if a run is damaged, its base is not to be had with the recorded bytes, or the runs tell
+                different classes apart
     """
+    by_base: dict[tuple[object, ...], list[Path]] = {}
+    first: tuple[str, ...] | None = None
+    for run in runs:
+        card = _checked_card(run)
+        first = first or card.classes
+        if card.classes != first:
+            raise ArtefactError(
+                f"{run} tells {', '.join(card.classes)} apart, {runs[0]} {', '.join(first)}: they cannot vote. "
+                "Give runs of the same classes."
+            )
+        base = (card.weights_sha256, card.image_size, card.engine, card.precision, card.stored)
+        by_base.setdefault(base, []).append(run)
+    members = []
+    for together in by_base.values():
+        with ThreadPoolExecutor(1) as pool:
+            heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
+            card = load_card(together[0])
+            engine = _load_base(card, run=together[0], one_photo=one_photo, watcher=watcher or Watcher())
+            members.append(_Member(tuple(head.result() for head in heads), engine))
+    return Classifier(tuple(members), vote)
+
+
+def _checked_card(run: Path) -> ModelCard:
     card = load_card(run)
     if card.decode_policy != decoding.POLICY:
         raise ArtefactError(
             f"{run}: its photos were decoded by policy {card.decode_policy}, this imgreg has "
             f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it."
         )
-    with ThreadPoolExecutor(1) as pool:
-        head = pool.submit(load_head, run)  # hashes its arrays
-        engine = _load_base(card, run=run, one_photo=one_photo, watcher=watcher or Watcher())
-        return Classifier(head.result(), engine)
+    return card
 
 
 def predict(paths: Iterable[Path], *, classifier: Classifier) -> Iterator[Prediction]:
     """Answer for each path, in order. A photo that cannot be read gets an error and does not stop the others."""
-    saved, engine = classifier.head, classifier.engine
-    size_px = saved.card.image_size
+    streams = tee(paths, len(classifier.members))
+    answers = [_answers(stream, member) for stream, member in zip(streams, classifier.members, strict=True)]
+    for together in zip(*answers, strict=True):
+        path, error, _ = together[0]
+        if error is not None:
+            yield Prediction(path, error=str(error))
+        else:
+            rows = np.concatenate([rows for _, _, rows in together if rows is not None])
+            yield _prediction(path, rows, classifier=classifier)
+
+
+def _prediction(path: Path, rows: NDArray[np.float32], *, classifier: Classifier) -> Prediction:
+    """rows   (n_heads, n_classes) probabilities"""
+    classes = classifier.classes
+    mean = rows.mean(axis=0)
+    counts = np.bincount(rows.argmax(axis=1), minlength=len(classes))
+    best = int(mean.argmax())
+    if classifier.vote == "majority":
+        best = int(np.where(counts == counts.max(), mean, -1).argmax())
+    return Prediction(
+        path,
+        classes[best],
+        float(mean[best]),
+        {label: float(p) for label, p in zip(classes, mean, strict=True)},
+        votes={label: int(n) for label, n in zip(classes, counts, strict=True)} if len(rows) > 1 else None,
+    )
+
+
+def _answers(
+    paths: Iterable[Path], member: _Member
+) -> Iterator[tuple[Path, PhotoError | None, NDArray[np.float32] | None]]:
+    """Each path in order with its error, or with a row of probabilities from each head."""
+    engine, card = member.engine, member.heads[0].card
+    size_px = card.image_size
     waiting: deque[tuple[Path, PhotoError | None]] = deque()
 
     def pixels_in_order() -> Iterator[UInt8Array]:
@@ -77,19 +151,16 @@ def predict(paths: Iterable[Path], *, classifier: Classifier) -> Iterator[Predic
             if not isinstance(decoded, PhotoError):
                 yield decoded
 
-    def failures() -> Iterator[Prediction]:
+    def failures() -> Iterator[tuple[Path, PhotoError | None, None]]:
         while waiting and waiting[0][1] is not None:
-            path, error = waiting.popleft()
-            yield Prediction(path, error=str(error))
+            yield (*waiting.popleft(), None)
 
     for features in engine.embed(pixels_in_order()):
         yield from failures()
         path, _ = waiting.popleft()
-        stored = to_stored(features, saved.card.stored)
-        row = probabilities(stored[None], plan=saved.card.plan, weights=saved.weights)[0]
-        best = int(row.argmax())
-        shares = {label: float(p) for label, p in zip(saved.card.classes, row, strict=True)}
-        yield Prediction(path, saved.card.classes[best], float(row[best]), shares)
+        stored = to_stored(features, card.stored)[None]
+        rows = [probabilities(stored, plan=head.card.plan, weights=head.weights) for head in member.heads]
+        yield path, None, np.concatenate(rows)
     yield from failures()
 
 

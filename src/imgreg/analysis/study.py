@@ -1,0 +1,156 @@
+"""A repeated comparison as a ranked table: each recipe's figures over the repeats, and its effect against the control.
+
+In: cells, one a recipe and repeat. Out: rows and sentences. Refuses to know: how cells came about, how rows are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from imgreg.analysis.effects import Effect, paired_effects
+from imgreg.heads.forward import score
+from imgreg.runs.cell import Cell
+
+
+class StudyRow(BaseModel):
+    """One recipe over all repeats; means. `effect` compares its test loss with the control's, None for the control.
+
+    test figures   of the epoch that validation chose; gap_last is validation less train loss after the last epoch
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    recipe: str
+    test_loss: float
+    test_accuracy: float
+    best_epoch: float
+    gap_last: float
+    effect: Effect | None
+    accuracy_effect: Effect | None
+    gap_effect: Effect | None
+
+
+class StudyTable(BaseModel):
+    """All recipes, the lowest mean test loss first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    control: str
+    n_repeats: int
+    n_train: float
+    n_test: float
+    rows: tuple[StudyRow, ...]
+
+
+def study_table(cells: Mapping[str, Sequence[Cell]]) -> StudyTable:
+    """Rank recipes by mean test loss; the first is the control.
+
+    cells   recipe -> its cells, the same repeats in the same order for every recipe; two or more
+    raises  ValueError if the recipes were not scored on the same photos
+    """
+    control, *others = cells
+    for name in others:
+        if [c.test_labels for c in cells[name]] != [c.test_labels for c in cells[control]]:
+            raise ValueError(f"{name} and {control} were not scored on the same photos")
+    n_train, n_test = fmean(c.n_train for c in cells[control]), fmean(len(c.test_labels) for c in cells[control])
+
+    def effects(what: str, figure: str) -> dict[str, Effect]:
+        figures = {name: [getattr(cell, figure) for cell in row] for name, row in cells.items()}
+        return {e.name: e for e in paired_effects(figures, n_train=n_train, n_test=n_test, what=what)}
+
+    of_loss, of_gap = effects("test loss", "test_loss"), effects("the last gap", "gap_last")
+    errors = {name: [1 - cell.test_accuracy for cell in row] for name, row in cells.items()}
+    of_error = {e.name: e for e in paired_effects(errors, n_train=n_train, n_test=n_test, what="test error")}
+    rows = [
+        StudyRow(
+            recipe=name,
+            test_loss=fmean(c.test_loss for c in row),
+            test_accuracy=fmean(c.test_accuracy for c in row),
+            best_epoch=fmean(c.best_epoch for c in row),
+            gap_last=fmean(c.gap_last for c in row),
+            effect=of_loss.get(name),
+            accuracy_effect=of_error.get(name),
+            gap_effect=of_gap.get(name),
+        )
+        for name, row in cells.items()
+    ]
+    rows.sort(key=lambda row: row.test_loss)
+    return StudyTable(control=control, n_repeats=len(cells[control]), n_train=n_train, n_test=n_test, rows=tuple(rows))
+
+
+def study_answer(table: StudyTable) -> tuple[str, ...]:
+    """The study in a few sentences: what helped, what hurt, what cannot be told, and how much could have been seen."""
+    by_word: dict[str, list[StudyRow]] = {}
+    for row in table.rows:
+        if row.effect is not None:
+            by_word.setdefault(row.effect.word, []).append(row)
+    lines = [row.effect.sentence for row in by_word.get("helped", ()) if row.effect is not None]
+    if not lines:
+        lines.append(f"Nothing helped beyond doubt: no recipe's test loss is clearly below {table.control}'s.")
+    if hurt := by_word.get("hurt"):
+        lines.append(f"Hurt: {', '.join(row.recipe for row in hurt)}.")
+    if same := by_word.get("no difference that matters"):
+        lines.append(f"No difference that matters (10 % of {table.control}'s loss): {_names(same)}.")
+    if unclear := by_word.get("not enough data"):
+        sizes = [row.effect.detectable for row in unclear if row.effect is not None]
+        lines.append(
+            f"Not enough data to tell: {_names(unclear)}; differences of {min(sizes):.2f} to {max(sizes):.2f} would "
+            "have been found."
+            if len(unclear) > 1
+            else f"Not enough data to tell: {_names(unclear)}; a difference of {sizes[0]:.2f} would have been found."
+        )
+    return tuple(lines)
+
+
+def voted(name: str, voters: Sequence[Cell]) -> Cell:
+    """What the mean of several heads' probabilities gives on one repeat, as a cell of its own.
+
+    The loss is that of the mean; the answer counted right or wrong is the one most heads give, the mean among equals.
+    The curves are the means of the heads' own.
+    """
+    probabilities = np.array([cell.test_probabilities for cell in voters])
+    mean = probabilities.mean(axis=0)
+    labels = np.array(voters[0].test_labels)
+    loss, _ = score(mean, labels)
+    answers = majority(probabilities)
+    n_epochs = min(len(cell.val_losses) for cell in voters)
+    return voters[0].model_copy(
+        update={
+            "recipe": name,
+            "best_epoch": round(fmean(cell.best_epoch for cell in voters)),
+            "best_val_loss": fmean(cell.best_val_loss for cell in voters),
+            "test_loss": loss,
+            "test_accuracy": float((answers == labels).mean()),
+            "train_losses": tuple(np.mean([cell.train_losses[:n_epochs] for cell in voters], axis=0).tolist()),
+            "val_losses": tuple(np.mean([cell.val_losses[:n_epochs] for cell in voters], axis=0).tolist()),
+            "test_probabilities": tuple(map(tuple, mean.tolist())),
+        }
+    )
+
+
+def searched(name: str, candidates: Sequence[Cell]) -> Cell:
+    """The candidate with the lowest validation loss of one repeat: its test figures never took part in the choice."""
+    return min(candidates, key=lambda cell: cell.best_val_loss).model_copy(update={"recipe": name})
+
+
+def majority(probabilities: np.ndarray) -> np.ndarray:
+    """The class that most heads answer; among equals the one of the highest mean probability.
+
+    probabilities   (n_heads, n, n_classes)
+    returns         (n,) int
+
+    >>> majority(np.array([[[0.6, 0.4]], [[0.6, 0.4]], [[0.1, 0.9]]]))
+    array([0])
+    """
+    n_classes = probabilities.shape[2]
+    votes = np.eye(n_classes)[probabilities.argmax(axis=2)].sum(axis=0)
+    mean = probabilities.mean(axis=0)
+    return np.asarray((votes + np.clip(mean, 0, 1) / 2).argmax(axis=1))
+
+
+def _names(rows: Sequence[StudyRow]) -> str:
+    return ", ".join(row.recipe for row in rows)

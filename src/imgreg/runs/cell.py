@@ -1,0 +1,77 @@
+"""One training of a repeated comparison, as plain numbers in one JSON file, kept so that it is paid for once.
+
+Not a run: no head is kept, only what statistics need. A cell's name is the hash of all that its figures depend on, so
+a study that was killed finds the cells it had, and two studies share those they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Cell(BaseModel):
+    """One recipe on one split. Losses are plain cross-entropies; the epoch is the best on validation.
+
+    test_probabilities   a row a test photo, in the split's order; test_labels its class as an index
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    recipe: str
+    repeat: int
+    fold: int
+    n_train: int
+    n_val: int
+    best_epoch: int
+    best_val_loss: float
+    test_loss: float
+    test_accuracy: float
+    train_losses: tuple[float, ...]  # by epoch, as the next
+    val_losses: tuple[float, ...]
+    test_labels: tuple[int, ...]
+    test_probabilities: tuple[tuple[float, ...], ...]
+
+    @property
+    def gap_last(self) -> float:
+        """Validation less train cross-entropy after the last epoch."""
+        return self.val_losses[-1] - self.train_losses[-1]
+
+
+class CellStore:
+    """Finished cells in a folder, a file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> Cell | None:
+        """The kept cell, or None; a damaged file counts as none, and is written anew."""
+        try:
+            text = self._path(key).read_text(encoding="utf-8")
+            checksum, _, document = text.partition("\n")
+            if checksum != _checksum(document):
+                return None
+            return Cell.model_validate_json(document)
+        except (FileNotFoundError, UnicodeDecodeError, ValidationError):
+            return None
+
+    def put(self, key: str, cell: Cell) -> None:
+        """Keep it, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        document = cell.model_dump_json()
+        partial = self._path(key).with_suffix(f".{os.getpid()}.partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(f"{_checksum(document)}\n{document}")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
+def _checksum(document: str) -> str:
+    return hashlib.blake2b(document.encode(), digest_size=16).hexdigest()

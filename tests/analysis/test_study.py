@@ -1,0 +1,87 @@
+"""study.py: the ranked table, the vote and the search, on cells made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imgreg.analysis.study import majority, searched, study_answer, study_table, voted
+from imgreg.heads.forward import score
+from imgreg.runs.cell import Cell
+
+
+def cell(recipe: str, repeat: int, *, loss: float, val_loss: float = 0.5, p: np.ndarray | None = None) -> Cell:
+    p = np.array([[0.8, 0.2], [0.3, 0.7]]) if p is None else p
+    return Cell(
+        recipe=recipe,
+        repeat=repeat,
+        fold=0,
+        n_train=64,
+        n_val=16,
+        best_epoch=2,
+        best_val_loss=val_loss,
+        test_loss=loss,
+        test_accuracy=0.8,
+        train_losses=(0.6, 0.3, 0.1),
+        val_losses=(0.7, 0.5, 0.6),
+        test_labels=(0, 1),
+        test_probabilities=tuple(map(tuple, p.tolist())),
+    )
+
+
+def test_rows_are_ranked_and_paired() -> None:
+    """Means over the repeats, the best first; the effect is the mean of differences within repeats."""
+    cells = {
+        "plain": [cell("plain", i, loss=loss) for i, loss in enumerate([0.5, 0.7, 0.6])],
+        "worse": [cell("worse", i, loss=loss) for i, loss in enumerate([0.9, 1.1, 1.0])],
+        "better": [cell("better", i, loss=loss) for i, loss in enumerate([0.4, 0.59, 0.51])],
+    }
+    table = study_table(cells)
+    assert [row.recipe for row in table.rows] == ["better", "plain", "worse"]
+    better, plain, worse = table.rows
+    assert plain.effect is None
+    assert better.effect is not None
+    assert better.effect.mean == pytest.approx(-0.1)
+    assert worse.effect is not None
+    assert (better.effect.word, worse.effect.word) == ("helped", "hurt")
+    assert (better.gap_last, better.best_epoch) == (pytest.approx(0.5), 2)
+    said = study_answer(table)
+    assert said[0].startswith("better lowered test loss by 0.10 (95 % interval")
+    assert "Hurt: worse." in said
+
+
+def test_nothing_helped_is_said() -> None:
+    """Without a helped recipe the first line says so, and what could have been found."""
+    losses = {"plain": [0.5, 0.6, 0.7, 0.5], "l2": [0.6, 0.5, 0.6, 0.7]}
+    cells = {name: [cell(name, i, loss=loss) for i, loss in enumerate(row)] for name, row in losses.items()}
+    said = study_answer(study_table(cells))
+    assert said[0].startswith("Nothing helped beyond doubt")
+    assert "a difference of" in said[1]
+
+
+def test_other_photos_are_refused() -> None:
+    """Pairs need the same test photos."""
+    other = cell("l2", 0, loss=0.5).model_copy(update={"test_labels": (1, 1)})
+    with pytest.raises(ValueError, match="not scored on the same photos"):
+        study_table({"plain": [cell("plain", i, loss=0.5) for i in (0, 1)], "l2": [other, other]})
+
+
+def test_a_vote_is_the_mean_and_the_majority() -> None:
+    """The loss is the mean probability's; the accuracy goes by most heads' answers."""
+    rows = [np.array([[0.6, 0.4], [0.4, 0.6]]), np.array([[0.6, 0.4], [0.4, 0.6]]), np.array([[0.1, 0.9], [0.1, 0.9]])]
+    found = voted("vote", [cell("x", 1, loss=1, p=p) for p in rows])
+    loss, accuracy_of_mean = score(np.mean(rows, axis=0), [0, 1])
+    assert found.test_loss == pytest.approx(loss)
+    assert (found.test_accuracy, accuracy_of_mean) == (1.0, 0.5)
+
+
+def test_majority_breaks_ties_by_the_mean() -> None:
+    """One head each way: the surer wins."""
+    p = np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.4, 0.6], [0.1, 0.9]]])
+    assert majority(p).tolist() == [0, 1]
+
+
+def test_a_search_never_looks_at_the_test() -> None:
+    """The candidate with the lowest validation loss is taken, whatever its test loss."""
+    found = searched("best", [cell("a", 1, loss=0.1, val_loss=0.6), cell("b", 1, loss=0.9, val_loss=0.4)])
+    assert (found.recipe, found.test_loss) == ("best", 0.9)
