@@ -56,7 +56,36 @@ def test_nothing_helped_is_said() -> None:
     cells = {name: [cell(name, i, loss=loss) for i, loss in enumerate(row)] for name, row in losses.items()}
     said = study_answer(study_table(cells))
     assert said[0].startswith("Nothing helped beyond doubt")
-    assert "a difference of" in said[1]
+    assert said[1].startswith("Not enough data to tell: l2; so many repeats would find a difference of 0.")
+
+
+def test_the_gap_is_told_apart_from_the_loss() -> None:
+    """A recipe that overfits clearly less is named as such, though its test loss is no better; many are counted."""
+    losses = [0.5, 0.6, 0.7, 0.5]
+    gaps = {"plain": (0.50, 0.52, 0.49, 0.51), **{f"r{i}": (0.1, 0.11, 0.12, 0.1) for i in range(10)}}
+    cells = {
+        name: [
+            cell(name, i, loss=loss).model_copy(update={"train_losses": (0.1,), "val_losses": (0.1 + gap,)})
+            for i, (loss, gap) in enumerate(zip(losses, row, strict=True))
+        ]
+        for name, row in gaps.items()
+    }
+    said = study_answer(study_table(cells))
+    assert said[1].startswith("Overfit clearly less, by the gap after the last epoch (plain: 0.5")
+    assert said[1].endswith("r6 0.11 and 3 others.")
+
+
+def test_what_is_clear_alone_is_told() -> None:
+    """An interval that excludes 0, among many comparisons, is neither called hurt nor hidden."""
+    base = [0.5, 0.6, 0.7, 0.5, 0.6]
+    rows = {"plain": base, "bad": [b + d for b, d in zip(base, (0.3, 0.2, 0.4, 0.3, 0.2), strict=True)]}
+    draw = np.random.default_rng(1)
+    rows |= {f"r{i}": [b + d for b, d in zip(base, draw.normal(0, 0.2, 5), strict=True)] for i in range(60)}
+    table = study_table({name: [cell(name, i, loss=v) for i, v in enumerate(row)] for name, row in rows.items()})
+    said = " ".join(study_answer(table))
+    assert "Clear by their own interval, not among 61 comparisons:" in said
+    assert "bad (worse)" in said
+    assert "Hurt" not in said
 
 
 def test_other_photos_are_refused() -> None:

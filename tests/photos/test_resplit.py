@@ -15,7 +15,11 @@ from imgreg.photos.resplit import Repeat, resplit
 
 
 def photos(*, ants: int, bees: int, copies: int = 0) -> list[Photo]:
-    own = [Photo(Path(f"{label}{i}"), label, f"{label}{i}") for label, n in (("ant", ants), ("bee", bees)) for i in range(n)]
+    own = [
+        Photo(Path(f"{label}{i}"), label, f"{label}{i}")
+        for label, n in (("ant", ants), ("bee", bees))
+        for i in range(n)
+    ]
     return own + [Photo(Path(f"copy{i}"), own[i].label, own[i].sha256) for i in range(copies)]
 
 
@@ -51,7 +55,7 @@ def test_shares_are_exact_in_every_class() -> None:
 
 
 def test_folds_test_every_photo_once_a_repeat() -> None:
-    """Over the folds of a repeat the test sides are the whole set, in parts whose sizes differ by one a class at most."""
+    """Over the folds of a repeat the test sides are the whole set, their sizes in a class differ by one at most."""
     everyone = photos(ants=23, bees=31, copies=2)
     drawn = resplit(everyone, repeats=3, folds=5, test_fraction=0.2, val_fraction=0.2, seed=1)
     assert [(r.number, r.fold) for r in drawn] == [(n, f) for n in (1, 2, 3) for f in range(1, 6)]

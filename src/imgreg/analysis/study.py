@@ -15,6 +15,8 @@ from imgreg.analysis.effects import Effect, paired_effects
 from imgreg.heads.forward import score
 from imgreg.runs.cell import Cell
 
+SHOWN = 8  # recipes named in a sentence
+
 
 class StudyRow(BaseModel):
     """One recipe over all repeats; means. `effect` compares its test loss with the control's, None for the control.
@@ -83,25 +85,44 @@ def study_table(cells: Mapping[str, Sequence[Cell]]) -> StudyTable:
 
 
 def study_answer(table: StudyTable) -> tuple[str, ...]:
-    """The study in a few sentences: what helped, what hurt, what cannot be told, and how much could have been seen."""
-    by_word: dict[str, list[StudyRow]] = {}
-    for row in table.rows:
-        if row.effect is not None:
-            by_word.setdefault(row.effect.word, []).append(row)
-    lines = [row.effect.sentence for row in by_word.get("helped", ()) if row.effect is not None]
+    """The study in a few sentences: what helped, what shrank the gap, what hurt, what cannot be told, and how large a
+    difference would have been seen."""
+    compared = [row for row in table.rows if row.effect is not None]
+    helped, hurt, same, unclear = (
+        [row for row in compared if row.effect is not None and row.effect.word == word]
+        for word in ("helped", "hurt", "no difference that matters", "not enough data")
+    )
+    lines = [row.effect.sentence for row in helped if row.effect is not None]
     if not lines:
         lines.append(f"Nothing helped beyond doubt: no recipe's test loss is clearly below {table.control}'s.")
-    if hurt := by_word.get("hurt"):
-        lines.append(f"Hurt: {', '.join(row.recipe for row in hurt)}.")
-    if same := by_word.get("no difference that matters"):
-        lines.append(f"No difference that matters (10 % of {table.control}'s loss): {_names(same)}.")
-    if unclear := by_word.get("not enough data"):
-        sizes = [row.effect.detectable for row in unclear if row.effect is not None]
+    control = next(row for row in table.rows if row.recipe == table.control)
+    closed = [row for row in compared if row.gap_effect is not None and row.gap_effect.word == "helped"]
+    if closed:
+        closed.sort(key=lambda row: row.gap_last)
         lines.append(
-            f"Not enough data to tell: {_names(unclear)}; differences of {min(sizes):.2f} to {max(sizes):.2f} would "
-            "have been found."
-            if len(unclear) > 1
-            else f"Not enough data to tell: {_names(unclear)}; a difference of {sizes[0]:.2f} would have been found."
+            f"Overfit clearly less, by the gap after the last epoch ({table.control}: {control.gap_last:.2f}): "
+            + _some([f"{row.recipe} {row.gap_last:.2f}" for row in closed])
+            + "."
+        )
+    if hurt:
+        lines.append(f"Hurt: {_some([row.recipe for row in hurt])}.")
+    if same:
+        names = _some([row.recipe for row in same])
+        lines.append(f"No difference that matters (10 % of {table.control}'s loss): {names}.")
+    nearly = [row for row in unclear if row.effect is not None and (row.effect.low > 0 or row.effect.high < 0)]
+    if nearly:
+        names = _some(
+            [f"{row.recipe} ({'better' if row.effect.mean < 0 else 'worse'})" for row in nearly if row.effect]
+        )
+        lines.append(
+            f"Clear by their own interval, not among {len(compared)} comparisons: {names}. More repeats would tell."
+        )
+    if rest := [row for row in unclear if row not in nearly]:
+        sizes = [row.effect.detectable for row in rest if row.effect is not None]
+        size = f"{min(sizes):.2f}" if len(sizes) == 1 else f"{min(sizes):.2f} to {max(sizes):.2f}"
+        lines.append(
+            f"Not enough data to tell: {_some([row.recipe for row in rest])}; so many repeats would find a difference "
+            f"of {size}."
         )
     return tuple(lines)
 
@@ -152,5 +173,7 @@ def majority(probabilities: np.ndarray) -> np.ndarray:
     return np.asarray((votes + np.clip(mean, 0, 1) / 2).argmax(axis=1))
 
 
-def _names(rows: Sequence[StudyRow]) -> str:
-    return ", ".join(row.recipe for row in rows)
+def _some(names: Sequence[str]) -> str:
+    """All of a few names; of many the first, and how many others."""
+    shown = names if len(names) <= SHOWN else names[: SHOWN - 1]
+    return ", ".join(shown) + ("" if len(shown) == len(names) else f" and {len(names) - len(shown)} others")

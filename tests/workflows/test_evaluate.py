@@ -1,0 +1,103 @@
+"""evaluate and votes: the figures are those of predict's own answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, paint_set
+
+
+@pytest.fixture(scope="module")
+def second(trained: Trained) -> Path:
+    """A run on another image size, so on another base."""
+    arguments = [*TRAIN_ARGUMENTS, "--image-size", "96", "--seed", "5", "--name", "second"]
+    done = imgreg("train", trained.data, *arguments, "--models", trained.folder.parent.parent / "others")
+    assert done.code == 0, done.err
+    return trained.folder.parent.parent / "others" / "second"
+
+
+@pytest.fixture(scope="module")
+def new_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint_set(tmp_path_factory.mktemp("new") / "data", n_each=9, seed=900)
+
+
+def answers(*runs: Path, photos: Path, more: tuple[str, ...] = ()) -> list[dict]:
+    named = [part for run in runs for part in ("--run", run)]
+    done = imgreg("predict", photos, *named, *more, "--json")
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_figures_are_those_of_predicts_answers(trained: Trained, new_photos: Path) -> None:
+    """Accuracy, AUC and log loss equal scikit-learn's on what predict says of the same files."""
+    said = answers(trained.folder, photos=new_photos)
+    true = np.array([Path(row["path"]).parent.name == "warm" for row in said]).astype(int)
+    warm = np.array([row["probabilities"]["warm"] for row in said])
+    done = imgreg("evaluate", trained.folder, new_photos, "--json")
+    assert done.code == 0, done.err
+    found = {name: figure["value"] for name, figure in done.json["figures"].items()}
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(true, warm > 0.5))
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(true, warm))
+    assert found["log_loss"] == pytest.approx(sk.log_loss(true, warm), rel=1e-5)
+    assert (done.json["n_photos"], done.json["notes"], done.json["vote"]) == (18, [], None)
+    assert np.sum(done.json["confusion"]) == 18
+
+
+def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
+    """Scoring a run on its own train photos says so."""
+    done = imgreg("evaluate", trained.folder, trained.data)
+    assert "trained on" in done.out
+    assert "flatter" in done.out
+
+
+@pytest.mark.parametrize("vote", ["mean", "majority"])
+def test_a_vote_is_made_of_each_runs_answers(vote: str, trained: Trained, second: Path, new_photos: Path) -> None:
+    """Three heads, two on one base: mean probabilities, counted votes, and the class that the rule gives."""
+    runs = (trained.folder, second, trained.folder)
+    each = [answers(run, photos=new_photos) for run in runs]
+    together = answers(*runs, photos=new_photos, more=("--vote", vote))
+    assert [row["path"] for row in together] == [row["path"] for row in each[0]]
+    for i, row in enumerate(together):
+        mean = {c: np.mean([one[i]["probabilities"][c] for one in each]) for c in ("cold", "warm")}
+        votes = {c: sum(one[i]["label"] == c for one in each) for c in ("cold", "warm")}
+        assert row["probabilities"] == pytest.approx(mean, abs=1e-6)
+        assert row["votes"] == votes
+        assert row["label"] == max(mean if vote == "mean" else votes, key=(mean if vote == "mean" else votes).get)
+    scored = imgreg("evaluate", *runs, new_photos, "--vote", vote, "--json").json
+    right = np.mean([row["label"] == Path(row["path"]).parent.name for row in together])
+    assert scored["figures"]["accuracy"]["value"] == pytest.approx(right)
+
+
+def test_a_broken_photo_does_not_shift_the_votes(trained: Trained, second: Path, tmp_path: Path) -> None:
+    """Over two bases a file that cannot be read is reported once, in its place."""
+    photos = paint_set(tmp_path / "data", n_each=2, seed=77)
+    (photos / "cold" / "c00b.jpg").write_bytes(b"not a photo")
+    named = ("--run", trained.folder, "--run", second)
+    done = imgreg("predict", photos, *named, "--json")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 3
+    assert ["error" in row for row in rows] == [False, True, False, False, False]
+    assert all(sum(row["votes"].values()) == 2 for row in rows if "votes" in row)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_vote_of_one_is_refused(command: str, trained: Trained, new_photos: Path) -> None:
+    """--vote would have no effect."""
+    arguments = ["--run", trained.folder, new_photos] if command == "predict" else [trained.folder, new_photos]
+    done = imgreg(command, *arguments, "--vote", "majority")
+    assert done.code == 2
+    assert "no effect on one run" in done.err
+
+
+def test_other_classes_are_refused(trained: Trained, tmp_path: Path) -> None:
+    """Labels that the run does not know cannot be scored."""
+    photos = paint_set(tmp_path / "data", n_each=2)
+    (photos / "warm").rename(photos / "hot")
+    done = imgreg("evaluate", trained.folder, photos)
+    assert done.code == 3
+    assert "class 'hot', which the run does not know" in done.err

@@ -1,0 +1,147 @@
+"""study: the same splits for every recipe, cells that are kept, and the same table after a kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Finished, imgreg, paint_set
+
+SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "3", "--set", "head.units=[8]", "--repeats", "2")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint_set(tmp_path_factory.mktemp("study") / "data", n_each=12, seed=500)
+
+
+@pytest.fixture
+def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Path:
+    """A cache of its own that shares the exported base: cells of other tests are not found."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for path in own_cache.iterdir():
+        if path.name != "cells":
+            (cache / path.name).symlink_to(path)
+    monkeypatch.setenv("IMGREG_CACHE", str(cache))
+    return cache / "cells"
+
+
+def study(data: Path, models: Path, *more: object) -> Finished:
+    return imgreg("study", data, *SMALL, "--models", models, "--json", *more)
+
+
+def figures(document: dict[str, Any]) -> Any:
+    return document["table"], document["answer"]
+
+
+def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Path) -> None:
+    """Every recipe is scored on the same photos; the folder tells it; the second command trains nothing."""
+    first = study(data, tmp_path / "models", "--topic", "dropout", "--name", "first")
+    assert first.code == 0, first.err
+    rows = first.json["table"]["rows"]
+    names = {"plain", "dropout 0.1", "dropout 0.3", "dropout 0.5", "dropout 0.7", "dropout searched"}
+    assert {row["recipe"] for row in rows} == names
+    assert [row["test_loss"] for row in rows] == sorted(row["test_loss"] for row in rows)
+    assert (first.json["n_trained"], first.json["n_kept"]) == (10, 0)
+
+    folder = tmp_path / "models" / "first"
+    kept = json.loads((folder / "cells.json").read_text())
+    assert len({json.dumps([cell["test_labels"] for cell in row]) for row in kept.values()}) == 1
+    for row in rows:
+        losses = [cell["test_loss"] for cell in kept[row["recipe"]]]
+        assert row["test_loss"] == pytest.approx(np.mean(losses))
+        if row["effect"]:
+            control = [cell["test_loss"] for cell in kept["plain"]]
+            assert row["effect"]["mean"] == pytest.approx(np.mean(np.subtract(losses, control)))
+    with (folder / "table.csv").open() as lines:
+        assert [row["recipe"] for row in csv.DictReader(lines)] == [row["recipe"] for row in rows]
+    assert tomllib.loads((folder / "settings.toml").read_text())["dropout 0.5"]["recipe"]["head"]["dropout"] == 0.5
+    assert first.json["answer"][0] in (folder / "report.html").read_text().replace("&#39;", "'")
+    assert {"forest.png", "curves.png", "study.json"} <= {path.name for path in folder.iterdir()}
+
+    again = study(data, tmp_path / "models", "--topic", "dropout")
+    assert (again.json["n_trained"], again.json["n_kept"]) == (0, 10)
+    assert figures(again.json) == figures(first.json)
+
+    damaged = sorted(cells.iterdir())[0]
+    text = bytearray(damaged.read_bytes())
+    text[len(text) // 2] ^= 1
+    damaged.write_bytes(text)
+    mended = study(data, tmp_path / "models", "--topic", "dropout")
+    assert (mended.json["n_trained"], mended.json["n_kept"]) == (1, 9)
+    assert figures(mended.json) == figures(first.json)
+
+
+def test_a_killed_study_goes_on(data: Path, tmp_path: Path, cells: Path) -> None:
+    """SIGKILL after some cells: the same command trains the others, and the table is that of a study left alone."""
+    arguments = ["study", data, *SMALL, "--topic", "initializer", "--models", tmp_path / "models", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "imgreg", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        until = time.monotonic() + 120
+        while not (cells.is_dir() and len(list(cells.glob("*.json"))) >= 3) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    n_had = len(list(cells.glob("*.json")))
+    assert 3 <= n_had < 8
+    resumed = study(data, tmp_path / "models", "--topic", "initializer")
+    assert resumed.code == 0, resumed.err
+    assert (resumed.json["n_trained"], resumed.json["n_kept"]) == (8 - n_had, n_had)
+    for path in cells.iterdir():
+        path.unlink()
+    alone = study(data, tmp_path / "models", "--topic", "initializer")
+    assert alone.json["n_trained"] == 8
+    assert figures(resumed.json) == figures(alone.json)
+
+
+def test_compare_repeats_shares_cells_with_study(data: Path, tmp_path: Path, cells: Path) -> None:
+    """compare --folds pairs the recipes asked for, and a wider comparison trains only what is new."""
+    folded = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--set", "head.units=[8]", "--folds", "3")
+    first = imgreg(*("compare", data, "--recipes", "plain,dropout", "--models", tmp_path / "models", "--json"), *folded)
+    assert first.code == 0, first.err
+    assert {row["recipe"] for row in first.json["table"]["rows"]} == {"plain", "dropout"}
+    assert first.json["table"]["n_repeats"] == 3
+    assert first.json["table"]["n_test"] == 8
+    wider = imgreg("compare", data, "--recipes", "plain,dropout,l2", "--models", tmp_path / "models", *folded, "--json")
+    assert (wider.json["n_trained"], wider.json["n_kept"]) == (3, 6)
+
+
+def test_a_recipe_that_comes_apart_is_left_out(data: Path, tmp_path: Path, cells: Path) -> None:
+    """Another recipe's infinite loss is told and costs the others nothing; the control's ends the study with 7."""
+    wild = tmp_path / "wild.toml"
+    wild.write_text('[head]\nunits = [8]\nl2 = 10\n[optimizer]\nname = "sgd"\nlearning_rate = 10\n')
+    base = ("compare", data, "--repeats", "2", "--weights", "starter", "--image-size", "64", "--epochs", "20", "--json")
+    done = imgreg(*base, "--recipes", f"plain,{wild},l2", "--models", tmp_path / "models", "--set", "head.units=[8]")
+    names = {row["recipe"] for row in done.json["table"]["rows"]}
+    assert names == {"plain", "l2"}
+    assert any("wild, repeat" in note and "left out" in note for note in done.json["notes"])
+    control = imgreg(*base, "--recipes", f"{wild},plain", "--models", tmp_path / "models", "--set", "head.units=[8]")
+    assert control.code == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--topic", "dropuot"], 2, "topic 'dropuot' is not known. Known: ladder, capacity"),
+        (["--topic", "dropout", "--dropout", "0.2"], 2, "head.dropout cannot be set"),
+        (["--topic", "dropout", "--repeats", "1"], 2, "shows no spread"),
+        (["--topic", "dropout", "--folds", "50"], 3, "50 folds need at least 50"),
+    ],
+)
+def test_what_cannot_be_studied_is_said(arguments: list[str], code: int, says: str, data: Path, tmp_path: Path) -> None:
+    """A wrong topic, a setting that the topic varies, one repeat, too many folds."""
+    done = imgreg("study", data, "--weights", "starter", "--image-size", "64", "--models", tmp_path, *arguments)
+    assert done.code == code
+    assert says in done.err
