@@ -71,7 +71,7 @@ def test_the_gap_is_told_apart_from_the_loss() -> None:
         for name, row in gaps.items()
     }
     said = study_answer(study_table(cells))
-    assert said[1].startswith("Overfit clearly less, by the gap after the last epoch (plain: 0.5")
+    assert said[1].startswith("Smaller gap after the last epoch than plain's 0.5")
     assert said[1].endswith("r6 0.11 and 3 others.")
 
 

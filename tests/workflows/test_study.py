@@ -78,6 +78,10 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Pa
     text = bytearray(damaged.read_bytes())
     text[len(text) // 2] ^= 1
     damaged.write_bytes(text)
+    shown = imgreg("cache", "show", "--json").json["studies"]
+    assert (shown["n_trainings"], shown["n_bytes"]) == (10, sum(path.stat().st_size for path in cells.iterdir()))
+    checked = imgreg("cache", "verify", "--json")
+    assert (checked.code, checked.json["damaged_cells"]) == (4, [str(damaged)])
     mended = study(data, tmp_path / "models", "--topic", "dropout")
     assert (mended.json["n_trained"], mended.json["n_kept"]) == (1, 9)
     assert figures(mended.json) == figures(first.json)

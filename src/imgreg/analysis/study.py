@@ -96,11 +96,11 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
     if not lines:
         lines.append(f"Nothing helped beyond doubt: no recipe's test loss is clearly below {table.control}'s.")
     control = next(row for row in table.rows if row.recipe == table.control)
-    closed = [row for row in compared if row.gap_effect is not None and row.gap_effect.word == "helped"]
+    closed = [row for row in compared if row.gap_effect is not None and row.gap_effect.high < 0]
     if closed:
         closed.sort(key=lambda row: row.gap_last)
         lines.append(
-            f"Overfit clearly less, by the gap after the last epoch ({table.control}: {control.gap_last:.2f}): "
+            f"Smaller gap after the last epoch than {table.control}'s {control.gap_last:.2f}, by their own intervals: "
             + _some([f"{row.recipe} {row.gap_last:.2f}" for row in closed])
             + "."
         )

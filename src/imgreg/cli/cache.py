@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """Show, check or clear what is kept between commands.
 
-    That is the features of photos and the frozen base in OpenVINO's form. It lies in $IMGREG_CACHE, else in the
+    That is the features of photos, the frozen base in OpenVINO's form, and the trainings of studies. It lies in $IMGREG_CACHE, else in the
     user's cache folder, holds no photo, and can all be computed again. train and compare keep it within --cache-size.
 
     \b
@@ -56,6 +56,8 @@ def show(as_json: bool) -> None:
     if features.n_damaged:
         click.echo(f"  set aside {_size(features.damaged_bytes):>9}  {features.n_damaged:,} damaged blocks")
     click.echo(f"  base      {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
+    if report.n_cells:
+        click.echo(f"  studies   {_size(report.cells_bytes):>9}  {report.n_cells:,} trainings")
 
 
 @command.command("verify")
@@ -75,7 +77,9 @@ def verify(as_json: bool, quiet: bool) -> None:
         done = verify_cache(watcher=watcher)
     if as_json:
         bases = [str(base) for base in done.damaged_bases]
-        print_json({"folder": str(done.folder), "features": asdict(done.features), "damaged_bases": bases})
+        cells = [str(path) for path in done.damaged_cells]
+        features = asdict(done.features)
+        print_json({"folder": str(done.folder), "features": features, "damaged_bases": bases, "damaged_cells": cells})
     elif not quiet:
         strays = f", {done.features.n_strays} files of killed processes removed" if done.features.n_strays else ""
         click.echo(f"{done.folder}: {done.features.n_intact:,} blocks intact, {done.n_damaged:,} parts not{strays}")
@@ -109,6 +113,7 @@ def _document(report: CacheReport) -> dict[str, object]:
         "n_bytes": report.n_bytes,
         "features": asdict(report.features),
         "bases": bases,
+        "studies": {"n_trainings": report.n_cells, "n_bytes": report.cells_bytes},
     }
 
 

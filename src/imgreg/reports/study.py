@@ -29,7 +29,7 @@ TONES = {  # colour-blind-safe, and each word stands beside its mark
     "helped": "#009e73",
     "hurt": "#d55e00",
     "no difference that matters": "#0072b2",
-    "not enough data": "#5a5a5a",
+    "not enough data": "#767676",
 }
 _NAME = 28  # characters of a recipe's name in a figure
 
@@ -74,7 +74,7 @@ def study_report(
         *(
             (
                 f"Validation loss: {heading}",
-                _curves(cells, groups={heading: names}, log_epochs=log_epochs),
+                _curves(cells, groups={heading: names}, log_epochs=log_epochs, titles=False, width=6.2),
                 f"Validation loss by epoch of {', '.join(names)}, means over the repeats.",
                 "Means over the repeats; the dot is the lowest mean.",
             )
@@ -112,6 +112,7 @@ def _forest(table: StudyTable) -> Figure:
     reach = 3 * float(np.median(np.maximum(np.abs(lows), np.abs(highs)))) or 1.0
     axes.set_xlim(max(min(*lows, 0), -reach) * 1.08 - 1e-3, min(max(*highs, 0), reach) * 1.08 + 1e-3)
     axes.tick_params(labelsize=10)
+    _ink(axes)
     axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -124,8 +125,24 @@ def _forest(table: StudyTable) -> Figure:
         for word, tone in TONES.items()
         if word in words
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=10)
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=10,
+        labelcolor=LIGHT.ink,
+    )
     return figure
+
+
+def _ink(axes: Axes) -> None:
+    """Words and lines in the theme's own ink, which a dark page exchanges."""
+    axes.tick_params(colors=LIGHT.ink)
+    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        text.set_color(LIGHT.ink)
+    for spine in axes.spines.values():
+        spine.set_color(LIGHT.ink)
 
 
 def _interval(axes: Axes, row: StudyRow, height: int) -> None:
@@ -136,10 +153,17 @@ def _interval(axes: Axes, row: StudyRow, height: int) -> None:
     axes.plot([effect.mean], [height], "o", color=tone, markersize=6)
 
 
-def _curves(cells: Mapping[str, Sequence[Cell]], *, groups: Mapping[str, Sequence[str]], log_epochs: bool) -> Figure:
+def _curves(
+    cells: Mapping[str, Sequence[Cell]],
+    *,
+    groups: Mapping[str, Sequence[str]],
+    log_epochs: bool,
+    titles: bool = True,
+    width: float = 8.4,
+) -> Figure:
     n_columns = min(len(groups), 2)
     n_rows = math.ceil(len(groups) / n_columns)
-    figure = new_figure(8.4 if n_columns == 1 else 14, 4.6 * n_rows)
+    figure = new_figure(width if n_columns == 1 else 14, 0.55 * width * n_rows if n_columns == 1 else 4.6 * n_rows)
     panels = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
     means = {name: _mean_curve(row) for name, row in cells.items()}
     for axes, (heading, names) in zip(panels, groups.items(), strict=False):
@@ -154,7 +178,8 @@ def _curves(cells: Mapping[str, Sequence[Cell]], *, groups: Mapping[str, Sequenc
             axes.plot([epochs[best]], [curve[best]], "o", color=colour, markersize=5)
         ends = [float(means[name][-1]) for name in names]
         axes.set_ylim(0, min(max(lowest, *ends) * 1.1, 4 * float(np.median([means[n].min() for n in names]))))
-        axes.set_title(drawable(one_line(heading, limit=60)), fontsize=12, fontfamily=families(), parse_math=False)
+        if titles:
+            axes.set_title(drawable(one_line(heading, limit=60)), fontsize=12, fontfamily=families(), parse_math=False)
         axes.set_xlabel("epoch", fontsize=11)
         axes.set_ylabel("validation loss (nats)", fontsize=11)
         axes.grid(color=LIGHT.grid, linewidth=0.8)
@@ -166,7 +191,8 @@ def _curves(cells: Mapping[str, Sequence[Cell]], *, groups: Mapping[str, Sequenc
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
         font = {"family": families(), "size": 9}
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), prop=font)
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), prop=font, labelcolor=LIGHT.ink)
+        _ink(axes)
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     return figure

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+CELLS = "cells"  # the folder in the cache
+
 
 class Cell(BaseModel):
     """One recipe on one split. Losses are plain cross-entropies; the epoch is the best on validation.
@@ -57,6 +59,14 @@ class CellStore:
             return Cell.model_validate_json(document)
         except (FileNotFoundError, UnicodeDecodeError, ValidationError):
             return None
+
+    def files(self) -> tuple[Path, ...]:
+        """Every kept cell's file."""
+        return tuple(sorted(self.folder.glob("*.json"))) if self.folder.is_dir() else ()
+
+    def damaged(self) -> tuple[Path, ...]:
+        """Files that `get` would not take."""
+        return tuple(path for path in self.files() if self.get(path.stem) is None)
 
     def put(self, key: str, cell: Cell) -> None:
         """Keep it, whole or not at all."""

@@ -10,6 +10,7 @@ from imgreg.errors import MachineError
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.places import cache_folder
+from imgreg.runs.cell import CELLS, CellStore
 from imgreg.workflows.watch import Watcher
 
 
@@ -20,11 +21,14 @@ class CacheReport:
     folder: Path
     features: CacheContents
     bases: tuple[tuple[Path, int], ...]  # exported bases with their bytes
+    n_cells: int  # trainings of studies
+    cells_bytes: int
 
     @property
     def n_bytes(self) -> int:
         """All of it, in bytes."""
-        return self.features.n_bytes + self.features.damaged_bytes + sum(n_bytes for _, n_bytes in self.bases)
+        bases = sum(n_bytes for _, n_bytes in self.bases)
+        return self.features.n_bytes + self.features.damaged_bytes + bases + self.cells_bytes
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,13 @@ class CacheVerification:
     folder: Path
     features: CacheCheck
     damaged_bases: tuple[Path, ...]  # removed now
+    damaged_cells: tuple[Path, ...]  # removed now
 
     @property
     def n_damaged(self) -> int:
-        """Blocks and bases that were damaged or gone."""
-        return self.features.n_damaged + self.features.n_gone + len(self.damaged_bases)
+        """Blocks, bases and cells that were damaged or gone."""
+        damaged = len(self.damaged_bases) + len(self.damaged_cells)
+        return self.features.n_damaged + self.features.n_gone + damaged
 
 
 def show_cache() -> CacheReport:
@@ -46,11 +52,13 @@ def show_cache() -> CacheReport:
     folder = cache_folder()
     with FeatureCache(folder, say=lambda _: None) as cache:
         contents = cache.contents()
-    return CacheReport(folder, contents, tuple((base, _n_bytes(base)) for base in kept_exports(folder)))
+    cells = CellStore(folder / CELLS).files()
+    bases = tuple((base, _n_bytes(base)) for base in kept_exports(folder))
+    return CacheReport(folder, contents, bases, len(cells), sum(path.stat().st_size for path in cells))
 
 
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
-    """Check every block and exported base; damaged ones are taken out, and computed anew when they are needed."""
+    """Check every block, exported base and cell; damaged ones are taken out, and computed anew when they are needed."""
     watcher, folder = watcher or Watcher(), cache_folder()
 
     def on_block(done: int, total: int) -> None:
@@ -62,16 +70,22 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     for base in damaged:
         watcher.say(f"The exported base {base} was damaged; it is removed and will be exported anew.")
         _remove(base)
-    return CacheVerification(folder, features, damaged)
+    cells = CellStore(folder / CELLS).damaged()
+    for path in cells:
+        watcher.say(f"The study's training {path} was damaged; it is removed and will be trained anew.")
+        path.unlink(missing_ok=True)
+    return CacheVerification(folder, features, damaged, cells)
 
 
 def clear_cache() -> CacheReport:
-    """Remove every feature and exported base. returns what was there"""
+    """Remove every feature, exported base and training of a study. returns what was there"""
     before = show_cache()
     with FeatureCache(before.folder, say=lambda _: None) as cache:
         cache.clear()
     for base, _ in before.bases:
         _remove(base)
+    if before.n_cells:
+        _remove(before.folder / CELLS)
     return before
 
 

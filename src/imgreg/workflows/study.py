@@ -21,7 +21,7 @@ from imgreg.photos.resplit import Repeat, resplit
 from imgreg.photos.split import Split
 from imgreg.places import cache_folder
 from imgreg.recipes.topics import Derived
-from imgreg.runs.cell import Cell, CellStore
+from imgreg.runs.cell import CELLS, Cell, CellStore
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.watch import Watcher
@@ -148,7 +148,7 @@ def _fill(
     from imgreg.features.cache import FeatureCache
     from imgreg.workflows.train import prepare
 
-    store, identity, classes = CellStore(cache_folder() / "cells"), base.identity, ground.index.classes
+    store, identity, classes = CellStore(cache_folder() / CELLS), base.identity, ground.index.classes
     keys = [[_key(one, repeat, base=identity, classes=classes) for one in settings] for repeat in drawn]
     found = [[store.get(key) for key in row] for row in keys]
     n_cells, n_kept = len(drawn) * len(settings), sum(cell is not None for row in found for cell in row)
