@@ -105,7 +105,10 @@ def command(*arguments: str) -> str:
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["compare", "--help"], ["recipes"], ["runs"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("train", "compare", "study", "evaluate")), ["recipes"], ["runs"]],
+)
 def test_looking_around_loads_no_tensorflow(arguments: list[str]) -> None:
     """Help and lists import neither TensorFlow nor anything else that is slow."""
     loaded = modules_after(command(*arguments)).split()
@@ -141,6 +144,13 @@ def test_comparing_runs_loads_no_tensorflow(trained, tmp_path: Path) -> None:
     loaded = modules_after(command("compare", run, run, "--models", str(tmp_path))).split()
     assert "matplotlib" in loaded
     assert not {"tensorflow", "keras", "openvino", "albumentations"} & set(loaded)
+
+
+def test_evaluate_loads_no_tensorflow(trained, tmp_path: Path) -> None:
+    """Scoring needs the run and the photos alone."""
+    loaded = modules_after(command("evaluate", str(trained.folder), str(trained.data), "-q")).split()
+    assert "openvino" in loaded
+    assert not {"tensorflow", "keras", "matplotlib"} & set(loaded)
 
 
 def test_these_tests_can_fail() -> None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def command() -> None:
     """Show, check or clear what is kept between commands.
 
-    That is the features of photos, the frozen base in OpenVINO's form, and the trainings of studies. It lies in $IMGREG_CACHE, else in the
-    user's cache folder, holds no photo, and can all be computed again. train and compare keep it within --cache-size.
+    That is the features of photos, the frozen base in OpenVINO's form, and the trainings of studies. It lies in
+    $IMGREG_CACHE, else in the user's cache folder, holds no photo, and can all be computed again. train, compare and
+    study keep the features within --cache-size.
 
     \b
     Example:
