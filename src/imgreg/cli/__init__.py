@@ -23,7 +23,7 @@ COMMANDS = {
     "predict": "Name the class of photos by a trained run.",
     "evaluate": "Score a run, or several that vote, on labelled photos.",
     "compare": "Train with and without regularization, curves side by side.",
-    "study": "Try the known means on your photos: what helps, and how sure is that?",
+    "study": "Try the known means on your photos: what helps?",
     "preview": "Show what augmentation does to the photos.",
     "recipes": "List the recipes, or show one.",
     "runs": "List the runs under models/.",

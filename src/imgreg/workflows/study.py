@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from imgreg.workflows.train import Prepared
 
 CELL_FORMAT = 1  # raised when the same recipe, split and seed may give other figures
+_VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 TEST_FRACTION = 0.2  # of all photos, where there are no folds
 
 
@@ -64,7 +65,8 @@ def study(
 ) -> Study:
     """Train every recipe on the same repeated splits, and compare each with the first, the control, in pairs.
 
-    settings   one a recipe; they differ in nothing else. The seed draws splits, initial weights and views
+    settings   one a recipe; they differ in nothing else. The seed draws initial weights and views, the split's
+               seed the splits
     groups     heading -> recipes drawn in one panel, the control first; None for all in one
     repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
                every photo once. The epoch is chosen on validation, the score taken on test
@@ -149,7 +151,11 @@ def _fill(
     from imgreg.workflows.train import prepare
 
     store, identity, classes = CellStore(cache_folder() / CELLS), base.identity, ground.index.classes
-    keys = [[_key(one, repeat, base=identity, classes=classes) for one in settings] for repeat in drawn]
+    keys = [
+        [_key(one, repeat, photos=photos, base=identity, classes=classes) for one in settings]
+        for repeat in drawn
+        for photos in [_photos_digest(repeat.split)]
+    ]
     found = [[store.get(key) for key in row] for row in keys]
     n_cells, n_kept = len(drawn) * len(settings), sum(cell is not None for row in found for cell in row)
     n_done = n_kept
@@ -240,9 +246,8 @@ def _seed(settings: Settings, repeat: Repeat) -> int:
     return int(np.random.default_rng([settings.seed, repeat.number, repeat.fold]).integers(2**32))
 
 
-def _key(settings: Settings, repeat: Repeat, *, base: object, classes: Sequence[str]) -> str:
+def _key(settings: Settings, repeat: Repeat, *, photos: str, base: object, classes: Sequence[str]) -> str:
     """A name for all that a cell's figures depend on; the recipe's own name, source and expectation are not."""
-    split = repeat.split
     document: list[Any] = [
         CELL_FORMAT,
         settings.recipe.model_dump(mode="json", exclude={"name", "source", "expect"}),
@@ -251,10 +256,15 @@ def _key(settings: Settings, repeat: Repeat, *, base: object, classes: Sequence[
         _seed(settings, repeat),
         list(classes),
         repr(base),
-        [[[photo.sha256, photo.label] for photo in side] for side in (split.train, split.val, split.test)],
-        [importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy", "albumentations", "pillow")],
+        photos,
+        [importlib.metadata.version(name) for name in _VERSIONS_OF],
     ]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _photos_digest(split: Split) -> str:
+    sides = [[[photo.sha256, photo.label] for photo in side] for side in (split.train, split.val, split.test)]
+    return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
 
 
 def _pipeline_bytes(recipe: Recipe) -> str:
