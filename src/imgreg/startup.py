@@ -21,7 +21,9 @@ def load_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_held():
         import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        import tensorflow
+    # Each head of a study is a graph of its own; TensorFlow takes the sixth for a mistake and warns of "retracing".
+    tensorflow.get_logger().setLevel("ERROR")
 
 
 def load_openvino(*, converter: bool = False) -> Any:
