@@ -25,7 +25,7 @@ from imgreg.cli.stopping import TerminatedError
         (["--set", "head.dropuot=0.5"], 2, "Did you mean 'head.dropout'?"),
         (["--set", "head.dropout"], 2, "expected KEY=VALUE"),
         (["--set", "head.l2=0.1", "--l2", "0.2"], 2, "are both given"),
-        (["--recipe", "plian"], 2, "Known: plain, regularized"),
+        (["--recipe", "plian"], 2, "Did you mean 'plain'"),
         (["--recipe", "plain", "--views", "4"], 2, "no effect without augmentation"),
         (["--image-size", "5"], 2, "base.image_size = 5"),
         (["--augment", "nowhere.json"], 4, "nowhere.json: not a pipeline"),

@@ -136,6 +136,23 @@ def test_a_recipe_that_comes_apart_is_left_out(data: Path, tmp_path: Path, cells
     assert control.code == 7
 
 
+def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, cells: Path) -> None:
+    """A copy on both sides of the given split flatters nobody here: copies go together, and no such warning is made."""
+    given = tmp_path / "given"
+    for label in ("cold", "warm"):
+        for number, photo in enumerate(sorted((data / label).iterdir())):
+            for side in ("train", "val") if number == 0 else (("train", "val")[number % 2],):
+                (given / side / label).mkdir(parents=True, exist_ok=True)
+                (given / side / label / photo.name).write_bytes(photo.read_bytes())
+    small = ("--weights", "starter", "--image-size", "64", "--epochs", "1", "--set", "head.units=[8]", "--json")
+    base = ("compare", given, "--recipes", "plain,dropout", "--repeats", "2", "--models", tmp_path / "models")
+    done = imgreg(*base, *small)
+    assert done.code == 0, done.err
+    assert done.json["notes"] == [note for note in done.json["notes"] if "flatter" not in note]
+    assert any("is not used" in note for note in done.json["notes"])
+    assert done.json["table"]["n_train"] + done.json["table"]["n_test"] < 26
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

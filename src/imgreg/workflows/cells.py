@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from imgreg.config import Recipe, Settings
 from imgreg.errors import DivergedError
+from imgreg.photos.index import PhotoIndex
 from imgreg.photos.resplit import Repeat
 from imgreg.photos.split import Split
 from imgreg.places import cache_folder
@@ -22,7 +23,7 @@ from imgreg.runs.cell import CELLS, Cell, CellStore
 from imgreg.workflows.watch import Watcher
 
 if TYPE_CHECKING:
-    from imgreg.workflows.prepare import FrozenBase, Ground
+    from imgreg.workflows.prepare import FrozenBase
     from imgreg.workflows.train import Prepared
 
 CELL_FORMAT = 1  # raised when the same recipe, split and seed may give other figures
@@ -40,7 +41,7 @@ class Grid:
 
 
 def fill_grid(
-    ground: Ground,
+    index: PhotoIndex,
     drawn: Sequence[Repeat],
     *,
     base: FrozenBase,
@@ -50,9 +51,10 @@ def fill_grid(
 ) -> Grid:
     """Every recipe on every repeat: kept cells are taken, missing ones trained, repeat by repeat, and kept."""
     from imgreg.features.cache import FeatureCache
+    from imgreg.workflows.prepare import Ground
     from imgreg.workflows.train import prepare
 
-    store, identity, classes = CellStore(cache_folder() / CELLS), base.identity, ground.index.classes
+    store, identity, classes = CellStore(cache_folder() / CELLS), base.identity, index.classes
     keys = [
         [_key(one, repeat, photos=photos, base=identity, classes=classes) for one in settings]
         for repeat in drawn
@@ -63,7 +65,7 @@ def fill_grid(
     n_done = n_kept
     cells: dict[str, list[Cell]] = {one.recipe.name: [] for one in settings}
     apart: dict[str, str] = {}
-    everyone = replace(ground, split=Split(ground.index.photos, (), (), given=False, leaks=0))
+    everyone = Ground(index, Split(index.photos, (), (), given=False, leaks=0), (), 0.0)  # each trains in some repeat
     with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
         prepared = {
             one.recipe.name: prepare(everyone, base=base, settings=one, cache=cache, watcher=watcher)
@@ -79,7 +81,7 @@ def fill_grid(
                 if kept is None:
                     tell = partial(watcher.step, "training heads", n_done, n_cells, where)
                     try:
-                        kept = _train_cell(ground, prepared[recipe], repeat, tell=tell)
+                        kept = _train_cell(index, prepared[recipe], repeat, tell=tell)
                     except DivergedError as error:
                         if one is settings[0]:
                             raise
@@ -94,13 +96,13 @@ def fill_grid(
     return Grid(whole, apart, n_trained=n_done - n_kept, n_kept=n_kept)
 
 
-def _train_cell(ground: Ground, prepared: Prepared, repeat: Repeat, *, tell: Callable[[], None]) -> Cell:
+def _train_cell(index: PhotoIndex, prepared: Prepared, repeat: Repeat, *, tell: Callable[[], None]) -> Cell:
     from imgreg.heads.fit import fit_head
     from imgreg.heads.forward import probabilities, score
     from imgreg.heads.plan import plan_head
     from imgreg.workflows.train import labelled
 
-    recipe, source, classes, split = prepared.settings.recipe, prepared.source, ground.index.classes, repeat.split
+    recipe, source, classes, split = prepared.settings.recipe, prepared.source, index.classes, repeat.split
     fitted = fit_head(
         recipe,
         train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),

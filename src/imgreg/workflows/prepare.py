@@ -73,9 +73,8 @@ class FrozenBase:
         return self.weights
 
 
-def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
-    """Index and split the photos; say what was left out. raises DatasetError"""
-    started = time.perf_counter()
+def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIndex, tuple[str, ...]]:
+    """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError"""
     index = index_photos(data, max_bad=photos.max_bad, on_file=_stage(watcher, "reading photos"))
     warnings = list(index.notes)
     for number, bad in enumerate(index.skipped, start=1):
@@ -87,6 +86,16 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
             f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and "
             "were left out (skipped.csv)."
         )
+    for line in warnings:
+        watcher.say(line)
+    return index, tuple(warnings)
+
+
+def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
+    """Index and split the photos; say what was left out. raises DatasetError"""
+    started = time.perf_counter()
+    index, told = read_index(data, photos, watcher=watcher)
+    warnings: list[str] = []
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed)
     if split.leaks:
         warnings.append(
@@ -98,7 +107,7 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
         watcher.say(line)
     if split.given and "val_fraction" in photos.model_fields_set:
         raise UsageError(f"--val-fraction has no effect: {data} gives its own validation photos. Leave it out.")
-    return Ground(index, split, tuple(warnings), time.perf_counter() - started)
+    return Ground(index, split, (*told, *warnings), time.perf_counter() - started)
 
 
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:

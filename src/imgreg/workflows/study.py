@@ -70,19 +70,19 @@ def study(
         raise UsageError(f"study: found the recipes {', '.join(names)}; expected two or more, each once.")
     if repeats * max(folds, 1) < 2:
         raise UsageError("--repeats 1 shows no spread: take 2 or more (5 for a first answer), or --folds.")
-    from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
+    from imgreg.workflows.prepare import FrozenBase, read_index, refuse_inside
 
     refuse_inside(data, models, option="--models")
     refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
     target = models / checked_name(name or unused_name(models, "study"))
     with whole_folder(target) as folder:
-        ground = lay_ground(data, settings[0].photos, watcher=watcher)
-        notes = list(ground.warnings)
-        if ground.split.given or ground.split.test:
+        index, told = read_index(data, settings[0].photos, watcher=watcher)
+        notes = list(told)
+        if any(photo.split is not None for photo in index.photos):
             notes.append("The split that the photos come with is not used: every repeat draws its own.")
             watcher.say(notes[-1])
         drawn = resplit(
-            ground.index.photos,
+            index.photos,
             repeats=repeats,
             folds=folds,
             test_fraction=TEST_FRACTION,
@@ -90,7 +90,7 @@ def study(
             seed=settings[0].photos.split_seed,
         )
         base = FrozenBase(settings[0].base, watcher=watcher)
-        grid = fill_grid(ground, drawn, base=base, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
+        grid = fill_grid(index, drawn, base=base, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
         notes += [*base.notes, *grid.apart.values()]
         cells = dict(grid.cells)
         for extra in derived:
