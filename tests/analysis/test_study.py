@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgreg.analysis.study import majority, searched, study_answer, study_table, voted
-from imgreg.heads.forward import score
+from imgreg.analysis.study import searched, study_answer, study_table, voted
+from imgreg.heads.forward import majority, score
 from imgreg.runs.cell import Cell
 
 

@@ -90,6 +90,13 @@ def test_a_given_split_is_not_looked_at() -> None:
     assert both[0] == both[1]
 
 
+def test_a_photo_in_two_classes_counts_for_the_first() -> None:
+    """It is dealt with that one, so the other class may be left too small."""
+    shared = [Photo(Path(f"again{i}"), "bee", f"ant{i}") for i in range(3)]
+    with pytest.raises(DatasetError, match="class 'bee' has 2 different photos"):
+        resplit([*photos(ants=9, bees=2), *shared], repeats=1, test_fraction=0.2, val_fraction=0.2, seed=0)
+
+
 @pytest.mark.parametrize(("bees", "folds", "says"), [(2, 0, "at least 3"), (4, 5, "at least 5.*fewer folds")])
 def test_a_class_too_small_is_named(bees: int, folds: int, says: str) -> None:
     """Copies do not count as photos."""

@@ -5,14 +5,14 @@ In: cells, one a recipe and repeat. Out: rows and sentences. Refuses to know: ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from imgreg.analysis.effects import Effect, paired_effects
-from imgreg.heads.forward import score
+from imgreg.heads.forward import majority, score
 from imgreg.runs.cell import Cell
 
 SHOWN = 8  # recipes named in a sentence
@@ -32,7 +32,7 @@ class StudyRow(BaseModel):
     best_epoch: float
     gap_last: float
     effect: Effect | None
-    accuracy_effect: Effect | None
+    error_effect: Effect | None  # in the share of test photos answered wrong
     gap_effect: Effect | None
 
 
@@ -60,13 +60,13 @@ def study_table(cells: Mapping[str, Sequence[Cell]]) -> StudyTable:
             raise ValueError(f"{name} and {control} were not scored on the same photos")
     n_train, n_test = fmean(c.n_train for c in cells[control]), fmean(len(c.test_labels) for c in cells[control])
 
-    def effects(what: str, figure: str) -> dict[str, Effect]:
-        figures = {name: [getattr(cell, figure) for cell in row] for name, row in cells.items()}
+    def effects(what: str, figure: Callable[[Cell], float]) -> dict[str, Effect]:
+        figures = {name: [figure(cell) for cell in row] for name, row in cells.items()}
         return {e.name: e for e in paired_effects(figures, n_train=n_train, n_test=n_test, what=what)}
 
-    of_loss, of_gap = effects("test loss", "test_loss"), effects("the last gap", "gap_last")
-    errors = {name: [1 - cell.test_accuracy for cell in row] for name, row in cells.items()}
-    of_error = {e.name: e for e in paired_effects(errors, n_train=n_train, n_test=n_test, what="test error")}
+    of_loss = effects("test loss", lambda cell: cell.test_loss)
+    of_error = effects("test error", lambda cell: 1 - cell.test_accuracy)
+    of_gap = effects("the last gap", lambda cell: cell.gap_last)
     rows = [
         StudyRow(
             recipe=name,
@@ -75,7 +75,7 @@ def study_table(cells: Mapping[str, Sequence[Cell]]) -> StudyTable:
             best_epoch=fmean(c.best_epoch for c in row),
             gap_last=fmean(c.gap_last for c in row),
             effect=of_loss.get(name),
-            accuracy_effect=of_error.get(name),
+            error_effect=of_error.get(name),
             gap_effect=of_gap.get(name),
         )
         for name, row in cells.items()
@@ -156,21 +156,6 @@ def voted(name: str, voters: Sequence[Cell]) -> Cell:
 def searched(name: str, candidates: Sequence[Cell]) -> Cell:
     """The candidate with the lowest validation loss of one repeat: its test figures never took part in the choice."""
     return min(candidates, key=lambda cell: cell.best_val_loss).model_copy(update={"recipe": name})
-
-
-def majority(probabilities: np.ndarray) -> np.ndarray:
-    """The class that most heads answer; among equals the one of the highest mean probability.
-
-    probabilities   (n_heads, n, n_classes)
-    returns         (n,) int
-
-    >>> majority(np.array([[[0.6, 0.4]], [[0.6, 0.4]], [[0.1, 0.9]]]))
-    array([0])
-    """
-    n_classes = probabilities.shape[2]
-    votes = np.eye(n_classes)[probabilities.argmax(axis=2)].sum(axis=0)
-    mean = probabilities.mean(axis=0)
-    return np.asarray((votes + np.clip(mean, 0, 1) / 2).argmax(axis=1))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -125,6 +125,14 @@ def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augment
         raise UsageError(validation_text(error, config.Settings)) from error
 
 
+def with_recipe(settings: config.Settings, recipe: config.Recipe) -> config.Settings:
+    """The same settings for another recipe. raises UsageError where they do not go together"""
+    try:
+        return config.Settings(seed=settings.seed, photos=settings.photos, base=settings.base, recipe=recipe)
+    except ValidationError as error:
+        raise UsageError(validation_text(error, config.Settings)) from error
+
+
 def given_flags(options: dict[str, Any]) -> list[str]:
     """The options that were given, as they are typed."""
     typed = {"overrides": "--set"}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, recipe_overrides, repeats_options, settings_options
+from imgreg.cli.options import build_settings, recipe_overrides, repeats_options, settings_options, with_recipe
 
 
 @click.command("study")
@@ -70,7 +70,7 @@ def command(
         )
         done = study(
             data,
-            settings=[first, *(first.model_copy(update={"recipe": recipe}) for recipe in chosen.recipes)],
+            settings=[first, *(with_recipe(first, recipe) for recipe in chosen.recipes)],
             derived=chosen.derived,
             groups=chosen.groups,
             repeats=repeats,

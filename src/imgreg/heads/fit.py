@@ -130,7 +130,6 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
     import tensorflow as tf
 
     variables = model.trainable_variables
-
     watched = [layer for layer in model.layers if layer.activity_regularizer is not None]
 
     def cross_entropy(labels: Any, predicted: Any) -> Any:

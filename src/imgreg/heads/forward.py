@@ -62,6 +62,20 @@ def probabilities(
     return x
 
 
+def majority(predicted: ArrayLike) -> NDArray[np.intp]:
+    """The class that most heads answer; among equals the one of the highest mean probability.
+
+    predicted   (n_heads, n, n_classes) probabilities
+    returns     (n,) int
+
+    >>> majority([[[0.6, 0.4]], [[0.6, 0.4]], [[0.1, 0.9]]])
+    array([0])
+    """
+    p = np.asarray(predicted, dtype=np.float64)
+    votes = (p.argmax(axis=2)[:, :, None] == np.arange(p.shape[2])).sum(axis=0)
+    return np.asarray(np.where(votes == votes.max(axis=1, keepdims=True), p.mean(axis=0), -1).argmax(axis=1))
+
+
 def score(predicted: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     """Plain cross-entropy in nats, without any penalty, and accuracy.
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from imgreg.heads.build import weights_by_name
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import Layer
 from imgreg.heads.views import Labelled
@@ -21,11 +22,12 @@ def fit_scaling(model: Any, kind: Literal["standardize", "min_max"], *, plan: Se
     MinMaxScaler do).
     """
     before = plan[: next(i for i, layer in enumerate(plan) if layer.kind == "scaling")]
+    weights = weights_by_name(model)
     everyone = np.arange(len(train.labels))
     n, total, squares, low, high = len(everyone), 0.0, 0.0, np.inf, -np.inf
     middle: Any = None  # near the mean: squares of small numbers keep their digits
     for start in range(0, n, PORTION):
-        x = probabilities(train.features(0, everyone[start : start + PORTION]), plan=before, weights=_of(model))
+        x = probabilities(train.features(0, everyone[start : start + PORTION]), plan=before, weights=weights)
         x = x.astype(np.float64)
         middle = x.mean(axis=0) if middle is None else middle
         total, squares = total + (x - middle).sum(axis=0), squares + np.square(x - middle).sum(axis=0)
@@ -37,9 +39,3 @@ def fit_scaling(model: Any, kind: Literal["standardize", "min_max"], *, plan: Se
     layer = model.get_layer("scaling")
     layer.moving_mean.assign(shift)
     layer.moving_variance.assign(np.square(np.where(spread > 1e-12, spread, 1.0)))
-
-
-def _of(model: Any) -> dict[str, Any]:
-    from imgreg.heads.build import weights_by_name
-
-    return weights_by_name(model)

@@ -92,10 +92,11 @@ def _dealt(photos: Sequence[Photo], *, shares: Sequence[float], draw: np.random.
 
 
 def _refuse_small_classes(photos: Sequence[Photo], *, folds: int) -> None:
-    different = Counter(label for label, _ in {(photo.label, photo.sha256) for photo in photos})
+    """A photo that stands in two classes counts for the first, as it is dealt with it."""
+    different = Counter({photo.sha256: photo.label for photo in reversed(photos)}.values())
     least = max(folds, 3)
-    for label, n in sorted(different.items()):
-        if n < least:
+    for label in sorted({photo.label for photo in photos}):
+        if (n := different[label]) < least:
             raise DatasetError(
                 f"class {label!r} has {n} different photos: {f'{folds} folds' if folds > 3 else 'repeats'} need at "
                 f"least {least}, one for every side. Add photos of it{', or take fewer folds' if folds > 3 else ''}."

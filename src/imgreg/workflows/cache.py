@@ -84,7 +84,7 @@ def clear_cache() -> CacheReport:
         cache.clear()
     for base, _ in before.bases:
         _remove(base)
-    if before.n_cells:
+    if (before.folder / CELLS).is_dir():
         _remove(before.folder / CELLS)
     return before
 

@@ -54,12 +54,12 @@ def fill_grid(
     from imgreg.workflows.prepare import Ground
     from imgreg.workflows.train import prepare
 
-    store, identity, classes = CellStore(cache_folder() / CELLS), base.identity, index.classes
-    keys = [
-        [_key(one, repeat, photos=photos, base=identity, classes=classes) for one in settings]
-        for repeat in drawn
-        for photos in [_photos_digest(repeat.split)]
-    ]
+    store = CellStore(cache_folder() / CELLS)
+    shared = [repr(base.identity), list(index.classes), [importlib.metadata.version(name) for name in _VERSIONS_OF]]
+    keys = []
+    for repeat in drawn:
+        photos = _photos_digest(repeat.split)
+        keys.append([_key(one, repeat, shared=[*shared, photos]) for one in settings])
     found = [[store.get(key) for key in row] for row in keys]
     n_cells, n_kept = len(drawn) * len(settings), sum(cell is not None for row in found for cell in row)
     n_done = n_kept
@@ -137,18 +137,18 @@ def _seed(settings: Settings, repeat: Repeat) -> int:
     return int(np.random.default_rng([settings.seed, repeat.number, repeat.fold]).integers(2**32))
 
 
-def _key(settings: Settings, repeat: Repeat, *, photos: str, base: object, classes: Sequence[str]) -> str:
-    """A name for all that a cell's figures depend on; the recipe's own name, source and expectation are not."""
+def _key(settings: Settings, repeat: Repeat, *, shared: Sequence[object]) -> str:
+    """A name for all that a cell's figures depend on; the recipe's own name, source and expectation are not.
+
+    shared   what all cells of the repeat depend on: base, classes, versions, photos
+    """
     document: list[Any] = [
         CELL_FORMAT,
         settings.recipe.model_dump(mode="json", exclude={"name", "source", "expect"}),
         _pipeline_bytes(settings.recipe),
         settings.seed,
         _seed(settings, repeat),
-        list(classes),
-        repr(base),
-        photos,
-        [importlib.metadata.version(name) for name in _VERSIONS_OF],
+        shared,
     ]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

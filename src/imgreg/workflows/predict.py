@@ -17,7 +17,7 @@ from imgreg.errors import ArtefactError, MachineError, PhotoError
 from imgreg.features.engines import Engine, choose_engine, load_engine
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import to_stored
-from imgreg.heads.forward import probabilities
+from imgreg.heads.forward import majority, probabilities
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.photos import decode as decoding
 from imgreg.places import cache_folder
@@ -125,9 +125,7 @@ def _prediction(path: Path, rows: NDArray[np.float32], *, classifier: Classifier
     classes = classifier.classes
     mean = rows.mean(axis=0)
     counts = np.bincount(rows.argmax(axis=1), minlength=len(classes))
-    best = int(mean.argmax())
-    if classifier.vote == "majority":
-        best = int(np.where(counts == counts.max(), mean, -1).argmax())
+    best = int(majority(rows[:, None])[0] if classifier.vote == "majority" else mean.argmax())
     return Prediction(
         path,
         classes[best],
