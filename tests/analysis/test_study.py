@@ -26,6 +26,8 @@ def cell(recipe: str, repeat: int, *, loss: float, val_loss: float = 0.5, p: np.
         val_losses=(0.7, 0.5, 0.6),
         test_labels=(0, 1),
         test_probabilities=tuple(map(tuple, p.tolist())),
+        train_own_last=(),
+        train_forgotten=(),
     )
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, paint_set
 from imgreg.config import Settings
+
+COPIES = (("cold", "c00"), ("cold", "c01"), ("warm", "w02"))
 
 
 def tree(root: Path) -> dict[str, tuple[str, int]]:
@@ -26,9 +29,10 @@ def tree(root: Path) -> dict[str, tuple[str, int]]:
 
 def test_a_run_is_whole(trained: Trained) -> None:
     """Every file that the design names is there, and nothing else."""
-    assert {path.name for path in trained.folder.iterdir()} == {
+    assert {path.name for path in trained.folder.iterdir()} - {"twins.csv"} == {  # there if painted photos are alike
         *("config.toml", "environment.json", "split.csv", "skipped.csv", "history.csv", "val_probabilities.npy"),
         *("metrics.json", "curves.png", "report.html", "head.safetensors", "model.json", "augmentation.json"),
+        "train_own_probabilities.npy",
     }
     assert {path.name for path in trained.folder.parent.iterdir()} == {"first", ".locks"}
 
@@ -54,6 +58,25 @@ def test_json_has_what_the_issue_names(trained: Trained) -> None:
     assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= found["best"].keys() & found["last"].keys()
     assert found["features"] == {"n_computed": 3 * found["n_train"] + found["n_val"], "n_read": 0}
     assert found["seconds"]["total"] >= found["seconds"]["head"] > 0
+
+
+def test_a_copy_across_the_split_is_found_and_told(tmp_path: Path) -> None:
+    """Train photos saved again among the validation photos, other bytes, are listed as twins and cast doubt."""
+    data = tmp_path / "data"
+    paint_set(data / "train", n_each=10, seed=40)
+    paint_set(data / "val", n_each=4, seed=90)
+    for side, name in COPIES:
+        with Image.open(data / "train" / side / f"{name}.jpg") as photo:
+            photo.save(data / "val" / side / f"copy-{name}.png")
+    done = imgreg("train", data, *TRAIN_ARGUMENTS, "--name", "leaks", "--models", tmp_path / "models", "--json")
+    assert done.code == 0, done.err
+    (suspicion,) = [it for it in done.json["verdict"]["suspicions"] if it["kind"] == "leakage"]
+    with (tmp_path / "models" / "leaks" / "twins.csv").open() as lines:
+        pairs = {row["val"]: row["train"] for row in csv.DictReader(lines)}
+    copies = {f"val/{side}/copy-{name}.png": f"train/{side}/{name}.jpg" for side, name in COPIES}
+    assert copies.items() <= pairs.items()
+    assert suspicion["evidence"]["n_twins"] == len(pairs)
+    assert "Leakage?" in (tmp_path / "models" / "leaks" / "report.html").read_text(encoding="utf-8")
 
 
 def test_skipped_files_are_listed_with_reasons(trained: Trained) -> None:

@@ -1,6 +1,7 @@
 """Read one run's curves: overfitting, fitting well, underfitting, or too noisy to tell.
 
-In: a history and the validation photos' true classes. Out: a Verdict with its evidence and one next step.
+In: a history, the validation photos' true classes, and what the features say of the photos. Out: a Verdict with its
+evidence, one next step, and suspicions.
 Refuses to know: the recipe, the photos, how anything is shown.
 """
 
@@ -11,6 +12,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.analysis.curves import (
+    epoch_jumps,
+    gap_interval,
+    memorized,
+    running_mean,
+    slope,
+    uncertainty,
+    window_mean,
+)
+from imgreg.analysis.label_noise import LabelNoise
+from imgreg.analysis.suspicions import suspect
+from imgreg.analysis.twins import Twins
 from imgreg.heads.forward import cross_entropies
 from imgreg.runs.history import History
 from imgreg.runs.summary import Verdict
@@ -22,19 +35,26 @@ TOO_NOISY = "too noisy to tell"
 
 MIN_EPOCHS = 3  # fewer show no course
 MIN_VAL_PHOTOS = 20  # with fewer, no error seen still allows an error rate of 15 % (rule of three)
-MATTERS = 0.10  # a rise or fall of the validation loss that matters, as a share of its best value
+MATTERS = 0.10  # a rise or fall of the validation loss that matters, as a share of its best value,
+NEXT_TO_NOTHING = 0.03  # and as a share of the guessing loss
 NEAR_CHANCE = 0.80  # a train loss above this share of the guessing loss has learned next to nothing
 NO_BETTER = 0.95  # a validation loss above this share of the guessing loss is as good as guessing
-CONFIDENCE = 0.95
 
 Float64Array = NDArray[np.float64]
 
 
-def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
-    """Say what the curves show, with the figures it rests on.
+def judge(
+    history: History,
+    *,
+    val_labels: NDArray[np.integer],
+    twins: Twins | None = None,
+    noise: LabelNoise | None = None,
+) -> Verdict:
+    """Say what the curves show, with the figures it rests on, and whether they can be trusted.
 
     val_labels   (n_val,) the true class of each validation photo, 0..n_classes-1, in val_probabilities' order
-    returns      one of the four labels, a sentence, a next step, and the evidence
+    twins        which validation photos resemble a train photo; None if nobody looked. noise likewise, of the labels
+    returns      one of the four labels, a sentence, a next step, the evidence, and suspicions (suspicions.py)
     raises       ValueError if the labels do not belong to the history
 
     The rules, tried in this order. Losses are smoothed by a running mean over a twentieth of the epochs
@@ -44,26 +64,30 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
 
     1. a loss is not a number                                                   underfitting (came apart)
     2. under 3 epochs                                                           too noisy to tell
-    3. a clear rise of 10 % or more; the train loss did not rise with it        overfitting
+    3. a clear rise that matters; the train loss did not rise with it           overfitting
     4. the train loss ends above 80 % of the guessing loss                      underfitting
-    5. a clear rise of 10 % or more; the train loss rose with it                too noisy to tell (unstable)
-    6. a rise of 10 % or more that is not clear                                 too noisy to tell
-    7. both losses fell 10 % or more in the last fifth of the epochs            underfitting (stopped early)
-    8. under 20 validation photos                                               too noisy to tell
+    5. a clear rise that matters; the train loss rose with it                   too noisy to tell (unstable)
+    6. a rise that matters and is not clear                                     too noisy to tell
+    7. under 20 validation photos                                               too noisy to tell
+    8. both losses fell in the last fifth of the epochs, by as much as matters  underfitting (stopped early)
     9. the lowest validation loss is above 95 % of the guessing loss
        and lies in the last fifth                                               underfitting (stopped early)
        and lies before                                                          overfitting (from the start)
     10. otherwise fitting well; where the validation loss has stalled and the
        gap doubled since, the sentence says that overfitting is near.
 
-    The guessing loss is the entropy of the validation photos' class shares: what a constant answer costs.
+    What matters: 10 % of the loss, and 3 % of the guessing loss. The guessing loss is the entropy of the validation
+    photos' class shares: what a constant answer costs.
 
     source   TensorFlow's tutorial "Overfit and underfit": both metrics moving together is fine, validation
              stalling while train improves is close to overfitting, validation going the wrong way is
              overfitting; underfitting is room for improvement on the train data (too weak, too regularized or
              too short).
              Rule of three: Hanley & Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031.
-             The thresholds (10 %, 80 %, 95 %, a twentieth, 20 photos) are imgreg's own.
+             Gap: bootstrap over photos, Efron & Tibshirani 1993, chapter 13. Memorized: as Arpit et al. 2017,
+             arXiv:1706.05394, who found that what generalizes is learned first.
+             The thresholds (10 %, 3 %, 80 %, 95 %, a twentieth, 20 photos) are imgreg's own; benchmarks/verdict.py
+             measures them on planted cases.
     """
     cross_entropy = _cross_entropy(history, val_labels=val_labels)
     train, val = history.column("train_loss"), history.column("val_loss")
@@ -81,16 +105,16 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
 
     guessing_loss = _guessing_loss(val_labels, n_classes=history.val_probabilities.shape[2])
     half = min(len(train) // 20, 11) // 2
-    smooth_train, smooth_val = _running_mean(train, half=half), _running_mean(val, half=half)
+    smooth_train, smooth_val = running_mean(train, half=half), running_mean(val, half=half)
     gap = smooth_val - smooth_train
     lowest, end = int(np.argmin(smooth_val)), len(val) - 1
     rise = float(smooth_val[end] - smooth_val[lowest])
-    difference = _window_mean(cross_entropy, end, half=half) - _window_mean(cross_entropy, lowest, half=half)
-    error, drawn = _uncertainty(difference)
-    jumps = _epoch_jumps(val) / math.sqrt(2 * half + 1)
+    difference = window_mean(cross_entropy, end, half=half) - window_mean(cross_entropy, lowest, half=half)
+    error, drawn = uncertainty(difference)
+    jumps = epoch_jumps(val) / math.sqrt(2 * half + 1)
     n_windows = max(len(val) / (2 * half + 1), 1)
     margin = math.hypot(drawn, 2 * jumps) + jumps * math.sqrt(2 * math.log(n_windows))
-    matters = MATTERS * float(smooth_val[lowest])
+    matters = max(MATTERS * float(smooth_val[lowest]), NEXT_TO_NOTHING * guessing_loss)
     rose, clear = rise > 0 and rise >= matters, rise > margin
     train_rose = float(smooth_train[end] - smooth_train[lowest]) > 0.05 * guessing_loss
     stalled = int(np.argmax(smooth_val <= smooth_val[lowest] + matters))  # the first epoch about as good as the best
@@ -100,6 +124,7 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
     if rose and clear and not train_rose:
         low = np.flatnonzero(smooth_val <= smooth_val[lowest] + 0.1 * rise)
         onset = int(low[-1]) + 2  # the epoch after the last one at the bottom, counted from 1
+    gap_low, gap_high = gap_interval(cross_entropy[end], history.train_own_probabilities)
     evidence: dict[str, float | int | None] = {
         "n_epochs": len(val),
         "n_val": n_val,
@@ -110,13 +135,24 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
         "rise_margin": margin if math.isfinite(margin) else None,
         "gap_at_best": float(gap[lowest]),
         "gap_last": float(gap[end]),
+        "gap_last_low": gap_low,
+        "gap_last_high": gap_high,
+        "val_slope": slope(val, since=since_fifth),
+        "train_slope": slope(train, since=since_fifth),
+        "memorized_share": memorized(history.train_own_probabilities, best=lowest),
         "stalled_since_epoch": stalled + 1,
         "guessing_loss": guessing_loss,
         "smoothing_epochs": 2 * half + 1,
     }
 
     def verdict(label: str, sentence: str, next_step: str) -> Verdict:
-        return Verdict(label=label, sentence=sentence, next_step=next_step, evidence=evidence)
+        return Verdict(
+            label=label,
+            sentence=sentence,
+            next_step=next_step,
+            evidence=evidence,
+            suspicions=suspect(history, val_labels=val_labels, twins=twins, noise=noise),
+        )
 
     if len(val) < MIN_EPOCHS:
         few = "One epoch shows" if len(val) == 1 else f"{len(val)} epochs show"
@@ -158,21 +194,22 @@ def judge(history: History, *, val_labels: NDArray[np.integer]) -> Verdict:
             ),
             "Hold out more photos for validation, or repeat with other seeds and splits.",
         )
-    fall = smooth_val[since_fifth] - smooth_val[end]
-    train_fall = smooth_train[since_fifth] - smooth_train[end]
-    if fall >= MATTERS * smooth_val[since_fifth] and train_fall >= MATTERS * smooth_train[since_fifth] and fall > 0:
-        return verdict(
-            UNDERFITTING,
-            f"Stopped too early: the validation loss still fell from {val[since_fifth]:.2f} "
-            f"(epoch {since_fifth + 1}) to {last.val_loss:.2f}, and the train loss with it.",
-            f"Train for more epochs, {2 * len(val)} say.",
-        )
     if n_val < MIN_VAL_PHOTOS:
         photos = "1 validation photo is" if n_val == 1 else f"{n_val} validation photos are"
         return verdict(
             TOO_NOISY,
             f"Too noisy to tell: no rise of the validation loss, but {photos} too few to go by.",
             f"Hold out at least {MIN_VAL_PHOTOS} photos for validation.",
+        )
+    fall = smooth_val[since_fifth] - smooth_val[end]
+    train_fall = smooth_train[since_fifth] - smooth_train[end]
+    least = NEXT_TO_NOTHING * guessing_loss
+    if fall >= max(MATTERS * smooth_val[since_fifth], least) and train_fall >= MATTERS * smooth_train[since_fifth]:
+        return verdict(
+            UNDERFITTING,
+            f"Stopped too early: the validation loss still fell from {val[since_fifth]:.2f} "
+            f"(epoch {since_fifth + 1}) to {last.val_loss:.2f}, and the train loss with it.",
+            f"Train for more epochs, {2 * len(val)} say.",
         )
     if smooth_val[lowest] > NO_BETTER * guessing_loss:
         stands = f"the validation loss is {best.val_loss:.2f} at best, where guessing costs {guessing_loss:.2f}"
@@ -228,41 +265,6 @@ def _guessing_loss(val_labels: NDArray[np.integer], *, n_classes: int) -> float:
     shares = np.bincount(val_labels) / len(val_labels)
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum()) if len(shares) > 1 else math.log(n_classes)
-
-
-def _window_mean(values: NDArray[np.float64], centre: int, *, half: int) -> Float64Array:
-    """Mean over the rows centre - half .. centre + half, as far as there are any."""
-    return np.asarray(values[max(centre - half, 0) : centre + half + 1].mean(axis=0))
-
-
-def _running_mean(values: Float64Array, *, half: int) -> Float64Array:
-    """Centred running mean over 2 half + 1 values, shorter at both ends.
-
-    >>> _running_mean(np.array([0.0, 3.0, 6.0]), half=1).tolist()
-    [1.5, 3.0, 4.5]
-    """
-    return np.array([_window_mean(values, i, half=half) for i in range(len(values))])
-
-
-def _uncertainty(difference: Float64Array) -> tuple[float | None, float]:
-    """Standard error of a mean of paired differences, and the half width of its 95 % t-interval."""
-    from scipy.special import stdtrit  # here, since it takes half a second to import
-
-    n = len(difference)
-    if n < 2:
-        return None, math.inf
-    error = float(difference.std(ddof=1) / math.sqrt(n))
-    return error, error * float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
-
-
-def _epoch_jumps(losses: Float64Array) -> float:
-    """Standard deviation of the jumps from epoch to epoch, by the median of the second differences.
-
-    >>> _epoch_jumps(np.arange(9.0)), round(_epoch_jumps(np.random.default_rng(0).normal(0, 0.1, 2000)), 2)
-    (0.0, 0.1)
-    """
-    second = np.diff(losses, 2)
-    return float(1.4826 * np.median(np.abs(second)) / math.sqrt(6)) if len(second) else 0.0
 
 
 def _moved(before: float, after: float) -> str:

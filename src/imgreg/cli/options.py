@@ -58,7 +58,7 @@ def settings_options(function: F) -> F:
     return function
 
 
-def repeats_options(*, default: int | None) -> Callable[[F], F]:
+def repeats_options(*, default: int | None, folds: int | None = None) -> Callable[[F], F]:
     """--repeats and --folds."""
 
     def decorate(function: F) -> F:
@@ -70,14 +70,15 @@ def repeats_options(*, default: int | None) -> Callable[[F], F]:
             metavar="N",
             help="Split, train and test anew so many times, each time alike for every recipe.",
         )
-        folds = click.option(
+        in_folds = click.option(
             "--folds",
             type=click.IntRange(min=2, max=100),
-            default=None,
+            default=folds,
+            show_default=folds is not None,
             metavar="N",
             help="Let each repeat test every photo once, in so many folds.",
         )
-        decorated: F = repeats(folds(function))
+        decorated: F = repeats(in_folds(function))
         return decorated
 
     return decorate

@@ -69,7 +69,8 @@ def fit_head(
     draw = np.random.default_rng([seed, 1])
 
     epochs: list[Epoch] = []
-    val_probabilities = []
+    val_probabilities, train_own_probabilities = [], []
+    every_train = np.arange(len(train.labels))
     best_weights: dict[str, NDArray[np.float32]] = {}
     best_loss, best_epoch = math.inf, 0
     for number in range(1, recipe.training.epochs + 1):
@@ -84,8 +85,8 @@ def fit_head(
             mean = train_epoch(features, labels.astype(np.int32), rows.astype(np.int32), batch_size, part)
             objectives.append(len(rows) * float(mean))
         objective = math.fsum(objectives) / len(order)
-        train_loss, train_accuracy = score(answer(of_train), train.labels)
-        predicted = answer(of_val)
+        learned, predicted = answer(of_train), answer(of_val)
+        train_loss, train_accuracy = score(learned, train.labels)
         val_loss, val_accuracy = score(predicted, val.labels)
         if not all(map(math.isfinite, (objective, train_loss, val_loss))) or not np.isfinite(predicted).all():
             raise DivergedError(
@@ -107,6 +108,7 @@ def fit_head(
             )
         )
         val_probabilities.append(predicted)
+        train_own_probabilities.append(learned[every_train, train.labels])
         if val_loss < best_loss:
             best_loss, best_epoch, best_weights = val_loss, number, weights_by_name(model)
         if on_epoch is not None:
@@ -114,7 +116,7 @@ def fit_head(
         patience = recipe.training.patience_epochs
         if patience and number - best_epoch >= patience:
             break
-    history = History(tuple(epochs), np.stack(val_probabilities))
+    history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
     return FittedHead(best_weights, history, n_parameters=sum(math.prod(v.shape) for v in model.trainable_variables))
 
 

@@ -1,4 +1,4 @@
-"""Rows of pictures on one sheet: what `imgreg preview` writes."""
+"""Pictures on one sheet, in labelled rows (`imgreg preview`) or each with a caption (`imgreg labels`)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,34 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: 
             square = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
             left = margin + column * (side + space)
             sheet[top + line : top + line + side, left : left + side] = np.asarray(square)
+    figure.figimage(sheet, zorder=-1)
+    save_png(figure, target)
+
+
+def photo_grid(
+    photos: Sequence[tuple[Sequence[str], UInt8Array]], *, target: Path, n_columns: int = 6, side: int = 176
+) -> None:
+    """Pictures in rows, each with its caption below.
+
+    photos   each a caption of some lines, as many for every picture, and the picture, (s, s, 3) uint8 RGB
+    """
+    from PIL import Image
+
+    margin, line, space = 16, 20, 14
+    n_lines = max((len(caption) for caption, _ in photos), default=0)
+    n_columns = max(min(n_columns, len(photos)), 1)
+    step = side + n_lines * line + space
+    height = 2 * margin + -(-len(photos) // n_columns) * step - space
+    width = 2 * margin + n_columns * (side + space) - space
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    figure = new_figure(width / DPI, height / DPI, free=True)
+    for number, (caption, picture) in enumerate(photos):
+        left = margin + number % n_columns * (side + space)
+        top = margin + number // n_columns * step
+        square = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+        sheet[top : top + side, left : left + side] = np.asarray(square)
+        for i, text in enumerate(caption):
+            _line(figure, text, at=(left, top + side + (i + 0.5) * line), width=side, grey=i > 0)
     figure.figimage(sheet, zorder=-1)
     save_png(figure, target)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow, Disagreement, answer
+from imgreg.analysis.labels import LabelTable
 from imgreg.analysis.metrics import Metrics
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
+_LABELS_SHOWN = 12
 _NAME = 16  # columns of a run's name in the comparison's table; longer ones take a second line
 _LISTED_NAME = 36  # and in the list of runs, where it is to be copied
 _TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
@@ -49,6 +51,7 @@ def run_text(summary: RunSummary) -> RenderableType:
     parts: list[RenderableType] = [
         _text(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
         _text(f"Next: {summary.verdict.next_step}"),
+        *(_text(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
         _text(""),
         table,
         *(
@@ -155,6 +158,39 @@ def study_text(table: StudyTable, *, answer: Sequence[str], notes: Sequence[str]
         ),
         *(_text(f"Note: {sentence}", style="yellow") for sentence in notes),
         _report_line(folder),
+    )
+
+
+def labels_text(
+    table: LabelTable, *, paths: Sequence[Path], answer: Sequence[str], notes: Sequence[str], folder: Path
+) -> RenderableType:
+    """The answer, the first photos, and where the sheet and the whole list are."""
+    from rich.console import Group
+
+    lines = _table("photo", "label", "rather", "own\nlabel", "for-\ngotten", "history")
+    lines.columns[-1].justify = "left"
+    for row in table.rows[:_LABELS_SHOWN]:
+        lines.add_row(
+            _text(one_line(paths[row.photo].name, limit=28)),
+            _text(one_line(row.label, limit=12)),
+            _text(one_line(row.other, limit=12)),
+            f"{row.own:.2f}",
+            f"{row.forgotten:.1f}",
+            row.history,
+        )
+    sheet, listed = (
+        _text(f"{what}: {folder / name}") for what, name in (("Sheet", "sheet.png"), ("All", "labels.csv"))
+    )
+    for line in (sheet, listed):
+        line.no_wrap, line.overflow = True, "ignore"
+    return Group(
+        *(_text(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        _text(""),
+        lines,
+        _text("Own label: its probability by heads that never saw the photo.", style="dim"),
+        *(_text(f"Note: {sentence}", style="yellow") for sentence in notes),
+        sheet,
+        listed,
     )
 
 

@@ -19,6 +19,8 @@ class Cell(BaseModel):
     """One recipe on one split. Losses are plain cross-entropies; the epoch is the best on validation.
 
     test_probabilities   a row a test photo, in the split's order; test_labels its class as an index
+    train_own_last       of each train photo, in the split's order: its own class's probability after the last epoch
+    train_forgotten      and how often its probability fell from above 0.5 to below between two epochs
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +38,8 @@ class Cell(BaseModel):
     val_losses: tuple[float, ...]
     test_labels: tuple[int, ...]
     test_probabilities: tuple[tuple[float, ...], ...]
+    train_own_last: tuple[float, ...]
+    train_forgotten: tuple[int, ...]
 
     @property
     def gap_last(self) -> float:

@@ -1,7 +1,7 @@
 """A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
 
 config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
-metrics.json  model.json  head.safetensors  curves.png  report.html
+train_own_probabilities.npy  metrics.json  model.json  head.safetensors  curves.png  report.html
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from pydantic import ValidationError
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
 from imgreg.runs.history import History
 from imgreg.runs.summary import RunSummary
+
+_TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,9 @@ def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def write_history(folder: Path, history: History) -> None:
     write_text(folder / "history.csv", history.to_csv())
     np.save(folder / "val_probabilities.npy", history.val_probabilities.astype(np.float32), allow_pickle=False)
+    if history.train_own_probabilities is not None:
+        own = history.train_own_probabilities.astype(np.float32)
+        np.save(folder / _TRAIN_OWN, own, allow_pickle=False)
 
 
 def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[SkippedRow]) -> None:
@@ -135,7 +140,10 @@ def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
     try:
         summary = _summary(folder)
         probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
-        history = History.from_csv(_read(folder, "history.csv").splitlines(), val_probabilities=probabilities)
+        own = np.load(folder / _TRAIN_OWN, allow_pickle=False) if (folder / _TRAIN_OWN).exists() else None
+        history = History.from_csv(
+            _read(folder, "history.csv").splitlines(), val_probabilities=probabilities, train_own_probabilities=own
+        )
         split = tuple(SplitRow(**row) for row in _rows(folder, "split.csv"))
         skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
         environment = json.loads(_read(folder, "environment.json"))
@@ -149,6 +157,11 @@ def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
     if probabilities.shape != shape:
         raise ArtefactError(
             f"{folder}/val_probabilities.npy: found shape {probabilities.shape}, expected {shape}. "
+            "The run is damaged: train it again."
+        )
+    if own is not None and own.shape != (len(history.epochs), summary.n_train):
+        raise ArtefactError(
+            f"{folder}/{_TRAIN_OWN}: found shape {own.shape}, expected {(len(history.epochs), summary.n_train)}. "
             "The run is damaged: train it again."
         )
     counts = tuple(sum(row.split == side for row in split) for side in ("train", "val", "test"))

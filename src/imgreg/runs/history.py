@@ -1,4 +1,4 @@
-"""The honest history of one training: a row an epoch, and validation probabilities per photo per epoch.
+"""The honest history of one training: a row an epoch, and each photo's probabilities at each epoch.
 
 Train and validation loss of an epoch come from the same weights (those at the epoch's end), by the same function,
 in inference mode, on unaugmented photos, without weight penalties. `objective` is what the optimizer saw instead:
@@ -43,12 +43,15 @@ class Epoch:
 class History:
     """All epochs of one training.
 
-    epochs              in order, at least one
-    val_probabilities   (n_epochs, n_val, n_classes) float32, rows as in split.csv
+    epochs                    in order, at least one
+    val_probabilities         (n_epochs, n_val, n_classes) float32, photos as in split.csv
+    train_own_probabilities   (n_epochs, n_train) float32, of each clean train photo's own class; None in a run that
+                              an older imgreg wrote
     """
 
     epochs: tuple[Epoch, ...]
     val_probabilities: Float32Array
+    train_own_probabilities: Float32Array | None = None
 
     @property
     def best(self) -> Epoch:
@@ -71,13 +74,19 @@ class History:
         return text.getvalue()
 
     @classmethod
-    def from_csv(cls, lines: Iterable[str], *, val_probabilities: Float32Array) -> Self:
+    def from_csv(
+        cls,
+        lines: Iterable[str],
+        *,
+        val_probabilities: Float32Array,
+        train_own_probabilities: Float32Array | None = None,
+    ) -> Self:
         """Read what to_csv wrote. raises KeyError or ValueError on any other table."""
         rows = csv.DictReader(lines)
         epochs = tuple(_epoch(row) for row in rows)
         if not epochs:
             raise ValueError("the history has no epoch")
-        return cls(epochs, val_probabilities)
+        return cls(epochs, val_probabilities, train_own_probabilities)
 
 
 def _epoch(row: dict[str, str]) -> Epoch:

@@ -55,6 +55,15 @@ class FeatureCounts(_Document):
     n_read: int
 
 
+class Suspicion(_Document):
+    """A reason not to trust the curves, with its figures and one next step."""
+
+    kind: str
+    sentence: str
+    next_step: str
+    evidence: dict[str, float | int | None]
+
+
 class Verdict(_Document):
     """What the curves say: a label, one sentence, and the figures behind it."""
 
@@ -62,6 +71,7 @@ class Verdict(_Document):
     sentence: str
     next_step: str
     evidence: dict[str, float | int | None]
+    suspicions: tuple[Suspicion, ...] = ()  # a run of an older imgreg has none
 
 
 class RunSummary(_Document):

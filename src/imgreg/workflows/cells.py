@@ -23,10 +23,10 @@ from imgreg.runs.cell import CELLS, Cell, CellStore
 from imgreg.workflows.watch import Watcher
 
 if TYPE_CHECKING:
-    from imgreg.workflows.prepare import FrozenBase
+    from imgreg.workflows.prepare import Repeats
     from imgreg.workflows.train import Prepared
 
-CELL_FORMAT = 1  # raised when the same recipe, split and seed may give other figures
+CELL_FORMAT = 2  # raised when the same recipe, split and seed may give other figures
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
 
@@ -41,10 +41,8 @@ class Grid:
 
 
 def fill_grid(
-    index: PhotoIndex,
-    drawn: Sequence[Repeat],
+    laid: Repeats,
     *,
-    base: FrozenBase,
     settings: Sequence[Settings],
     cache_bytes: int | None,
     watcher: Watcher,
@@ -54,6 +52,7 @@ def fill_grid(
     from imgreg.workflows.prepare import Ground
     from imgreg.workflows.train import prepare
 
+    index, drawn, base = laid.index, laid.drawn, laid.base
     store = CellStore(cache_folder() / CELLS)
     shared = [repr(base.identity), list(index.classes), [importlib.metadata.version(name) for name in _VERSIONS_OF]]
     keys = []
@@ -115,6 +114,9 @@ def _train_cell(index: PhotoIndex, prepared: Prepared, repeat: Repeat, *, tell: 
     predicted = probabilities(test.all(0), plan=plan_head(recipe.head, n_classes=len(classes)), weights=fitted.weights)
     loss, accuracy = score(predicted, test.labels)
     history = fitted.history
+    own = history.train_own_probabilities
+    assert own is not None  # fit_head keeps it
+    right = own > 0.5
     return Cell(
         recipe=recipe.name,
         repeat=repeat.number,
@@ -129,6 +131,8 @@ def _train_cell(index: PhotoIndex, prepared: Prepared, repeat: Repeat, *, tell: 
         val_losses=tuple(history.column("val_loss").tolist()),
         test_labels=tuple(test.labels.tolist()),
         test_probabilities=tuple(map(tuple, predicted.astype(np.float64).round(7).tolist())),
+        train_own_last=tuple(own[-1].astype(np.float64).round(7).tolist()),
+        train_forgotten=tuple((right[:-1] & ~right[1:]).sum(axis=0).tolist()),
     )
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from imgreg.config import Base, Photos
+from imgreg.config import Base, Photos, Settings
 from imgreg.errors import UsageError
 from imgreg.features.engines import Engine, choose_engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.photos.index import PhotoIndex, index_photos, photo_folders
+from imgreg.photos.resplit import Repeat, resplit
 from imgreg.photos.split import Split, split_photos
 from imgreg.places import cache_folder
 from imgreg.workflows.watch import Watcher
@@ -108,6 +109,39 @@ def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
     if split.given and "val_fraction" in photos.model_fields_set:
         raise UsageError(f"--val-fraction has no effect: {data} gives its own validation photos. Leave it out.")
     return Ground(index, split, (*told, *warnings), time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The photos of a repeated training, indexed and dealt into many splits, and the base they go through."""
+
+    index: PhotoIndex
+    drawn: tuple[Repeat, ...]
+    base: FrozenBase
+    notes: tuple[str, ...]
+
+
+def lay_repeats(
+    data: Path, settings: Settings, *, repeats: int, folds: int, test_fraction: float, watcher: Watcher
+) -> Repeats:
+    """Index the photos and deal them anew, so many times. raises DatasetError; UsageError for fewer than 2 trainings"""
+    if repeats * max(folds, 1) < 2:
+        raise UsageError("--repeats 1 shows no spread: take 2 or more (5 for a first answer), or --folds.")
+    index, told = read_index(data, settings.photos, watcher=watcher)
+    notes = list(told)
+    if any(photo.split is not None for photo in index.photos):
+        notes.append("The split that the photos come with is not used: every repeat draws its own.")
+        watcher.say(notes[-1])
+    drawn = resplit(
+        index.photos,
+        repeats=repeats,
+        folds=folds,
+        test_fraction=test_fraction,
+        val_fraction=settings.photos.val_fraction,
+        seed=settings.photos.split_seed,
+    )
+    base = FrozenBase(settings.base, watcher=watcher)
+    return Repeats(index, drawn, base, (*notes, *base.notes))
 
 
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:

@@ -21,8 +21,19 @@ from imgreg.heads.fit import FittedHead
 from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, save_head
 from imgreg.photos import decode as decoding
-from imgreg.runs.folder import SkippedRow, SplitRow, read_run, write_history, write_json, write_split, write_text
+from imgreg.photos.index import Photo
+from imgreg.runs.folder import (
+    SkippedRow,
+    SplitRow,
+    read_run,
+    rows_to_csv,
+    write_history,
+    write_json,
+    write_split,
+    write_text,
+)
 from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, TestScores
+from imgreg.workflows.doubts import Doubts
 from imgreg.workflows.prepare import FrozenBase, Ground
 
 _VERSIONS_OF = ("imgreg", "keras", "tensorflow", "openvino", "albumentations", "pillow", "numpy", "scipy")
@@ -37,6 +48,7 @@ class Outcome:
     feature_shape: tuple[int, ...]
     test: TestScores | None
     val_labels: NDArray[np.int64]
+    doubts: Doubts
     views_made_by: dict[str, Any]  # the augmentation as it was used, a pipeline file's content included
     seconds_keras: float
     seconds_features: float
@@ -58,6 +70,8 @@ def record(
     skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
     write_split(folder, split=_split_rows(ground), skipped=skipped)
     write_history(folder, outcome.fitted.history)
+    if outcome.doubts.twins.found.any():
+        write_text(folder / "twins.csv", rows_to_csv(("val", "train", "cosine"), _twin_rows(outcome, ground)))
     write_json(folder / "metrics.json", summary.model_dump(mode="json"))
     curves(outcome.fitted.history, title=target.name, target=folder / "curves.png")
     run_report(read_run(folder, becomes=target), target=folder / "report.html")
@@ -101,7 +115,7 @@ def _summary(
         best=Scores.of(history.best),
         last=Scores.of(history.last),
         test=outcome.test,
-        verdict=judge(history, val_labels=outcome.val_labels),
+        verdict=judge(history, val_labels=outcome.val_labels, twins=outcome.doubts.twins, noise=outcome.doubts.noise),
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         warnings=(*base.notes, *ground.warnings),
@@ -124,10 +138,28 @@ def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Setti
     )
 
 
-def _split_rows(ground: Ground) -> list[SplitRow]:
-    root = ground.index.root if ground.index.root.is_dir() else ground.index.root.parent
+def _twin_rows(outcome: Outcome, ground: Ground) -> list[tuple[str, str, float]]:
+    """Validation photos that have a twin, with it, the most alike first."""
+    twins, split = outcome.doubts.twins, ground.split
+    rows = sorted(np.flatnonzero(twins.found), key=lambda row: -twins.similarity[row])
     return [
-        SplitRow(os.path.relpath(photo.path, root), photo.label, side, photo.sha256)
+        (
+            _relative(split.val[row], ground),
+            _relative(split.train[twins.nearest[row]], ground),
+            round(float(twins.similarity[row]), 4),
+        )
+        for row in rows
+    ]
+
+
+def _relative(photo: Photo, ground: Ground) -> str:
+    root = ground.index.root if ground.index.root.is_dir() else ground.index.root.parent
+    return os.path.relpath(photo.path, root)
+
+
+def _split_rows(ground: Ground) -> list[SplitRow]:
+    return [
+        SplitRow(_relative(photo, ground), photo.label, side, photo.sha256)
         for side, photos in (("train", ground.split.train), ("val", ground.split.val), ("test", ground.split.test))
         for photo in photos
     ]

@@ -10,7 +10,6 @@ from pathlib import Path
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import Settings
 from imgreg.errors import UsageError
-from imgreg.photos.resplit import resplit
 from imgreg.places import cache_folder
 from imgreg.recipes.topics import Derived
 from imgreg.runs.cell import Cell
@@ -68,35 +67,23 @@ def study(
     names = [one.recipe.name for one in settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found the recipes {', '.join(names)}; expected two or more, each once.")
-    if repeats * max(folds, 1) < 2:
-        raise UsageError("--repeats 1 shows no spread: take 2 or more (5 for a first answer), or --folds.")
-    from imgreg.workflows.prepare import FrozenBase, read_index, refuse_inside
+    from imgreg.workflows.prepare import lay_repeats, refuse_inside
 
     refuse_inside(data, models, option="--models")
     refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
     target = models / checked_name(name or unused_name(models, "study"))
     with whole_folder(target) as folder:
-        index, told = read_index(data, settings[0].photos, watcher=watcher)
-        notes = list(told)
-        if any(photo.split is not None for photo in index.photos):
-            notes.append("The split that the photos come with is not used: every repeat draws its own.")
-            watcher.say(notes[-1])
-        drawn = resplit(
-            index.photos,
-            repeats=repeats,
-            folds=folds,
-            test_fraction=TEST_FRACTION,
-            val_fraction=settings[0].photos.val_fraction,
-            seed=settings[0].photos.split_seed,
+        laid = lay_repeats(
+            data, settings[0], repeats=repeats, folds=folds, test_fraction=TEST_FRACTION, watcher=watcher
         )
-        base = FrozenBase(settings[0].base, watcher=watcher)
-        grid = fill_grid(index, drawn, base=base, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
-        notes += [*base.notes, *grid.apart.values()]
+        grid = fill_grid(laid, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
+        notes = [*laid.notes, *grid.apart.values()]
         cells = dict(grid.cells)
         for extra in derived:
             if all(voter in cells for voter in extra.of):
                 make = voted if extra.how == "vote" else searched
-                cells[extra.name] = [make(extra.name, [cells[of][i] for of in extra.of]) for i in range(len(drawn))]
+                rows = zip(*(cells[of] for of in extra.of), strict=True)
+                cells[extra.name] = [make(extra.name, row) for row in rows]
         table = study_table(cells)
         done = Study(
             folder=target,

@@ -24,6 +24,7 @@ from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary, TestScores
 from imgreg.startup import load_keras
+from imgreg.workflows.doubts import look_for_doubts
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_inside
 from imgreg.workflows.record import Outcome, record
@@ -115,6 +116,7 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
         feature_shape=source.read(split.val[:1], 0).shape[1:],
         test=_score_test(fitted, recipe=settings.recipe, test=test, n_classes=len(classes)) if test else None,
         val_labels=labels_of(split.val, classes),
+        doubts=look_for_doubts(split, classes=classes, source=source),
         seconds_keras=prepared.seconds_keras,
         seconds_features=prepared.seconds_features,
         seconds_head=time.perf_counter() - started,

@@ -1,0 +1,180 @@
+"""What would more photos bring? A power law through the score against the number of train photos, with its interval.
+
+In: one score a repeat and size. Out: the curve, and what it promises beyond. Refuses to know: how scores came about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+CONFIDENCE = 0.95
+N_RESAMPLES = 1000
+
+Float64Array = NDArray[np.float64]
+
+
+class PowerLaw(BaseModel):
+    """score(n) = floor + scale * n ** -exponent, the score being a loss or an error rate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    floor: float
+    scale: float
+    exponent: float
+
+    def at(self, n_train: float) -> float:
+        return self.floor + self.scale * math.pow(n_train, -self.exponent)
+
+
+class Forecast(BaseModel):
+    """What the curve says of one number of train photos, with its 95 % interval.
+
+    gain        score at all of today's train photos less score here: above 0, more photos help
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    n_train: int
+    score: float
+    low: float
+    high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
+class LearningCurve(BaseModel):
+    """The score by the number of train photos.
+
+    sizes, means      as measured, the means over the repeats; the last size is all train photos
+    lows, highs       95 % interval of each mean
+    law               the power law through the means
+    fitted            Forecasts along the curve, for drawing
+    more              the Forecast for the number asked for
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    n_repeats: int
+    n_test: float
+    sizes: tuple[int, ...]
+    means: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+    law: PowerLaw
+    fitted: tuple[Forecast, ...]
+    more: Forecast
+
+
+def learning_curve(
+    scores: Sequence[Sequence[float]], *, sizes: Sequence[int], n_test: float, more: int, what: str, seed: int = 0
+) -> LearningCurve:
+    """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
+
+    scores    a row a repeat, a loss or error rate for each size
+    sizes     train photos, ascending; three or more different ones
+    n_test    photos that each score was taken on
+    raises    ValueError for fewer than two repeats or three sizes
+
+    The interval is a bootstrap over the repeats, fitted anew each time; deviations are stretched as repeats share
+    photos (Nadeau & Bengio's factor, see effects.py). It speaks of this law: that the curve goes on by it beyond twice
+    today's photos is hope.
+
+    source    Hestness et al. 2017, arXiv:1712.00409 and Rosenfeld et al. 2020, arXiv:1909.12673 (error falls by a power
+              law to a floor); Viering & Loog 2023, doi:10.1109/TPAMI.2022.3220744 (how well that holds)
+    """
+    table, n = np.asarray(scores, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    n_repeats = len(table)
+    if n_repeats < 2 or len(set(sizes)) < 3:
+        raise ValueError(f"{n_repeats} repeats of {len(set(sizes))} sizes: expected 2 or more of 3 or more")
+    means = table.mean(axis=0)
+    weights = 1 / np.maximum(table.std(axis=0, ddof=1), 0.25 * float(np.median(table.std(axis=0, ddof=1))) + 1e-9)
+    stretch = math.sqrt(1 + n_repeats * n_test / n[-1]) * _small_sample(n_repeats)
+    draw = np.random.default_rng(seed)
+    rows = draw.integers(n_repeats, size=(N_RESAMPLES, n_repeats))
+    drawn_means = means + stretch * (table[rows].mean(axis=1) - means)
+    law, *laws = fit_power_laws(n, np.concatenate([means[None], drawn_means]), weights=weights)
+    grid = np.unique(np.round(np.geomspace(n[0], n[-1] + more, 40)).astype(int))
+    grid = np.union1d(grid, [int(n[-1]), int(n[-1]) + more])
+    found = np.array([[one.at(x) for x in grid] for one in laws])
+    today = int(np.searchsorted(grid, n[-1]))
+    tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
+    lows, highs = np.percentile(found, tails, axis=0)
+    gains = found[:, [today]] - found
+    gain_lows, gain_highs = np.percentile(gains, tails, axis=0)
+    forecasts = tuple(
+        Forecast(
+            n_train=int(x),
+            score=law.at(x),
+            low=max(float(lows[i]), 0.0),
+            high=float(highs[i]),
+            gain=law.at(n[-1]) - law.at(x),
+            gain_low=float(gain_lows[i]),
+            gain_high=float(gain_highs[i]),
+        )
+        for i, x in enumerate(grid)
+    )
+    mean_lows, mean_highs = np.percentile(np.array(drawn_means), tails, axis=0)
+    return LearningCurve(
+        what=what,
+        n_repeats=n_repeats,
+        n_test=n_test,
+        sizes=tuple(int(x) for x in n),
+        means=tuple(means.tolist()),
+        lows=tuple(mean_lows.tolist()),
+        highs=tuple(mean_highs.tolist()),
+        law=law,
+        fitted=forecasts,
+        more=forecasts[-1],
+    )
+
+
+def fit_power_laws(sizes: Float64Array, scores: Float64Array, *, weights: Float64Array) -> list[PowerLaw]:
+    """The least-squares power law of each row, falling to a floor of 0 or more: scale >= 0, 0.05 <= exponent <= 2.
+
+    sizes, weights   (n_sizes,); a deviation counts times its weight
+    scores           (n_rows, n_sizes)
+
+    For a given exponent floor and scale are linear, so the exponents are tried one after the other (4 % apart): there
+    is no start that could mislead.
+
+    >>> sizes = np.array([25.0, 50, 100, 200, 400])
+    >>> (law,) = fit_power_laws(sizes, 0.1 + 3 * sizes[None] ** -0.7, weights=np.ones(5))
+    >>> round(law.floor, 2), round(law.exponent, 1), round(law.at(800), 3)
+    (0.1, 0.7, 0.128)
+    """
+    of = np.square(weights)
+    exponents = np.geomspace(0.05, 2.0, 96)
+    x = (sizes / sizes[0]) ** -exponents[:, None]  # (n_exponents, n_sizes)
+    sum_w, sum_x, sum_xx = of.sum(), x @ of, np.square(x) @ of
+    sum_y, sum_xy = (scores @ of)[:, None], (scores * of) @ x.T  # (n_rows, 1 or n_exponents)
+    determinant = sum_w * sum_xx - sum_x**2
+    scale = (sum_w * sum_xy - sum_x * sum_y) / determinant
+    floor = (sum_y - scale * sum_x) / sum_w
+    scale = np.where(floor < 0, sum_xy / sum_xx, scale)
+    floor = np.maximum(floor, 0)
+    floor, scale = np.where(scale < 0, sum_y / sum_w, floor), np.maximum(scale, 0)
+    off = scores[:, None] - floor[..., None] - scale[..., None] * x
+    best = (np.square(off) @ of).argmin(axis=1)
+    return [
+        PowerLaw(
+            floor=float(floor[row, i]),
+            scale=float(scale[row, i] * sizes[0] ** exponents[i]),
+            exponent=float(exponents[i]),
+        )
+        for row, i in enumerate(best)
+    ]
+
+
+def _small_sample(n_repeats: int) -> float:
+    """What the bootstrap of few repeats lacks: the tails of t beyond the normal's, and n - 1 for n."""
+    from scipy.special import ndtri, stdtrit
+
+    tail = (1 + CONFIDENCE) / 2
+    return float(stdtrit(n_repeats - 1, tail) / ndtri(tail)) * math.sqrt(n_repeats / (n_repeats - 1))

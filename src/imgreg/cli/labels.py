@@ -1,0 +1,79 @@
+"""imgreg labels DATA"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
+from imgreg.cli.options import build_settings, repeats_options, settings_options
+
+
+@click.command("labels")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    default="low_lr",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="How the heads that judge are built and trained.",
+)
+@repeats_options(default=1, folds=5)
+@settings_options
+@cache_size_option
+@name_option
+@models_option
+@json_option
+@verbosity_options
+def command(
+    data: Path,
+    recipe: str,
+    repeats: int,
+    folds: int,
+    name: str | None,
+    models: Path,
+    cache_size: float | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Rank the photos whose label is likely wrong.
+
+    Heads are trained in folds, so that every photo is judged by heads that never saw it; the label they find least
+    probable comes first. Beside it stands what became of the photo in the heads that did train on it: learned,
+    memorized (right only where it was seen), never learned, and how often it was forgotten. Writes labels.csv, all
+    photos ranked, and sheet.png, the first of them to look at, to a folder under models/. Nothing of DATA is changed.
+
+    \b
+    Example:
+      imgreg labels data/
+      imgreg labels data/ --repeats 3 --json > labels.json
+    """
+    from imgreg.cli.show import print_json, print_result, watching
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.cli.train import typed_command
+        from imgreg.workflows.labels import labels, labels_document
+
+        done = labels(
+            data,
+            settings=build_settings(recipe, options),
+            repeats=repeats,
+            folds=folds,
+            models=models,
+            name=name,
+            command=typed_command(),
+            cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            watcher=watcher,
+        )
+    if as_json:
+        print_json(labels_document(done))
+    elif not quiet:
+        from imgreg.reports.terminal import labels_text
+
+        print_result(
+            labels_text(done.table, paths=done.paths, answer=done.answer, notes=done.notes, folder=done.folder)
+        )

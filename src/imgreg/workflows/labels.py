@@ -1,0 +1,147 @@
+"""imgreg labels: which photos are likely mislabelled, by heads that never saw them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgreg.analysis.labels import LabelTable, labels_answer, rank_labels
+from imgreg.config import Settings
+from imgreg.photos.index import Photo
+from imgreg.places import cache_folder
+from imgreg.runs.cell import Cell
+from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
+from imgreg.workflows.cells import fill_grid
+from imgreg.workflows.names import checked_name, unused_name
+from imgreg.workflows.watch import Watcher
+
+if TYPE_CHECKING:
+    from imgreg.workflows.prepare import Repeats
+
+SHOWN = 48  # photos on the contact sheet
+_SHEET_PX = 176
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """A finished check; `photo` in the table is a row of paths. `folder` holds labels.csv, sheet.png, labels.json."""
+
+    folder: Path
+    table: LabelTable
+    paths: tuple[Path, ...]
+    answer: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def labels(
+    data: Path,
+    *,
+    settings: Settings,
+    repeats: int,
+    folds: int,
+    models: Path,
+    name: str | None = None,
+    command: str = "",
+    cache_bytes: int | None = None,
+    watcher: Watcher | None = None,
+) -> LabelCheck:
+    """Train heads in folds, so that each photo is judged by heads that never saw it, and rank the photos.
+
+    folds    every photo is judged once a repeat, by a head trained on the other folds
+    raises   ImgregError's children. The photos and their folders are not changed
+    """
+    from imgreg.workflows.prepare import lay_repeats, refuse_inside
+
+    watcher = watcher or Watcher()
+    refuse_inside(data, models, option="--models")
+    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    target = models / checked_name(name or unused_name(models, "labels"))
+    with whole_folder(target) as folder:
+        laid = lay_repeats(data, settings, repeats=repeats, folds=folds, test_fraction=0, watcher=watcher)
+        grid = fill_grid(laid, settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
+        photos = laid.index.photos
+        table = label_table(laid, grid.cells[settings.recipe.name])
+        done = LabelCheck(
+            folder=target,
+            table=table,
+            paths=tuple(photo.path for photo in photos),
+            answer=labels_answer(table),
+            notes=laid.notes,
+        )
+        _write(folder, done, photos=photos, root=laid.index.root, command=command)
+    return done
+
+
+def label_table(laid: Repeats, cells: Sequence[Cell]) -> LabelTable:
+    """Put together what each photo got in the folds that tested it, and in those that trained on it."""
+    photos, classes = laid.index.photos, laid.index.classes
+    row_of = {photo: row for row, photo in enumerate(photos)}
+    told = np.zeros((len(photos), len(classes)))
+    n_told, n_trained, own, forgotten = np.zeros((4, len(photos)))
+    for repeat, cell in zip(laid.drawn, cells, strict=True):
+        tested = [row_of[photo] for photo in repeat.split.test]
+        trained = [row_of[photo] for photo in repeat.split.train]
+        told[tested] += cell.test_probabilities
+        n_told[tested] += 1
+        own[trained] += cell.train_own_last
+        forgotten[trained] += cell.train_forgotten
+        n_trained[trained] += 1
+    times = np.maximum(n_trained, 1)  # a photo that every repeat tested or validated on trained no head
+    return rank_labels(
+        told / n_told[:, None],
+        np.array([classes.index(photo.label) for photo in photos]),
+        own_when_trained=np.where(n_trained > 0, own / times, np.nan),
+        forgotten=forgotten / times,
+        classes=classes,
+    )
+
+
+def labels_document(done: LabelCheck) -> dict[str, object]:
+    """What labels --json prints: every photo, the most doubtful first."""
+    return {
+        "labels": str(done.folder),
+        "answer": list(done.answer),
+        "notes": list(done.notes),
+        "n_contradicted": done.table.n_contradicted,
+        "photos": [
+            {"path": str(done.paths[row.photo]), **row.model_dump(mode="json", exclude={"photo"})}
+            for row in done.table.rows
+        ],
+    }
+
+
+_COLUMNS = ("label", "other", "own", "others", "word", "history", "own_when_trained", "memorization", "forgotten")
+
+
+def _write(folder: Path, done: LabelCheck, *, photos: Sequence[Photo], root: Path, command: str) -> None:
+    from imgreg.features.extract import read_photo
+    from imgreg.reports.contact_sheet import photo_grid
+
+    below = root if root.is_dir() else root.parent
+    rows = [
+        (rank, os.path.relpath(photos[row.photo].path, below), *(_figure(getattr(row, name)) for name in _COLUMNS))
+        for rank, row in enumerate(done.table.rows, start=1)
+    ]
+    write_text(folder / "labels.csv", rows_to_csv(("rank", "path", *_COLUMNS), rows))
+    write_json(folder / "labels.json", labels_document(done) | {"command": command})
+    shown = [
+        (
+            (
+                f"{rank}. {row.label} ({row.other}?)",
+                f"{row.own:.2f}, {row.history}",
+                photos[row.photo].path.name,
+            ),
+            read_photo(photos[row.photo], size_px=_SHEET_PX),
+        )
+        for rank, row in enumerate(done.table.rows[:SHOWN], start=1)
+    ]
+    photo_grid(shown, target=folder / "sheet.png")
+
+
+def _figure(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
