@@ -291,6 +291,11 @@ class Photos(Config):
     max_bad: float = Field(0.05, ge=0, le=1, description="Largest share of unreadable files that is gone along with.")
 
 
+SHUFFLED_LABELS = "shuffled-labels"
+CHEAP_CONTROLS = ("majority", "colour-histogram", "file-metadata")  # need no network, and are always run beside it
+CONTROLS = (*CHEAP_CONTROLS, SHUFFLED_LABELS)
+
+
 class Settings(Config):
     """All that one training depends on, apart from the photos themselves. Rendered as a run's config.toml."""
 

@@ -99,10 +99,12 @@ def learning_curve(
     draw = np.random.default_rng(seed)
     rows = draw.integers(n_repeats, size=(N_RESAMPLES, n_repeats))
     drawn_means = means + stretch * (table[rows].mean(axis=1) - means)
-    law, *laws = fit_power_laws(n, np.concatenate([means[None], drawn_means]), weights=weights)
+    laws = fit_power_laws(n, np.concatenate([means[None], drawn_means]), weights=weights)
+    law = PowerLaw(floor=laws[0, 0], scale=laws[0, 1], exponent=laws[0, 2])
     grid = np.unique(np.round(np.geomspace(n[0], n[-1] + more, 40)).astype(int))
     grid = np.union1d(grid, [int(n[-1]), int(n[-1]) + more])
-    found = np.array([[one.at(x) for x in grid] for one in laws])
+    floors, scales, exponents = laws[1:].T[..., None]
+    found = floors + scales * grid**-exponents
     today = int(np.searchsorted(grid, n[-1]))
     tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
     lows, highs = np.percentile(found, tails, axis=0)
@@ -135,19 +137,19 @@ def learning_curve(
     )
 
 
-def fit_power_laws(sizes: Float64Array, scores: Float64Array, *, weights: Float64Array) -> list[PowerLaw]:
+def fit_power_laws(sizes: Float64Array, scores: Float64Array, *, weights: Float64Array) -> Float64Array:
     """The least-squares power law of each row, falling to a floor of 0 or more: scale >= 0, 0.05 <= exponent <= 2.
 
     sizes, weights   (n_sizes,); a deviation counts times its weight
     scores           (n_rows, n_sizes)
+    returns          (n_rows, 3): floor, scale, exponent
 
     For a given exponent floor and scale are linear, so the exponents are tried one after the other (4 % apart): there
     is no start that could mislead.
 
     >>> sizes = np.array([25.0, 50, 100, 200, 400])
-    >>> (law,) = fit_power_laws(sizes, 0.1 + 3 * sizes[None] ** -0.7, weights=np.ones(5))
-    >>> round(law.floor, 2), round(law.exponent, 1), round(law.at(800), 3)
-    (0.1, 0.7, 0.128)
+    >>> fit_power_laws(sizes, 0.1 + 3 * sizes[None] ** -0.7, weights=np.ones(5)).round(1).tolist()
+    [[0.1, 3.0, 0.7]]
     """
     of = np.square(weights)
     exponents = np.geomspace(0.05, 2.0, 96)
@@ -162,14 +164,8 @@ def fit_power_laws(sizes: Float64Array, scores: Float64Array, *, weights: Float6
     floor, scale = np.where(scale < 0, sum_y / sum_w, floor), np.maximum(scale, 0)
     off = scores[:, None] - floor[..., None] - scale[..., None] * x
     best = (np.square(off) @ of).argmin(axis=1)
-    return [
-        PowerLaw(
-            floor=float(floor[row, i]),
-            scale=float(scale[row, i] * sizes[0] ** exponents[i]),
-            exponent=float(exponents[i]),
-        )
-        for row, i in enumerate(best)
-    ]
+    rows = np.arange(len(scores))
+    return np.stack([floor[rows, best], scale[rows, best] * sizes[0] ** exponents[best], exponents[best]], axis=1)
 
 
 def _small_sample(n_repeats: int) -> float:
@@ -178,3 +174,35 @@ def _small_sample(n_repeats: int) -> float:
 
     tail = (1 + CONFIDENCE) / 2
     return float(stdtrit(n_repeats - 1, tail) / ndtri(tail)) * math.sqrt(n_repeats / (n_repeats - 1))
+
+
+def howmuch_answer(error: LearningCurve, loss: LearningCurve) -> tuple[str, ...]:
+    """The curves in a few sentences: what more photos promise, and how sure that is."""
+    today, more = error.sizes[-1], error.more
+    added = more.n_train - today
+    promise = (
+        f"{added} more train photos would bring about {_points(more.gain)} points of accuracy (95 % interval "
+        f"{_points(more.gain_low)} to {_points(more.gain_high)}): from {1 - error.law.at(today):.1%} with {today} to "
+        f"{1 - more.score:.1%} with {more.n_train}."
+    )
+    if more.gain_low > 0.005:
+        told = "More photos help: that much is clear from the curve."
+    elif more.gain_high < 0.01:
+        told = "More photos of the same kind would bring next to nothing: other photos, or another recipe, might."
+    else:
+        told = f"Whether that is worth it cannot be told from {error.n_repeats} repeats: take more --repeats."
+    return (
+        promise,
+        told,
+        f"Test loss: {loss.means[-1]:.2f} now, about {loss.more.score:.2f} then (95 % interval {loss.more.low:.2f} to "
+        f"{loss.more.high:.2f}). It is a power law carried on, for photos like those you have.",
+    )
+
+
+def _points(gain: float) -> str:
+    """
+    >>> _points(0.0234), _points(-0.0004)
+    ('+2.3', '0.0')
+    """
+    text = f"{100 * gain:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text

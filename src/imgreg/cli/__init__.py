@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "Score a run, or several that vote, on labelled photos.",
     "compare": "Train with and without regularization, curves side by side.",
     "study": "Try the known means on your photos: what helps?",
+    "howmuch": "Say what more photos would bring.",
     "labels": "Rank the photos whose label is likely wrong.",
     "preview": "Show what augmentation does to the photos.",
     "recipes": "List the recipes, or show one.",

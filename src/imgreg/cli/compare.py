@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, given_flags, repeats_options, settings_options
+from imgreg.cli.options import build_settings, controls_option, given_flags, repeats_options, settings_options
+from imgreg.config import CHEAP_CONTROLS
 from imgreg.errors import UsageError
 
 
@@ -20,6 +21,7 @@ from imgreg.errors import UsageError
     help="Recipes to compare, the first is the control.  [default: plain,regularized]",
 )
 @repeats_options(default=None)
+@controls_option
 @settings_options
 @cache_size_option
 @name_option
@@ -34,6 +36,7 @@ def command(
     name: str | None,
     models: Path,
     cache_size: float | None,
+    controls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -63,7 +66,14 @@ def command(
         done = None
         if len(targets) > 1 or (targets[0] / "model.json").is_file():
             if given := given_flags(
-                {"recipes": recipes, "repeats": repeats, "folds": folds, "cache_size": cache_size, **options}
+                {
+                    "recipes": recipes,
+                    "repeats": repeats,
+                    "folds": folds,
+                    "cache_size": cache_size,
+                    "control": None if controls == CHEAP_CONTROLS else controls or "none",
+                    **options,
+                }
             ):
                 raise UsageError(
                     f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
@@ -93,6 +103,7 @@ def command(
                     name=name,
                     command=typed_command(),
                     cache_bytes=cache_bytes,
+                    controls=controls,
                     watcher=watcher,
                 )
             else:
@@ -103,6 +114,7 @@ def command(
                     name=name,
                     command=typed_command(),
                     cache_bytes=cache_bytes,
+                    controls=controls,
                     watcher=watcher,
                 )
     if done is not None:

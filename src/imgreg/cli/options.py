@@ -9,6 +9,7 @@ import click
 from pydantic import ValidationError
 
 from imgreg import config
+from imgreg.config import CHEAP_CONTROLS, CONTROLS
 from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe, parse_override, validation_text
 from imgreg.table import Config
@@ -56,6 +57,34 @@ def settings_options(function: F) -> F:
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
     return function
+
+
+def controls_option(function: F) -> F:
+    """--control, parsed."""
+    decorated: F = click.option(
+        "--control",
+        "controls",
+        default=",".join(CHEAP_CONTROLS),
+        show_default=True,
+        metavar="A,B,...|none",
+        callback=_read_controls,
+        help="What is run beside the heads, to see what can be had without looking at what photos show: the largest "
+        "class, colours alone, size and format of the files; shuffled-labels trains a head on labels dealt out anew, "
+        "to see how much it can memorize.",
+    )(function)
+    return decorated
+
+
+def _read_controls(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if names == ["none"]:
+        return ()
+    unknown = [name for name in names if name not in CONTROLS]
+    if unknown or not names:
+        raise click.BadParameter(
+            f"found {unknown[0] if unknown else text!r}; expected some of {', '.join(CONTROLS)}, or none."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def repeats_options(*, default: int | None, folds: int | None = None) -> Callable[[F], F]:

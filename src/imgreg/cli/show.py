@@ -48,7 +48,9 @@ def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         from imgreg.reports.terminal import study_text
 
-        print_result(study_text(done.table, answer=done.answer, notes=done.notes, folder=done.folder))
+        print_result(
+            study_text(done.table, answer=done.answer, notes=done.notes, controls=done.controls, folder=done.folder)
+        )
 
 
 @contextmanager

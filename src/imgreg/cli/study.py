@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, recipe_overrides, repeats_options, settings_options, with_recipe
+from imgreg.cli.options import (
+    build_settings,
+    controls_option,
+    recipe_overrides,
+    repeats_options,
+    settings_options,
+    with_recipe,
+)
 
 
 @click.command("study")
@@ -24,6 +31,7 @@ from imgreg.cli.options import build_settings, recipe_overrides, repeats_options
 )
 @repeats_options(default=5)
 @click.option("--log-epochs", is_flag=True, help="Draw the curves over the logarithm of the epochs.")
+@controls_option
 @settings_options
 @cache_size_option
 @name_option
@@ -39,6 +47,7 @@ def command(
     name: str | None,
     models: Path,
     cache_size: float | None,
+    controls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -80,6 +89,7 @@ def command(
             name=name,
             command=typed_command(),
             cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            controls=controls,
             watcher=watcher,
         )
     print_study(done, as_json=as_json, quiet=quiet)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, settings_options
+from imgreg.cli.options import build_settings, controls_option, settings_options
 
 
 @click.command("train")
@@ -22,6 +22,7 @@ from imgreg.cli.options import build_settings, settings_options
     metavar="NAME|FILE.toml",
     help="How the head is built and trained.",
 )
+@controls_option
 @settings_options
 @cache_size_option
 @name_option
@@ -34,6 +35,7 @@ def command(
     name: str | None,
     models: Path,
     cache_size: float | None,
+    controls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -63,6 +65,7 @@ def command(
             name=name,
             command=typed_command(),
             cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            controls=controls,
             watcher=watcher,
         )
     if as_json:

@@ -10,11 +10,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.photos.decode import decode, read_bytes
+from imgreg.photos.glance import Glance, glance
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
@@ -24,12 +25,13 @@ _LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 @dataclass(frozen=True)
 class Photo:
-    """A readable photo. `split` is train, val or test, or None where the user gave none."""
+    """A readable photo. `split` is train, val or test, or None where the user gave none; `glance` is index_photos'."""
 
     path: Path
     label: str
     sha256: str
     split: str | None = None
+    glance: Glance | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -206,10 +208,10 @@ def _examine(item: _Listed) -> Photo | Skipped:
         if not item.path.is_file():
             raise PhotoError("no such file" if not item.path.exists() else "not a regular file")
         data = read_bytes(item.path)
-        decode(data, size_px=_PROBE_PX)
+        seen = glance(data, decode(data, size_px=_PROBE_PX))
     except PhotoError as error:
         return Skipped(item.path, str(error))
-    return Photo(item.path, item.label, hashlib.sha256(data).hexdigest(), item.split)
+    return Photo(item.path, item.label, hashlib.sha256(data).hexdigest(), item.split, seen)
 
 
 def _refuse_one_class(root: Path, labels: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ Palette: Okabe & Ito 2008, "Color Universal Design"; its yellow, illegible on wh
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -244,3 +245,22 @@ def colour_of(colours: Sequence[str], i: int) -> str:
 
 def _finite(value: float) -> float:
     return value if math.isfinite(value) else 0.0
+
+
+def in_ink(axes: Axes) -> None:
+    """Words and lines in the theme's own ink, which a dark page exchanges."""
+    axes.tick_params(colors=LIGHT.ink)
+    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        text.set_color(LIGHT.ink)
+    for spine in axes.spines.values():
+        spine.set_color(LIGHT.ink)
+
+
+def figure_svg(figure: Figure) -> str:
+    """The figure as SVG text, its letters as paths; the same figure gives the same text."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "imgreg"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()

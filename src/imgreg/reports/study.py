@@ -5,7 +5,6 @@ In: a StudyTable and its cells. Out: PNG and HTML files. Refuses to know: how ce
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.study import StudyRow, StudyTable
-from imgreg.reports.axes import LIGHT, new_figure, save_png
+from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_png
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.html import Chart, data_address, write_page
 from imgreg.reports.plots import darkened
 from imgreg.reports.text import one_line
 from imgreg.runs.cell import Cell
+from imgreg.runs.summary import Control
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +56,7 @@ def study_report(
     groups: Mapping[str, Sequence[str]],
     answer: Sequence[str],
     notes: Sequence[str],
+    controls: Sequence[Control] = (),
     command: str,
     log_epochs: bool,
     target: Path,
@@ -82,7 +83,7 @@ def study_report(
         ),
     ]
     charts = tuple(
-        Chart(heading, data_address(_svg(figure)), data_address(darkened(_svg(figure))), alt, caption)
+        Chart(heading, data_address(figure_svg(figure)), data_address(darkened(figure_svg(figure))), alt, caption)
         for heading, figure, alt, caption in figures
     )
     write_page(
@@ -91,6 +92,7 @@ def study_report(
         table=table,
         answer=answer,
         notes=notes,
+        controls=controls,
         command=command,
         charts=charts,
         raw={name: [cell.model_dump(mode="json") for cell in row] for name, row in cells.items()},
@@ -112,7 +114,7 @@ def _forest(table: StudyTable) -> Figure:
     reach = 3 * float(np.median(np.maximum(np.abs(lows), np.abs(highs)))) or 1.0
     axes.set_xlim(max(min(*lows, 0), -reach) * 1.08 - 1e-3, min(max(*highs, 0), reach) * 1.08 + 1e-3)
     axes.tick_params(labelsize=10)
-    _ink(axes)
+    in_ink(axes)
     axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -134,15 +136,6 @@ def _forest(table: StudyTable) -> Figure:
         labelcolor=LIGHT.ink,
     )
     return figure
-
-
-def _ink(axes: Axes) -> None:
-    """Words and lines in the theme's own ink, which a dark page exchanges."""
-    axes.tick_params(colors=LIGHT.ink)
-    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
-        text.set_color(LIGHT.ink)
-    for spine in axes.spines.values():
-        spine.set_color(LIGHT.ink)
 
 
 def _interval(axes: Axes, row: StudyRow, height: int) -> None:
@@ -192,7 +185,7 @@ def _curves(
             axes.xaxis.get_major_locator().set_params(integer=True)
         font = {"family": families(), "size": 9}
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), prop=font, labelcolor=LIGHT.ink)
-        _ink(axes)
+        in_ink(axes)
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     return figure
@@ -210,12 +203,3 @@ def _colour(number: int, count: int) -> str:
     from matplotlib.colors import to_hex
 
     return to_hex(colormaps["turbo"](0.05 + 0.9 * number / (count - 1)))
-
-
-def _svg(figure: Figure) -> str:
-    import matplotlib
-
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "imgreg"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow, Disagreement, answer
 from imgreg.analysis.labels import LabelTable
+from imgreg.analysis.learning_curve import LearningCurve
 from imgreg.analysis.metrics import Metrics
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
 from imgreg.reports.rows import notes, shortened
 from imgreg.reports.text import one_line, visible
-from imgreg.runs.summary import RunSummary
+from imgreg.runs.summary import Control, RunSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,6 +71,7 @@ def run_text(summary: RunSummary) -> RenderableType:
             + "."
         ),
         _text(f"VGG16 weights: {summary.weights}."),
+        *_controls(summary.controls, on="validation"),
         *(_text(f"Note: {note}", style="yellow") for note in notes(summary)),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
@@ -129,7 +131,25 @@ def comparison_text(
     )
 
 
-def study_text(table: StudyTable, *, answer: Sequence[str], notes: Sequence[str], folder: Path) -> RenderableType:
+def _controls(controls: Sequence[Control], *, on: str) -> list[RenderableType]:
+    """A line for all, and one for what shuffled labels showed."""
+    if not controls:
+        return []
+    accuracies = ", ".join(f"{one.name} {one.accuracy:.0%}" for one in controls)
+    return [
+        _text(f"Controls ({on} accuracy): {accuracies}."),
+        *(_text(one.note) for one in controls if one.note),
+    ]
+
+
+def study_text(
+    table: StudyTable,
+    *,
+    answer: Sequence[str],
+    notes: Sequence[str],
+    controls: Sequence[Control] = (),
+    folder: Path,
+) -> RenderableType:
     """The answer, the ranked table in 80 columns, and where the report is."""
     from rich.console import Group
 
@@ -156,6 +176,40 @@ def study_text(table: StudyTable, *, answer: Sequence[str], notes: Sequence[str]
             f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; below 0 is better.",
             style="dim",
         ),
+        *_controls(controls, on="test"),
+        *(_text(f"Note: {sentence}", style="yellow") for sentence in notes),
+        _report_line(folder),
+    )
+
+
+def howmuch_text(
+    error: LearningCurve, loss: LearningCurve, *, answer: Sequence[str], notes: Sequence[str], folder: Path
+) -> RenderableType:
+    """The answer, the scores by the number of train photos, and where the report is."""
+    from rich.console import Group
+
+    lines = _table("train photos", "test\nacc.", "\n95 % interval", "test\nloss", "\n95 % interval")
+    for i, size in enumerate(error.sizes):
+        lines.add_row(
+            str(size),
+            _percent(1 - error.means[i]),
+            f"{_percent(1 - error.highs[i])} to {_percent(1 - error.lows[i])}",
+            _nats(loss.means[i]),
+            f"{_nats(loss.lows[i])} to {_nats(loss.highs[i])}",
+        )
+    ahead, of_loss = error.more, loss.more
+    lines.add_row(
+        f"{ahead.n_train} (by the law)",
+        _percent(1 - ahead.score),
+        f"{_percent(1 - ahead.high)} to {_percent(1 - ahead.low)}",
+        _nats(of_loss.score),
+        f"{_nats(of_loss.low)} to {_nats(of_loss.high)}",
+    )
+    return Group(
+        *(_text(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        _text(""),
+        lines,
+        _text(f"Means over {error.n_repeats} repeats, each on {error.n_test:.0f} test photos.", style="dim"),
         *(_text(f"Note: {sentence}", style="yellow") for sentence in notes),
         _report_line(folder),
     )

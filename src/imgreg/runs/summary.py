@@ -74,6 +74,21 @@ class Verdict(_Document):
     suspicions: tuple[Suspicion, ...] = ()  # a run of an older imgreg has none
 
 
+class Control(_Document):
+    """What can be had without looking at what photos show, on the photos that the head is scored on.
+
+    low, high    95 % interval of the accuracy (Clopper and Pearson)
+    note         further words, for shuffled-labels what the head did with them
+    """
+
+    name: str
+    loss: float
+    accuracy: float
+    low: float
+    high: float
+    note: str = ""
+
+
 class RunSummary(_Document):
     """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
 
@@ -103,6 +118,7 @@ class RunSummary(_Document):
     last: Scores
     test: TestScores | None
     verdict: Verdict
+    controls: tuple[Control, ...] = ()  # a run of an older imgreg has none
     seconds: Seconds
     features: FeatureCounts
     warnings: tuple[str, ...]

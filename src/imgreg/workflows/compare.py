@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgreg.analysis.compare import ComparisonRow, Disagreement, comparison_table, disagreements, same_ground
-from imgreg.config import Settings
+from imgreg.analysis.controls import control_warnings
+from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
 from imgreg.runs.summary import RunSummary
@@ -35,6 +36,7 @@ def compare(
     name: str | None = None,
     command: str = "",
     cache_bytes: int | None = None,
+    controls: Sequence[str] = CHEAP_CONTROLS,
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
@@ -42,10 +44,12 @@ def compare(
     settings      one for each recipe; they differ in nothing else
     name          the comparison's folder under models; the runs are called name-recipe
     cache_bytes   room for kept features; None for the usual 20 GB
+    controls      what is run beside the heads; shuffled-labels trains the first recipe's
     raises        UsageError if two recipes share a name or the settings differ elsewhere
     """
     from imgreg.features.cache import FeatureCache
     from imgreg.places import cache_folder
+    from imgreg.workflows.controls import controls_of_run
     from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
     from imgreg.workflows.record import record
     from imgreg.workflows.side_by_side import fit_side_by_side
@@ -69,10 +73,14 @@ def compare(
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
             outcomes = fit_side_by_side(ground, prepared, watcher=watcher)
+            beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
         for one, outcome, folder, target in zip(settings, outcomes, folders, targets, strict=True):
-            record(outcome, folder, target, ground=ground, base=base, settings=one, command=command)
+            record(outcome, folder, target, ground=ground, base=base, settings=one, controls=beside, command=command)
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
         comparison = _write(own, models / name, runs=runs)
+    best = max(run.summary.best.val_accuracy for run in runs)
+    for line in control_warnings(beside, accuracy=best, on="validation"):
+        watcher.say(line)
     return comparison
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from imgreg.analysis.controls import control_warnings
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
 from imgreg.features.extract import Extraction
@@ -32,7 +33,7 @@ from imgreg.runs.folder import (
     write_split,
     write_text,
 )
-from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, TestScores
+from imgreg.runs.summary import Control, FeatureCounts, RunSummary, Scores, Seconds, TestScores
 from imgreg.workflows.doubts import Doubts
 from imgreg.workflows.prepare import FrozenBase, Ground
 
@@ -56,13 +57,21 @@ class Outcome:
 
 
 def record(
-    outcome: Outcome, folder: Path, target: Path, *, ground: Ground, base: FrozenBase, settings: Settings, command: str
+    outcome: Outcome,
+    folder: Path,
+    target: Path,
+    *,
+    ground: Ground,
+    base: FrozenBase,
+    settings: Settings,
+    controls: tuple[Control, ...] = (),
+    command: str,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
     from imgreg.reports.html import run_report
     from imgreg.reports.plots import curves
 
-    summary = _summary(outcome, target, ground=ground, base=base, settings=settings, command=command)
+    summary = _summary(outcome, target, ground=ground, base=base, settings=settings, controls=controls, command=command)
     save_head(folder, card=_card(outcome, ground=ground, base=base, settings=settings), weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
     write_json(folder / "environment.json", _environment(ground, command=command))
@@ -79,7 +88,14 @@ def record(
 
 
 def _summary(
-    outcome: Outcome, target: Path, *, ground: Ground, base: FrozenBase, settings: Settings, command: str
+    outcome: Outcome,
+    target: Path,
+    *,
+    ground: Ground,
+    base: FrozenBase,
+    settings: Settings,
+    controls: tuple[Control, ...],
+    command: str,
 ) -> RunSummary:
     history, recipe, split = outcome.fitted.history, settings.recipe, ground.split
     seconds = Seconds(
@@ -118,7 +134,12 @@ def _summary(
         verdict=judge(history, val_labels=outcome.val_labels, twins=outcome.doubts.twins, noise=outcome.doubts.noise),
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
-        warnings=(*base.notes, *ground.warnings),
+        controls=controls,
+        warnings=(
+            *base.notes,
+            *ground.warnings,
+            *control_warnings(controls, accuracy=history.best.val_accuracy, on="validation"),
+        ),
     )
 
 

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgreg.analysis.controls import control_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
-from imgreg.config import Settings
+from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
 from imgreg.places import cache_folder
 from imgreg.recipes.topics import Derived
 from imgreg.runs.cell import Cell
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
+from imgreg.runs.summary import Control
 from imgreg.workflows.cells import fill_grid
+from imgreg.workflows.controls import controls_of_study
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.watch import Watcher
 
@@ -29,6 +32,7 @@ class Study:
     table: StudyTable
     answer: tuple[str, ...]
     notes: tuple[str, ...]
+    controls: tuple[Control, ...]
     n_trained: int
     n_kept: int
     seconds: float
@@ -47,6 +51,7 @@ def study(
     name: str | None = None,
     command: str = "",
     cache_bytes: int | None = None,
+    controls: Sequence[str] = CHEAP_CONTROLS,
     watcher: Watcher | None = None,
 ) -> Study:
     """Train every recipe on the same repeated splits, and compare each with the first, the control, in pairs.
@@ -54,6 +59,7 @@ def study(
     settings   one a recipe; they differ in nothing else. The seed draws initial weights and views, the split's
                seed the splits
     groups     heading -> recipes drawn in one panel, the control first; None for all in one
+    controls   what is run beside the recipes, see config.CONTROLS
     repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
                every photo once. The epoch is chosen on validation, the score taken on test
     raises     UsageError if two recipes share a name, or there are fewer than two trainings to pair; DivergedError if
@@ -77,7 +83,7 @@ def study(
             data, settings[0], repeats=repeats, folds=folds, test_fraction=TEST_FRACTION, watcher=watcher
         )
         grid = fill_grid(laid, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
-        notes = [*laid.notes, *grid.apart.values()]
+        beside = controls_of_study(controls, laid, settings=settings[0], cache_bytes=cache_bytes, watcher=watcher)
         cells = dict(grid.cells)
         for extra in derived:
             if all(voter in cells for voter in extra.of):
@@ -85,11 +91,17 @@ def study(
                 rows = zip(*(cells[of] for of in extra.of), strict=True)
                 cells[extra.name] = [make(extra.name, row) for row in rows]
         table = study_table(cells)
+        reached = max(row.test_accuracy for row in table.rows)
+        told = control_warnings(beside, accuracy=reached, on="test")
+        for line in told:
+            watcher.say(line)
+        notes = [*laid.notes, *grid.apart.values(), *told]
         done = Study(
             folder=target,
             table=table,
             answer=study_answer(table),
             notes=tuple(notes),
+            controls=beside,
             n_trained=grid.n_trained,
             n_kept=grid.n_kept,
             seconds=round(time.perf_counter() - started, 1),
@@ -110,6 +122,7 @@ def study_document(done: Study) -> dict[str, object]:
         "answer": list(done.answer),
         "notes": list(done.notes),
         "table": done.table.model_dump(mode="json"),
+        "controls": [one.model_dump(mode="json") for one in done.controls],
         "n_trained": done.n_trained,
         "n_kept": done.n_kept,
         "seconds": done.seconds,
@@ -149,6 +162,7 @@ def _write(
         groups=groups,
         answer=done.answer,
         notes=done.notes,
+        controls=done.controls,
         command=command,
         log_epochs=log_epochs,
         target=folder / "report.html",

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.config import Recipe, Settings
+from imgreg.analysis.controls import control_warnings
+from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.heads.fit import FittedHead, fit_head
@@ -24,6 +25,7 @@ from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary, TestScores
 from imgreg.startup import load_keras
+from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_inside
@@ -39,6 +41,7 @@ def train(
     name: str | None = None,
     command: str = "",
     cache_bytes: int | None = None,
+    controls: Sequence[str] = CHEAP_CONTROLS,
     watcher: Watcher | None = None,
 ) -> RunSummary:
     """Train one head and write its run folder, whole or not at all.
@@ -47,6 +50,7 @@ def train(
     models        where the run folder goes; `name` is its name, by default time and recipe
     command       how the user asked for it, for the record
     cache_bytes   room for kept features; None for the usual 20 GB
+    controls      what is run beside the head, see config.CONTROLS
     raises        ImgregError's children, each for a thing the user can mend
     """
     watcher = watcher or Watcher()
@@ -59,7 +63,13 @@ def train(
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)
             outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
-        return record(outcome, folder, target, ground=ground, base=base, settings=settings, command=command)
+            beside = controls_of_run(controls, ground, prepared, watcher=watcher)
+        summary = record(
+            outcome, folder, target, ground=ground, base=base, settings=settings, controls=beside, command=command
+        )
+    for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
+        watcher.say(line)
+    return summary
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""imgreg howmuch DATA"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
+from imgreg.cli.options import build_settings, settings_options
+
+
+@click.command("howmuch")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    default="regularized",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="How the heads are built and trained.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=2, max=1000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Splits drawn, each with every number of train photos.",
+)
+@click.option(
+    "--more",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Train photos to look ahead.",
+)
+@settings_options
+@cache_size_option
+@name_option
+@models_option
+@json_option
+@verbosity_options
+def command(
+    data: Path,
+    recipe: str,
+    repeats: int,
+    more: int,
+    name: str | None,
+    models: Path,
+    cache_size: float | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Say what more photos would bring.
+
+    Heads are trained on all train photos, half of them, a quarter and so on, each scored on the same test photos; a
+    power law through the scores says what --more further photos promise, with a 95 % interval. Features are computed
+    once, and a command that was stopped goes on where it was. Writes curve.png, a table and report.html to a folder
+    under models/.
+
+    \b
+    Example:
+      imgreg howmuch data/
+      imgreg howmuch data/ --more 1000 --repeats 10 --json
+    """
+    from imgreg.cli.show import print_json, print_result, watching
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.cli.train import typed_command
+        from imgreg.workflows.howmuch import howmuch, howmuch_document
+
+        done = howmuch(
+            data,
+            settings=build_settings(recipe, options),
+            repeats=repeats,
+            more=more,
+            models=models,
+            name=name,
+            command=typed_command(),
+            cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            watcher=watcher,
+        )
+    if as_json:
+        print_json(howmuch_document(done))
+    elif not quiet:
+        from imgreg.reports.terminal import howmuch_text
+
+        print_result(howmuch_text(done.error, done.loss, answer=done.answer, notes=done.notes, folder=done.folder))

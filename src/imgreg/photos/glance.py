@@ -1,0 +1,74 @@
+"""What a photo's file tells without a look at what it shows: its colours as a whole, and its plain facts.
+
+A control classifier gets these and nothing else. If it does as well as the network, the classes differ by their
+backgrounds or their sources, not by what they are said to show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgreg.photos.decode import FORMATS
+
+LEVELS = 4  # of each of red, green and blue: 64 colours
+
+UInt8Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One file.
+
+    colours      how many pixels, of a small copy, have each of 64 colours; uint16 in bytes, red slowest
+    has_exif     whether the file carries camera data
+    """
+
+    colours: bytes
+    width: int
+    height: int
+    n_bytes: int
+    kind: str  # Pillow's name of the format
+    has_exif: bool
+
+
+def glance(data: bytes, pixels: UInt8Array) -> Glance:
+    """Take down what a readable photo's file tells.
+
+    data     the whole file; pixels (s, s, 3) uint8 RGB, decoded from it
+    """
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        kind, has_exif = image.format or "", "exif" in image.info
+    level = pixels.reshape(-1, 3).astype(np.intp) * LEVELS // 256
+    colour = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]
+    counts = np.bincount(colour, minlength=LEVELS**3).astype("<u2")
+    return Glance(counts.tobytes(), width, height, len(data), kind, has_exif)
+
+
+def colour_shares(glances: list[Glance]) -> NDArray[np.float64]:
+    """(n, 64) shares of the colours, rows sum to 1"""
+    counts = np.stack([np.frombuffer(one.colours, "<u2") for one in glances]).astype(np.float64)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
+
+
+def file_facts(glances: list[Glance]) -> NDArray[np.float64]:
+    """(n, 5 + formats) numbers: log width, log height, log bytes, log bytes a pixel, camera data, and the format."""
+    kinds = sorted({one.kind for one in glances})
+    return np.array(
+        [
+            [
+                np.log(one.width),
+                np.log(one.height),
+                np.log(one.n_bytes),
+                np.log(one.n_bytes / (one.width * one.height)),
+                float(one.has_exif),
+                *(float(one.kind == kind) for kind in kinds),
+            ]
+            for one in glances
+        ]
+    )

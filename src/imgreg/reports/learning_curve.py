@@ -1,0 +1,109 @@
+"""The score against the number of train photos: figure, and its report.
+
+In: learning curves. Out: PNG and HTML files. Refuses to know: how scores came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgreg.analysis.learning_curve import LearningCurve
+from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_png
+from imgreg.reports.html import Chart, data_address, write_page
+from imgreg.reports.plots import darkened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def curve_figure(error: LearningCurve, loss: LearningCurve, *, target: Path) -> None:
+    """curve.png: accuracy and loss by the number of train photos, side by side."""
+    save_png(_figure([(error, True), (loss, False)]), target)
+
+
+def howmuch_report(
+    error: LearningCurve,
+    loss: LearningCurve,
+    *,
+    answer: Sequence[str],
+    notes: Sequence[str],
+    recipe: str,
+    command: str,
+    target: Path,
+) -> None:
+    """report.html: the answer, the two curves, the table. raises OSError if the disk refuses"""
+    charts = []
+    for curve, as_accuracy, heading in ((error, True, "Test accuracy"), (loss, False, "Test loss")):
+        svg = figure_svg(_figure([(curve, as_accuracy)]))
+        points = ", ".join(
+            f"{size}: {1 - mean:.1%}" if as_accuracy else f"{size}: {mean:.2f}"
+            for size, mean in zip(curve.sizes, curve.means, strict=True)
+        )
+        charts.append(
+            Chart(
+                heading,
+                data_address(svg),
+                data_address(darkened(svg)),
+                f"{heading} by train photos. {points}.",
+                "Dots: means over the repeats with their 95 % intervals. Line and band: the power law and its 95 % "
+                "interval; dashed beyond today's photos.",
+            )
+        )
+    write_page(
+        "howmuch.html.j2",
+        target=target,
+        error=error,
+        loss=loss,
+        answer=answer,
+        notes=notes,
+        recipe=recipe,
+        command=command,
+        charts=charts,
+        raw={"test_error": error.model_dump(mode="json"), "test_loss": loss.model_dump(mode="json")},
+    )
+
+
+def _figure(curves: Sequence[tuple[LearningCurve, bool]]) -> Figure:
+    figure = new_figure(6.2 * len(curves), 4.2)
+    for axes, (curve, as_accuracy) in zip(figure.subplots(1, len(curves), squeeze=False).flat, curves, strict=True):
+        _draw(axes, curve, as_accuracy=as_accuracy)
+    return figure
+
+
+def _draw(axes: Axes, curve: LearningCurve, *, as_accuracy: bool) -> None:
+    def shown(values: Sequence[float]) -> np.ndarray:
+        return 100 * (1 - np.asarray(values)) if as_accuracy else np.asarray(values)
+
+    colour = LIGHT.runs[1]
+    sizes, today = np.asarray(curve.sizes), curve.sizes[-1]
+    grid = np.array([point.n_train for point in curve.fitted])
+    lows, highs = (shown([getattr(point, side) for point in curve.fitted]) for side in ("low", "high"))
+    scores = shown([point.score for point in curve.fitted])
+    axes.fill_between(grid, lows, highs, color=colour, alpha=0.15, linewidth=0)
+    for part, style in ((grid <= today, "-"), (grid >= today, (0, (3.2, 1.6)))):
+        axes.plot(grid[part], scores[part], color=colour, linestyle=style, linewidth=2)
+    means, ends = shown(curve.means), np.sort([shown(curve.lows), shown(curve.highs)], axis=0)
+    axes.vlines(sizes, ends[0], ends[1], color=LIGHT.ink, linewidth=1.2)
+    axes.plot(sizes, means, "o", color=LIGHT.ink, markersize=5)
+    axes.plot([grid[-1]], [scores[-1]], "o", markerfacecolor="none", markeredgecolor=colour, markersize=7)
+    axes.set_xscale("log", base=2)
+    ticks = [*curve.sizes, int(grid[-1])] if grid[-1] > 1.25 * today else list(curve.sizes)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("train photos", fontsize=11)
+    axes.set_ylabel("test accuracy (%)" if as_accuracy else "test loss (nats)", fontsize=11)
+    spread = np.concatenate([means, scores])
+    room = 0.6 * float(np.ptp(spread)) + 1e-3
+    axes.set_ylim(max(float(spread.min()) - room, 0), float(spread.max()) + room)
+    if as_accuracy:
+        axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
+    axes.grid(color=LIGHT.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    in_ink(axes)

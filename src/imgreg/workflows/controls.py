@@ -1,0 +1,132 @@
+"""The controls of a training: the largest class, colours alone, plain facts of the files, and shuffled labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.analysis.controls import (
+    accuracy_interval,
+    linear_probabilities,
+    majority_probabilities,
+)
+from imgreg.config import CHEAP_CONTROLS, SHUFFLED_LABELS, Settings
+from imgreg.heads.forward import score
+from imgreg.photos.glance import Glance, colour_shares, file_facts
+from imgreg.photos.index import Photo
+from imgreg.photos.shuffled import with_shuffled_labels
+from imgreg.runs.summary import Control
+from imgreg.workflows.cells import fill_grid
+from imgreg.workflows.watch import Watcher
+
+if TYPE_CHECKING:
+    from imgreg.workflows.prepare import Ground, Repeats
+    from imgreg.workflows.train import Prepared
+
+
+def controls_of_run(
+    names: Sequence[str], ground: Ground, prepared: Prepared, *, watcher: Watcher
+) -> tuple[Control, ...]:
+    """Each control on the validation photos of one run; shuffled-labels trains a head as the run's was."""
+    split, classes = ground.split, ground.index.classes
+    found: list[Control] = []
+    for name in names:
+        watcher.step("controls", len(found), len(names), name)
+        if name == SHUFFLED_LABELS:
+            found.append(_shuffled_run(ground, prepared, watcher=watcher))
+        else:
+            loss, accuracy = _cheap(name, split.train, split.val, classes=classes)
+            found.append(_control(name, loss=loss, accuracy=accuracy, n=len(split.val)))
+        watcher.step("controls", len(found), len(names), name)
+    return tuple(found)
+
+
+def controls_of_study(
+    names: Sequence[str], laid: Repeats, *, settings: Settings, cache_bytes: int | None, watcher: Watcher
+) -> tuple[Control, ...]:
+    """Each control on the test photos of every repeat, the means; shuffled-labels trains the study's first recipe.
+
+    The interval is that of one repeat's test photos: repeats share photos, so it does not shrink with their number.
+    """
+    classes = laid.index.classes
+    n_test = round(fmean(len(repeat.split.test) for repeat in laid.drawn))
+    found = []
+    for name in (one for one in names if one != SHUFFLED_LABELS):
+        scores: list[tuple[float, float]] = []
+        for repeat in laid.drawn:
+            watcher.step("controls", len(scores), len(laid.drawn), name)
+            scores.append(_cheap(name, repeat.split.train, repeat.split.test, classes=classes))
+        watcher.step("controls", len(scores), len(laid.drawn), name)
+        loss, accuracy = np.mean(scores, axis=0)
+        found.append(_control(name, loss=loss, accuracy=accuracy, n=n_test))
+    if SHUFFLED_LABELS in names:
+        drawn = tuple(
+            replace(repeat, split=with_shuffled_labels(repeat.split, seed=settings.seed + repeat.number))
+            for repeat in laid.drawn
+        )
+        grid = fill_grid(replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
+        cells = grid.cells[settings.recipe.name]
+        learned = fmean(fmean(p > 0.5 for p in cell.train_own_last) for cell in cells)
+        found.append(
+            _control(
+                SHUFFLED_LABELS,
+                loss=fmean(cell.test_loss for cell in cells),
+                accuracy=fmean(cell.test_accuracy for cell in cells),
+                n=n_test,
+                note=_memorized(settings.recipe.name, learned),
+            )
+        )
+    return tuple(found)
+
+
+def _shuffled_run(ground: Ground, prepared: Prepared, *, watcher: Watcher) -> Control:
+    from imgreg.workflows.train import fit_on, watch_epochs
+
+    settings = prepared.settings
+    shuffled = replace(ground, split=with_shuffled_labels(ground.split, seed=settings.seed))
+    recipe = settings.recipe.model_copy(update={"name": SHUFFLED_LABELS})
+    outcome = fit_on(shuffled, prepared, on_epoch=watch_epochs(recipe, watcher))
+    last = outcome.fitted.history.last
+    return _control(
+        SHUFFLED_LABELS,
+        loss=last.val_loss,
+        accuracy=last.val_accuracy,
+        n=len(ground.split.val),
+        note=_memorized(settings.recipe.name, last.train_accuracy),
+    )
+
+
+def _memorized(recipe: str, share: float) -> str:
+    return f"{recipe} fits {share:.0%} of the shuffled train labels by its last epoch: all that is memory."
+
+
+def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes: Sequence[str]) -> tuple[float, float]:
+    """loss, accuracy on the other photos"""
+    assert name in CHEAP_CONTROLS
+    train_labels, labels = _labels(train, classes), _labels(other, classes)
+    if name == "majority":
+        found = majority_probabilities(train_labels, n=len(other), n_classes=len(classes))
+    else:
+        glances = [_glance_of(photo) for photo in (*train, *other)]
+        numbers = np.sqrt(colour_shares(glances)) if name == "colour-histogram" else file_facts(glances)
+        found = linear_probabilities(numbers[: len(train)], train_labels, numbers[len(train) :])
+    return score(found, labels)
+
+
+def _glance_of(photo: Photo) -> Glance:
+    assert photo.glance is not None  # index_photos takes it
+    return photo.glance
+
+
+def _labels(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
+
+
+def _control(name: str, *, loss: float, accuracy: float, n: int, note: str = "") -> Control:
+    low, high = accuracy_interval(round(accuracy * n), n)
+    return Control(name=name, loss=float(loss), accuracy=float(accuracy), low=low, high=high, note=note)
