@@ -22,7 +22,7 @@ from imgreg.recipes import load_recipe
 from imgreg.workflows.labels import labels
 
 FIRST = 0.10  # of the ranked photos
-RECIPES = ("plain", "low_lr", "regularized")
+RECIPES = ("plain", "low_lr")
 
 
 def main(data: Path, share: float, n_seeds: int) -> None:

@@ -10,14 +10,24 @@ import pytest
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg
 
 
-@pytest.fixture
-def used(trained: Trained, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def filled(trained: Trained, own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that one training has filled; the exported base is a copy."""
-    folder = tmp_path / "cache"
-    shutil.copytree(own_cache / "base", folder / "base")
-    monkeypatch.setenv("IMGREG_CACHE", str(folder))
-    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path / "models", "--name", "one", "-q")
+    root = tmp_path_factory.mktemp("filled")
+    shutil.copytree(own_cache / "base", root / "cache" / "base")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMGREG_CACHE", str(root / "cache"))
+        done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", root / "models", "--control", "none", "-q")
     assert done.code == 0, done.err
+    return root / "cache"
+
+
+@pytest.fixture
+def used(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The filled cache, a copy for each test."""
+    folder = tmp_path / "cache"
+    shutil.copytree(filled, folder)
+    monkeypatch.setenv("IMGREG_CACHE", str(folder))
     return folder
 
 

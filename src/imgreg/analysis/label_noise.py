@@ -59,23 +59,27 @@ def estimate_label_noise(
 def leave_one_out_margins(descriptors: NDArray[np.floating], labels: NDArray[np.integer]) -> Float64Array:
     """Half the own class's score less the best other's, each photo scored by a ridge classifier of all others, (n,).
 
-    The penalty is the one of the smallest leave-one-out error among seven; classes are coded +1 and -1, centred.
+    Every class has the same weight in all, whatever its number of photos: else the photos of a small class would lie
+    beyond zero, as if their labels were wrong. The penalty is the one of the smallest leave-one-out error among seven;
+    classes are coded +1 and -1, centred.
     """
     classes, own = np.unique(labels, return_inverse=True)
+    weights = (len(labels) / (len(classes) * np.bincount(own)))[own]
+    root = np.sqrt(weights)[:, None]
     x = np.asarray(descriptors, dtype=np.float64)
-    x = x - x.mean(axis=0)
-    x /= math.sqrt(float(np.square(x).sum(axis=1).mean())) or 1.0
+    x = x - np.average(x, axis=0, weights=weights)
+    x /= math.sqrt(float(np.average(np.square(x).sum(axis=1), weights=weights))) or 1.0
     wanted = np.where(np.eye(len(classes))[own] > 0, 1.0, -1.0)
-    middle = wanted.mean(axis=0)
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    projected = u.T @ (wanted - middle)
+    target = wanted - np.average(wanted, axis=0, weights=weights)
+    u, s, _ = np.linalg.svd(root * x, full_matrices=False)
+    projected = u.T @ (root * target)
     least, scores = math.inf, wanted
     for penalty in 10.0 ** np.arange(-3, 4):
         kept = s**2 / (s**2 + penalty)
-        residual = wanted - middle - u @ (kept[:, None] * projected)
-        leverage = np.square(u) @ kept + 1 / len(x)
+        residual = target - u @ (kept[:, None] * projected) / root
+        leverage = np.square(u) @ kept + weights / len(x)
         without = residual / (1 - leverage)[:, None]
-        if (error := float(np.square(without).mean())) < least:
+        if (error := float(np.average(np.square(without).mean(axis=1), weights=weights))) < least:
             least, scores = error, wanted - without
     everyone = np.arange(len(x))
     of_own = scores[everyone, own]
