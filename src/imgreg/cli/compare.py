@@ -35,7 +35,7 @@ def command(
     folds: int | None,
     name: str | None,
     models: Path,
-    cache_size: float | None,
+    cache_bytes: int | None,
     controls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -70,7 +70,7 @@ def command(
                     "recipes": recipes,
                     "repeats": repeats,
                     "folds": folds,
-                    "cache_size": cache_size,
+                    "cache_size": cache_bytes,
                     "control": None if controls == CHEAP_CONTROLS else controls or "none",
                     **options,
                 }
@@ -90,7 +90,6 @@ def command(
                     "--views and --set augmentation... have no effect: none of the recipes augments. "
                     "Leave them out, or give --augment."
                 )
-            cache_bytes = None if cache_size is None else round(cache_size * 1e9)
             if repeats is not None or folds is not None:
                 from imgreg.workflows.study import study
 

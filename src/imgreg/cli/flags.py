@@ -18,10 +18,18 @@ models_option = click.option(
     show_default=True,
     help="Folder of the runs.",
 )
+
+
+def _bytes(_context: click.Context, _parameter: click.Parameter, gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else round(gigabytes * 1e9)
+
+
 cache_size_option = click.option(
     "--cache-size",
+    "cache_bytes",
     type=click.FloatRange(min=0),
     metavar="GB",
+    callback=_bytes,
     help="Room for kept features; beyond it those longest unused go (see imgreg cache).  [default: 20]",
 )
 name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")

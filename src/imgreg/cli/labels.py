@@ -34,7 +34,7 @@ def command(
     folds: int,
     name: str | None,
     models: Path,
-    cache_size: float | None,
+    cache_bytes: int | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -66,7 +66,7 @@ def command(
             models=models,
             name=name,
             command=typed_command(),
-            cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            cache_bytes=cache_bytes,
             watcher=watcher,
         )
     if as_json:

@@ -46,7 +46,7 @@ def command(
     log_epochs: bool,
     name: str | None,
     models: Path,
-    cache_size: float | None,
+    cache_bytes: int | None,
     controls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -88,7 +88,7 @@ def command(
             models=models,
             name=name,
             command=typed_command(),
-            cache_bytes=None if cache_size is None else round(cache_size * 1e9),
+            cache_bytes=cache_bytes,
             controls=controls,
             watcher=watcher,
         )

@@ -50,7 +50,7 @@ def compare(
     from imgreg.features.cache import FeatureCache
     from imgreg.places import cache_folder
     from imgreg.workflows.controls import controls_of_run
-    from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_inside
+    from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_writing_inside
     from imgreg.workflows.record import record
     from imgreg.workflows.side_by_side import fit_side_by_side
     from imgreg.workflows.train import prepare
@@ -61,8 +61,7 @@ def compare(
         raise UsageError(f"compare: found the recipes {', '.join(names)}; expected two or more, each once.")
     if len({one.model_copy(update={"recipe": settings[0].recipe}).model_dump_json() for one in settings}) > 1:
         raise UsageError("compare: the settings differ in more than the recipe.")
-    refuse_inside(data, models, option="--models")
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_writing_inside(data, models)
     name = checked_name(name or unused_name(models, "compare"))
     targets = [models / checked_name(f"{name}-{recipe}") for recipe in names]
     with contextlib.ExitStack() as stack:

@@ -12,7 +12,6 @@ from imgreg.config import Settings
 from imgreg.errors import DatasetError, UsageError
 from imgreg.photos.resplit import Repeat
 from imgreg.photos.subsets import LEAST, subset_sizes, with_fewer
-from imgreg.places import cache_folder
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
 from imgreg.workflows.cells import fill_grid
 from imgreg.workflows.names import checked_name, unused_name
@@ -53,11 +52,10 @@ def howmuch(
     more      photos to look ahead
     raises    DatasetError if a class is too small for three sizes; ImgregError's other children
     """
-    from imgreg.workflows.prepare import lay_repeats, refuse_inside
+    from imgreg.workflows.prepare import lay_repeats, refuse_writing_inside
 
     watcher = watcher or Watcher()
-    refuse_inside(data, models, option="--models")
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, "howmuch"))
     with whole_folder(target) as folder:
         laid = lay_repeats(data, settings, repeats=repeats, folds=0, test_fraction=TEST_FRACTION, watcher=watcher)

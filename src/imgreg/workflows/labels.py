@@ -13,7 +13,6 @@ import numpy as np
 from imgreg.analysis.labels import LabelTable, labels_answer, rank_labels
 from imgreg.config import Settings
 from imgreg.photos.index import Photo
-from imgreg.places import cache_folder
 from imgreg.runs.cell import Cell
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
 from imgreg.workflows.cells import fill_grid
@@ -55,11 +54,10 @@ def labels(
     folds    every photo is judged once a repeat, by a head trained on the other folds
     raises   ImgregError's children. The photos and their folders are not changed
     """
-    from imgreg.workflows.prepare import lay_repeats, refuse_inside
+    from imgreg.workflows.prepare import lay_repeats, refuse_writing_inside
 
     watcher = watcher or Watcher()
-    refuse_inside(data, models, option="--models")
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, "labels"))
     with whole_folder(target) as folder:
         laid = lay_repeats(data, settings, repeats=repeats, folds=folds, test_fraction=0, watcher=watcher)

@@ -160,6 +160,12 @@ def _uneven(split: Split, *, val_fraction: float) -> list[str]:
     return lines
 
 
+def refuse_writing_inside(data: Path, models: Path) -> None:
+    """What every training asks first: neither its runs nor the cache go among the photos. raises UsageError"""
+    refuse_inside(data, models, option="--models")
+    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+
+
 def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
     """Photo folders are never written to. raises UsageError if `folder`, to be written, lies in one
 

@@ -11,7 +11,6 @@ from imgreg.analysis.controls import control_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
-from imgreg.places import cache_folder
 from imgreg.recipes.topics import Derived
 from imgreg.runs.cell import Cell
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
@@ -73,10 +72,9 @@ def study(
     names = [one.recipe.name for one in settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found the recipes {', '.join(names)}; expected two or more, each once.")
-    from imgreg.workflows.prepare import lay_repeats, refuse_inside
+    from imgreg.workflows.prepare import lay_repeats, refuse_writing_inside
 
-    refuse_inside(data, models, option="--models")
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, "study"))
     with whole_folder(target) as folder:
         laid = lay_repeats(

@@ -28,7 +28,7 @@ from imgreg.startup import load_keras
 from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
 from imgreg.workflows.names import checked_name, unused_name
-from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_inside
+from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_writing_inside
 from imgreg.workflows.record import Outcome, record
 from imgreg.workflows.watch import Watcher
 
@@ -54,8 +54,7 @@ def train(
     raises        ImgregError's children, each for a thing the user can mend
     """
     watcher = watcher or Watcher()
-    refuse_inside(data, models, option="--models")
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, settings.recipe.name))
     with whole_folder(target) as folder:
         ground = lay_ground(data, settings.photos, watcher=watcher)
