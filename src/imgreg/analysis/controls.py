@@ -37,11 +37,11 @@ def linear_probabilities(train: Float64Array, train_labels: NDArray[np.integer],
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    folds = min(5, int(np.bincount(train_labels).min()))
+    folds = min(3, int(np.bincount(train_labels).min()))
     if folds >= 2:
         model = GridSearchCV(
             model,
-            {"logisticregression__C": np.logspace(-4, 1, 6)},
+            {"logisticregression__C": np.logspace(-3, 0, 4)},
             cv=StratifiedKFold(folds, shuffle=True, random_state=0),
             scoring="neg_log_loss",
         )
