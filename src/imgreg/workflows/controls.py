@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from imgreg.analysis.controls import (
     majority_probabilities,
 )
 from imgreg.config import CHEAP_CONTROLS, SHUFFLED_LABELS, Settings
+from imgreg.errors import DivergedError
 from imgreg.heads.forward import score
 from imgreg.photos.glance import Glance, colour_shares, file_facts
 from imgreg.photos.index import Photo
@@ -38,7 +40,8 @@ def controls_of_run(
     for name in names:
         watcher.step("controls", len(found), len(names), name)
         if name == SHUFFLED_LABELS:
-            found.append(_shuffled_run(ground, prepared, watcher=watcher))
+            with _left_out_if_diverged(watcher):
+                found.append(_shuffled_run(ground, prepared, watcher=watcher))
         else:
             loss, accuracy = _cheap(name, split.train, split.val, classes=classes)
             found.append(_control(name, loss=loss, accuracy=accuracy, n=len(split.val)))
@@ -65,23 +68,35 @@ def controls_of_study(
         loss, accuracy = np.mean(scores, axis=0)
         found.append(_control(name, loss=loss, accuracy=accuracy, n=n_test))
     if SHUFFLED_LABELS in names:
-        drawn = tuple(
-            replace(repeat, split=with_shuffled_labels(repeat.split, seed=settings.seed + repeat.number))
-            for repeat in laid.drawn
-        )
-        grid = fill_grid(replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
-        cells = grid.cells[settings.recipe.name]
-        learned = fmean(fmean(p > 0.5 for p in cell.train_own_last) for cell in cells)
-        found.append(
-            _control(
-                SHUFFLED_LABELS,
-                loss=fmean(cell.test_loss for cell in cells),
-                accuracy=fmean(cell.test_accuracy for cell in cells),
-                n=n_test,
-                note=_memorized(settings.recipe.name, learned),
-            )
-        )
+        with _left_out_if_diverged(watcher):
+            found.append(_shuffled_study(laid, settings=settings, n=n_test, cache_bytes=cache_bytes, watcher=watcher))
     return tuple(found)
+
+
+@contextmanager
+def _left_out_if_diverged(watcher: Watcher) -> Iterator[None]:
+    """A control that comes apart must not cost the user what was trained before it."""
+    try:
+        yield
+    except DivergedError as error:
+        watcher.say(f"Control {SHUFFLED_LABELS} is left out: {error}")
+
+
+def _shuffled_study(laid: Repeats, *, settings: Settings, n: int, cache_bytes: int | None, watcher: Watcher) -> Control:
+    drawn = tuple(
+        replace(repeat, split=with_shuffled_labels(repeat.split, seed=settings.seed + repeat.number))
+        for repeat in laid.drawn
+    )
+    grid = fill_grid(replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
+    cells = grid.cells[settings.recipe.name]
+    learned = fmean(fmean(p > 0.5 for p in cell.train_own_last) for cell in cells)
+    return _control(
+        SHUFFLED_LABELS,
+        loss=fmean(cell.test_loss for cell in cells),
+        accuracy=fmean(cell.test_accuracy for cell in cells),
+        n=n,
+        note=_memorized(settings.recipe.name, learned),
+    )
 
 
 def _shuffled_run(ground: Ground, prepared: Prepared, *, watcher: Watcher) -> Control:
