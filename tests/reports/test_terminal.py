@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from imgreg.analysis.compare import comparison_table
-from imgreg.reports.terminal import comparison_text, run_text, runs_text
+from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
 
 
 def printed(renderable, *, width=80):

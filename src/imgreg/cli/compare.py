@@ -121,7 +121,7 @@ def command(
     elif as_json:
         print_json(comparison_document(comparison))
     elif not quiet:
-        from imgreg.reports.terminal import comparison_text
+        from imgreg.reports.terminal.runs import comparison_text
 
         print_result(
             comparison_text(

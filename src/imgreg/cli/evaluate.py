@@ -51,6 +51,6 @@ def command(
     if as_json:
         print_json(evaluation_document(done))
     elif not quiet:
-        from imgreg.reports.terminal import metrics_text
+        from imgreg.reports.terminal.metrics import metrics_text
 
         print_result(metrics_text(done.metrics, notes=done.notes))

@@ -87,6 +87,6 @@ def command(
     if as_json:
         print_json(howmuch_document(done))
     elif not quiet:
-        from imgreg.reports.terminal import howmuch_text
+        from imgreg.reports.terminal.repeats import howmuch_text
 
         print_result(howmuch_text(done.error, done.loss, answer=done.answer, notes=done.notes, folder=done.folder))

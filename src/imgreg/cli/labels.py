@@ -72,7 +72,7 @@ def command(
     if as_json:
         print_json(labels_document(done))
     elif not quiet:
-        from imgreg.reports.terminal import labels_text
+        from imgreg.reports.terminal.repeats import labels_text
 
         print_result(
             labels_text(done.table, paths=done.paths, answer=done.answer, notes=done.notes, folder=done.folder)

@@ -21,7 +21,7 @@ def command(models: Path, as_json: bool) -> None:
       imgreg runs --json
     """
     from imgreg.cli.show import print_json, print_result
-    from imgreg.reports.terminal import runs_text
+    from imgreg.reports.terminal.runs import runs_text
     from imgreg.runs.folder import list_runs
 
     summaries, damaged = list_runs(models)

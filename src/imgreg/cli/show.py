@@ -46,7 +46,7 @@ def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
 
         print_json(study_document(done))
     elif not quiet:
-        from imgreg.reports.terminal import study_text
+        from imgreg.reports.terminal.repeats import study_text
 
         print_result(
             study_text(done.table, answer=done.answer, notes=done.notes, controls=done.controls, folder=done.folder)

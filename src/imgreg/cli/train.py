@@ -71,7 +71,7 @@ def command(
     if as_json:
         print_json(summary.model_dump(mode="json"))
     elif not quiet:
-        from imgreg.reports.terminal import run_text
+        from imgreg.reports.terminal.runs import run_text
 
         print_result(run_text(summary))
 

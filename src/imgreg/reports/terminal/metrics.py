@@ -1,0 +1,46 @@
+"""A classifier's figures on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgreg.analysis.metrics import Metrics
+from imgreg.reports.terminal.parts import table_of, text_of
+from imgreg.reports.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
+
+
+def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableType:
+    """Every figure with its interval, and the confusion."""
+    from rich.console import Group
+
+    figures = table_of("figure", "", "95 % interval")
+    for name, figure in metrics.figures.items():
+        figures.add_row(text_of(_FIGURES[name]), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
+    counts = table_of("true class", *(one_line(f"called {name}", limit=20) for name in metrics.classes))
+    for name, row in zip(metrics.classes, metrics.confusion, strict=True):
+        counts.add_row(text_of(one_line(name, limit=20)), *(str(n) for n in row))
+    of = f"of {metrics.classes[1]}" if len(metrics.classes) == 2 else "means over the classes, each against the rest"
+    return Group(
+        figures,
+        text_of(f"{metrics.n_photos} photos. Precision, recall, F1 and areas: {of}. Losses in nats.", style="dim"),
+        text_of(""),
+        counts,
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+    )

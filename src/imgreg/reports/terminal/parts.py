@@ -1,0 +1,60 @@
+"""What the texts are made of: lines, tables, figures in few columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgreg.reports.text import visible
+from imgreg.runs.summary import Control
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+WIDTH = 80
+
+
+def text_of(text: str, *, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(visible(text), style=style, overflow="fold")
+
+
+def table_of(first: str, *others: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="")
+    table.add_column(first, overflow="fold", min_width=8)
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def report_line(folder: Path) -> Text:
+    """Never broken or cut, so that it can be copied."""
+    line = text_of(f"Report: {folder / 'report.html'}")
+    line.no_wrap, line.overflow = True, "ignore"
+    return line
+
+
+def controls_lines(controls: Sequence[Control], *, on: str) -> list[RenderableType]:
+    """A line for all, and one for what shuffled labels showed."""
+    if not controls:
+        return []
+    accuracies = ", ".join(f"{one.name} {one.accuracy:.0%}" for one in controls)
+    return [
+        text_of(f"Controls ({on} accuracy): {accuracies}."),
+        *(text_of(one.note) for one in controls if one.note),
+    ]
+
+
+def nats(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.2f}" if abs(value) < 99.995 else f"{value:.0f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}%"

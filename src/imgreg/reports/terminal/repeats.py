@@ -1,0 +1,131 @@
+"""What many trainings tell: a study, what more photos would bring, which labels are doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgreg.analysis.labels import LabelTable
+from imgreg.analysis.learning_curve import LearningCurve
+from imgreg.analysis.study import StudyTable
+from imgreg.reports.terminal.parts import controls_lines, nats, percent, report_line, table_of, text_of
+from imgreg.reports.text import one_line
+from imgreg.runs.summary import Control
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_LABELS_SHOWN = 12
+_WORDS = {
+    "helped": "helped",
+    "hurt": "hurt",
+    "no difference that matters": "no difference",
+    "not enough data": "cannot tell",
+}
+
+
+def study_text(
+    table: StudyTable,
+    *,
+    answer: Sequence[str],
+    notes: Sequence[str],
+    controls: Sequence[Control] = (),
+    folder: Path,
+) -> RenderableType:
+    """The answer, the ranked table in 80 columns, and where the report is."""
+    from rich.console import Group
+
+    lines = table_of("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nin words")
+    lines.columns[-1].justify = "left"
+    for row in table.rows:
+        effect = row.effect
+        found = "" if effect is None else f"{effect.mean:+.2f} ({effect.low:+.2f} to {effect.high:+.2f})"
+        word = "control" if effect is None else _WORDS[effect.word]
+        lines.add_row(
+            text_of(one_line(row.recipe, limit=22)),
+            nats(row.test_loss),
+            percent(row.test_accuracy),
+            nats(row.gap_last),
+            found,
+            text_of(word, style={"helped": "green", "hurt": "red"}.get(word, "")),
+        )
+    return Group(
+        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        text_of(""),
+        lines,
+        text_of(
+            f"Difference in test loss to {table.control}, over {table.n_repeats} paired repeats with "
+            f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; below 0 is better.",
+            style="dim",
+        ),
+        *controls_lines(controls, on="test"),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        report_line(folder),
+    )
+
+
+def howmuch_text(
+    error: LearningCurve, loss: LearningCurve, *, answer: Sequence[str], notes: Sequence[str], folder: Path
+) -> RenderableType:
+    """The answer, the scores by the number of train photos, and where the report is."""
+    from rich.console import Group
+
+    lines = table_of("train photos", "test\nacc.", "\n95 % interval", "test\nloss", "\n95 % interval")
+    for i, size in enumerate(error.sizes):
+        lines.add_row(
+            str(size),
+            percent(1 - error.means[i]),
+            f"{percent(1 - error.highs[i])} to {percent(1 - error.lows[i])}",
+            nats(loss.means[i]),
+            f"{nats(loss.lows[i])} to {nats(loss.highs[i])}",
+        )
+    ahead, of_loss = error.more, loss.more
+    lines.add_row(
+        f"{ahead.n_train} (by the law)",
+        percent(1 - ahead.score),
+        f"{percent(1 - ahead.high)} to {percent(1 - ahead.low)}",
+        nats(of_loss.score),
+        f"{nats(of_loss.low)} to {nats(of_loss.high)}",
+    )
+    return Group(
+        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        text_of(""),
+        lines,
+        text_of(f"Means over {error.n_repeats} repeats, each on {error.n_test:.0f} test photos.", style="dim"),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        report_line(folder),
+    )
+
+
+def labels_text(
+    table: LabelTable, *, paths: Sequence[Path], answer: Sequence[str], notes: Sequence[str], folder: Path
+) -> RenderableType:
+    """The answer, the first photos, and where the sheet and the whole list are."""
+    from rich.console import Group
+
+    lines = table_of("photo", "label", "rather", "own\nlabel", "for-\ngotten", "history")
+    lines.columns[-1].justify = "left"
+    for row in table.rows[:_LABELS_SHOWN]:
+        lines.add_row(
+            text_of(one_line(paths[row.photo].name, limit=28)),
+            text_of(one_line(row.label, limit=12)),
+            text_of(one_line(row.other, limit=12)),
+            f"{row.own:.2f}",
+            f"{row.forgotten:.1f}",
+            row.history,
+        )
+    sheet, listed = (
+        text_of(f"{what}: {folder / name}") for what, name in (("Sheet", "sheet.png"), ("All", "labels.csv"))
+    )
+    for line in (sheet, listed):
+        line.no_wrap, line.overflow = True, "ignore"
+    return Group(
+        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        text_of(""),
+        lines,
+        text_of("Own label: its probability by heads that never saw the photo.", style="dim"),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        sheet,
+        listed,
+    )

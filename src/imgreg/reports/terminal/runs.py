@@ -1,0 +1,140 @@
+"""One run, several compared, and the list of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgreg.analysis.compare import ComparisonRow, Disagreement, answer
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
+from imgreg.reports.rows import notes, shortened
+from imgreg.reports.terminal.parts import WIDTH, controls_lines, nats, percent, report_line, table_of, text_of
+from imgreg.reports.text import one_line
+from imgreg.runs.summary import RunSummary
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_NAME = 16  # columns of a run's name in the comparison's table; longer ones take a second line
+_LISTED_NAME = 36  # and in the list of runs, where it is to be copied
+_TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
+
+
+def run_text(summary: RunSummary) -> RenderableType:
+    """One run in a box: the verdict, the best and the last epoch, what to know, where the report is."""
+    from rich.console import Group
+    from rich.panel import Panel
+
+    best, last = summary.best, summary.last
+    table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
+    for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
+        table.add_row(
+            label,
+            nats(row.train_loss),
+            percent(row.train_accuracy),
+            nats(row.val_loss),
+            percent(row.val_accuracy),
+            nats(row.gap),
+        )
+    test = summary.test
+    parts: list[RenderableType] = [
+        text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
+        text_of(f"Next: {summary.verdict.next_step}"),
+        *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
+        text_of(""),
+        table,
+        *(
+            [
+                text_of(
+                    f"Test split ({test.n_photos} photos): loss {nats(test.loss)}, accuracy {percent(test.accuracy)}."
+                )
+            ]
+            if test
+            else []
+        ),
+        text_of(""),
+        text_of(
+            f"Photos: {summary.n_train} train, {summary.n_val} validation"
+            + (f", {summary.n_skipped} skipped (see skipped.csv)" if summary.n_skipped else "")
+            + "."
+        ),
+        text_of(f"VGG16 weights: {summary.weights}."),
+        *controls_lines(summary.controls, on="validation"),
+        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary)),
+    ]
+    recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
+    title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
+    box = Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
+    return Group(box, report_line(Path(summary.run)))
+
+
+def comparison_text(
+    rows: Sequence[ComparisonRow],
+    *,
+    warnings: Sequence[str] = (),
+    disagreements: Sequence[Disagreement] = (),
+    folder: Path | None = None,
+) -> RenderableType:
+    """The answer in a sentence, the table, what stands against comparing, and where the report is."""
+    from rich.console import Group
+
+    rows = shortened(rows, limit=2 * _NAME)
+    table = table_of(
+        "run",
+        "best\nepoch",
+        "val.\nloss",
+        "\nacc.",
+        "last\nval.",
+        "\nacc.",
+        "\ntrain",
+        "best\ngap",
+        "last\ngap",
+        "\nshare",
+    )
+    for row in rows:
+        share = _share(row.gap_share)
+        table.add_row(
+            text_of(row.name),
+            str(row.best_epoch),
+            nats(row.best_val_loss),
+            percent(row.best_val_accuracy),
+            nats(row.last_val_loss),
+            percent(row.last_val_accuracy),
+            nats(row.last_train_loss),
+            nats(row.gap_best),
+            nats(row.gap_last),
+            share,
+        )
+    return Group(
+        text_of(answer(rows), style="bold"),
+        *(text_of(pair.sentence) for pair in disagreements),
+        text_of(""),
+        table,
+        text_of(
+            f"Losses are plain cross-entropies. Gap: validation minus train loss. Share: of {rows[0].name}'s last gap.",
+            style="dim",
+        ),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings),
+        *([report_line(folder)] if folder else []),
+    )
+
+
+def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
+    """A line a run, in the order given: its best epoch's validation figures, and the verdict. A name that imgreg gave
+    stays on one line of 80 columns, to be copied."""
+    table = table_of("run", "made (UTC)", "val.\nloss", "\nacc.", "verdict")
+    table.columns[-1].justify = "left"
+    for summary in summaries:
+        table.add_row(
+            text_of(one_line(summary.name, limit=2 * _LISTED_NAME)),
+            summary.created[5:16].replace("T", " "),
+            nats(summary.best.val_loss),
+            percent(summary.best.val_accuracy),
+            text_of(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
+        )
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}%" if value < 9.995 else ">999%"
