@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from imgreg.analysis.compare import comparison_table
+from imgreg.analysis.labels import rank_labels
+from imgreg.analysis.learning_curve import LearningCurve, learning_curve
+from imgreg.reports.terminal.repeats import howmuch_text, labels_text
 from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
+from imgreg.runs.summary import Control, Suspicion
 
 
 def printed(renderable, *, width=80):
@@ -53,6 +58,51 @@ def test_every_text_fits_80_columns(odd_runs):
         assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert ">999%" in texts[-2]
     assert "too noisy to tell" in texts[-1]
+
+
+def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
+    """A suspicion with its next step and each control's accuracy are read beside the verdict."""
+    run = make_run(healthy).summary
+    assert "Controls" not in printed(run_text(run))
+    doubt = Suspicion(kind="leakage", sentence="7 photos have a twin.", next_step="Look at twins.csv.", evidence={})
+    colours = Control(name="colour-histogram", loss=0.3, accuracy=0.81, low=0.7, high=0.9, note="All of it memory.")
+    doubted = run.model_copy(
+        update={"verdict": run.verdict.model_copy(update={"suspicions": (doubt,)}), "controls": (colours,)}
+    )
+    flat = " ".join(printed(run_text(doubted)).replace("│", " ").split())
+    assert "7 photos have a twin. Look at twins.csv." in flat
+    assert "Controls (validation accuracy): colour-histogram 81%. All of it memory." in flat
+
+
+def curve(what: str) -> LearningCurve:
+    scores = 0.1 + np.array([64, 128, 256]) ** -0.5 + np.random.default_rng(0).normal(0, 0.01, (4, 3))
+    return learning_curve(scores.tolist(), sizes=(64, 128, 256), n_test=50, more=100_000, what=what)
+
+
+def test_repeated_texts_fit_80_columns():
+    """howmuch and labels with long, wide and odd names fit, name their files, and keep every figure."""
+    folder = Path("models") / "x"
+    photos = [Path("가" * 300 + ".jpg"), Path("a\n\x1b[31m" + "b" * 200), Path("c.jpg")]
+    labels = rank_labels(
+        np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]]),
+        np.array([0, 1, 0]),
+        own_when_trained=np.array([0.9, np.nan, 0.9]),
+        forgotten=np.array([12.5, 0, 1]),
+        classes=("나" * 80, "b" * 80),
+    )
+    texts = [
+        printed(
+            howmuch_text(curve("test error"), curve("test loss"), answer=["It rose."], notes=["A."], folder=folder)
+        ),
+        printed(labels_text(labels, paths=photos, answer=["One."], notes=["A."], folder=folder)),
+    ]
+    for text in texts:
+        assert max(cell_len(line) for line in text.splitlines()) <= 80
+        assert "\x1b" not in text
+    assert "100256 (by the law)" in texts[0]
+    assert "models/x/report.html" in texts[0]
+    assert "models/x/sheet.png" in texts[1]
+    assert "12.5" in texts[1]
 
 
 def test_given_names_stay_on_one_line(make_run, overfitting):
