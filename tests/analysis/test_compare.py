@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgreg.analysis.compare import answer, comparison_table, disagreements, same_ground
+from imgreg.analysis.compare import answer, comparison_table, disagreements, same_ground, shared_suspicions
 from imgreg.runs.folder import Run, SplitRow
-from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, Verdict
+from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, Suspicion, Verdict
 
 
 def scores(epoch, train_loss, val_loss):
@@ -168,3 +168,16 @@ def test_other_validation_photos_give_no_disagreement(plant) -> None:
     run = answering(plant, "b", [0, 1] * 6)
     other = replace(run, split=tuple(replace(row, sha256="f" * 64) for row in run.split))
     assert disagreements([run, other]) == ()
+
+
+def test_a_suspicion_that_runs_share_is_said_once(run: Run) -> None:
+    """The same twins in both runs are one sentence; other twins are another."""
+
+    def doubting(n_twins: int, loss: float) -> Run:
+        it = Suspicion(kind="leakage", sentence=f"{n_twins} twins, {loss}.", next_step="Look.", evidence={})
+        it = it.model_copy(update={"evidence": {"n_twins": n_twins, "val_loss_without_twins": loss}})
+        return changed(run, verdict=run.summary.verdict.model_copy(update={"suspicions": (it,)}))
+
+    assert shared_suspicions([run, run]) == ()
+    said = shared_suspicions([doubting(3, 0.5), doubting(3, 0.6), doubting(4, 0.7)])
+    assert [line.partition(": ")[2] for line in said] == ["3 twins, 0.5. Look.", "4 twins, 0.7. Look."]

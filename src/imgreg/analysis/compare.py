@@ -207,6 +207,16 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def shared_suspicions(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Each suspicion about the photos once, in the words of the first run that has it (suspicions.py)."""
+    found: dict[tuple[object, ...], str] = {}
+    for name, run in zip(names_of([run.summary for run in runs]), runs, strict=True):
+        for it in run.summary.verdict.suspicions:
+            same = (it.kind, it.evidence.get("n_twins"), it.evidence.get("share"))
+            found.setdefault(same, f"{name}: {it.sentence} {it.next_step}")
+    return tuple(found.values())
+
+
 def _photos(run: Run, *, split: str) -> Counter[tuple[str, str]]:
     """Content and label of each photo on one side of the split; paths do not matter."""
     return Counter((row.sha256, row.label) for row in run.split if row.split == split)

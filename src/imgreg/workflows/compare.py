@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgreg.analysis.compare import ComparisonRow, Disagreement, comparison_table, disagreements, same_ground
+from imgreg.analysis.compare import (
+    ComparisonRow,
+    Disagreement,
+    comparison_table,
+    disagreements,
+    same_ground,
+    shared_suspicions,
+)
 from imgreg.analysis.controls import control_warnings
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
@@ -24,7 +31,7 @@ class Comparison:
     folder: Path
     runs: tuple[RunSummary, ...]
     rows: tuple[ComparisonRow, ...]
-    warnings: tuple[str, ...]  # what makes the runs not comparable
+    warnings: tuple[str, ...]  # what makes the runs not comparable, and their suspicions
     disagreements: tuple[Disagreement, ...]
 
 
@@ -104,7 +111,7 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
 
     summaries = tuple(run.summary for run in runs)
     rows = comparison_table(summaries)
-    warnings = same_ground(runs)
+    warnings = (*same_ground(runs), *shared_suspicions(runs))
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
     overlay(histories, target=folder / "overlay.png")
     panels(histories, target=folder / "panels.png")
