@@ -54,6 +54,7 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Pa
     assert {row["recipe"] for row in rows} == names
     assert [row["test_loss"] for row in rows] == sorted(row["test_loss"] for row in rows)
     assert (first.json["n_trained"], first.json["n_kept"]) == (10, 0)
+    assert [one["name"] for one in first.json["controls"]] == ["majority", "colour-histogram", "file-metadata"]
 
     folder = tmp_path / "models" / "first"
     kept = json.loads((folder / "cells.json").read_text())
@@ -146,8 +147,13 @@ def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, cells:
                 (given / side / label / photo.name).write_bytes(photo.read_bytes())
     small = ("--weights", "starter", "--image-size", "64", "--epochs", "1", "--set", "head.units=[8]", "--json")
     base = ("compare", given, "--recipes", "plain,dropout", "--repeats", "2", "--models", tmp_path / "models")
-    done = imgreg(*base, *small)
+    done = imgreg(*base, *small, "--control", "majority,shuffled-labels")
     assert done.code == 0, done.err
+    majority, shuffled = done.json["controls"]
+    assert majority["name"] == "majority"
+    assert 0.3 < majority["accuracy"] < 0.7
+    assert shuffled["note"].startswith("plain fits ")
+    assert done.json["n_trained"] == 4  # the recipes' own
     assert done.json["notes"] == [note for note in done.json["notes"] if "flatter" not in note]
     assert any("is not used" in note for note in done.json["notes"])
 
