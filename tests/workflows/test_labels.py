@@ -13,7 +13,8 @@ from conftest import Finished, imgreg, paint_set
 from imgreg.photos.index import Photo, PhotoIndex
 from imgreg.photos.split import Split
 
-SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "12", "--set", "head.units=[8]", "--folds", "3")
+SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "12", "--set", "head.units=[8]")
+FOLDS = ("--repeats", "1", "--folds", "3")
 FLIPPED = {"cold/c03.jpg", "warm/w05.jpg"}
 
 
@@ -30,7 +31,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
             other = {"cold": "warm", "warm": "cold"}[path.parent.name]
             rows.writerow((name, other if name in FLIPPED else path.parent.name))
     done = imgreg(
-        *("labels", data / "all.csv", *SMALL, "--set", "optimizer.learning_rate=0.01"),
+        *("labels", data / "all.csv", *SMALL, *FOLDS, "--set", "optimizer.learning_rate=0.01"),
         *("--models", root / "models", "--name", "check", "--json"),
     )
     assert done.code == 0, done.err
@@ -97,7 +98,7 @@ def test_terminal_and_refusals(checked: tuple[Path, Finished], tmp_path: Path) -
     """Kept cells are used again; the text names the sheet; a folder inside the photos is refused."""
     root, _ = checked
     again = imgreg(
-        *("labels", root / "data" / "all.csv", *SMALL, "--set", "optimizer.learning_rate=0.01"),
+        *("labels", root / "data" / "all.csv", *SMALL, *FOLDS, "--set", "optimizer.learning_rate=0.01"),
         *("--models", tmp_path, "--name", "again"),
     )
     assert again.code == 0, again.err
@@ -105,6 +106,6 @@ def test_terminal_and_refusals(checked: tuple[Path, Finished], tmp_path: Path) -
     assert f"Sheet: {tmp_path / 'again' / 'sheet.png'}" in again.out
     first, second = (folder / "labels.csv" for folder in (root / "models" / "check", tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()
-    inside = imgreg("labels", root / "data" / "all.csv", *SMALL, "--models", root / "data" / "cold")
+    inside = imgreg("labels", root / "data" / "all.csv", *SMALL, *FOLDS, "--models", root / "data" / "cold")
     assert inside.code == 2
     assert "inside the photo folder" in inside.err

@@ -20,7 +20,7 @@ from imgreg.cli.options import build_settings, repeats_options, settings_options
     metavar="NAME|FILE.toml",
     help="How the heads that judge are built and trained.",
 )
-@repeats_options(default=1, folds=5)
+@repeats_options(default=3, folds=5)
 @settings_options
 @cache_size_option
 @name_option
@@ -50,7 +50,7 @@ def command(
     \b
     Example:
       imgreg labels data/
-      imgreg labels data/ --repeats 3 --json > labels.json
+      imgreg labels data/ --repeats 1 --json > labels.json
     """
     from imgreg.cli.show import print_json, print_result, watching
 
