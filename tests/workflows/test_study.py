@@ -128,7 +128,7 @@ def test_a_recipe_that_comes_apart_is_left_out(data: Path, tmp_path: Path, cells
     """Another recipe's infinite loss is told and costs the others nothing; the control's ends the study with 7."""
     wild = tmp_path / "wild.toml"
     wild.write_text('[head]\nunits = [8]\nl2 = 10\n[optimizer]\nname = "sgd"\nlearning_rate = 10\n')
-    base = ("compare", data, "--repeats", "2", "--weights", "starter", "--image-size", "64", "--epochs", "6", "--json")
+    base = ("compare", data, "--repeats", "2", "--weights", "starter", "--image-size", "64", "--epochs", "20", "--json")
     done = imgreg(*base, "--recipes", f"plain,{wild},l2", "--models", tmp_path / "models", "--set", "head.units=[8]")
     names = {row["recipe"] for row in done.json["table"]["rows"]}
     assert names == {"plain", "l2"}
