@@ -57,6 +57,13 @@ def test_controls_are_a_choice(told: tuple[Path, Finished], tmp_path: Path) -> N
     without = imgreg("train", data, *SMALL, "--epochs", "2", "--control", "none", "--models", tmp_path, "--json")
     assert without.code == 0, without.err
     assert without.json["controls"] == []
+    alone = imgreg(
+        "train", data, *SMALL, "--epochs", "2", "--control", "colour-histogram", "--models", tmp_path, "--json"
+    )
+    assert [one["name"] for one in alone.json["controls"]] == [
+        "majority",
+        "colour-histogram",
+    ]  # what it is held against
     odd = imgreg("train", data, *SMALL, "--epochs", "2", "--control", "colours", "--models", tmp_path)
     assert odd.code == 2
     assert "found 'colours'; expected some of majority, colour-histogram" in odd.err

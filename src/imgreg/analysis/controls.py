@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.analysis.curves import CONFIDENCE
 from imgreg.runs.summary import Control
 
-CONFIDENCE = 0.95
 INVERSE_PENALTY = 0.03  # scikit-learn's C, on standardized numbers
 SOLVES = 0.8  # of what the head gains over the majority class (imgreg's own choice)
 _WORDS = {"colour-histogram": "a photo's colours alone", "file-metadata": "size, format and camera data alone"}

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-CONFIDENCE = 0.95
+from imgreg.analysis.curves import CONFIDENCE
+
 POWER = 0.80
 MATTERS = 0.10  # a difference that matters, as a share of the control's own figure (imgreg's own choice)
 

@@ -85,7 +85,7 @@ def rank_labels(
     other = of_others.argmax(axis=1)
     highest = of_others.max(axis=1)
     usual = np.array([p[labels == k, k].mean() if (labels == k).any() else 1.0 for k in range(len(classes))])
-    likely = (highest >= usual[other]) & (highest > own)
+    contradicted = (highest >= usual[other]) & (highest > own)
     rows = tuple(
         LabelRow(
             photo=int(i),
@@ -96,12 +96,12 @@ def rank_labels(
             own_when_trained=_number(own_when_trained[i]),
             memorization=_number(own_when_trained[i] - own[i]),
             forgotten=float(forgotten[i]),
-            word="contradicted" if likely[i] else "doubtful" if highest[i] > own[i] else "agrees",
+            word="contradicted" if contradicted[i] else "doubtful" if highest[i] > own[i] else "agrees",
             history=_history(own[i], own_when_trained[i]),
         )
         for i in np.argsort(own, kind="stable")
     )
-    return LabelTable(rows=rows, n_contradicted=int(likely.sum()))
+    return LabelTable(rows=rows, n_contradicted=int(contradicted.sum()))
 
 
 def _number(value: float) -> float | None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-CONFIDENCE = 0.95
+from imgreg.analysis.curves import CONFIDENCE
+
 N_RESAMPLES = 1000
 
 Float64Array = NDArray[np.float64]
@@ -94,7 +95,8 @@ def learning_curve(
     if n_repeats < 2 or len(set(sizes)) < 3:
         raise ValueError(f"{n_repeats} repeats of {len(set(sizes))} sizes: expected 2 or more of 3 or more")
     means = table.mean(axis=0)
-    weights = 1 / np.maximum(table.std(axis=0, ddof=1), 0.25 * float(np.median(table.std(axis=0, ddof=1))) + 1e-9)
+    spread = table.std(axis=0, ddof=1)
+    weights = 1 / np.maximum(spread, 0.25 * np.median(spread) + 1e-9)  # a spread that is small by luck does not rule
     stretch = math.sqrt(1 + n_repeats * n_test / n[-1]) * _small_sample(n_repeats)
     draw = np.random.default_rng(seed)
     rows = draw.integers(n_repeats, size=(N_RESAMPLES, n_repeats))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
+from imgreg.cli.flags import training_options
 from imgreg.cli.options import build_settings, controls_option, given_flags, repeats_options, settings_options
 from imgreg.config import CHEAP_CONTROLS
 from imgreg.errors import UsageError
@@ -23,11 +23,7 @@ from imgreg.errors import UsageError
 @repeats_options(default=None)
 @controls_option
 @settings_options
-@cache_size_option
-@name_option
-@models_option
-@json_option
-@verbosity_options
+@training_options
 def command(
     targets: tuple[Path, ...],
     recipes: str | None,

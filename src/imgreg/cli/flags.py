@@ -44,6 +44,12 @@ vote_option = click.option(
 )
 
 
+def training_options(function: F) -> F:
+    """What every command that trains takes besides its settings: --cache-size, --name, --models, --json, -q and -v."""
+    decorated: F = cache_size_option(name_option(models_option(json_option(verbosity_options(function)))))
+    return decorated
+
+
 def verbosity_options(function: F) -> F:
     """-q and -v."""
     verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")

@@ -7,19 +7,13 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, settings_options
+from imgreg.cli.flags import training_options
+from imgreg.cli.options import build_settings, recipe_option, settings_options
 
 
 @click.command("howmuch")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    default="regularized",
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    help="How the heads are built and trained.",
-)
+@recipe_option(default="regularized", says="How the heads are built and trained.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=2, max=1000),
@@ -37,11 +31,7 @@ from imgreg.cli.options import build_settings, settings_options
     help="Train photos to look ahead.",
 )
 @settings_options
-@cache_size_option
-@name_option
-@models_option
-@json_option
-@verbosity_options
+@training_options
 def command(
     data: Path,
     recipe: str,

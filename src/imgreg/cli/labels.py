@@ -7,26 +7,16 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, repeats_options, settings_options
+from imgreg.cli.flags import training_options
+from imgreg.cli.options import build_settings, recipe_option, repeats_options, settings_options
 
 
 @click.command("labels")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    default="low_lr",
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    help="How the heads that judge are built and trained.",
-)
+@recipe_option(default="low_lr", says="How the heads that judge are built and trained.")
 @repeats_options(default=3, folds=5)
 @settings_options
-@cache_size_option
-@name_option
-@models_option
-@json_option
-@verbosity_options
+@training_options
 def command(
     data: Path,
     recipe: str,

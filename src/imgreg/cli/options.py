@@ -59,6 +59,18 @@ def settings_options(function: F) -> F:
     return function
 
 
+def recipe_option(*, default: str, says: str) -> Callable[[F], F]:
+    """--recipe"""
+
+    def decorate(function: F) -> F:
+        decorated: F = click.option(
+            "--recipe", default=default, show_default=True, metavar="NAME|FILE.toml", help=says
+        )(function)
+        return decorated
+
+    return decorate
+
+
 def controls_option(function: F) -> F:
     """--control, parsed."""
     decorated: F = click.option(
@@ -84,7 +96,8 @@ def _read_controls(_context: click.Context, _parameter: click.Parameter, text: s
         raise click.BadParameter(
             f"found {unknown[0] if unknown else text!r}; expected some of {', '.join(CONTROLS)}, or none."
         )
-    return tuple(dict.fromkeys(names))
+    measured = ("colour-histogram", "file-metadata")  # against the largest class
+    return tuple(dict.fromkeys([*(["majority"] if set(measured) & set(names) else []), *names]))
 
 
 def repeats_options(*, default: int | None, folds: int | None = None) -> Callable[[F], F]:

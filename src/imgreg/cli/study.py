@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
+from imgreg.cli.flags import training_options
 from imgreg.cli.options import (
     build_settings,
     controls_option,
@@ -33,11 +33,7 @@ from imgreg.cli.options import (
 @click.option("--log-epochs", is_flag=True, help="Draw the curves over the logarithm of the epochs.")
 @controls_option
 @settings_options
-@cache_size_option
-@name_option
-@models_option
-@json_option
-@verbosity_options
+@training_options
 def command(
     data: Path,
     topics: str,

@@ -9,26 +9,16 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, json_option, models_option, name_option, verbosity_options
-from imgreg.cli.options import build_settings, controls_option, settings_options
+from imgreg.cli.flags import training_options
+from imgreg.cli.options import build_settings, controls_option, recipe_option, settings_options
 
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    default="regularized",
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    help="How the head is built and trained.",
-)
+@recipe_option(default="regularized", says="How the head is built and trained.")
 @controls_option
 @settings_options
-@cache_size_option
-@name_option
-@models_option
-@json_option
-@verbosity_options
+@training_options
 def command(
     data: Path,
     recipe: str,

@@ -8,10 +8,13 @@ import io
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.photos.decode import decode, read_bytes
@@ -51,6 +54,15 @@ class PhotoIndex:
     skipped: tuple[Skipped, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a user should know of the set
+
+    def relative(self, photo: Photo) -> str:
+        """A photo's path as records name it: from the data folder, or from the folder of its manifest."""
+        return os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent)
+
+
+def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Each photo's class as an index into classes, (n,) int64."""
+    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
 
 
 @dataclass(frozen=True)

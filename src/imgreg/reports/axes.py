@@ -256,11 +256,11 @@ def in_ink(axes: Axes) -> None:
         spine.set_color(LIGHT.ink)
 
 
-def figure_svg(figure: Figure) -> str:
-    """The figure as SVG text, its letters as paths; the same figure gives the same text."""
+def figure_svg(figure: Figure, *, letters: Literal["path", "none"] = "path") -> str:
+    """The figure as SVG text, its letters as paths or as text; the same figure gives the same text."""
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "imgreg"}):
+    with matplotlib.rc_context({"svg.fonttype": letters, "svg.hashsalt": "imgreg"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -6,7 +6,6 @@ Refuses to know: where the numbers come from, and what they mean.
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from imgreg.reports.axes import (
     Metric,
     colour_of,
     draw,
+    figure_svg,
     new_figure,
     runs_legend,
     save_png,
@@ -74,8 +74,6 @@ def chart_svg(
     runs: Mapping[str, History], *, metric: Metric, first_colour: int = 0, limits: Limits | None = None
 ) -> str:
     """One pair of axes for a report, as SVG. It holds no names: the page around it has fonts for them."""
-    import matplotlib
-
     figure = new_figure(4.8, 3.5)
     axes = figure.subplots()
     many = len(runs) > 1
@@ -83,10 +81,7 @@ def chart_svg(
     draw(axes, runs, metric=metric, limits=limits, legend=not many, colours=colours)
     if many:
         styles_legend(figure)
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imgreg"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
+    return figure_svg(figure, letters="none")
 
 
 def darkened(svg: str) -> str:

@@ -57,6 +57,7 @@ def compare(
     from imgreg.features.cache import FeatureCache
     from imgreg.places import cache_folder
     from imgreg.workflows.controls import controls_of_run
+    from imgreg.workflows.doubts import look_for_doubts
     from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_writing_inside
     from imgreg.workflows.record import record
     from imgreg.workflows.side_by_side import fit_side_by_side
@@ -79,9 +80,20 @@ def compare(
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
             outcomes = fit_side_by_side(ground, prepared, watcher=watcher)
+            doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared[0].source)
             beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
         for one, outcome, folder, target in zip(settings, outcomes, folders, targets, strict=True):
-            record(outcome, folder, target, ground=ground, base=base, settings=one, controls=beside, command=command)
+            record(
+                outcome,
+                folder,
+                target,
+                ground=ground,
+                base=base,
+                settings=one,
+                doubts=doubts,
+                controls=beside,
+                command=command,
+            )
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
         comparison = _write(own, models / name, runs=runs)
     best = max(run.summary.best.val_accuracy for run in runs)

@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imgreg.analysis.controls import (
     accuracy_interval,
@@ -20,7 +19,7 @@ from imgreg.config import CHEAP_CONTROLS, SHUFFLED_LABELS, Settings
 from imgreg.errors import DivergedError
 from imgreg.heads.forward import score
 from imgreg.photos.glance import Glance, colour_shares, file_facts
-from imgreg.photos.index import Photo
+from imgreg.photos.index import Photo, labels_of
 from imgreg.photos.shuffled import with_shuffled_labels
 from imgreg.runs.summary import Control
 from imgreg.workflows.cells import fill_grid
@@ -123,7 +122,7 @@ def _memorized(recipe: str, share: float) -> str:
 def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes: Sequence[str]) -> tuple[float, float]:
     """loss, accuracy on the other photos"""
     assert name in CHEAP_CONTROLS
-    train_labels, labels = _labels(train, classes), _labels(other, classes)
+    train_labels, labels = labels_of(train, classes), labels_of(other, classes)
     if name == "majority":
         found = majority_probabilities(train_labels, n=len(other), n_classes=len(classes))
     else:
@@ -136,10 +135,6 @@ def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes
 def _glance_of(photo: Photo) -> Glance:
     assert photo.glance is not None  # index_photos takes it
     return photo.glance
-
-
-def _labels(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
-    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
 
 
 def _control(name: str, *, loss: float, accuracy: float, n: int, note: str = "") -> Control:

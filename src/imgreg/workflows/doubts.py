@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imgreg.analysis.label_noise import LabelNoise, estimate_label_noise
 from imgreg.analysis.twins import Twins, find_twins
 from imgreg.features.extract import FeatureSource
-from imgreg.photos.index import Photo
+from imgreg.photos.index import Photo, labels_of
 from imgreg.photos.split import Split
 
 _PORTION = 512  # photos whose whole features stand in memory at once
@@ -28,7 +28,7 @@ class Doubts:
 def look_for_doubts(split: Split, *, classes: Sequence[str], source: FeatureSource) -> Doubts:
     """Look at the clean features of all train and validation photos, which the cache has."""
     train, val = describe(split.train, source=source), describe(split.val, source=source)
-    labels = np.array([classes.index(photo.label) for photo in (*split.train, *split.val)])
+    labels = labels_of((*split.train, *split.val), classes)
     return Doubts(find_twins(val, train), estimate_label_noise(np.concatenate([train, val]), labels))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from imgreg.analysis.labels import LabelTable, labels_answer, rank_labels
 from imgreg.config import Settings
-from imgreg.photos.index import Photo
+from imgreg.photos.index import PhotoIndex, labels_of
 from imgreg.runs.cell import Cell
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
 from imgreg.workflows.cells import fill_grid
@@ -71,7 +70,7 @@ def labels(
             answer=labels_answer(table),
             notes=laid.notes,
         )
-        _write(folder, done, photos=photos, root=laid.index.root, command=command)
+        _write(folder, done, index=laid.index, command=command)
     return done
 
 
@@ -92,7 +91,7 @@ def label_table(laid: Repeats, cells: Sequence[Cell]) -> LabelTable:
     times = np.maximum(n_trained, 1)  # a photo that every repeat tested or validated on trained no head
     return rank_labels(
         told / n_told[:, None],
-        np.array([classes.index(photo.label) for photo in photos]),
+        labels_of(photos, classes),
         own_when_trained=np.where(n_trained > 0, own / times, np.nan),
         forgotten=forgotten / times,
         classes=classes,
@@ -116,13 +115,13 @@ def labels_document(done: LabelCheck) -> dict[str, object]:
 _COLUMNS = ("label", "other", "own", "others", "word", "history", "own_when_trained", "memorization", "forgotten")
 
 
-def _write(folder: Path, done: LabelCheck, *, photos: Sequence[Photo], root: Path, command: str) -> None:
+def _write(folder: Path, done: LabelCheck, *, index: PhotoIndex, command: str) -> None:
     from imgreg.features.extract import read_photo
     from imgreg.reports.contact_sheet import photo_grid
 
-    below = root if root.is_dir() else root.parent
+    photos = index.photos
     rows = [
-        (rank, os.path.relpath(photos[row.photo].path, below), *(_figure(getattr(row, name)) for name in _COLUMNS))
+        (rank, index.relative(photos[row.photo]), *(_figure(getattr(row, name)) for name in _COLUMNS))
         for rank, row in enumerate(done.table.rows, start=1)
     ]
     write_text(folder / "labels.csv", rows_to_csv(("rank", "path", *_COLUMNS), rows))

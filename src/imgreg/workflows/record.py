@@ -15,6 +15,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
 from imgreg.features.extract import Extraction
@@ -22,7 +23,6 @@ from imgreg.heads.fit import FittedHead
 from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, save_head
 from imgreg.photos import decode as decoding
-from imgreg.photos.index import Photo
 from imgreg.runs.folder import (
     SkippedRow,
     SplitRow,
@@ -49,7 +49,6 @@ class Outcome:
     feature_shape: tuple[int, ...]
     test: TestScores | None
     val_labels: NDArray[np.int64]
-    doubts: Doubts
     views_made_by: dict[str, Any]  # the augmentation as it was used, a pipeline file's content included
     seconds_keras: float
     seconds_features: float
@@ -64,14 +63,17 @@ def record(
     ground: Ground,
     base: FrozenBase,
     settings: Settings,
-    controls: tuple[Control, ...] = (),
+    doubts: Doubts,
+    controls: tuple[Control, ...],
     command: str,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
     from imgreg.reports.html import run_report
     from imgreg.reports.plots import curves
 
-    summary = _summary(outcome, target, ground=ground, base=base, settings=settings, controls=controls, command=command)
+    summary = _summary(
+        outcome, target, ground=ground, base=base, settings=settings, doubts=doubts, controls=controls, command=command
+    )
     save_head(folder, card=_card(outcome, ground=ground, base=base, settings=settings), weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
     write_json(folder / "environment.json", _environment(ground, command=command))
@@ -79,8 +81,8 @@ def record(
     skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
     write_split(folder, split=_split_rows(ground), skipped=skipped)
     write_history(folder, outcome.fitted.history)
-    if outcome.doubts.twins.found.any():
-        write_text(folder / "twins.csv", rows_to_csv(("val", "train", "cosine"), _twin_rows(outcome, ground)))
+    if doubts.twins.found.any():
+        write_text(folder / "twins.csv", rows_to_csv(("val", "train", "cosine"), _twin_rows(doubts.twins, ground)))
     write_json(folder / "metrics.json", summary.model_dump(mode="json"))
     curves(outcome.fitted.history, title=target.name, target=folder / "curves.png")
     run_report(read_run(folder, becomes=target), target=folder / "report.html")
@@ -94,6 +96,7 @@ def _summary(
     ground: Ground,
     base: FrozenBase,
     settings: Settings,
+    doubts: Doubts,
     controls: tuple[Control, ...],
     command: str,
 ) -> RunSummary:
@@ -131,7 +134,7 @@ def _summary(
         best=Scores.of(history.best),
         last=Scores.of(history.last),
         test=outcome.test,
-        verdict=judge(history, val_labels=outcome.val_labels, twins=outcome.doubts.twins, noise=outcome.doubts.noise),
+        verdict=judge(history, val_labels=outcome.val_labels, twins=doubts.twins, noise=doubts.noise),
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         controls=controls,
@@ -159,28 +162,23 @@ def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Setti
     )
 
 
-def _twin_rows(outcome: Outcome, ground: Ground) -> list[tuple[str, str, float]]:
+def _twin_rows(twins: Twins, ground: Ground) -> list[tuple[str, str, float]]:
     """Validation photos that have a twin, with it, the most alike first."""
-    twins, split = outcome.doubts.twins, ground.split
+    index, split = ground.index, ground.split
     rows = sorted(np.flatnonzero(twins.found), key=lambda row: -twins.similarity[row])
     return [
         (
-            _relative(split.val[row], ground),
-            _relative(split.train[twins.nearest[row]], ground),
+            index.relative(split.val[row]),
+            index.relative(split.train[twins.nearest[row]]),
             round(float(twins.similarity[row]), 4),
         )
         for row in rows
     ]
 
 
-def _relative(photo: Photo, ground: Ground) -> str:
-    root = ground.index.root if ground.index.root.is_dir() else ground.index.root.parent
-    return os.path.relpath(photo.path, root)
-
-
 def _split_rows(ground: Ground) -> list[SplitRow]:
     return [
-        SplitRow(_relative(photo, ground), photo.label, side, photo.sha256)
+        SplitRow(ground.index.relative(photo), photo.label, side, photo.sha256)
         for side, photos in (("train", ground.split.train), ("val", ground.split.val), ("test", ground.split.test))
         for photo in photos
     ]

@@ -19,7 +19,7 @@ from imgreg.heads.forward import probabilities, score
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
 from imgreg.photos.augment import Augmenter
-from imgreg.photos.index import Photo
+from imgreg.photos.index import Photo, labels_of
 from imgreg.places import cache_folder
 from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
@@ -62,9 +62,18 @@ def train(
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)
             outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
+            doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared.source)
             beside = controls_of_run(controls, ground, prepared, watcher=watcher)
         summary = record(
-            outcome, folder, target, ground=ground, base=base, settings=settings, controls=beside, command=command
+            outcome,
+            folder,
+            target,
+            ground=ground,
+            base=base,
+            settings=settings,
+            doubts=doubts,
+            controls=beside,
+            command=command,
         )
     for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
         watcher.say(line)
@@ -125,7 +134,6 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
         feature_shape=source.read(split.val[:1], 0).shape[1:],
         test=_score_test(fitted, recipe=settings.recipe, test=test, n_classes=len(classes)) if test else None,
         val_labels=labels_of(split.val, classes),
-        doubts=look_for_doubts(split, classes=classes, source=source),
         seconds_keras=prepared.seconds_keras,
         seconds_features=prepared.seconds_features,
         seconds_head=time.perf_counter() - started,
@@ -165,11 +173,6 @@ def labelled(
         return source.read([photos[row] for row in rows], view, augmenter=augmenter)
 
     return Labelled(features, labels_of(photos, classes))
-
-
-def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Each photo's class as an index into classes, (n,) int64."""
-    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
 
 
 def watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
