@@ -1,8 +1,8 @@
 """Lay runs side by side: a table of what a reader compares, and what makes runs not comparable.
 
 In: summaries, or whole runs. Out: rows and sentences. Refuses to know: how a table is drawn.
-One split and one seed show what happened, not what would happen again; McNemar's test asks of these heads alone
-whether one errs less. For the recipes, repeat: effects.py.
+One split and one seed show what happened, not what would happen again: photo_effects.py asks of these heads alone
+whether one errs less; of the recipes, effects.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from itertools import count
 
 from pydantic import BaseModel, ConfigDict
 
-from imgreg.analysis.effects import mcnemar
 from imgreg.runs.folder import Run
 from imgreg.runs.summary import RunSummary
 
@@ -109,65 +108,6 @@ def _best_epochs(rows: Sequence[ComparisonRow]) -> str:
     others = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in rest)
     best = f"{first.name} {first.best_val_loss:.2f} (epoch {first.best_epoch})"
     return f"At the best epochs, whose heads are kept: {best}, {others}."
-
-
-class Disagreement(BaseModel):
-    """How a run and the control differ on the same validation photos, at their best epochs.
-
-    only_control, only_run   photos that only the one gets right
-    p                        exact McNemar, two-sided: that they err equally often
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    control: str
-    only_control: int
-    only_run: int
-    p: float
-
-    @property
-    def sentence(self) -> str:
-        told = "more than chance" if self.p < 0.05 else "no more than chance would give"
-        return (
-            f"{self.only_control} validation photos are right with {self.control} only, {self.only_run} with "
-            f"{self.name} only: {told} (exact McNemar, p = {self.p:.2g})."
-        )
-
-
-def disagreements(runs: Sequence[Run]) -> tuple[Disagreement, ...]:
-    """Each run against the first, the control, where both were validated on the same photos; else nothing of it."""
-    if not runs:
-        return ()
-    names = names_of([run.summary for run in runs])
-    control, *others = [_right_by_photo(run) for run in runs]
-    found = []
-    for name, right in zip(names[1:], others, strict=True):
-        if right.keys() != control.keys() or not right:
-            continue
-        ours, theirs = [control[key] for key in control], [right[key] for key in control]
-        found.append(
-            Disagreement(
-                name=name,
-                control=names[0],
-                only_control=sum(a and not b for a, b in zip(ours, theirs, strict=True)),
-                only_run=sum(b and not a for a, b in zip(ours, theirs, strict=True)),
-                p=mcnemar(ours, theirs),
-            )
-        )
-    return tuple(found)
-
-
-def _right_by_photo(run: Run) -> dict[tuple[str, str, int], bool]:
-    """Whether the best epoch's head is right, by content, label, and number among copies."""
-    answers = run.history.val_probabilities[run.summary.best_epoch - 1].argmax(axis=1)
-    rows = [row for row in run.split if row.split == "val"]
-    seen: Counter[tuple[str, str]] = Counter()
-    right: dict[tuple[str, str, int], bool] = {}
-    for row, answer_ in zip(rows, answers, strict=True):
-        seen[row.sha256, row.label] += 1
-        right[row.sha256, row.label, seen[row.sha256, row.label]] = run.summary.classes[answer_] == row.label
-    return right
 
 
 def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def command(
             comparison_text(
                 comparison.rows,
                 warnings=comparison.warnings,
-                disagreements=comparison.disagreements,
+                effects=comparison.effects,
                 folder=comparison.folder,
             )
         )

@@ -39,17 +39,33 @@ def build_backbone(weights: Weights, *, dtype: str = "float32") -> Any:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
     try:
-        from_file = None if weights.path.suffix == ".safetensors" else str(weights.path)
-        vgg16 = keras.applications.VGG16(include_top=False, weights=from_file, input_shape=(None, None, 3))
+        vgg16 = load_vgg16(weights)
         photos = keras.Input((None, None, 3), dtype="uint8", name="photos")
-        pixels = keras.applications.vgg16.preprocess_input(keras.ops.cast(photos, "float32"))
-        base = keras.Model(photos, vgg16(pixels), name="vgg16_base")
+        base = keras.Model(photos, vgg16(preprocessed(photos)), name="vgg16_base")
     finally:
         keras.config.set_dtype_policy(before)
+    base.trainable = False
+    return base
+
+
+def load_vgg16(weights: Weights) -> Any:
+    """The convolutions alone, frozen: keras.Model: (n, h, w, 3) float32, preprocessed -> (n, h // 32, w // 32, 512)"""
+    load_keras()
+    import keras
+
+    from_file = None if weights.path.suffix == ".safetensors" else str(weights.path)
+    vgg16 = keras.applications.VGG16(include_top=False, weights=from_file, input_shape=(None, None, 3))
     if from_file is None:
         arrays = load_file(weights.path)
         for layer in vgg16.layers:
             if layer.weights:
                 layer.set_weights([arrays[f"{layer.name}/{part}"].astype(np.float32) for part in ("kernel", "bias")])
-    base.trainable = False
-    return base
+    vgg16.trainable = False
+    return vgg16
+
+
+def preprocessed(photos: Any) -> Any:
+    """What VGG16 expects of uint8 RGB photos, (n, h, w, 3)."""
+    import keras
+
+    return keras.applications.vgg16.preprocess_input(keras.ops.cast(photos, "float32"))

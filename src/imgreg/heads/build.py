@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,25 @@ def build_head(head: Head, *, feature_shape: tuple[int, int, int], n_classes: in
     seed            of the initial weights and of dropout
     returns         keras.Sequential: (n, h, w, c) float32 -> (n, n_classes) float32 probabilities
     """
+    return build_plan(plan_head(head, n_classes=n_classes), head=head, feature_shape=feature_shape, seed=seed)
+
+
+def build_plan(plan: Sequence[Layer], *, head: Head, feature_shape: tuple[int, int, int], seed: int) -> Any:
+    """Build a head from its layers, as a run's model.json holds them; initializer and penalties are those of `head`."""
     load_keras()
     import keras
 
     seeds = _seeds(seed)
-    layers = [_keras_layer(layer, head=head, seeds=seeds) for layer in plan_head(head, n_classes=n_classes)]
+    layers = [_keras_layer(layer, head=head, seeds=seeds) for layer in plan]
     return keras.Sequential([keras.Input(feature_shape, name="features"), *layers], name="head")
+
+
+def set_weights(model: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Give a head of the same plan the weights that weights_by_name took from another."""
+    for layer in model.layers:
+        for variable in layer.variables:
+            if "seed_generator" not in variable.path:
+                variable.assign(weights[f"{layer.name}/{variable.name}"])
 
 
 def weights_by_name(model: Any) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ The rules, which cached features depend on (raise POLICY when one changes):
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -74,11 +75,29 @@ def decode(data: bytes, *, size_px: int) -> UInt8Array:
     returns   (size_px, size_px, 3) uint8 RGB
     raises    PhotoError with the reason; the first failure is final
     """
+    return _decoded(data, lambda _: (size_px, size_px))
+
+
+def picture(data: bytes, *, longest_px: int) -> UInt8Array:
+    """The same in the photo's own proportions, for people to look at.
+
+    returns   (h, w, 3) uint8 RGB, longest_px at its longer side
+    """
+
+    def fitting(size: tuple[int, int]) -> tuple[int, int]:
+        scale = longest_px / max(size)
+        return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+    return _decoded(data, fitting)
+
+
+def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> UInt8Array:
+    """wanted   (width, height) of the whole photo -> those of the result, before it is turned upright"""
     if not data:
         raise PhotoError("the file is empty")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            return np.asarray(_square(image, size_px=size_px))
+            return np.asarray(_resized(image, wanted(image.size)))
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -88,13 +107,13 @@ def decode(data: bytes, *, size_px: int) -> UInt8Array:
         raise PhotoError(f"damaged: {reason or type(error).__name__}") from error
 
 
-def _square(image: Image.Image, *, size_px: int) -> Image.Image:
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise PhotoError(f"too large: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
-    image.draft(None, (size_px, size_px))  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still large enough
+    image.draft(None, size)  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still large enough
     image.load()
     upright = _upright(image)
-    rgb = _rgb(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
+    rgb = _rgb(image).resize(size, Image.Resampling.BILINEAR)
     return rgb if upright is None else rgb.transpose(upright)
 
 

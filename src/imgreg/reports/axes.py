@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,33 @@ def new_figure(
 
 def save_png(figure: Figure, target: Path) -> None:
     """Write the PNG under a temporary name, then rename."""
+    lay_out(figure)
     partial = target.with_name(f".{target.name}.partial")
     figure.savefig(partial, format="png", metadata={"Software": None})
     partial.replace(target)
+
+
+def save_figure(figure: Figure, target: Path) -> str:
+    """Write the figure as PNG, and as SVG beside it.
+
+    target    the PNG's path
+    returns   the SVG's text
+    """
+    save_png(figure, target)
+    svg = figure_svg(figure)
+    partial = target.with_name(f".{target.stem}.svg.partial")
+    partial.write_text(svg, encoding="utf-8")
+    partial.replace(target.with_suffix(".svg"))
+    return svg
+
+
+def lay_out(figure: Figure) -> None:
+    """Give everything in a figure its place, once: matplotlib would do it again for every file."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def draw(
@@ -114,8 +139,12 @@ def draw(
     colours: Sequence[str] | None = None,
     limits: Limits | None = None,
     legend: bool = True,
+    onset: int | None = None,
 ) -> None:
-    """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch."""
+    """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch.
+
+    onset   the epoch from which a run that is drawn alone overfits
+    """
     limits = limits or shared_limits(runs)
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
     alone = len(runs) == 1
@@ -146,6 +175,9 @@ def draw(
             zorder=5,
             label=f"lowest validation loss: epoch {best.epoch} ({shown})",
         )
+    if onset is not None:
+        says = f"overfitting from epoch {onset} on"
+        axes.axvline(onset, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
     axes.set_xlim(*((0.5, 1.5) if limits.epoch == 1 else (1 - 0.015 * limits.epoch, limits.epoch * 1.015)))
     axes.set_ylim(bottom, top)
     _dress(axes, metric=metric)
@@ -161,22 +193,46 @@ def draw(
         )
 
 
-def _dress(axes: Axes, *, metric: Metric) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+def draw_rate(axes: Axes, history: History, *, colour: str) -> None:
+    """The learning rate by epoch, in low axes beneath the loss; on a scale of powers where it falls far."""
+    rates = history.column("learning_rate")
+    epochs = history.column("epoch")
+    axes.step(epochs, rates, where="mid", color=colour, linewidth=1.6)
+    positive = rates[rates > 0]
+    if len(positive) == len(rates) and positive.max() > 20 * positive.min():
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, float(rates.max()) * 1.25 or 1.0)
+        axes.set_yticks([0, float(rates.max())], ["0", f"{rates.max():.2g}"])
+    axes.set_ylabel("learning\nrate", fontsize=9.5)
+    _dress_plainly(axes)
 
-    axes.set_facecolor(LIGHT.paper)
-    axes.set_xlabel("epoch", fontsize=11, color=LIGHT.ink)
+
+def _dress(axes: Axes, *, metric: Metric) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    _dress_plainly(axes)
+    if metric == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _dress_plainly(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axes.tick_params(labelsize=10.5, colors=LIGHT.ink, length=3)
-    axes.title.set_color(LIGHT.ink)
+    dress(axes)
+
+
+def dress(axes: Axes) -> None:
+    """Paper, ink, grid and open sides, as every figure has them."""
+    axes.set_facecolor(LIGHT.paper)
+    axes.tick_params(labelsize=10.5, length=3)
     axes.grid(color=LIGHT.grid, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(LIGHT.ink)
-    if metric == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    in_ink(axes)
 
 
 def runs_legend(figure: Figure, runs: Mapping[str, History]) -> None:
@@ -256,11 +312,19 @@ def in_ink(axes: Axes) -> None:
         spine.set_color(LIGHT.ink)
 
 
-def figure_svg(figure: Figure, *, letters: Literal["path", "none"] = "path") -> str:
-    """The figure as SVG text, its letters as paths or as text; the same figure gives the same text."""
+def darkened(svg: str) -> str:
+    """The same figure for a dark page."""
+    dark = dict(zip((LIGHT.paper, LIGHT.ink, LIGHT.grid), (DARK.paper, DARK.ink, DARK.grid), strict=True))
+    dark |= zip(LIGHT.runs, DARK.runs, strict=True)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: dark.get(colour[0], colour[0]), svg)
+
+
+def figure_svg(figure: Figure) -> str:
+    """The figure as SVG text, whose letters the reader's own fonts draw; the same figure gives the same text."""
     import matplotlib
 
+    lay_out(figure)
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": letters, "svg.hashsalt": "imgreg"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imgreg"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

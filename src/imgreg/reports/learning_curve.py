@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.learning_curve import LearningCurve
-from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_png
-from imgreg.reports.html import Chart, data_address, write_page
-from imgreg.reports.plots import darkened
+from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_figure
+from imgreg.reports.page import chart, write_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def curve_figure(error: LearningCurve, loss: LearningCurve, *, target: Path) -> None:
     """curve.png: accuracy and loss by the number of train photos, side by side."""
-    save_png(_figure([(error, True), (loss, False)]), target)
+    save_figure(_figure([(error, True), (loss, False)]), target)
 
 
 def howmuch_report(
@@ -39,19 +38,17 @@ def howmuch_report(
     """report.html: the answer, the two curves, the table. raises OSError if the disk refuses"""
     charts = []
     for curve, as_accuracy, heading in ((error, True, "Test accuracy"), (loss, False, "Test loss")):
-        svg = figure_svg(_figure([(curve, as_accuracy)]))
         points = ", ".join(
             f"{size}: {1 - mean:.1%}" if as_accuracy else f"{size}: {mean:.2f}"
             for size, mean in zip(curve.sizes, curve.means, strict=True)
         )
         charts.append(
-            Chart(
-                heading,
-                data_address(svg),
-                data_address(darkened(svg)),
-                f"{heading} by train photos. {points}.",
-                "Dots: means over the repeats with their 95 % intervals. Line and band: the power law and its 95 % "
-                "interval; dashed beyond today's photos.",
+            chart(
+                figure_svg(_figure([(curve, as_accuracy)])),
+                heading=heading,
+                alt=f"{heading} by train photos. {points}.",
+                caption="Dots: means over the repeats with their 95 % intervals. Line and band: the power law and its "
+                "95 % interval; dashed beyond today's photos.",
             )
         )
     write_page(

@@ -1,44 +1,55 @@
-"""Figures of runs: one run, several over each other, several side by side.
+"""Curves of runs: one run, several over each other, several side by side.
 
-In: histories. Out: PNG files, or SVG text for the reports.
+In: histories. Out: PNG and SVG files, or charts for a page.
 Refuses to know: where the numbers come from, and what they mean.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imgreg.reports.axes import (
-    DARK,
     LIGHT,
     TITLES,
     Limits,
     Metric,
     colour_of,
     draw,
+    draw_rate,
     figure_svg,
     new_figure,
     runs_legend,
-    save_png,
+    save_figure,
     shared_limits,
     styles_legend,
 )
 from imgreg.reports.fonts import drawable, families
+from imgreg.reports.hover import Hover, hover_over, value_lines
+from imgreg.reports.page import Chart, chart
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def curves(history: History, *, title: str, target: Path) -> None:
-    """curves.png of one run: loss and accuracy side by side."""
-    figure = new_figure(10, 4.4)
-    for axes, metric in zip(figure.subplots(1, 2), TITLES, strict=True):
-        draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[1:])
-        axes.set_title(TITLES[metric], fontsize=12)
+_RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the loss
+
+
+def curves(history: History, *, title: str, target: Path, onset: int | None = None) -> None:
+    """curves.png and .svg of one run: loss above the learning rate, and accuracy beside them."""
+    figure = new_figure(10, 4.9)
+    grid = figure.add_gridspec(2, 2, **_RATE)
+    loss = figure.add_subplot(grid[0, 0])
+    rate = figure.add_subplot(grid[1, 0], sharex=loss)
+    for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
+        draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[1:], onset=onset)  # type: ignore[arg-type]
+        axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
+    _rate_below(loss, rate, history, colour=LIGHT.runs[1])
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
-    save_png(figure, target)
+    save_figure(figure, target)
 
 
 def overlay(runs: Mapping[str, History], *, target: Path) -> None:
@@ -48,7 +59,7 @@ def overlay(runs: Mapping[str, History], *, target: Path) -> None:
         draw(axes, runs, metric=metric, legend=False)
         axes.set_title(TITLES[metric], fontsize=12)
     runs_legend(figure, runs)
-    save_png(figure, target)
+    save_figure(figure, target)
 
 
 def panels(runs: Mapping[str, History], *, target: Path) -> None:
@@ -67,25 +78,59 @@ def panels(runs: Mapping[str, History], *, target: Path) -> None:
         if i % n_columns == 0:
             axes.set_ylabel(TITLES["loss"], fontsize=11)
         axes.set_title(drawable(one_line(name, limit=40)), fontsize=12, fontfamily=families(), parse_math=False)
-    save_png(figure, target)
+    save_figure(figure, target)
 
 
-def chart_svg(
-    runs: Mapping[str, History], *, metric: Metric, first_colour: int = 0, limits: Limits | None = None
-) -> str:
-    """One pair of axes for a report, as SVG. It holds no names: the page around it has fonts for them."""
-    figure = new_figure(4.8, 3.5)
-    axes = figure.subplots()
+def curves_chart(
+    runs: Mapping[str, History],
+    *,
+    metric: Metric,
+    heading: str,
+    alt: str,
+    caption: str = "",
+    first_colour: int = 0,
+    limits: Limits | None = None,
+    onset: int | None = None,
+    with_rate: bool = False,
+) -> Chart:
+    """One figure for a page. It holds no names: the page around it has fonts for them.
+
+    with_rate   the learning rate of a run that is drawn alone stands beneath
+    """
+    figure = new_figure(4.8, 4.0 if with_rate else 3.5)
     many = len(runs) > 1
+    rate = None
+    if with_rate:
+        axes, rate = figure.subplots(2, 1, sharex=True, gridspec_kw=_RATE)
+    else:
+        axes = figure.subplots()
     colours = tuple(colour_of(LIGHT.runs, first_colour + i) for i in range(len(runs)))
-    draw(axes, runs, metric=metric, limits=limits, legend=not many, colours=colours)
+    draw(axes, runs, metric=metric, limits=limits, legend=not many, colours=colours, onset=onset)
+    if rate is not None:
+        _rate_below(axes, rate, next(iter(runs.values())), colour=colours[0])
     if many:
         styles_legend(figure)
-    return figure_svg(figure, letters="none")
+    hover = _hover(axes, runs, metric=metric, down_to=rate)
+    names = tuple(runs) if many else ()
+    return chart(figure_svg(figure), heading=heading, alt=alt, caption=caption, names=names, hover=hover)
 
 
-def darkened(svg: str) -> str:
-    """The same figure for a dark page."""
-    dark = dict(zip((LIGHT.paper, LIGHT.ink, LIGHT.grid), (DARK.paper, DARK.ink, DARK.grid), strict=True))
-    dark |= zip(LIGHT.runs, DARK.runs, strict=True)
-    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: dark.get(colour[0], colour[0]), svg)
+def _rate_below(loss: Axes, rate: Axes, history: History, *, colour: str) -> None:
+    draw_rate(rate, history, colour=colour)
+    loss.set_xlabel("")
+    loss.tick_params(labelbottom=False)
+
+
+def _hover(axes: Axes, runs: Mapping[str, History], *, metric: Metric, down_to: Axes | None) -> Hover:
+    longest = max(runs.values(), key=lambda history: len(history.epochs))
+    form = "{:.1%}" if metric == "accuracy" else "{:.3f}"
+    columns: dict[str, list[str]] = {}
+    for name, history in runs.items():
+        missing = ["–"] * (len(longest.epochs) - len(history.epochs))
+        for side in ("train", "val"):
+            label = {"train": "train", "val": "validation"}[side]
+            shown = [form.format(value) for value in history.column(f"{side}_{metric}")]
+            columns[f"{one_line(name, limit=30)} {label}" if len(runs) > 1 else label] = shown + missing
+    if down_to is not None:
+        columns["learning rate"] = [f"{value:.3g}" for value in longest.column("learning_rate")]
+    return hover_over(axes, longest.column("epoch"), value_lines("Epoch {}", columns), down_to=down_to)

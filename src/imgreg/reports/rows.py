@@ -8,6 +8,19 @@ from imgreg.analysis.compare import ComparisonRow, distinct
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
+FIGURE_NAMES = {  # of analysis.metrics
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
+
 
 def notes(summary: RunSummary) -> tuple[str, ...]:
     """What a reader of the run must know: about the weights, then the warnings, each once."""

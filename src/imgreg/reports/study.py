@@ -12,31 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgreg.analysis.study import StudyRow, StudyTable
-from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_png
+from imgreg.analysis.study import StudyTable
+from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
-from imgreg.reports.html import Chart, data_address, write_page
-from imgreg.reports.plots import darkened
+from imgreg.reports.forest import NAME_LIMIT, forest_figure
+from imgreg.reports.page import chart, write_page
 from imgreg.reports.text import one_line
 from imgreg.runs.cell import Cell
 from imgreg.runs.summary import Control
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TONES = {  # colour-blind-safe, and each word stands beside its mark
-    "helped": "#009e73",
-    "hurt": "#d55e00",
-    "no difference that matters": "#0072b2",
-    "not enough data": "#767676",
-}
-_NAME = 28  # characters of a recipe's name in a figure
 
 
 def forest(table: StudyTable, *, target: Path) -> None:
     """forest.png: each recipe's mean difference to the control in test loss, with its 95 % interval."""
-    save_png(_forest(table), target)
+    save_figure(_forest(table), target)
 
 
 def study_curves(
@@ -46,7 +37,7 @@ def study_curves(
 
     groups   heading -> recipes, the control first
     """
-    save_png(_curves(cells, groups=groups, log_epochs=log_epochs), target)
+    save_figure(_curves(cells, groups=groups, log_epochs=log_epochs), target)
 
 
 def study_report(
@@ -83,7 +74,7 @@ def study_report(
         ),
     ]
     charts = tuple(
-        Chart(heading, data_address(figure_svg(figure)), data_address(darkened(figure_svg(figure))), alt, caption)
+        chart(figure_svg(figure), heading=heading, alt=alt, caption=caption)
         for heading, figure, alt, caption in figures
     )
     write_page(
@@ -100,50 +91,8 @@ def study_report(
 
 
 def _forest(table: StudyTable) -> Figure:
-    rows = [row for row in table.rows if row.effect is not None][::-1]
-    figure = new_figure(8.4, 1.5 + 0.3 * len(rows))
-    axes = figure.subplots()
-    for height, row in enumerate(rows):
-        _interval(axes, row, height)
-    axes.axvline(0, color=LIGHT.ink, linewidth=1)
-    axes.set_yticks(range(len(rows)), [drawable(one_line(row.recipe, limit=_NAME)) for row in rows])
-    axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel(f"difference to {drawable(one_line(table.control, limit=_NAME))} in test loss (nats)", fontsize=11)
-    lows, highs = zip(*((row.effect.low, row.effect.high) for row in rows if row.effect), strict=True)
-    # a recipe that came apart must not press all others into a line
-    reach = 3 * float(np.median(np.maximum(np.abs(lows), np.abs(highs)))) or 1.0
-    axes.set_xlim(max(min(*lows, 0), -reach) * 1.08 - 1e-3, min(max(*highs, 0), reach) * 1.08 + 1e-3)
-    axes.tick_params(labelsize=10)
-    in_ink(axes)
-    axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    for label in axes.get_yticklabels():
-        label.set_fontfamily(families())
-    words = {row.effect.word for row in rows if row.effect}
-    handles = [
-        axes.plot([], [], "o-", color=tone, label=word, markersize=5)[0]
-        for word, tone in TONES.items()
-        if word in words
-    ]
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=10,
-        labelcolor=LIGHT.ink,
-    )
-    return figure
-
-
-def _interval(axes: Axes, row: StudyRow, height: int) -> None:
-    effect = row.effect
-    assert effect is not None
-    tone = TONES[effect.word]
-    axes.plot([effect.low, effect.high], [height, height], color=tone, linewidth=2, solid_capstyle="round")
-    axes.plot([effect.mean], [height], "o", color=tone, markersize=6)
+    effects = [row.effect for row in table.rows if row.effect is not None]
+    return forest_figure(effects, control=table.control, what="test loss (nats)")
 
 
 def _curves(
@@ -167,7 +116,7 @@ def _curves(
             epochs = np.arange(1, len(curve) + 1)
             axes.plot(epochs, curve, color=colour, linewidth=2.2 if number == 0 else 1.5, linestyle=(0, (3.2, 1.6)))
             best = int(np.argmin(curve))
-            axes.plot([], [], color=colour, linewidth=2, label=drawable(one_line(name, limit=_NAME)))
+            axes.plot([], [], color=colour, linewidth=2, label=drawable(one_line(name, limit=NAME_LIMIT)))
             axes.plot([epochs[best]], [curve[best]], "o", color=colour, markersize=5)
         ends = [float(means[name][-1]) for name in names]
         axes.set_ylim(0, min(max(lowest, *ends) * 1.1, 4 * float(np.median([means[n].min() for n in names]))))

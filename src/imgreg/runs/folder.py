@@ -1,7 +1,8 @@
 """A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
 
 config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
-train_own_probabilities.npy  metrics.json  model.json  head.safetensors  curves.png  report.html
+train_own_probabilities.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors
+report.html, its figures as PNG and SVG beside it, views.png, and pictures/ (pictures.py)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
@@ -26,6 +28,7 @@ from imgreg.runs.history import History
 from imgreg.runs.summary import RunSummary
 
 _TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
+_TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Run:
     skipped: tuple[SkippedRow, ...]
     config_toml: str
     environment: Mapping[str, Any]
+    test_probabilities: NDArray[np.float32] | None = None  # (n_test, n_classes), of the kept head
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)  # a killed process's; the lock says nobody is at it
         partial.mkdir()
         yield partial
-        for path in partial.iterdir():
+        for path in partial.rglob("*"):
             _flush(path)
         _flush(partial)
         partial.rename(target)
@@ -125,6 +129,11 @@ def write_history(folder: Path, history: History) -> None:
         np.save(folder / _TRAIN_OWN, own, allow_pickle=False)
 
 
+def write_test_probabilities(folder: Path, probabilities: NDArray[np.floating]) -> None:
+    """probabilities   (n_test, n_classes), photos as in split.csv, by the kept head"""
+    np.save(folder / _TEST, probabilities.astype(np.float32), allow_pickle=False)
+
+
 def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[SkippedRow]) -> None:
     rows = [(row.path, row.label, row.split, row.sha256) for row in split]
     write_text(folder / "split.csv", rows_to_csv(("path", "label", "split", "sha256"), rows))
@@ -140,7 +149,7 @@ def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
     try:
         summary = _summary(folder)
         probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
-        own = np.load(folder / _TRAIN_OWN, allow_pickle=False) if (folder / _TRAIN_OWN).exists() else None
+        own, test = _array(folder / _TRAIN_OWN), _array(folder / _TEST)
         history = History.from_csv(
             _read(folder, "history.csv").splitlines(), val_probabilities=probabilities, train_own_probabilities=own
         )
@@ -159,11 +168,14 @@ def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
             f"{folder}/val_probabilities.npy: found shape {probabilities.shape}, expected {shape}. "
             "The run is damaged: train it again."
         )
-    if own is not None and own.shape != (len(history.epochs), summary.n_train):
-        raise ArtefactError(
-            f"{folder}/{_TRAIN_OWN}: found shape {own.shape}, expected {(len(history.epochs), summary.n_train)}. "
-            "The run is damaged: train it again."
-        )
+    of_test = (summary.n_test, len(summary.classes))
+    for name, array, wanted in ((_TRAIN_OWN, own, (shape[0], summary.n_train)), (_TEST, test, of_test)):
+        if array is not None and array.shape != wanted:
+            raise ArtefactError(
+                f"{folder}/{name}: found shape {array.shape}, expected {wanted}. The run is damaged: train it again."
+            )
+    if odd := next((row.sha256 for row in split if not row.sha256.isalnum()), None):  # it names a picture's file
+        raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd!r}. The run is damaged: train it again.")
     counts = tuple(sum(row.split == side for row in split) for side in ("train", "val", "test"))
     if counts != (summary.n_train, summary.n_val, summary.n_test):
         raise ArtefactError(
@@ -171,7 +183,7 @@ def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
             f"{(summary.n_train, summary.n_val, summary.n_test)}. The run is damaged: train it again."
         )
     summary = summary.model_copy(update={"run": str(named), "name": named.name})
-    return Run(named, summary, history, split, skipped, config_toml, environment)
+    return Run(named, summary, history, split, skipped, config_toml, environment, test)
 
 
 def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
@@ -187,6 +199,10 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
             continue
         found.append(summary.model_copy(update={"run": str(folder), "name": folder.name}))
     return tuple(sorted(found, key=lambda summary: (summary.created, summary.name))), tuple(damaged)
+
+
+def _array(path: Path) -> Any:
+    return np.load(path, allow_pickle=False) if path.exists() else None
 
 
 def _read(folder: Path, name: str) -> str:

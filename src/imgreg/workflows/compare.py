@@ -9,30 +9,30 @@ from pathlib import Path
 
 from imgreg.analysis.compare import (
     ComparisonRow,
-    Disagreement,
     comparison_table,
-    disagreements,
     same_ground,
     shared_suspicions,
 )
 from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
 from imgreg.runs.summary import RunSummary
 from imgreg.workflows.names import checked_name, unused_name
+from imgreg.workflows.pictures import keep_pictures, read_pictures
 from imgreg.workflows.watch import Watcher
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side. `folder` holds overlay.png, panels.png, table.csv, comparison.json and report.html."""
+    """Runs side by side. `folder` holds report.html with its figures beside it, table.csv and comparison.json."""
 
     folder: Path
     runs: tuple[RunSummary, ...]
     rows: tuple[ComparisonRow, ...]
     warnings: tuple[str, ...]  # what makes the runs not comparable, and their suspicions
-    disagreements: tuple[Disagreement, ...]
+    effects: tuple[PhotoEffect, ...]  # of each run against the first, where they share their validation photos
 
 
 def compare(
@@ -118,22 +118,35 @@ def compare_runs(
 
 
 def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
-    from imgreg.reports.html import comparison_report
-    from imgreg.reports.plots import overlay, panels
-
     summaries = tuple(run.summary for run in runs)
     rows = comparison_table(summaries)
     warnings = (*same_ground(runs), *shared_suspicions(runs))
-    histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
-    overlay(histories, target=folder / "overlay.png")
-    panels(histories, target=folder / "panels.png")
     documents = [row.model_dump(mode="json") for row in rows]
     write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), [tuple(row.values()) for row in documents]))
-    pairs = disagreements(runs)
-    comparison_report(runs, rows=rows, warnings=warnings, disagreements=pairs, target=folder / "report.html")
-    comparison = Comparison(target, summaries, rows, warnings, pairs)
+    effects = photo_effects(runs)
+    write_comparison_report(folder, runs)
+    comparison = Comparison(target, summaries, rows, warnings, effects)
     write_json(folder / "comparison.json", comparison_document(comparison))
     return comparison
+
+
+def write_comparison_report(folder: Path, runs: Sequence[Run]) -> None:
+    """Write report.html and its figures into the folder where the comparison stands, or is being written."""
+    from imgreg.reports.comparison import SHOWN_PHOTOS, comparison_report
+
+    effects = photo_effects(runs)
+    changed = {path for one in effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
+    shown = [row for row in runs[0].split if row.path in changed and row.split == "val"]
+    keep_pictures(folder, runs[0], shown)
+    had = read_pictures(folder, (row.sha256 for row in shown))
+    comparison_report(
+        runs,
+        rows=comparison_table([run.summary for run in runs]),
+        warnings=(*same_ground(runs), *shared_suspicions(runs)),
+        effects=effects,
+        pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
+        folder=folder,
+    )
 
 
 def comparison_document(comparison: Comparison) -> dict[str, object]:
@@ -142,6 +155,6 @@ def comparison_document(comparison: Comparison) -> dict[str, object]:
         "comparison": str(comparison.folder),
         "table": [row.model_dump(mode="json") for row in comparison.rows],
         "warnings": list(comparison.warnings),
-        "disagreements": [pair.model_dump(mode="json") for pair in comparison.disagreements],
+        "effects": [effect.model_dump(mode="json") for effect in comparison.effects],
         "runs": [run.model_dump(mode="json") for run in comparison.runs],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imgreg.config import Augmentation, Photos
@@ -30,26 +30,41 @@ def preview(
 
     The views are those that training with the same seed and settings uses.
     """
-    from imgreg.reports.contact_sheet import contact_sheet
-
     refuse_inside(data, target.parent, option="--out")
     if target.suffix.lower() != ".png":
         raise UsageError(f"--out {target}: expected a name that ends in .png.")
     ground = lay_ground(data, photos, watcher=watcher or Watcher())
-    augmenters = [(settings, Augmenter(settings, seed=seed, size_px=size_px)) for settings in augmentations]
-    rows = []
-    for photo in _some_of_each_class(ground.split.train, n_photos=n_photos):
-        pixels = read_photo(photo, size_px=size_px)
-        for settings, augmenter in augmenters:
-            views = [augmenter.view(pixels, sha256=photo.sha256, view=view) for view in range(n_views + 1)]
-            rows.append((f"{photo.label}: {photo.path.name}, {settings.backend}", views))
-    headers = ["original", *(f"view {view}" for view in range(1, n_views + 1))]
     target.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(rows, headers=headers, target=target)
+    views_sheet(
+        some_of_each_class(ground.split.train, n_photos=n_photos),
+        augmenters={f", {one.backend}": Augmenter(one, seed=seed, size_px=size_px) for one in augmentations},
+        n_views=n_views,
+        size_px=size_px,
+        target=target,
+    )
     return target
 
 
-def _some_of_each_class(photos: Sequence[Photo], *, n_photos: int) -> list[Photo]:
+def views_sheet(
+    photos: Sequence[Photo], *, augmenters: Mapping[str, Augmenter], n_views: int, size_px: int, target: Path
+) -> None:
+    """Draw each photo beside its first views.
+
+    augmenters   what is added to a photo's label -> who makes the views
+    """
+    from imgreg.reports.contact_sheet import contact_sheet
+
+    rows = []
+    for photo in photos:
+        pixels = read_photo(photo, size_px=size_px)
+        for says, augmenter in augmenters.items():
+            views = [augmenter.view(pixels, sha256=photo.sha256, view=view) for view in range(n_views + 1)]
+            rows.append((f"{photo.label}: {photo.path.name}{says}", views))
+    headers = ["original", *(f"view {view}" for view in range(1, n_views + 1))]
+    contact_sheet(rows, headers=headers, target=target)
+
+
+def some_of_each_class(photos: Sequence[Photo], *, n_photos: int) -> list[Photo]:
     """n_photos in all, the classes taken in turn."""
     by_label: dict[str, list[Photo]] = {}
     for photo in photos:

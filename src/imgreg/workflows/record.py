@@ -15,14 +15,19 @@ import tomli_w
 from numpy.typing import NDArray
 
 from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.notable import notable_photos
+from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
 from imgreg.features.extract import Extraction
 from imgreg.heads.fit import FittedHead
+from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, save_head
 from imgreg.photos import decode as decoding
+from imgreg.photos.augment import Augmenter
+from imgreg.photos.index import labels_of
 from imgreg.runs.folder import (
     SkippedRow,
     SplitRow,
@@ -31,12 +36,17 @@ from imgreg.runs.folder import (
     write_history,
     write_json,
     write_split,
+    write_test_probabilities,
     write_text,
 )
 from imgreg.runs.summary import Control, FeatureCounts, RunSummary, Scores, Seconds, TestScores
 from imgreg.workflows.doubts import Doubts
+from imgreg.workflows.explain import N_MAPS, keep_maps
 from imgreg.workflows.prepare import FrozenBase, Ground
+from imgreg.workflows.preview import some_of_each_class, views_sheet
+from imgreg.workflows.run_report import write_run_report
 
+_SHEET_PHOTOS, _SHEET_VIEWS = 4, 6  # on the sheet of augmented views
 _VERSIONS_OF = ("imgreg", "keras", "tensorflow", "openvino", "albumentations", "pillow", "numpy", "scipy")
 
 
@@ -47,9 +57,9 @@ class Outcome:
     fitted: FittedHead
     extraction: Extraction
     feature_shape: tuple[int, ...]
-    test: TestScores | None
+    test_probabilities: NDArray[np.float32] | None  # (n_test, n_classes), by the kept head
     val_labels: NDArray[np.int64]
-    views_made_by: dict[str, Any]  # the augmentation as it was used, a pipeline file's content included
+    augmenter: Augmenter
     seconds_keras: float
     seconds_features: float
     seconds_head: float
@@ -68,24 +78,36 @@ def record(
     command: str,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
-    from imgreg.reports.html import run_report
-    from imgreg.reports.plots import curves
-
     summary = _summary(
         outcome, target, ground=ground, base=base, settings=settings, doubts=doubts, controls=controls, command=command
     )
-    save_head(folder, card=_card(outcome, ground=ground, base=base, settings=settings), weights=outcome.fitted.weights)
+    card = _card(outcome, ground=ground, base=base, settings=settings)
+    save_head(folder, card=card, weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
     write_json(folder / "environment.json", _environment(ground, command=command))
-    write_json(folder / "augmentation.json", outcome.views_made_by)
+    write_json(folder / "augmentation.json", outcome.augmenter.described)
     skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
     write_split(folder, split=_split_rows(ground), skipped=skipped)
     write_history(folder, outcome.fitted.history)
+    if outcome.test_probabilities is not None:
+        write_test_probabilities(folder, outcome.test_probabilities)
     if doubts.twins.found.any():
         write_text(folder / "twins.csv", rows_to_csv(("val", "train", "cosine"), _twin_rows(doubts.twins, ground)))
     write_json(folder / "metrics.json", summary.model_dump(mode="json"))
-    curves(outcome.fitted.history, title=target.name, target=folder / "curves.png")
-    run_report(read_run(folder, becomes=target), target=folder / "report.html")
+    run = read_run(folder, becomes=target)
+    if settings.recipe.n_views:
+        views_sheet(
+            some_of_each_class(ground.split.train, n_photos=_SHEET_PHOTOS),
+            augmenters={"": outcome.augmenter},
+            n_views=min(settings.recipe.n_views, _SHEET_VIEWS),
+            size_px=base.image_size,
+            target=folder / "views.png",
+        )
+    scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
+    answers = scored.probabilities.argmax(axis=1)
+    answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
+    keep_maps(folder, run, answered, base=base.weights, plan=card.plan, weights=outcome.fitted.weights)
+    write_run_report(folder, run)
     return summary
 
 
@@ -133,7 +155,7 @@ def _summary(
         best_epoch=history.best.epoch,
         best=Scores.of(history.best),
         last=Scores.of(history.last),
-        test=outcome.test,
+        test=_test_scores(outcome, ground),
         verdict=judge(history, val_labels=outcome.val_labels, twins=doubts.twins, noise=doubts.noise),
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
@@ -144,6 +166,14 @@ def _summary(
             *control_warnings(controls, accuracy=history.best.val_accuracy, on="validation"),
         ),
     )
+
+
+def _test_scores(outcome: Outcome, ground: Ground) -> TestScores | None:
+    if outcome.test_probabilities is None:
+        return None
+    labels = labels_of(ground.split.test, ground.index.classes)
+    loss, accuracy = score(outcome.test_probabilities, labels)
+    return TestScores(n_photos=len(labels), loss=loss, accuracy=accuracy)
 
 
 def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:

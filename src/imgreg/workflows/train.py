@@ -14,8 +14,8 @@ from imgreg.analysis.controls import control_warnings
 from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
-from imgreg.heads.fit import FittedHead, fit_head
-from imgreg.heads.forward import probabilities, score
+from imgreg.heads.fit import fit_head
+from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
 from imgreg.photos.augment import Augmenter
@@ -23,7 +23,7 @@ from imgreg.photos.index import Photo, labels_of
 from imgreg.places import cache_folder
 from imgreg.runs.folder import whole_folder
 from imgreg.runs.history import Epoch
-from imgreg.runs.summary import RunSummary, TestScores
+from imgreg.runs.summary import RunSummary
 from imgreg.startup import load_keras
 from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
@@ -127,12 +127,16 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
         on_epoch=on_epoch,
     )
     test = labelled(split.test, classes=classes, source=source) if split.test else None
+    tested = None
+    if test:
+        plan = plan_head(settings.recipe.head, n_classes=len(classes))
+        tested = probabilities(test.all(0), plan=plan, weights=fitted.weights)
     return Outcome(
         fitted=fitted,
         extraction=prepared.extraction,
-        views_made_by=prepared.augmenter.described,
+        augmenter=prepared.augmenter,
         feature_shape=source.read(split.val[:1], 0).shape[1:],
-        test=_score_test(fitted, recipe=settings.recipe, test=test, n_classes=len(classes)) if test else None,
+        test_probabilities=tested,
         val_labels=labels_of(split.val, classes),
         seconds_keras=prepared.seconds_keras,
         seconds_features=prepared.seconds_features,
@@ -183,10 +187,3 @@ def watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
         watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)
 
     return on_epoch
-
-
-def _score_test(fitted: FittedHead, *, recipe: Recipe, test: Labelled, n_classes: int) -> TestScores:
-    plan = plan_head(recipe.head, n_classes=n_classes)
-    predicted = probabilities(test.all(0), plan=plan, weights=fitted.weights)
-    loss, accuracy = score(predicted, test.labels)
-    return TestScores(n_photos=len(test.labels), loss=loss, accuracy=accuracy)

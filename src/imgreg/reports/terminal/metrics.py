@@ -6,24 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imgreg.analysis.metrics import Metrics
+from imgreg.reports.rows import FIGURE_NAMES
 from imgreg.reports.terminal.parts import table_of, text_of
 from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-_FIGURES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "roc_auc": "ROC-AUC",
-    "pr_auc": "PR-AUC",
-    "brier": "Brier score",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-}
 
 
 def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableType:
@@ -32,7 +20,7 @@ def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableTy
 
     figures = table_of("figure", "", "95 % interval")
     for name, figure in metrics.figures.items():
-        figures.add_row(text_of(_FIGURES[name]), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
+        figures.add_row(text_of(FIGURE_NAMES[name]), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
     counts = table_of("true class", *(one_line(f"called {name}", limit=20) for name in metrics.classes))
     for name, row in zip(metrics.classes, metrics.confusion, strict=True):
         counts.add_row(text_of(one_line(name, limit=20)), *(str(n) for n in row))

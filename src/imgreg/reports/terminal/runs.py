@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.compare import ComparisonRow, Disagreement, answer
+from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
 from imgreg.reports.rows import notes, shortened
 from imgreg.reports.terminal.parts import WIDTH, controls_lines, nats, percent, report_line, table_of, text_of
@@ -73,7 +74,7 @@ def comparison_text(
     rows: Sequence[ComparisonRow],
     *,
     warnings: Sequence[str] = (),
-    disagreements: Sequence[Disagreement] = (),
+    effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
 ) -> RenderableType:
     """The answer in a sentence, the table, what stands against comparing, and where the report is."""
@@ -108,7 +109,7 @@ def comparison_text(
         )
     return Group(
         text_of(answer(rows), style="bold"),
-        *(text_of(pair.sentence) for pair in disagreements),
+        *(text_of(effect.sentence) for effect in effects),
         text_of(""),
         table,
         text_of(

@@ -1,0 +1,130 @@
+"""Where a head looks: Grad-CAM on the frozen VGG16 and the head, laid out as one flat graph. Imports Keras when called.
+
+The graph is cut at the base's last convolution (block5_conv3), on whose maps the class's evidence is shown: below the
+cut the photos go up once, above it stand the last pooling and the head, whatever its pool and layers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.config import Head
+from imgreg.features.backbone import DOWNSCALE, N_CHANNELS, feature_shape, load_vgg16, preprocessed
+from imgreg.features.weights import Weights
+from imgreg.heads.build import build_plan, set_weights
+from imgreg.heads.plan import Layer
+
+LAST_CONVOLUTION = "block5_conv3"
+N_RANDOM_HEADS = 5  # of the sanity check
+
+Float32Array = NDArray[np.float32]
+UInt8Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One photo's map for one class.
+
+    explained       the class, an index
+    map             (h, w) float32, >= 0: evidence for the class by place, in logits times the cell's share of the
+                    photo; all 0 where no place speaks for the class
+    probabilities   (n_classes,) float32, of the same graph
+    random_maps     (N_RANDOM_HEADS, h, w): the same by heads of the same layers with random weights
+    """
+
+    explained: int
+    map: Float32Array
+    probabilities: Float32Array
+    random_maps: Float32Array
+
+    @property
+    def likeness(self) -> float:
+        """Mean rank correlation of the map with those of random heads, -1..1: near 1, the map shows the photo rather
+        than what the head has learned. nan where a map is the same everywhere.
+
+        source   Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv:1810.03292
+        """
+        from scipy.stats import spearmanr
+
+        flat = self.map.ravel()
+        others = [other.ravel() for other in self.random_maps if np.ptp(other) > 0]
+        if np.ptp(flat) == 0 or not others:
+            return float("nan")
+        return float(np.mean([spearmanr(flat, other).statistic for other in others]))
+
+
+def explain(
+    photos: Sequence[UInt8Array],
+    classes: Sequence[int] | None,
+    *,
+    base: Weights,
+    plan: Sequence[Layer],
+    weights: Mapping[str, Float32Array],
+    n_random: int = N_RANDOM_HEADS,
+) -> Iterator[Explanation]:
+    """Show, photo by photo, which places speak for a class.
+
+    photos    each (size, size, 3) uint8 RGB, all of one size, the one the head was trained for
+    classes   for each photo the class to explain, an index; None for the one answered
+    n_random  heads of the sanity check; 0 leaves it out
+    source    Selvaraju et al. 2017, "Grad-CAM", arXiv:1610.02391: the gradient of the class's score before softmax,
+              averaged over the places, weighs the maps; what speaks against the class is cut off
+    """
+    import keras
+
+    if not photos:
+        return
+    below, pool = _cut(base)
+    shape = feature_shape(len(photos[0]))
+    trained, *random = (build_plan(plan, head=Head(), feature_shape=shape, seed=seed) for seed in range(n_random + 1))
+    set_weights(trained, weights)
+    upper, *others = (_above(head, pool, size_px=len(photos[0])) for head in (trained, *random))
+    for number, photo in enumerate(photos):
+        maps = below(preprocessed(photo[None]))
+        answers = np.asarray(keras.ops.softmax(upper(maps)))[0]
+        k = int(answers.argmax()) if classes is None else classes[number]
+        shown = _grad_cam(upper, maps, k)
+        yield Explanation(
+            explained=k,
+            map=shown,
+            probabilities=answers,
+            random_maps=np.array([_grad_cam(other, maps, k) for other in others], dtype=np.float32).reshape(
+                n_random, *shown.shape
+            ),
+        )
+
+
+def _grad_cam(upper: Any, maps: Any, k: int) -> Float32Array:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        score = upper(maps, training=False)[:, k]
+    weight = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
+    return np.asarray(tf.nn.relu(tf.reduce_sum(weight * maps, axis=-1))[0])
+
+
+def _above(head: Any, pool: Any, *, size_px: int) -> Any:
+    """From the last convolution's maps to the classes' scores before softmax, the head's own layers one by one."""
+    import keras
+
+    side = size_px // (DOWNSCALE // 2)
+    start = keras.Input((side, side, N_CHANNELS))
+    x = pool(start)
+    for layer in head.layers[:-1]:  # without softmax
+        x = layer(x)
+    return keras.Model(start, x)
+
+
+@functools.lru_cache(maxsize=1)  # the heads of a comparison stand on the same base
+def _cut(base: Weights) -> tuple[Any, Any]:
+    import keras
+
+    vgg16 = load_vgg16(base)
+    return keras.Model(vgg16.inputs, vgg16.get_layer(LAST_CONVOLUTION).output), vgg16.layers[-1]

@@ -1,0 +1,136 @@
+"""report.html of several runs compared, and its figures beside it: the answer first.
+
+In: runs read back from their folders, rows and effects about them, small pictures of some of their photos. Out: files.
+Refuses to know: how runs are made, where photos are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.reports.axes import save_figure, shared_limits
+from imgreg.reports.forest import forest_figure
+from imgreg.reports.page import Chart, chart, jpeg_address, write_page
+from imgreg.reports.plots import curves_chart, overlay, panels
+from imgreg.reports.rows import notes, shortened
+from imgreg.reports.run import METRICS, raw
+from imgreg.runs.folder import Run
+
+SHOWN_PHOTOS = 8  # of those that change sides, each way
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Photos that one of two runs alone gets right, some of them with a picture, as a data address."""
+
+    heading: str
+    n_photos: int
+    photos: tuple[tuple[str, str], ...]  # path, picture
+
+
+def comparison_report(
+    runs: Sequence[Run],
+    *,
+    rows: Sequence[ComparisonRow],
+    warnings: Sequence[str],
+    effects: Sequence[PhotoEffect],
+    pictures: Mapping[str, bytes],
+    folder: Path,
+) -> None:
+    """Write report.html, and overlay, panels and forest as .png and .svg, into a folder; the first run is the control.
+
+    rows       comparison_table of the same runs, in the same order
+    warnings   what a reader must know before comparing (same_ground)
+    pictures   JPEG by the photo's path in the control's split, of those that are to be had
+    raises     OSError if the disk refuses
+    """
+    rows = shortened(rows, limit=60)
+    histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
+    overlay(histories, target=folder / "overlay.png")
+    panels(histories, target=folder / "panels.png")
+    told = [notes(run.summary) for run in runs]
+    common = tuple(note for note in told[0] if all(note in each for each in told))
+    write_page(
+        "comparison.html.j2",
+        target=folder / "report.html",
+        runs=runs,
+        rows=rows,
+        answer=answer(rows),
+        warnings=warnings,
+        effects=effects,
+        forest=_forest(effects, target=folder / "forest.png"),
+        changed=[_changed(effect, pictures) for effect in effects],
+        common_notes=common,
+        own_notes=[tuple(note for note in each if note not in common) for each in told],
+        overlays=_overlays(runs, histories=histories),
+        panels=_panels(runs, rows=rows),
+        raw={
+            "history": raw(histories),
+            "table": [row.model_dump(mode="json") for row in rows],
+            "effects": [effect.model_dump(mode="json") for effect in effects],
+        },
+    )
+
+
+def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow]) -> tuple[Chart, ...]:
+    limits = shared_limits({row.name: run.history for row, run in zip(rows, runs, strict=True)})
+    return tuple(
+        curves_chart(
+            {row.name: run.history},
+            metric="loss",
+            first_colour=i,
+            limits=limits,
+            heading=row.name,
+            caption=f"At the end: validation {row.last_val_loss:.2f}, train {row.last_train_loss:.2f}, "
+            f"gap {row.gap_last:.2f}.",
+            alt=f"Loss of {row.name} by epoch. Validation: {row.best_val_loss:.2f} at best "
+            f"(epoch {row.best_epoch}), {row.last_val_loss:.2f} at the end. "
+            f"Train: {row.last_train_loss:.2f} at the end.",
+        )
+        for i, (row, run) in enumerate(zip(rows, runs, strict=True))
+    )
+
+
+def _overlays(runs: Sequence[Run], *, histories: Mapping[str, object]) -> tuple[Chart, ...]:
+    by_name = {name: run.history for name, run in zip(histories, runs, strict=True)}
+    return tuple(
+        curves_chart(
+            by_name,
+            metric=metric,
+            heading=what,
+            alt=f"{what} of {', '.join(by_name)} by epoch; the figures are in the table.",
+        )
+        for metric, what in METRICS
+    )
+
+
+def _forest(effects: Sequence[PhotoEffect], *, target: Path) -> Chart | None:
+    if not effects:
+        return None
+    figure = forest_figure(effects, control=effects[0].control, what="validation loss (nats)")
+    return chart(
+        save_figure(figure, target),
+        heading="Difference in validation loss, photo by photo",
+        alt=" ".join(effect.sentence for effect in effects),
+        caption=f"The kept heads, on the same {effects[0].n_photos} validation photos; left of the line is better than "
+        f"{effects[0].control}. 95 % intervals over the photos.",
+    )
+
+
+def _changed(effect: PhotoEffect, pictures: Mapping[str, bytes]) -> tuple[Changed, ...]:
+    return tuple(
+        Changed(
+            heading,
+            len(paths),
+            tuple((path, jpeg_address(pictures[path]) if path in pictures else "") for path in paths[:SHOWN_PHOTOS]),
+        )
+        for heading, paths in (
+            (f"Mended by {effect.name}: {effect.control} had them wrong", effect.fixed),
+            (f"Broken by {effect.name}: {effect.control} had them right", effect.broken),
+        )
+        if paths
+    )

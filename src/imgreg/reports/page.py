@@ -1,0 +1,107 @@
+"""One HTML file that needs nothing else: no network, no folder beside it.
+
+In: values, figures and a template's name. Out: a file written whole. Refuses to know: what the values mean.
+Text is escaped by jinja2; what cannot be seen or written becomes an escape such as \\udce9. The page's own policy
+forbids every request, and every script but the one in page.js.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from imgreg.reports.axes import DARK, LIGHT, darkened
+from imgreg.reports.hover import Hover
+from imgreg.reports.text import one_line, visible
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure in both colour schemes, as data addresses, with the words for who cannot see it."""
+
+    heading: str
+    light: str
+    dark: str
+    alt: str
+    caption: str
+    names: tuple[str, ...] = ()  # of the runs in it, in the order of their colours, where there are several
+    hover: str = ""  # what the pointer and the arrow keys show, as JSON (page.js)
+
+
+def chart(
+    svg: str,
+    *,
+    heading: str,
+    alt: str,
+    caption: str = "",
+    names: tuple[str, ...] = (),
+    hover: Hover | None = None,
+) -> Chart:
+    """A figure, as SVG text, made fit for a page."""
+    told = "" if hover is None else json.dumps(asdict(hover), separators=(",", ":"))
+    return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, told)
+
+
+def write_page(template: str, *, target: Path, **values: Any) -> None:
+    """Fill a template and write the page under a temporary name, then rename.
+
+    raises   OSError if the disk refuses
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    templates = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"nats": _nats, "percent": _percent, "one_line": one_line}
+    script, digest = _script()
+    text = templates.get_template(template).render(
+        light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values
+    )
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    partial.replace(target)
+
+
+def jpeg_address(data: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+
+
+def number(value: float) -> float | None:
+    """For the raw data in a page: what is not a number becomes null."""
+    return value if math.isfinite(value) else None
+
+
+def _svg_address(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
+
+
+@cache
+def _script() -> tuple[str, str]:
+    """page.js and its digest, by which the page's policy knows it."""
+    text = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return text, base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _nats(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

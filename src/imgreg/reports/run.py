@@ -1,0 +1,222 @@
+"""report.html of one run, and its figures beside it: the verdict first, then what it rests on.
+
+In: a run read back from its folder, and small pictures of some of its photos. Out: files.
+Refuses to know: how runs are made, where photos are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgreg.analysis.notable import Notable, notable_photos
+from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
+from imgreg.reports.axes import Metric, save_figure
+from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
+from imgreg.reports.performance import performance_figures
+from imgreg.reports.plots import curves, curves_chart
+from imgreg.reports.rows import FIGURE_NAMES, notes
+from imgreg.reports.words import recipe_in_words
+from imgreg.runs.folder import Run
+from imgreg.runs.history import Epoch, History
+
+SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
+METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
+SIDES = {"train": "train", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class ShownPhoto:
+    """One photo of a report. `picture` and `map` are data addresses; empty where there is none."""
+
+    path: str
+    label: str
+    answer: str
+    own: float  # probability of its own class
+    of_answer: float
+    picture: str
+    map: str = ""
+    course: str = ""  # points of a polyline in a box of 100 x 30: the own class's probability by epoch
+    best: float = 0.0  # where in the box the best epoch stands
+
+
+def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]) -> None:
+    """Write report.html, and curves, roc, precision_recall and calibration as .png and .svg, into a folder.
+
+    pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
+    raises     OSError if the disk refuses
+    """
+    summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
+    onset = _onset(run)
+    curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset)
+    measured = performance(scored, classes=summary.classes)
+    drawn = performance_figures(measured) if measured else ()
+    figures = [
+        chart(
+            save_figure(one.figure, folder / f"{one.stem}.png"),
+            heading=one.heading,
+            alt=one.alt,
+            caption=one.caption,
+            names=one.names,
+            hover=one.hover,
+        )
+        for one in drawn
+    ]
+    mistakes, uncertain = (
+        [_shown(run, row, scored, pictures=pictures, maps=maps) for row in rows]
+        for rows in (found.mistakes, found.uncertain)
+    )
+    sheet = folder / "views.png"
+    write_page(
+        "run.html.j2",
+        target=folder / "report.html",
+        run=run,
+        charts=_curves(run, onset=onset),
+        measured=measured,
+        figure_names=FIGURE_NAMES,
+        figures=figures,
+        scored_side=SIDES[scored.side],
+        n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),
+        mistakes=mistakes,
+        uncertain=uncertain,
+        memorized=[_learned(run, row, pictures=pictures) for row in found.memorized],
+        words=recipe_in_words(run.config_toml),
+        views=_as_jpeg(sheet) if sheet.is_file() else "",
+        notes=notes(summary),
+        counts=_counts(run),
+        shown_skipped=run.skipped[:SHOWN_SKIPPED],
+        environment=_flat(run.environment),
+        raw={
+            "history": raw({summary.name: run.history}),
+            "summary": summary.model_dump(mode="json"),
+            "performance": _raw_performance(measured),
+            "photos": _raw_photos(run, found),
+        },
+    )
+
+
+def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
+    best, last = run.summary.best, run.summary.last
+    loss = (
+        f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; "
+        f"at the end {last.val_loss:.2f}, train {last.train_loss:.2f}."
+    )
+    accuracy = (
+        f"Validation accuracy {best.val_accuracy:.1%} at epoch {best.epoch}, {last.val_accuracy:.1%} "
+        f"at the end; train {last.train_accuracy:.1%}."
+    )
+    return tuple(
+        curves_chart(
+            {"": run.history},
+            metric=metric,
+            first_colour=1,
+            heading=what,
+            caption=says,
+            alt=f"{what} by epoch. {says}",
+            onset=onset,
+            with_rate=metric == "loss",
+        )
+        for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
+    )
+
+
+def _onset(run: Run) -> int | None:
+    onset = run.summary.verdict.evidence.get("onset_epoch")
+    return onset if isinstance(onset, int) else None
+
+
+def _shown(
+    run: Run, row: int, scored: Scored, *, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]
+) -> ShownPhoto:
+    place = scored.rows.index(row)
+    p, photo = scored.probabilities[place], run.split[row]
+    answer = int(p.argmax())
+    return ShownPhoto(
+        path=photo.path,
+        label=photo.label,
+        answer=run.summary.classes[answer],
+        own=float(p[scored.labels[place]]),
+        of_answer=float(p[answer]),
+        picture=_address(pictures, photo.sha256),
+        map=_address(maps, photo.sha256),
+    )
+
+
+def _learned(run: Run, row: int, *, pictures: Mapping[str, bytes]) -> ShownPhoto:
+    own = run.history.train_own_probabilities
+    assert own is not None  # most_memorized names none otherwise
+    train = [i for i, photo in enumerate(run.split) if photo.split == "train"]
+    course, photo = own[:, train.index(row)], run.split[row]
+    x = np.linspace(0, 100, len(course)) if len(course) > 1 else np.array([50.0])
+    return ShownPhoto(
+        path=photo.path,
+        label=photo.label,
+        answer=photo.label,
+        own=float(course[run.summary.best_epoch - 1]),
+        of_answer=float(course[-1]),
+        picture=_address(pictures, photo.sha256),
+        course=" ".join(f"{a:.1f},{30 - 28 * b - 1:.1f}" for a, b in zip(x, course, strict=True)),
+        best=float(x[run.summary.best_epoch - 1]),
+    )
+
+
+def _address(pictures: Mapping[str, bytes], name: str) -> str:
+    return jpeg_address(pictures[name]) if name in pictures else ""
+
+
+def _as_jpeg(sheet: Path) -> str:
+    from PIL import Image
+
+    from imgreg.reports.pictures import jpeg
+
+    with Image.open(sheet, formats=("PNG",)) as image:
+        return jpeg_address(jpeg(np.asarray(image.convert("RGB"))))
+
+
+def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Photos of each class on each side of the split, and their sum."""
+    counted = Counter((row.label, row.split) for row in run.split)
+    rows = [(label, tuple(counted[label, split] for split in SIDES)) for label in run.summary.classes]
+    return (*rows, ("all", tuple(sum(counts[i] for _, counts in rows) for i in range(len(SIDES)))))
+
+
+def _flat(values: Any, *, under: str = "") -> tuple[tuple[str, str], ...]:
+    """Nested tables as one: {"a": {"b": 1}} gives "a.b", "1"."""
+    if isinstance(values, Mapping):
+        return tuple(
+            row for key, value in values.items() for row in _flat(value, under=f"{under}.{key}" if under else str(key))
+        )
+    return ((under, str(values)),)
+
+
+def raw(histories: Mapping[str, History]) -> list[dict[str, Any]]:
+    """Every figure of every epoch, a list a column; what is not a number becomes null."""
+    return [
+        {
+            "name": name,
+            "epochs": {f.name: [number(getattr(e, f.name)) for e in history.epochs] for f in fields(Epoch)},
+        }
+        for name, history in histories.items()
+    ]
+
+
+def _raw_performance(found: Performance | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "side": found.side,
+        "metrics": found.metrics.model_dump(mode="json"),
+        "calibration": [asdict(one) for one in found.bins],
+        "thresholds": [asdict(one) for one in found.thresholds],
+    }
+
+
+def _raw_photos(run: Run, found: Notable) -> dict[str, list[str]]:
+    return {
+        name: [run.split[row].path for row in getattr(found, name)] for name in ("mistakes", "uncertain", "memorized")
+    }

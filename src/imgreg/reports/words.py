@@ -1,0 +1,112 @@
+"""A recipe in words, for people who do not read TOML.
+
+In: a run's config.toml. Out: sentences. Refuses to know: what came of it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+_POOLS = {"flatten": "flattened", "avg": "averaged over the places", "max": "at their maximum over the places"}
+_PLACES = {
+    "before_activation": "before the activation",
+    "after_activation": "after the activation",
+    "after_dropout": "after Dropout",
+}
+_KINDS = {
+    "batch": "BatchNormalization",
+    "layer": "LayerNormalization",
+    "group": "group normalization",
+    "instance": "instance normalization",
+}
+_RANGES = {
+    "rotation_range": "turned by up to {:g}°",
+    "width_shift_range": "moved sideways by up to {:.0%}",
+    "height_shift_range": "up or down by up to {:.0%}",
+    "shear_range": "sheared by up to {:g}°",
+    "zoom_range": "zoomed by up to {:.0%}",
+}
+
+
+def recipe_in_words(config_toml: str) -> tuple[str, ...]:
+    """What was built, what regularized it, how it was trained; nothing for settings that cannot be read.
+
+    >>> recipe_in_words('[recipe]\\\\nname = "x"\\\\n[recipe.head]\\\\nunits = [256]\\\\nl2 = 0.001')[1]
+    'Regularized by: L2 penalty 0.001.'
+    """
+    try:
+        recipe = tomllib.loads(config_toml)["recipe"]
+        head, optimizer = recipe.get("head", {}), recipe.get("optimizer", {})
+        training, augmentation = recipe.get("training", {}), recipe.get("augmentation", {})
+        return (
+            _architecture(head),
+            _regularizers(head, optimizer, training, augmentation),
+            *_training(optimizer, training),
+            *_augmentation(augmentation),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
+
+
+def _architecture(head: dict[str, Any]) -> str:
+    pool = _POOLS[head.get("pool", "flatten")]
+    units = [str(n) for n in head.get("units", ())]
+    hidden = (
+        f"Dense layers of {', '.join(units)} units ({head.get('activation', 'relu')})" if units else "no hidden layer"
+    )
+    scaled = f", scaled ({head['scaling']})" if head.get("scaling", "none") != "none" else ""
+    return f"A frozen VGG16, its features {pool}{scaled}; then {hidden}; then a softmax over the classes."
+
+
+def _regularizers(
+    head: dict[str, Any], optimizer: dict[str, Any], training: dict[str, Any], augmentation: dict[str, Any]
+) -> str:
+    found = [f"{name} penalty {head[key]:g}" for key, name in (("l1", "L1"), ("l2", "L2")) if head.get(key)]
+    found += [
+        f"activity {name} penalty {head[key]:g}"
+        for key, name in (("activity_l1", "L1"), ("activity_l2", "L2"))
+        if head.get(key)
+    ]
+    rates = head.get("dropout", 0)
+    if isinstance(rates, list) or rates:
+        found.append("Dropout " + (", ".join(f"{r:g}" for r in rates) if isinstance(rates, list) else f"{rates:g}"))
+    if head.get("max_norm"):
+        found.append(f"max-norm {head['max_norm']:g}")
+    place = head.get("normalization", "none")
+    if place != "none":
+        found.append(f"{_KINDS[head.get('normalization_kind', 'batch')]} {_PLACES[place]}")
+    if head.get("map_normalization", "none") != "none":
+        found.append("instance normalization of the feature map")
+    if training.get("label_smoothing"):
+        found.append(f"label smoothing {training['label_smoothing']:g}")
+    if optimizer.get("name") == "adamw":
+        found.append(f"weight decay {optimizer.get('weight_decay', 0):g}")
+    if augmentation.get("backend", "none") != "none":
+        found.append("augmented photos")
+    return f"Regularized by: {', '.join(found)}." if found else "Nothing regularizes it."
+
+
+def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:
+    if not optimizer or not training:
+        return []
+    name = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}[optimizer["name"]]
+    schedule = optimizer.get("schedule", "constant").replace("_", " ")
+    text = (
+        f"{name} at a learning rate of {optimizer['learning_rate']:g} ({schedule}), batches of "
+        f"{training['batch_size']}, up to {training['epochs']} epochs"
+    )
+    patience = training.get("patience_epochs")
+    return [text + (f", stopped after {patience} without a better validation loss." if patience else ".")]
+
+
+def _augmentation(augmentation: dict[str, Any]) -> list[str]:
+    if augmentation.get("backend", "none") == "none":
+        return []
+    if augmentation.get("pipeline"):
+        return [f"Augmented by the pipeline {augmentation['pipeline']}."]
+    strength = augmentation.get("strength", 1)
+    moves = [form.format(strength * augmentation[key]) for key, form in _RANGES.items() if augmentation.get(key)] + (
+        ["mirrored"] if augmentation.get("horizontal_flip") else []
+    )
+    return [f"Augmented by {augmentation['backend']}: {', '.join(moves) or 'nothing'}."]

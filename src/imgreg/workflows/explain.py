@@ -1,0 +1,137 @@
+"""Where a head looks: maps for a run's report, and imgreg explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.errors import ArtefactError, DatasetError, PhotoError, UsageError
+from imgreg.features.weights import Weights, resolve_weights
+from imgreg.heads.explain import Explanation, explain
+from imgreg.heads.plan import Layer
+from imgreg.heads.store import load_head
+from imgreg.photos import decode as decoding
+from imgreg.runs.folder import Run
+from imgreg.startup import load_keras
+from imgreg.workflows.pictures import FOLDER, MAP, PICTURE_PX, photo_bytes
+from imgreg.workflows.watch import Watcher
+
+N_MAPS = 6  # worst mistakes of a run that get a map
+SHOWN_PX = 640  # longer side of the picture that explain writes
+ALIKE = 0.5  # a map that random heads share by more says little of this head
+
+
+def keep_maps(
+    folder: Path,
+    run: Run,
+    rows: Sequence[tuple[int, int]],
+    *,
+    base: Weights,
+    plan: Sequence[Layer],
+    weights: Mapping[str, NDArray[np.float32]],
+) -> None:
+    """Put the maps of some photos, laid over them, into folder/pictures.
+
+    rows   of run.split, each with the class, an index, whose evidence is shown
+    """
+    from imgreg.reports.pictures import jpeg, overlay
+
+    found = [(run.split[row], k, photo_bytes(run, run.split[row])) for row, k in rows]
+    had = [(row, k, data) for row, k, data in found if data is not None]
+    squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in had]
+    maps = explain(squares, [k for _, k, _ in had], base=base, plan=plan, weights=weights, n_random=0)
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for (row, _, data), one in zip(had, maps, strict=True):
+        shown = overlay(decoding.picture(data, longest_px=PICTURE_PX), one.map)
+        (folder / FOLDER / f"{row.sha256}{MAP}.jpg").write_bytes(jpeg(shown))
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One photo explained. `likeness` is None where the map is empty: no place speaks for the class."""
+
+    path: Path
+    label: str  # the class explained
+    probability: float
+    answer: str
+    likeness: float | None
+    overlay: Path
+    map: Path
+
+
+def explain_photos(
+    photos: Sequence[Path], *, run: Path, out: Path, label: str | None = None, watcher: Watcher | None = None
+) -> Iterator[Explained]:
+    """Write NAME-explained.png and NAME-map.npy for each photo, into `out`.
+
+    label    the class explained; None for each photo's own answer
+    raises   DatasetError for a photo that cannot be read, before anything is written; UsageError for a class that the
+             run does not know, or where `out` is a photo's own folder; ArtefactError if the run is damaged
+    """
+    watcher = watcher or Watcher()
+    saved = load_head(run)
+    card = saved.card
+    if label is not None and label not in card.classes:
+        raise UsageError(f"--class {label}: the run tells {', '.join(card.classes)} apart. Give one of these.")
+    if card.decode_policy != decoding.POLICY:
+        raise ArtefactError(
+            f"{run}: its photos were decoded by policy {card.decode_policy}, this imgreg has "
+            f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it."
+        )
+    for photo in photos:
+        if photo.parent.resolve() == out.resolve():
+            raise UsageError(f"--out {out} is the folder of {photo.name}, where imgreg does not write. Choose another.")
+    read = [(photo, _read(photo)) for photo in photos]
+    squares = [decoding.decode(data, size_px=card.image_size) for _, data in read]
+    base = resolve_weights(card.weights)
+    if base.sha256 != card.weights_sha256:
+        raise ArtefactError(
+            f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., but {base.path} "
+            f"has {base.sha256[:16]}.... Find the old file, or train again."
+        )
+    watcher.step("loading Keras", 0, 1, "")
+    load_keras()
+    watcher.step("loading Keras", 1, 1, "")
+    out.mkdir(parents=True, exist_ok=True)
+    answers = None if label is None else [card.classes.index(label)] * len(photos)
+    explained = explain(squares, answers, base=base, plan=card.plan, weights=saved.weights)
+    for done, ((photo, data), one) in enumerate(zip(read, explained, strict=True), start=1):
+        watcher.step("explaining", done, len(read), "")
+        yield _written(photo, data, one, classes=card.classes, out=out)
+
+
+def _read(photo: Path) -> bytes:
+    try:
+        if photo.exists() and not photo.is_file():
+            raise PhotoError("not a regular file")
+        data = decoding.read_bytes(photo)
+        decoding.decode(data, size_px=32)
+    except PhotoError as error:
+        raise DatasetError(f"{photo}: {error}. Expected a photo (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF).") from error
+    return data
+
+
+def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[str], out: Path) -> Explained:
+    from imgreg.reports.explanation import explanation_figure
+
+    target = out / f"{photo.stem}-explained.png"
+    label, answer = classes[one.explained], classes[int(one.probabilities.argmax())]
+    done = Explained(
+        path=photo,
+        label=label,
+        probability=float(one.probabilities[one.explained]),
+        answer=answer,
+        likeness=None if np.isnan(one.likeness) else one.likeness,
+        overlay=target,
+        map=out / f"{photo.stem}-map.npy",
+    )
+    title = f"{label}: {done.probability:.1%}" + ("" if label == answer else f" (answer: {answer})")
+    explanation_figure(decoding.picture(data, longest_px=SHOWN_PX), one.map, title=title, target=target)
+    partial = done.map.with_name(f".{done.map.name}")
+    np.save(partial, one.map, allow_pickle=False)
+    partial.replace(done.map)
+    return done
