@@ -43,6 +43,7 @@ ONLY_IN = {
     "openvino": {"startup.py"},
     "matplotlib": {"reports"},
     "jinja2": {"reports"},
+    "tensorboard": {"reports"},
     "click": {"cli"},
 }
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "study": "Try the known means on your photos: what helps?",
     "howmuch": "Say what more photos would bring.",
     "labels": "Rank the photos whose label is likely wrong.",
+    "explain": "Show what in a photo speaks for a class.",
+    "report": "Make a run's report anew, and show it.",
     "preview": "Show what augmentation does to the photos.",
     "recipes": "List the recipes, or show one.",
     "runs": "List the runs under models/.",

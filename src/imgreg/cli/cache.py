@@ -71,7 +71,8 @@ def verify(as_json: bool, quiet: bool) -> None:
     Example:
       imgreg cache verify
     """
-    from imgreg.cli.show import print_json, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json
     from imgreg.workflows.cache import verify_cache
 
     with watching(quiet=quiet, verbose=False) as watcher:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import training_options
+from imgreg.cli.flags import tensorboard_option, training_options
 from imgreg.cli.options import build_settings, controls_option, given_flags, repeats_options, settings_options
 from imgreg.config import CHEAP_CONTROLS
 from imgreg.errors import UsageError
@@ -23,6 +23,7 @@ from imgreg.errors import UsageError
 @repeats_options(default=None)
 @controls_option
 @settings_options
+@tensorboard_option
 @training_options
 def command(
     targets: tuple[Path, ...],
@@ -33,6 +34,7 @@ def command(
     models: Path,
     cache_bytes: int | None,
     controls: tuple[str, ...],
+    tensorboard: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -41,8 +43,8 @@ def command(
     """Train with and without regularization, curves side by side.
 
     With one DATA: trains each recipe on the same split, seed and features. With two or more RUN folders: lays
-    finished runs over each other. Writes overlay.png (colour is the run, solid is train, dashed is validation),
-    panels.png (one panel a run, the same axes), a table and report.html to a folder under models/.
+    finished runs over each other. Writes report.html to a folder under models/, beside it its figures as PNG and SVG
+    (colour is the run, solid is train, dashed is validation) and a table.
 
     With --repeats or --folds every recipe is trained on many splits, as imgreg study does, and the answer says in
     pairs and with intervals which of them helped; no run is kept.
@@ -54,7 +56,8 @@ def command(
       imgreg compare data/ --recipes plain,dropout,l2 --repeats 10
       imgreg compare models/20261120-101500-plain models/20261120-102000-regularized
     """
-    from imgreg.cli.show import print_json, print_result, print_study, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json, print_result, print_study
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.compare import compare, compare_runs, comparison_document
@@ -67,6 +70,7 @@ def command(
                     "repeats": repeats,
                     "folds": folds,
                     "cache_size": cache_bytes,
+                    "tensorboard": tensorboard,
                     "control": None if controls == CHEAP_CONTROLS else controls or "none",
                     **options,
                 }
@@ -87,6 +91,8 @@ def command(
                     "Leave them out, or give --augment."
                 )
             if repeats is not None or folds is not None:
+                if tensorboard:
+                    raise UsageError("--tensorboard has no effect with --repeats or --folds, which keep no run.")
                 from imgreg.workflows.study import study
 
                 done = study(
@@ -110,6 +116,7 @@ def command(
                     command=typed_command(),
                     cache_bytes=cache_bytes,
                     controls=controls,
+                    tensorboard=tensorboard,
                     watcher=watcher,
                 )
     if done is not None:

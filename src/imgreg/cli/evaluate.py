@@ -42,7 +42,8 @@ def command(
         raise UsageError(f"evaluate: found one path ({data}); expected a run folder, then the photos.")
     if vote and len(runs) < 2:
         raise UsageError("--vote has no effect on one run. Give several runs, or leave --vote out.")
-    from imgreg.cli.show import print_json, print_result, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json, print_result
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.evaluate import evaluate, evaluation_document

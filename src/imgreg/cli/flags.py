@@ -44,6 +44,13 @@ vote_option = click.option(
 )
 
 
+tensorboard_option = click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write event files too: tensorboard --logdir models shows them.",
+)
+
+
 def training_options(function: F) -> F:
     """What every command that trains takes besides its settings: --cache-size, --name, --models, --json, -q and -v."""
     decorated: F = cache_size_option(name_option(models_option(json_option(verbosity_options(function)))))

@@ -57,7 +57,8 @@ def command(
       imgreg howmuch data/
       imgreg howmuch data/ --more 1000 --repeats 10 --json
     """
-    from imgreg.cli.show import print_json, print_result, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json, print_result
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.cli.train import typed_command

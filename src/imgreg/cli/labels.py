@@ -42,7 +42,8 @@ def command(
       imgreg labels data/
       imgreg labels data/ --repeats 1 --json > labels.json
     """
-    from imgreg.cli.show import print_json, print_result, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json, print_result
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.cli.train import typed_command

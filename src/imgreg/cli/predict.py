@@ -63,7 +63,7 @@ def command(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv are both given. Leave one out.")
-    from imgreg.cli.show import watching
+    from imgreg.cli.progress import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.predict import load_classifier, predict

@@ -71,7 +71,8 @@ def command(
       imgreg preview data/
       imgreg preview data/ --count 8 --out views.png
     """
-    from imgreg.cli.show import print_json, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json
     from imgreg.recipes import load_recipe
 
     if augment is not None and recipe is not None:

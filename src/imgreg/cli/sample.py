@@ -31,7 +31,8 @@ def command(folder: Path, count: int, seed: int, as_json: bool, quiet: bool, ver
       imgreg sample leaves --count 100 --seed 1
       imgreg compare leaves
     """
-    from imgreg.cli.show import print_json, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json
     from imgreg.photos.sample import CLASSES, draw_sample
 
     with watching(quiet=quiet, verbose=verbose) as watcher:

@@ -62,7 +62,8 @@ def command(
       imgreg study data/ --topic weights,dropout --repeats 10 --epochs 50
       imgreg study data/ --topic all --json > study.json
     """
-    from imgreg.cli.show import print_study, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_study
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.cli.train import typed_command

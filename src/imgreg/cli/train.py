@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import training_options
+from imgreg.cli.flags import tensorboard_option, training_options
 from imgreg.cli.options import build_settings, controls_option, recipe_option, settings_options
 
 
@@ -18,6 +18,7 @@ from imgreg.cli.options import build_settings, controls_option, recipe_option, s
 @recipe_option(default="regularized", says="How the head is built and trained.")
 @controls_option
 @settings_options
+@tensorboard_option
 @training_options
 def command(
     data: Path,
@@ -26,6 +27,7 @@ def command(
     models: Path,
     cache_bytes: int | None,
     controls: tuple[str, ...],
+    tensorboard: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -42,7 +44,8 @@ def command(
       imgreg train data/
       imgreg train data/ --epochs 50 --dropout 0.5 --set head.units=[64,64] --name first-try
     """
-    from imgreg.cli.show import print_json, print_result, watching
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json, print_result
 
     settings = build_settings(recipe, options)
     with watching(quiet=quiet, verbose=verbose) as watcher:
@@ -56,6 +59,7 @@ def command(
             command=typed_command(),
             cache_bytes=cache_bytes,
             controls=controls,
+            tensorboard=tensorboard,
             watcher=watcher,
         )
     if as_json:

@@ -16,7 +16,7 @@ from imgreg.reports.axes import save_figure, shared_limits
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
-from imgreg.reports.rows import notes, shortened
+from imgreg.reports.rows import notes, onset_of, shortened
 from imgreg.reports.run import METRICS, raw
 from imgreg.runs.folder import Run
 
@@ -84,6 +84,7 @@ def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow]) -> tuple[Char
             metric="loss",
             first_colour=i,
             limits=limits,
+            onset=onset_of(run.summary),
             heading=row.name,
             caption=f"At the end: validation {row.last_val_loss:.2f}, train {row.last_train_loss:.2f}, "
             f"gap {row.gap_last:.2f}.",

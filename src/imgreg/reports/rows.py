@@ -27,6 +27,12 @@ def notes(summary: RunSummary) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))
 
 
+def onset_of(summary: RunSummary) -> int | None:
+    """The epoch from which a run overfits, by its verdict; None where it does not."""
+    onset = summary.verdict.evidence.get("onset_epoch")
+    return onset if isinstance(onset, int) else None
+
+
 def shortened(rows: Sequence[ComparisonRow], *, limit: int) -> tuple[ComparisonRow, ...]:
     """The rows with names that fit `limit` columns and still differ."""
     names = distinct([one_line(row.name, limit=limit) for row in rows])

@@ -20,7 +20,7 @@ from imgreg.reports.axes import Metric, save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import performance_figures
 from imgreg.reports.plots import curves, curves_chart
-from imgreg.reports.rows import FIGURE_NAMES, notes
+from imgreg.reports.rows import FIGURE_NAMES, notes, onset_of
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import Run
 from imgreg.runs.history import Epoch, History
@@ -52,7 +52,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
     raises     OSError if the disk refuses
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
-    onset = _onset(run)
+    onset = onset_of(summary)
     curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset)
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
@@ -123,11 +123,6 @@ def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
     )
-
-
-def _onset(run: Run) -> int | None:
-    onset = run.summary.verdict.evidence.get("onset_epoch")
-    return onset if isinstance(onset, int) else None
 
 
 def _shown(

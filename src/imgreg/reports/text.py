@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
+from collections.abc import Sequence
 
 _KEPT = frozenset("\n\t\u200c\u200d")  # line ends and tabs of quoted texts; the joiners that scripts and emoji need
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format (also right-to-left tricks), surrogate, breaks
@@ -44,6 +46,23 @@ def one_line(text: str, *, limit: int) -> str:
             break
         tail = last + tail
     return f"{head}…{tail}"
+
+
+def sparkline(values: Sequence[float], *, top: float, n_columns: int) -> str:
+    """A curve of one line, 0 to top in eight heights; more values than columns are thinned out, the last is kept.
+
+    >>> sparkline([8, 4, 1, float("nan")], top=8, n_columns=10)
+    '█▅▂×'
+    """
+    shown = list(values)
+    if len(shown) > n_columns:
+        step = (len(shown) - 1) / (n_columns - 1)
+        shown = [shown[round(i * step)] for i in range(n_columns)]
+    heights = "▁▂▃▄▅▆▇█"
+    return "".join(
+        "×" if not math.isfinite(value) else heights[min(max(int(8 * value / top), 0), 7) if top > 0 else 0]
+        for value in shown
+    )
 
 
 def n_columns(text: str) -> int:

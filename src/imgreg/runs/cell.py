@@ -38,8 +38,8 @@ class Cell(BaseModel):
     val_losses: tuple[float, ...]
     test_labels: tuple[int, ...]
     test_probabilities: tuple[tuple[float, ...], ...]
-    train_own_last: tuple[float, ...]
-    train_forgotten: tuple[int, ...]
+    train_own_last: tuple[float, ...] = ()  # a study of an older imgreg kept neither
+    train_forgotten: tuple[int, ...] = ()
 
     @property
     def gap_last(self) -> float:

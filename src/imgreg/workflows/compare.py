@@ -44,6 +44,7 @@ def compare(
     command: str = "",
     cache_bytes: int | None = None,
     controls: Sequence[str] = CHEAP_CONTROLS,
+    tensorboard: bool = False,
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
@@ -52,6 +53,7 @@ def compare(
     name          the comparison's folder under models; the runs are called name-recipe
     cache_bytes   room for kept features; None for the usual 20 GB
     controls      what is run beside the heads; shuffled-labels trains the first recipe's
+    tensorboard   write event files into each run's tensorboard/, and which settings differ into the comparison's
     raises        UsageError if two recipes share a name or the settings differ elsewhere
     """
     from imgreg.features.cache import FeatureCache
@@ -82,7 +84,8 @@ def compare(
             outcomes = fit_side_by_side(ground, prepared, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared[0].source)
             beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
-        for one, outcome, folder, target in zip(settings, outcomes, folders, targets, strict=True):
+        for done, (one, outcome, folder, target) in enumerate(zip(settings, outcomes, folders, targets, strict=True)):
+            watcher.step("drawing the reports", done, len(settings) + 1, "")
             record(
                 outcome,
                 folder,
@@ -95,7 +98,15 @@ def compare(
                 command=command,
             )
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
+        watcher.step("drawing the reports", len(settings), len(settings) + 1, "")
         comparison = _write(own, models / name, runs=runs)
+        watcher.step("drawing the reports", len(settings) + 1, len(settings) + 1, "")
+        if tensorboard:
+            from imgreg.reports.tensorboard import write_events, write_experiment
+
+            for run, folder in zip(runs, folders, strict=True):
+                write_events(folder, run)
+            write_experiment(own, runs)
     best = max(run.summary.best.val_accuracy for run in runs)
     for line in control_warnings(beside, accuracy=best, on="validation"):
         watcher.say(line)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.analysis.compare import distinct
 from imgreg.errors import ArtefactError, DatasetError, PhotoError, UsageError
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.heads.explain import Explanation, explain
@@ -99,9 +100,10 @@ def explain_photos(
     out.mkdir(parents=True, exist_ok=True)
     answers = None if label is None else [card.classes.index(label)] * len(photos)
     explained = explain(squares, answers, base=base, plan=card.plan, weights=saved.weights)
-    for done, ((photo, data), one) in enumerate(zip(read, explained, strict=True), start=1):
+    stems = distinct([photo.stem for photo in photos])
+    for done, ((photo, data), stem, one) in enumerate(zip(read, stems, explained, strict=True), start=1):
         watcher.step("explaining", done, len(read), "")
-        yield _written(photo, data, one, classes=card.classes, out=out)
+        yield _written(photo, data, one, classes=card.classes, named=out / stem)
 
 
 def _read(photo: Path) -> bytes:
@@ -115,10 +117,10 @@ def _read(photo: Path) -> bytes:
     return data
 
 
-def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[str], out: Path) -> Explained:
+def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[str], named: Path) -> Explained:
     from imgreg.reports.explanation import explanation_figure
 
-    target = out / f"{photo.stem}-explained.png"
+    target = named.with_name(f"{named.name}-explained.png")
     label, answer = classes[one.explained], classes[int(one.probabilities.argmax())]
     done = Explained(
         path=photo,
@@ -127,7 +129,7 @@ def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[st
         answer=answer,
         likeness=None if np.isnan(one.likeness) else one.likeness,
         overlay=target,
-        map=out / f"{photo.stem}-map.npy",
+        map=named.with_name(f"{named.name}-map.npy"),
     )
     title = f"{label}: {done.probability:.1%}" + ("" if label == answer else f" (answer: {answer})")
     explanation_figure(decoding.picture(data, longest_px=SHOWN_PX), one.map, title=title, target=target)

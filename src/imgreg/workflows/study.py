@@ -139,9 +139,8 @@ def _write(
 ) -> None:
     import tomli_w
 
-    from imgreg.reports.study import forest, study_curves, study_report
-
-    write_json(folder / "study.json", study_document(done) | {"command": command})
+    how = {"command": command, "groups": {heading: list(names) for heading, names in groups.items()}}
+    write_json(folder / "study.json", study_document(done) | how | {"log_epochs": log_epochs})
     figures = ("recipe", "test_loss", "test_accuracy", "best_epoch", "gap_last")
     rows = [
         tuple(getattr(row, name) for name in figures)
@@ -152,15 +151,43 @@ def _write(
     write_text(folder / "table.csv", rows_to_csv(header, rows))
     write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: one.rendered() for one in settings}))
     write_json(folder / "cells.json", {name: [c.model_dump(mode="json") for c in row] for name, row in cells.items()})
-    forest(done.table, target=folder / "forest.png")
-    study_curves(cells, groups=groups, target=folder / "curves.png", log_epochs=log_epochs)
-    study_report(
+    draw_study(
+        folder,
         done.table,
         cells=cells,
         groups=groups,
         answer=done.answer,
         notes=done.notes,
         controls=done.controls,
+        command=command,
+        log_epochs=log_epochs,
+    )
+
+
+def draw_study(
+    folder: Path,
+    table: StudyTable,
+    *,
+    cells: Mapping[str, Sequence[Cell]],
+    groups: Mapping[str, Sequence[str]],
+    answer: Sequence[str],
+    notes: Sequence[str],
+    controls: Sequence[Control],
+    command: str,
+    log_epochs: bool,
+) -> None:
+    """Write report.html and its figures into a study's folder."""
+    from imgreg.reports.study import forest, study_curves, study_report
+
+    forest(table, target=folder / "forest.png")
+    study_curves(cells, groups=groups, target=folder / "curves.png", log_epochs=log_epochs)
+    study_report(
+        table,
+        cells=cells,
+        groups=groups,
+        answer=answer,
+        notes=notes,
+        controls=controls,
         command=command,
         log_epochs=log_epochs,
         target=folder / "report.html",

@@ -21,7 +21,7 @@ from imgreg.heads.views import Labelled
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo, labels_of
 from imgreg.places import cache_folder
-from imgreg.runs.folder import whole_folder
+from imgreg.runs.folder import read_run, whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary
 from imgreg.startup import load_keras
@@ -42,6 +42,7 @@ def train(
     command: str = "",
     cache_bytes: int | None = None,
     controls: Sequence[str] = CHEAP_CONTROLS,
+    tensorboard: bool = False,
     watcher: Watcher | None = None,
 ) -> RunSummary:
     """Train one head and write its run folder, whole or not at all.
@@ -51,6 +52,7 @@ def train(
     command       how the user asked for it, for the record
     cache_bytes   room for kept features; None for the usual 20 GB
     controls      what is run beside the head, see config.CONTROLS
+    tensorboard   write event files into the run's tensorboard/
     raises        ImgregError's children, each for a thing the user can mend
     """
     watcher = watcher or Watcher()
@@ -64,6 +66,7 @@ def train(
             outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared.source)
             beside = controls_of_run(controls, ground, prepared, watcher=watcher)
+        watcher.step("drawing the report", 0, 1, "")
         summary = record(
             outcome,
             folder,
@@ -75,6 +78,11 @@ def train(
             controls=beside,
             command=command,
         )
+        watcher.step("drawing the report", 1, 1, "")
+        if tensorboard:
+            from imgreg.reports.tensorboard import write_events
+
+            write_events(folder, read_run(folder, becomes=target))
     for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
         watcher.say(line)
     return summary
@@ -183,7 +191,8 @@ def watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
     """What shows each epoch to the watcher."""
 
     def on_epoch(row: Epoch) -> None:
-        note = f"train {row.train_loss:.3f}  validation {row.val_loss:.3f}"
+        watcher.epoch(recipe.name, row)
+        note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
         watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)
 
     return on_epoch

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imgreg.runs.history import Epoch
 
 
 def _nobody(*_: object) -> None:
@@ -12,13 +16,15 @@ def _nobody(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Three ears.
+    """Four ears.
 
     say    a line the user must see: a fallback, a warning
     tell   a line for those who asked for more
     step   (stage, done, total, note) as often as something moved; total 0 where it is not known
+    epoch  (recipe, row) after each epoch of a head whose curve is of interest
     """
 
     say: Callable[[str], None] = _nobody
     tell: Callable[[str], None] = _nobody
     step: Callable[[str, int, int, str], None] = _nobody
+    epoch: Callable[[str, Epoch], None] = _nobody

@@ -1,0 +1,84 @@
+"""imgreg explain PHOTO..."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgreg.cli.flags import json_option, models_option, verbosity_options
+
+if TYPE_CHECKING:
+    from imgreg.workflows.explain import Explained
+
+
+@click.command("explain")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--run", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: the newest under models/]"
+)
+@click.option("--class", "label", metavar="NAME", help="The class whose evidence is shown.  [default: the answer]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("explained"),
+    show_default=True,
+    help="Where the pictures and maps go; those of the same name are replaced.",
+)
+@models_option
+@json_option
+@verbosity_options
+def command(
+    photos: tuple[Path, ...],
+    run: Path | None,
+    label: str | None,
+    out: Path,
+    models: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Show where a run looks: what in a photo speaks for a class.
+
+    Writes NAME-explained.png, the photo beside itself with the evidence glowing (Grad-CAM on VGG16's last
+    convolution), and NAME-map.npy, the map itself. As a check, the same is asked of heads with random weights: a map
+    that they share shows the photo, not what the run has learned.
+
+    \b
+    Example:
+      imgreg explain photo.jpg
+      imgreg explain photo.jpg --class bees --run models/first-try --out why/
+    """
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.runs.newest import newest_run
+        from imgreg.workflows.explain import explain_photos
+
+        chosen = run or newest_run(models)
+        if run is None:
+            (watcher.tell if quiet else watcher.say)(f"by the newest run, {chosen}")
+        done = list(explain_photos(photos, run=chosen, out=out, label=label, watcher=watcher))
+    if as_json:
+        print_json(
+            [asdict(one) | {name: str(getattr(one, name)) for name in ("path", "overlay", "map")} for one in done]
+        )
+    elif not quiet:
+        for one in done:
+            click.echo(_line(one))
+
+
+def _line(one: Explained) -> str:
+    from imgreg.reports.text import visible
+    from imgreg.workflows.explain import ALIKE
+
+    if one.likeness is None:
+        check = "no place in it speaks for the class, or the map is the same everywhere"
+    elif one.likeness > ALIKE:
+        check = f"take care: heads with random weights give a like map (rank correlation {one.likeness:.2f})"
+    else:
+        check = f"random heads give another map (rank correlation {one.likeness:.2f})"
+    return visible(f"{one.overlay}  {one.label} {one.probability:.1%}; {check}")

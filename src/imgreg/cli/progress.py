@@ -1,0 +1,118 @@
+"""What a command is doing, on stderr: bars and a small curve on a terminal, a plain line now and then elsewhere.
+
+rich is imported when something of it is shown: predict, whose answers need none, starts a tenth of a second sooner.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from imgreg.cli.stopping import stop_if_asked
+from imgreg.reports.text import one_line, sparkline, visible
+from imgreg.workflows.watch import Watcher
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from imgreg.runs.history import Epoch
+
+PLAIN_SECONDS = 10.0  # between two plain lines
+CURVES = 3  # trainings whose curves are shown at once
+CURVE_COLUMNS = 44
+RATES = {
+    "reading photos": "photos/s",
+    "computing features": "views/s",
+    "predicting": "photos/s",
+    "explaining": "photos/s",
+}
+
+
+@contextmanager
+def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
+    """What a workflow tells, shown; warnings always, progress unless quiet."""
+    on_terminal = sys.stderr.isatty()
+    shown: list[Progress] = []  # the bars, once there is something to show
+    curves: dict[str, list[Epoch]] = {}
+    began: dict[str, float] = {}
+    last_line = time.monotonic()
+
+    def step(stage: str, done: int, total: int, note: str) -> None:
+        nonlocal last_line
+        stop_if_asked()
+        if quiet:
+            return
+        now = time.monotonic()
+        began.setdefault(stage, now)
+        rate = done / (now - began[stage]) if now > began[stage] else 0.0
+        if stage in RATES and rate and done:
+            note = f"{rate:.1f} {RATES[stage]} {note}".rstrip()
+        if on_terminal:
+            if not shown:
+                shown.append(stack.enter_context(_bars(curves)))
+            _show(shown[0], stage, done, total, note)
+        elif now - last_line >= PLAIN_SECONDS:
+            last_line = now
+            left = f", about {(total - done) / rate:.0f} s left" if rate and total > done else ""
+            of = f"{done} of {total}" if total else str(done)
+            click.echo(f"imgreg: {visible(stage)}: {of}{left}{f' ({note})' if note else ''}", err=True)
+
+    def epoch(recipe: str, row: Epoch) -> None:
+        curves.setdefault(recipe, []).append(row)
+
+    def say(line: str) -> None:
+        text = f"imgreg: {visible(line)}"
+        if shown:
+            from rich.text import Text
+
+            shown[0].console.print(Text(text), soft_wrap=True)
+        else:
+            click.echo(text, err=True)
+
+    with ExitStack() as stack:
+        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch)
+
+
+def curve_lines(curves: dict[str, list[Epoch]]) -> list[str]:
+    """Both losses of the last trainings as small curves, on one scale each, with the last value."""
+    lines = []
+    for recipe, rows in list(curves.items())[-CURVES:]:
+        train, val = [row.train_loss for row in rows], [row.val_loss for row in rows]
+        top = max(train + val)
+        for side, losses in (("train", train), ("val.", val)):
+            name = f"{one_line(recipe, limit=14)} {side}"
+            lines.append(f"  {name:<20} {losses[-1]:7.3f}  {sparkline(losses, top=top, n_columns=CURVE_COLUMNS)}")
+    return lines
+
+
+def _show(bars: Progress, stage: str, done: int, total: int, note: str) -> None:
+    known = {task.description: task.id for task in bars.tasks}
+    if stage not in known:
+        known[stage] = bars.add_task(stage, total=total or None, note=note)
+    bars.update(known[stage], completed=done, total=total or None, note=note)
+
+
+def _bars(curves: dict[str, list[Epoch]]) -> Progress:
+    from rich.console import Console, RenderableType
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Bars(Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            if lines := curve_lines(curves):
+                yield Text("\n".join(lines), no_wrap=True, overflow="crop")
+
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True, highlight=False),
+    )

@@ -1,0 +1,41 @@
+"""imgreg report RUN"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imgreg.cli.flags import json_option, verbosity_options
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--open", "and_open", is_flag=True, help="Show it in the browser.")
+@json_option
+@verbosity_options
+def command(run: Path, and_open: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Make a run's report anew, and show it.
+
+    RUN is the folder of a run, a comparison or a study, also one that an older imgreg made. report.html and its
+    figures are made of what the folder holds; nothing is trained, and TensorFlow is not needed.
+
+    \b
+    Example:
+      imgreg report models/first-try --open
+    """
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.workflows.report import rebuild_report
+
+        watcher.step("drawing", 0, 1, "")
+        written = rebuild_report(run)
+        watcher.step("drawing", 1, 1, "")
+    if as_json:
+        print_json({"report": str(written)})
+    elif not quiet:
+        click.echo(str(written))
+    if and_open and click.launch(str(written)) != 0:
+        click.echo(f"imgreg: no browser could be started. Open {written} yourself.", err=True)

@@ -1,0 +1,88 @@
+"""imgreg report: the report of a run, a comparison or a study, made anew from what its folder holds. No TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imgreg.errors import ArtefactError
+from imgreg.runs.folder import read_run
+
+
+def rebuild_report(folder: Path) -> Path:
+    """Write report.html and its figures again, in place; everything else in the folder stays as it is.
+
+    returns   the report's path
+    raises    ArtefactError if the folder is none of the three, or is damaged
+    """
+    if (folder / "model.json").is_file():
+        from imgreg.workflows.run_report import write_run_report
+
+        write_run_report(folder, read_run(folder))
+    elif (folder / "comparison.json").is_file():
+        from imgreg.workflows.compare import write_comparison_report
+
+        write_comparison_report(folder, [read_run(run) for run in _runs_of(folder)])
+    elif (folder / "study.json").is_file():
+        _rebuild_study(folder)
+    else:
+        raise ArtefactError(
+            f"{folder}: found no model.json, comparison.json or study.json. Expected the folder of a run, a comparison "
+            "or a study, e.g. models/first-try; `imgreg runs` lists the runs."
+        )
+    return folder / "report.html"
+
+
+def _runs_of(folder: Path) -> list[Path]:
+    """The folders of a comparison's runs: beside it, where both were moved together, or where they were."""
+    document = _document(folder / "comparison.json")
+    try:
+        named = [Path(run["run"]) for run in document["runs"]]
+    except (KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{folder}/comparison.json names no runs. The comparison is damaged: make it anew."
+        ) from error
+    beside = [folder.parent / run.name for run in named]
+    return [one if one.is_dir() else run for one, run in zip(beside, named, strict=True)]
+
+
+def _rebuild_study(folder: Path) -> None:
+    from imgreg.analysis.study import StudyTable
+    from imgreg.runs.cell import Cell
+    from imgreg.runs.summary import Control
+    from imgreg.workflows.study import draw_study
+
+    study, kept = _document(folder / "study.json"), _document(folder / "cells.json")
+    try:
+        cells = {name: [Cell.model_validate(cell) for cell in row] for name, row in kept.items()}
+        draw_study(
+            folder,
+            StudyTable.model_validate(study["table"]),
+            cells=cells,
+            groups=study.get("groups") or _in_order(list(cells)),
+            answer=study["answer"],
+            notes=study["notes"],
+            controls=[Control.model_validate(one) for one in study.get("controls", ())],
+            command=study.get("command", ""),
+            log_epochs=study.get("log_epochs", False),
+        )
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtefactError(f"{folder}: a study that cannot be read ({first}). It is damaged: run it again.") from error
+
+
+def _in_order(names: list[str], *, n_each: int = 8) -> dict[str, list[str]]:
+    """Panels for a study of an older imgreg, which kept no topics: the control with some others in each."""
+    control, *others = names
+    chunks = [others[start : start + n_each] for start in range(0, len(others), n_each)]
+    return {f"{chunk[0]} to {chunk[-1]}": [control, *chunk] for chunk in chunks}
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path}: cannot be read ({error}). It is damaged: make it anew.") from error
