@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of several would slow each other by a factor of three
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow each other
     for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(_threads, "1")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgreg.analysis.compare import answer, comparison_table, disagreements, same_ground, shared_suspicions
+from imgreg.analysis.compare import answer, comparison_table, same_ground, shared_suspicions
 from imgreg.runs.folder import Run, SplitRow
 from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, Suspicion, Verdict
 
@@ -137,37 +137,6 @@ def test_other_validation_photos_are_counted(run):
         assert same_ground([run, other]) == (
             "plain and other were not validated on the same photos: 2 and 2, of which 1 in common.",
         )
-
-
-def answering(plant, name: str, answers: list[int], *, order: list[int] | None = None) -> Run:
-    """A run whose best epoch answers so for 12 validation photos, half of each class."""
-    order = order or list(range(12))
-    labels = ["ants" if i % 2 == 0 else "bees" for i in order]
-    planted = plant(np.array([0.5, 0.4]), np.array([[0.4] * 12, [0.5] * 12]))  # epoch 1 is the best
-    probabilities = planted.val_probabilities.copy()
-    probabilities[0] = np.eye(2)[[answers[i] for i in order]]
-    split = tuple(SplitRow(f"{i}.jpg", label, "val", f"{i:064}") for i, label in zip(order, labels, strict=True))
-    told = summary(name, best=scores(1, 0.5, 0.4), last=scores(2, 0.4, 0.5))
-    return Run(Path(name), told, replace(planted, val_probabilities=probabilities), split, (), "", {})
-
-
-def test_disagreements_count_photos_whatever_their_order(plant) -> None:
-    """Eight photos that only the second gets right, one that only the first: exact McNemar, paired by content."""
-    truth = [0, 1] * 6
-    first = [1 - t if i < 8 else t for i, t in enumerate(truth)]
-    second = [1 - t if i == 11 else t for i, t in enumerate(truth)]
-    control, run = answering(plant, "a", first), answering(plant, "b", second, order=list(range(12))[::-1])
-    (found,) = disagreements([control, run])
-    assert (found.only_control, found.only_run) == (1, 8)
-    assert found.p == pytest.approx(2 * (1 + 9) / 2**9)
-    assert "more than chance" in found.sentence
-
-
-def test_other_validation_photos_give_no_disagreement(plant) -> None:
-    """Photos that are not the same cannot be paired."""
-    run = answering(plant, "b", [0, 1] * 6)
-    other = replace(run, split=tuple(replace(row, sha256="f" * 64) for row in run.split))
-    assert disagreements([run, other]) == ()
 
 
 def test_a_suspicion_that_runs_share_is_said_once(run: Run) -> None:

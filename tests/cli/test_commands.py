@@ -93,7 +93,8 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict]) -> 
     row = document["table"][1]
     assert row["gap_last"] == pytest.approx(regularized["last"]["val_loss"] - regularized["last"]["train_loss"])
     assert {path.name for path in (models / "both").iterdir()} == {
-        *("overlay.png", "panels.png", "table.csv", "comparison.json", "report.html")
+        *("table.csv", "comparison.json", "report.html", "pictures"),
+        *(f"{stem}{suffix}" for stem in ("overlay", "panels", "forest") for suffix in (".png", ".svg")),
     }
     for name in ("overlay.png", "panels.png"):
         with Image.open(models / "both" / name) as image:

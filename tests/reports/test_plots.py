@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import warnings
 from dataclasses import replace
 
@@ -26,11 +27,15 @@ def has_colour(path, colour):
 
 
 def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monkeypatch):
-    """Loss and accuracy stand side by side, train solid, validation dashed, the best epoch labelled."""
+    """Loss and accuracy stand side by side, train solid, validation dashed, the best epoch and the onset of overfitting
+    labelled, the learning rate beneath the loss on the same epochs."""
     seen = []
-    monkeypatch.setattr(plots, "save_png", lambda figure, _target: seen.append(figure))
-    plots.curves(overfitting, title="plain", target=tmp_path / "curves.png")
-    for axes, metric in zip(seen[0].axes, ("loss", "accuracy"), strict=True):
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _target: seen.append(figure))
+    plots.curves(overfitting, title="plain", target=tmp_path / "curves.png", onset=12)
+    loss, rate, accuracy = seen[0].axes
+    assert rate.get_lines()[0].get_ydata() == pytest.approx(overfitting.column("learning_rate"))
+    assert rate.get_xlim() == loss.get_xlim()
+    for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
         train, val, *_ = axes.get_lines()
         assert (train.get_label(), train.get_linestyle()) == ("train", "-")
         assert (val.get_label(), val.get_linestyle()) == ("validation", "--")
@@ -38,8 +43,10 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
         assert val.get_ydata() == pytest.approx(overfitting.column(f"val_{metric}"))
         legend = [text.get_text() for text in axes.get_legend().get_texts()]
         assert any(f"lowest validation loss: epoch {overfitting.best.epoch} " in text for text in legend)
-        dot = axes.get_lines()[-1]
+        assert "overfitting from epoch 12 on" in legend
+        *_, dot, onset = axes.get_lines()
         assert (dot.get_xdata()[0], dot.get_marker()) == (overfitting.best.epoch, "o")
+        assert onset.get_xdata()[0] == 12
 
 
 def test_one_epoch_still_shows_points(tmp_path, plant):
@@ -71,7 +78,7 @@ def test_losses_that_are_no_numbers_are_left_out(tmp_path, plant, overfitting):
 def test_overlay_gives_each_run_its_colour_and_every_name_a_line(tmp_path, overfitting, monkeypatch):
     """Each run has a colour and a legend line, also if matplotlib would drop its name or set it as maths."""
     seen = []
-    monkeypatch.setattr(plots, "save_png", lambda figure, _target: seen.append(figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _target: seen.append(figure))
     plots.overlay(dict.fromkeys(ODD_NAMES, overfitting), target=tmp_path / "overlay.png")
     names = seen[0].legends[1].get_texts()
     assert len(names) == len(ODD_NAMES)
@@ -93,7 +100,7 @@ def test_odd_names_are_drawn(tmp_path, healthy):
 def test_panels_share_their_axes(tmp_path, overfitting, healthy, monkeypatch):
     """Before and after are drawn to the same limits, a panel a run."""
     seen = []
-    monkeypatch.setattr(plots, "save_png", lambda figure, _target: seen.append(figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _target: seen.append(figure))
     plots.panels({"before": overfitting, "after": healthy}, target=tmp_path / "panels.png")
     before, after = seen[0].axes
     assert (before.get_title(), after.get_title()) == ("before", "after")
@@ -125,8 +132,8 @@ def test_characters_without_a_font_are_said_once(monkeypatch):
 
 def test_dark_figures_have_dark_colours_only(overfitting, healthy):
     """Made dark, a figure has the dark colours, and nothing of the light paper and ink is left."""
-    light = plots.chart_svg({"a": overfitting, "b": healthy}, metric="loss")
-    dark = plots.darkened(light)
+    drawn = plots.curves_chart({"a": overfitting, "b": healthy}, metric="loss", heading="Loss", alt="Loss by epoch")
+    light, dark = (base64.b64decode(text.partition(",")[2]).decode() for text in (drawn.light, drawn.dark))
     assert axes_of.LIGHT.paper in light
     assert axes_of.LIGHT.paper not in dark
     assert axes_of.LIGHT.ink not in dark

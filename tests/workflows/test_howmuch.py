@@ -32,7 +32,9 @@ def test_sizes_halve_and_the_folder_tells_it(data: Path, tmp_path: Path) -> None
     assert done.json["answer"][0].startswith("50 more train photos would bring")
 
     folder = tmp_path / "first"
-    assert {path.name for path in folder.iterdir()} == {"howmuch.json", "table.csv", "curve.png", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("howmuch.json", "table.csv", "curve.png", "curve.svg", "report.html")
+    }
     with (folder / "table.csv").open() as lines:
         rows = list(csv.reader(lines))
     assert [row[0] for row in rows[1:]] == ["8", "15", "30"]

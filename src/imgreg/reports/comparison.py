@@ -16,7 +16,7 @@ from imgreg.reports.axes import save_figure, shared_limits
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
-from imgreg.reports.rows import notes, onset_of, shortened
+from imgreg.reports.rows import notes, onset_of, renamed, shortened
 from imgreg.reports.run import METRICS, raw
 from imgreg.runs.folder import Run
 
@@ -48,7 +48,8 @@ def comparison_report(
     pictures   JPEG by the photo's path in the control's split, of those that are to be had
     raises     OSError if the disk refuses
     """
-    rows = shortened(rows, limit=60)
+    short = shortened(rows, limit=60)
+    effects, rows = renamed(effects, rows=rows, short=short), short
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
     overlay(histories, target=folder / "overlay.png")
     panels(histories, target=folder / "panels.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imgreg.analysis.compare import ComparisonRow, distinct
+from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
@@ -31,6 +32,14 @@ def onset_of(summary: RunSummary) -> int | None:
     """The epoch from which a run overfits, by its verdict; None where it does not."""
     onset = summary.verdict.evidence.get("onset_epoch")
     return onset if isinstance(onset, int) else None
+
+
+def renamed(
+    effects: Sequence[PhotoEffect], *, rows: Sequence[ComparisonRow], short: Sequence[ComparisonRow]
+) -> tuple[PhotoEffect, ...]:
+    """The effects with the names of the shortened rows."""
+    names = {row.name: its.name for row, its in zip(rows, short, strict=True)}
+    return tuple(one.model_copy(update={"name": names[one.name], "control": names[one.control]}) for one in effects)
 
 
 def shortened(rows: Sequence[ComparisonRow], *, limit: int) -> tuple[ComparisonRow, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
-from imgreg.reports.rows import notes, shortened
+from imgreg.reports.rows import notes, renamed, shortened
 from imgreg.reports.terminal.parts import WIDTH, controls_lines, nats, percent, report_line, table_of, text_of
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
@@ -80,7 +80,8 @@ def comparison_text(
     """The answer in a sentence, the table, what stands against comparing, and where the report is."""
     from rich.console import Group
 
-    rows = shortened(rows, limit=2 * _NAME)
+    short = shortened(rows, limit=2 * _NAME)
+    effects, rows = renamed(effects, rows=rows, short=short), short
     table = table_of(
         "run",
         "best\nepoch",

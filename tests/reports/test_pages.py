@@ -1,4 +1,4 @@
-"""The HTML reports: one file, escaped, whole, with the answer first."""
+"""The HTML reports: one file, escaped, whole, with the answer first, and its figures beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.compare import comparison_table, same_ground
-from imgreg.reports.html import comparison_report, run_report
+from imgreg.analysis.photo_effects import photo_effects
+from imgreg.reports.comparison import comparison_report
+from imgreg.reports.run import run_report
 from imgreg.runs.folder import SkippedRow
 
 EVIL = "<script>alert(1)</script>"
@@ -20,7 +22,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.texts, self.island, self._in = [], [], "", ""
+        self.tags, self.texts, self.scripts, self._in = [], [], [], ""
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -32,9 +34,14 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if self._in == "script":
-            self.island += data
+            self.scripts.append(data)
         elif self._in != "style":
             self.texts.append(data)
+
+    @property
+    def raw(self):
+        """The data in the page; the other script is page.js."""
+        return json.loads(self.scripts[0])
 
     @property
     def text(self):
@@ -44,8 +51,10 @@ class Page(HTMLParser):
 @pytest.fixture
 def report(tmp_path):
     def write(run):
-        run_report(run, target=tmp_path / "report.html")
-        assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+        run_report(run, folder=tmp_path, pictures={}, maps={})
+        stems = ("calibration", "curves", "precision_recall", "roc")
+        figures = [f"{stem}{suffix}" for stem in stems for suffix in (".png", ".svg")]
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["report.html", *figures])
         return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
 
     return write
@@ -56,9 +65,9 @@ def standard(tmp_path_factory, make_run, overfitting):
     """A run with 120 skipped files and a note, and the text of its report."""
     skipped = tuple(SkippedRow(f"ants/bad{i}.jpg", "empty file") for i in range(120))
     run = make_run(overfitting, skipped=skipped, weights_note="The bundled starter weights were used.")
-    target = tmp_path_factory.mktemp("standard") / "report.html"
-    run_report(run, target=target)
-    return run, target.read_text(encoding="utf-8")
+    folder = tmp_path_factory.mktemp("standard")
+    run_report(run, folder=folder, pictures={}, maps={})
+    return run, (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_verdict_comes_first(standard, overfitting):
@@ -99,15 +108,16 @@ def test_names_are_escaped(report, make_run, plant):
     )
     page = report(run)
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
-    assert scripts == [{"type": "application/json", "id": "history"}]
+    assert scripts == [{"type": "application/json", "id": "raw"}, {}]
+    assert EVIL not in page.scripts[1]
     assert not [tag for tag, attributes in page.tags if "onerror" in attributes]
     assert EVIL in page.text
-    assert json.loads(page.island)[0]["name"] == f"{EVIL}&"
+    assert page.raw["history"][0]["name"] == f"{EVIL}&"
 
 
 def test_raw_history_is_whole(standard, overfitting):
     """The JSON in the page holds every epoch's figures, unrounded."""
-    (raw,) = json.loads(Page(standard[1]).island)
+    (raw,) = Page(standard[1]).raw["history"]
     assert raw["epochs"]["val_loss"] == overfitting.column("val_loss").tolist()
     assert raw["epochs"]["epoch"] == list(range(1, 101))
 
@@ -144,7 +154,7 @@ def test_images_have_words(standard):
     """Every image has an alternative text that says something, and the page has one h1."""
     page = Page(standard[1])
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 2
+    assert len(images) == 2 + 3  # curves; ROC, precision and recall, calibration
     assert all(len(attributes["alt"]) > 40 for attributes in images)
     assert [tag for tag, _ in page.tags].count("h1") == 1
 
@@ -166,15 +176,16 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
         make_run(healthy, name="가" * 300, weights_note=note),
     ]
     rows = comparison_table([run.summary for run in runs])
-    target = tmp_path / "comparison.html"
-    comparison_report(runs, rows=rows, warnings=same_ground(runs), target=target)
-    page = Page(target.read_text(encoding="utf-8"))
+    comparison_report(
+        runs, rows=rows, warnings=same_ground(runs), effects=photo_effects(runs), pictures={}, folder=tmp_path
+    )
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"{EVIL} ends best: validation loss" in page.text
     assert "318 and 300, of which 300 in common" in page.text
     assert page.text.count(note) == 1
     assert page.text.count("Only here.") == 1
     assert all(run.summary.verdict.sentence in page.text for run in runs)
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 2
-    assert [tag for tag, _ in page.tags].count("script") == 1
-    assert [raw["epochs"]["epoch"][-1] for raw in json.loads(page.island)] == [100, 100, 100]
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 2 + 1  # panels, overlays, forest
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert [raw["epochs"]["epoch"][-1] for raw in page.raw["history"]] == [100, 100, 100]
     assert "가" * 60 not in page.text

@@ -1,0 +1,196 @@
+"""The page as a browser has it: nothing is asked of any network, values at the pointer and at the keys, nothing cut."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imgreg.analysis.compare import comparison_table
+from imgreg.analysis.photo_effects import photo_effects
+from imgreg.reports.comparison import comparison_report
+from imgreg.reports.pictures import jpeg
+from imgreg.reports.run import run_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+EVIL = "<img src=x onerror=document.title='owned'>"
+HANGUL = ("개미", "꿀벌")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory, make_run, overfitting, healthy):
+    """A run's report with pictures and odd names, and a comparison's."""
+    own = np.linspace(0.3, 0.9, 100)[:, None] * np.ones((1, 318), np.float32)
+    history = replace(overfitting, train_own_probabilities=own.astype(np.float32))
+    run = make_run(history, classes=HANGUL, name=EVIL, warnings=(EVIL, "가" * 300), command=f"imgreg train {EVIL}")
+    grey = jpeg(np.full((60, 90, 3), 128, np.uint8))
+    pictures = {row.sha256: grey for row in run.split}
+    one = tmp_path_factory.mktemp("one")
+    run_report(run, folder=one, pictures=pictures, maps=pictures)
+    runs = [run, make_run(healthy, classes=HANGUL, name="b" * 300)]
+    many = tmp_path_factory.mktemp("many")
+    comparison_report(
+        runs,
+        rows=comparison_table([each.summary for each in runs]),
+        warnings=(EVIL,),
+        effects=photo_effects(runs),
+        pictures={row.path: grey for row in run.split},
+        folder=many,
+    )
+    return {"run": one / "report.html", "comparison": many / "report.html"}
+
+
+def opened(browser, path, *, width: int = 1280, **options):
+    """The page in a window of its own; what it asks for, and what went wrong, are noted."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(path.as_uri())
+    return page, asked, wrong
+
+
+@pytest.mark.parametrize("name", ["run", "comparison"])
+def test_nothing_is_asked_for_and_no_name_is_run(browser, pages, name) -> None:
+    """Opening the page asks for the file alone, data addresses apart; no script of a name runs, none of ours fails."""
+    page, asked, wrong = opened(browser, pages[name])
+    page.wait_for_timeout(200)
+    assert [url for url in asked if not url.startswith("data:")] == [pages[name].as_uri()]
+    assert wrong == []
+    assert page.title() != "owned"
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page.close()
+
+
+def test_the_policy_forbids_requests(browser, pages) -> None:
+    """A picture from elsewhere, were it ever in the page, would not be fetched: a server of this test hears nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x.png"
+        page, _, wrong = opened(browser, pages["run"])
+        page.evaluate("url => document.body.append(Object.assign(new Image(), {src: url}))", address)
+        with pytest.raises(TimeoutError):
+            server.accept()
+        assert any("Content Security Policy" in line for line in wrong)
+        page.close()
+
+
+def test_the_pointer_shows_the_values_of_the_epoch_beneath_it(browser, pages, overfitting) -> None:
+    """At the left end epoch 1's losses, at the right end the last's; away from the figure neither."""
+    page, _, _ = opened(browser, pages["run"])
+    plot = page.locator("[data-hover]").first
+    plot.scroll_into_view_if_needed()
+    text, box = plot.locator(".hover-text"), plot.locator(".plot").bounding_box()
+    idle = text.inner_text()
+    for share, epoch in ((0.02, overfitting.epochs[0]), (0.98, overfitting.last)):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        expected = f"Epoch {epoch.epoch}: train {epoch.train_loss:.3f}, validation {epoch.val_loss:.3f}, learning rate"
+        assert text.inner_text().startswith(expected)
+        assert plot.locator(".hover-line").is_visible()
+    page.mouse.move(2, 2)
+    assert text.inner_text() == idle
+    assert not plot.locator(".hover-line").is_visible()
+    page.close()
+
+
+def test_the_line_stands_at_the_epoch(browser, pages, overfitting) -> None:
+    """The mark of epoch 50 stands halfway between those of epochs 1 and 99, inside the axes."""
+    page, _, _ = opened(browser, pages["run"])
+    plot = page.locator("[data-hover]").first
+    plot.focus()
+    places = {}
+    page.keyboard.press("Home")
+    for epoch in range(1, 100):
+        if epoch in (1, 50, 99):
+            assert plot.locator(".hover-text").inner_text().startswith(f"Epoch {epoch}:")
+            places[epoch] = plot.locator(".hover-line").bounding_box()["x"]
+        page.keyboard.press("ArrowRight")
+    assert places[50] == pytest.approx((places[1] + places[99]) / 2, abs=1.5)
+    box = plot.locator(".plot").bounding_box()
+    assert box["x"] < places[1] < places[99] < box["x"] + box["width"]
+    page.close()
+
+
+def test_the_keyboard_reaches_every_control(browser, pages) -> None:
+    """Tab comes to every link, figure, scrolling table and summary, each shows that it has the focus, and arrows show
+    values there."""
+    page, _, _ = opened(browser, pages["run"])
+    controls = "a[href], [tabindex='0'], summary"
+    n_controls = page.locator(controls).count()
+    reached = set()
+    for _ in range(n_controls + 2):
+        page.keyboard.press("Tab")
+        place = page.evaluate(f'[...document.querySelectorAll("{controls}")].indexOf(document.activeElement)')
+        if place >= 0:
+            reached.add(place)
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        if page.evaluate("document.activeElement.dataset.hover !== undefined"):
+            page.keyboard.press("End")
+            assert page.locator(":focus .hover-line").is_visible()
+    assert reached == set(range(n_controls))
+    assert page.locator("[data-hover]").count() == 2 + 3
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_or_overlaps(browser, pages, name, width, scheme) -> None:
+    """At a desk's and a phone's width the page is no wider than the window, words stay in their boxes, and sections do
+    not overlap; text differs from its ground by 4.5 to 1 or more."""
+    page, _, _ = opened(browser, pages[name], width=width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    overlaps = page.evaluate(
+        """() => {
+          const parts = [...document.querySelectorAll("main > *, main > section > *")];
+          const boxes = parts.map(e => e.getBoundingClientRect()), parents = parts.map(e => e.parentElement);
+          const found = [];
+          for (let i = 1; i < boxes.length; i++) {
+            for (let j = 0; j < i; j++) {
+              if (parents[i] === parents[j] && boxes[i].top < boxes[j].bottom - 1 && boxes[i].bottom > boxes[j].top + 1
+                  && boxes[i].left < boxes[j].right - 1 && boxes[i].right > boxes[j].left + 1) found.push([i, j]);
+            }
+          }
+          return found;
+        }"""
+    )
+    assert overlaps == []
+    contrasts = page.evaluate(
+        """() => {
+          const light = (c) => {
+            const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(Number).map(
+              v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const ground = (e) => {
+            for (; e; e = e.parentElement) {
+              const c = getComputedStyle(e).backgroundColor;
+              if (!/, 0\\)$/.test(c)) return c;
+            }
+            return "rgb(255, 255, 255)";
+          };
+          const words = [...document.querySelectorAll("main *")].filter(
+            e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && e.offsetParent);
+          return Math.min(...words.map(e => {
+            const a = light(getComputedStyle(e).color), b = light(ground(e));
+            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+          }));
+        }"""
+    )
+    assert contrasts >= 4.5
+    page.close()
