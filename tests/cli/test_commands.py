@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -28,16 +27,11 @@ def compared(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return models, done.json
 
 
-def test_help_answers_in_half_a_second() -> None:
-    """`imgreg --help` lists every command; the best of five starts takes under half a second."""
-    seconds = []
-    for _ in range(5):
-        started = time.monotonic()
-        done = imgreg_process("--help")
-        seconds.append(time.monotonic() - started)
+def test_help_lists_every_command() -> None:
+    """`imgreg --help`, in a process of its own; tests/test_architecture.py holds what it may load."""
+    done = imgreg_process("--help")
     assert done.code == 0
     assert all(name in done.out for name in COMMANDS)
-    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

@@ -1,0 +1,76 @@
+"""What a command tells of its progress."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from imgreg.cli import progress
+from imgreg.cli.progress import curve_lines, watching
+from imgreg.runs.history import Epoch
+
+
+def row(number: int, *, train: float, val: float) -> Epoch:
+    return Epoch(
+        epoch=number,
+        learning_rate=1e-3,
+        objective=train,
+        train_loss=train,
+        train_accuracy=0.9,
+        val_loss=val,
+        val_accuracy=0.8,
+        weight_penalty=0.0,
+        seconds=0.1,
+    )
+
+
+def test_a_line_now_and_then_where_there_is_no_terminal(capsys, monkeypatch) -> None:
+    """Not at every step, not in the first seconds; with what is done, how fast, and what is left."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with watching(quiet=False, verbose=False) as watcher:
+        for done in range(0, 121, 10):
+            watcher.step("computing features", done, 480, "")
+            now[0] += 2.0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "imgreg: computing features: 50 of 480, about 86 s left (5.0 views/s)"
+    assert len(lines) == 2
+
+
+def test_quiet_tells_no_progress(capsys, monkeypatch) -> None:
+    """Warnings come through."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    with watching(quiet=True, verbose=False) as watcher:
+        watcher.step("reading photos", 1, 2, "")
+        watcher.say("a warning")
+    assert capsys.readouterr().err == "imgreg: a warning\n"
+
+
+def test_curves_fit_a_terminal_and_fall_as_the_losses_do() -> None:
+    """Both losses of a training on one scale, the last value in figures, 80 columns at most."""
+    rows = [row(i + 1, train=0.8 - 0.007 * i, val=0.8) for i in range(100)]
+    train, val = curve_lines({"a recipe of a very long name": rows})
+    assert max(map(len, (train, val))) <= 80
+    assert "  0.107  █" in train
+    assert train.endswith("▂▂▂")
+    assert set(val.split()[-1]) == {"█"}
+
+
+def test_only_the_last_trainings_are_drawn() -> None:
+    """Fifty recipes do not fill the screen."""
+    assert len(curve_lines({f"r{i}": [row(1, train=0.5, val=0.6)] for i in range(50)})) == 2 * progress.CURVES
+
+
+@pytest.mark.parametrize("name", ["reading photos", "a stage of unknown length"])
+def test_a_stage_of_unknown_length_counts(capsys, monkeypatch, name) -> None:
+    """Without a total there is no time left to tell."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    with watching(quiet=False, verbose=False) as watcher:
+        watcher.step(name, 0, 0, "")
+        time.sleep(0.01)
+        watcher.step(name, 7, 0, "here")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"imgreg: {name}: 7 (")
+    assert last.endswith("here)")
+    assert "left" not in last

@@ -1,0 +1,41 @@
+"""Recipes in words."""
+
+from __future__ import annotations
+
+import pytest
+import tomli_w
+
+from imgreg.config import Settings
+from imgreg.recipes import load_recipe, recipe_names
+from imgreg.reports.words import recipe_in_words
+
+
+def words(name: str, **overrides: object) -> str:
+    recipe = load_recipe(name, overrides={key.replace("__", "."): value for key, value in overrides.items()})
+    return " ".join(recipe_in_words(tomli_w.dumps(Settings(recipe=recipe).rendered())))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_has_words(name: str) -> None:
+    """Base, regularizers and training are told for each recipe that imgreg comes with."""
+    told = words(name)
+    assert told.startswith("A frozen VGG16")
+    assert "at a learning rate of" in told
+    assert ("Nothing regularizes it." in told) == (name in ("plain", "low_lr", "tiny", "small", "medium", "large"))
+
+
+def test_what_regularizes_is_named_with_its_strength() -> None:
+    """The blog's four means together, and no means that the recipe has not."""
+    told = words("regularized", head__l2=0.002, head__dropout=0.4)
+    for means in ("L2 penalty 0.002", "Dropout 0.4", "BatchNormalization", "augmented photos"):
+        assert means in told
+    assert "L1" not in told
+    assert "turned by up to 40°" in told
+    assert "label smoothing 0.1" in words("plain", training__label_smoothing=0.1)
+    assert "Dropout 0.5, 0.2" in words("plain", head__units=[8, 4], head__dropout=[0.5, 0.2])
+
+
+def test_settings_that_cannot_be_read_have_no_words() -> None:
+    """A config.toml of another time is no reason to have no report."""
+    assert recipe_in_words("not toml [") == ()
+    assert recipe_in_words("[recipe.head]\npool = 'pyramid'") == ()
