@@ -56,7 +56,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             if not shown:
                 shown.append(stack.enter_context(_bars(curves)))
             _show(shown[0], stage, done, total, note)
-        elif now - last_line >= PLAIN_SECONDS:
+        elif total != 1 and now - last_line >= PLAIN_SECONDS:
             last_line = now
             left = f", about {(total - done) / rate:.0f} s left" if rate and total > done else ""
             of = f"{done} of {total}" if total else str(done)

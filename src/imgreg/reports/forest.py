@@ -49,7 +49,7 @@ def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> 
     what   the figure that is compared, with its unit
     """
     rows = effects[::-1]
-    figure = new_figure(8.4, 1.5 + 0.3 * len(rows))
+    figure = new_figure(6.6, 1.5 + 0.28 * len(rows))
     axes = figure.subplots()
     for height, row in enumerate(rows):
         tone = TONES[row.word]
