@@ -44,7 +44,7 @@ def least_certain(probabilities: ArrayLike, *, limit: int) -> NDArray[np.intp]:
 
 
 def most_memorized(train_own: NDArray[np.float32] | None, *, best: int, limit: int) -> NDArray[np.intp]:
-    """Train photos that were wrong when validation was at its best and are right at the end (curves.memorized).
+    """Train photos whose class had half or less when validation was at its best and more at the end (curves.memorized).
 
     train_own   (n_epochs, n_train), each photo's own class; None in a run of an older imgreg
     best        row of the best epoch

@@ -197,7 +197,7 @@ def draw_rate(axes: Axes, history: History, *, colour: str) -> None:
     """The learning rate by epoch, in low axes beneath the loss; on a scale of powers where it falls far."""
     rates = history.column("learning_rate")
     epochs = history.column("epoch")
-    axes.step(epochs, rates, where="mid", color=colour, linewidth=1.6)
+    axes.step(epochs, rates, where="mid", color=colour, linewidth=1.6, marker="o" if len(epochs) == 1 else None)
     positive = rates[rates > 0]
     if len(positive) == len(rates) and positive.max() > 20 * positive.min():
         axes.set_yscale("log")

@@ -14,6 +14,7 @@ import numpy as np
 from imgreg.analysis.performance import ClassCurve, Performance, most_telling
 from imgreg.reports.axes import LIGHT, colour_of, dress, new_figure
 from imgreg.reports.hover import Hover, hover_over
+from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def _roc(curves: Sequence[ClassCurve], *, n_classes: int) -> Drawn:
     axes.plot([0, 1], [0, 1], color=LIGHT.ink, linewidth=1, linestyle=":", alpha=0.6)
     for colour, curve in _coloured(curves):
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linewidth=1.9)
-    areas = ", ".join(f"{curve.name} {curve.roc_auc:.3f}" for curve in curves)
+    areas = ", ".join(f"{_short(curve)} {curve.roc_auc:.3f}" for curve in curves)
     shown = "" if len(curves) == n_classes else f" The {len(curves)} classes of {n_classes} told apart the worst."
     return Drawn(
         "roc",
@@ -65,7 +66,7 @@ def _precision_recall(curves: Sequence[ClassCurve]) -> Drawn:
     for colour, curve in _coloured(curves):
         axes.axhline(curve.share, color=colour, linewidth=1, linestyle=":", alpha=0.6)
         axes.plot(curve.recall, curve.precision, color=colour, linewidth=1.9, drawstyle="steps-pre")
-    areas = ", ".join(f"{curve.name} {curve.average_precision:.3f}" for curve in curves)
+    areas = ", ".join(f"{_short(curve)} {curve.average_precision:.3f}" for curve in curves)
     return Drawn(
         "precision_recall",
         figure,
@@ -121,6 +122,10 @@ def _coloured(curves: Sequence[ClassCurve]) -> list[tuple[str, ClassCurve]]:
     return [(colour_of(LIGHT.runs, first + i), curve) for i, curve in enumerate(curves)]
 
 
+def _short(curve: ClassCurve) -> str:
+    return one_line(curve.name, limit=24)
+
+
 def _names(curves: Sequence[ClassCurve]) -> tuple[str, ...]:
     return tuple(curve.name for curve in curves) if len(curves) > 1 else ()
 
@@ -129,7 +134,7 @@ def _told(axes: Axes, curves: Sequence[ClassCurve], place: str, values: Callable
     columns = [values(curve) for curve in curves]
     texts = [
         f"{place.format(x)}: "
-        + ", ".join(f"{curve.name} {column[i]:.0%}" for curve, column in zip(curves, columns, strict=True))
+        + ", ".join(f"{_short(curve)} {column[i]:.0%}" for curve, column in zip(curves, columns, strict=True))
         for i, x in enumerate(_GRID)
     ]
     return hover_over(axes, _GRID, texts)

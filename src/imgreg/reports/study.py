@@ -16,7 +16,8 @@ from imgreg.analysis.study import StudyTable
 from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
-from imgreg.reports.page import chart, write_page
+from imgreg.reports.hover import hover_over, value_lines
+from imgreg.reports.page import Chart, chart, write_page
 from imgreg.reports.text import one_line
 from imgreg.runs.cell import Cell
 from imgreg.runs.summary import Control
@@ -56,27 +57,13 @@ def study_report(
 
     raises   OSError if the disk refuses
     """
-    figures = [
-        (
-            "Difference to the control",
-            _forest(table),
-            "Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
-            f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
-        ),
-        *(
-            (
-                f"Validation loss: {heading}",
-                _curves(cells, groups={heading: names}, log_epochs=log_epochs, titles=False, width=6.2),
-                f"Validation loss by epoch of {', '.join(names)}, means over the repeats.",
-                "Means over the repeats; the dot is the lowest mean.",
-            )
-            for heading, names in groups.items()
-        ),
-    ]
-    charts = tuple(
-        chart(figure_svg(figure), heading=heading, alt=alt, caption=caption)
-        for heading, figure, alt, caption in figures
+    differences = chart(
+        figure_svg(_forest(table)),
+        heading="Difference to the control",
+        alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
+        caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
     )
+    panels = [_panel(heading, {name: cells[name] for name in names}, log_epochs) for heading, names in groups.items()]
     write_page(
         "study.html.j2",
         target=target,
@@ -85,8 +72,24 @@ def study_report(
         notes=notes,
         controls=controls,
         command=command,
-        charts=charts,
+        charts=(differences, *panels),
         raw={name: [cell.model_dump(mode="json") for cell in row] for name, row in cells.items()},
+    )
+
+
+def _panel(heading: str, cells: Mapping[str, Sequence[Cell]], log_epochs: bool) -> Chart:
+    figure = _curves(cells, groups={heading: list(cells)}, log_epochs=log_epochs, titles=False, width=6.2)
+    means = {one_line(name, limit=NAME_LIMIT): _mean_curve(row) for name, row in cells.items()}
+    n_epochs = max(map(len, means.values()))
+    columns = {
+        name: [f"{value:.3f}" for value in mean] + ["–"] * (n_epochs - len(mean)) for name, mean in means.items()
+    }
+    return chart(
+        figure_svg(figure),
+        heading=f"Validation loss: {heading}",
+        alt=f"Validation loss by epoch of {', '.join(cells)}, means over the repeats.",
+        caption="Means over the repeats; the dot is the lowest mean.",
+        hover=hover_over(figure.axes[0], np.arange(1, n_epochs + 1), value_lines("Epoch {}", columns)),
     )
 
 
