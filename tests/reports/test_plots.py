@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgreg.reports import axes as axes_of
+from imgreg.reports import figure as figure_of
 from imgreg.reports import fonts, plots
+from imgreg.reports import run_axes as axes_of
 from imgreg.reports.contact_sheet import contact_sheet
 
 ODD_NAMES = ("$x^2", "_hidden", "<b>&", "caf\udce9\n", "사진", "가" * 300, "a" * 300, "\u202eevil")
@@ -52,7 +53,7 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
 def test_one_epoch_still_shows_points(tmp_path, plant):
     """A run of one epoch has visible marks for train and validation, not two empty axes."""
     plots.curves(plant(np.array([0.5]), np.array([0.6])), title="one", target=tmp_path / "one.png")
-    assert has_colour(tmp_path / "one.png", axes_of.LIGHT.runs[1])
+    assert has_colour(tmp_path / "one.png", figure_of.LIGHT.runs[1])
     assert not list(tmp_path.glob(".*"))
 
 
@@ -85,7 +86,7 @@ def test_overlay_gives_each_run_its_colour_and_every_name_a_line(tmp_path, overf
     assert [text.get_text()[:4] for text in names[:3]] == ["$x^2", "_hid", "<b>&"]
     assert "caf\\udce9\\n" in names[3].get_text()
     colours = [line.get_color() for line in seen[0].axes[0].get_lines() if line.get_label() == "train"]
-    assert len(set(colours[: len(axes_of.LIGHT.runs)])) == len(axes_of.LIGHT.runs)
+    assert len(set(colours[: len(figure_of.LIGHT.runs)])) == len(figure_of.LIGHT.runs)
 
 
 def test_odd_names_are_drawn(tmp_path, healthy):
@@ -134,8 +135,8 @@ def test_dark_figures_have_dark_colours_only(overfitting, healthy):
     """Made dark, a figure has the dark colours, and nothing of the light paper and ink is left."""
     drawn = plots.curves_chart({"a": overfitting, "b": healthy}, metric="loss", heading="Loss", alt="Loss by epoch")
     light, dark = (base64.b64decode(text.partition(",")[2]).decode() for text in (drawn.light, drawn.dark))
-    assert axes_of.LIGHT.paper in light
-    assert axes_of.LIGHT.paper not in dark
-    assert axes_of.LIGHT.ink not in dark
-    for colour in (axes_of.DARK.paper, axes_of.DARK.ink, axes_of.DARK.grid, *axes_of.DARK.runs[:2]):
+    assert figure_of.LIGHT.paper in light
+    assert figure_of.LIGHT.paper not in dark
+    assert figure_of.LIGHT.ink not in dark
+    for colour in (figure_of.DARK.paper, figure_of.DARK.ink, figure_of.DARK.grid, *figure_of.DARK.runs[:2]):
         assert colour in dark

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.photo_effects import PhotoEffect
-from imgreg.reports.axes import save_figure, shared_limits
+from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
 from imgreg.reports.rows import notes, onset_of, renamed, shortened
 from imgreg.reports.run import METRICS, raw
+from imgreg.reports.run_axes import shared_limits
 from imgreg.runs.folder import Run
 
 SHOWN_PHOTOS = 8  # of those that change sides, each way

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.reports.axes import DPI, new_figure, save_png
+from imgreg.reports.figure import DPI, new_figure, save_png
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.text import one_line
 

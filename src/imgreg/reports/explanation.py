@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.reports.axes import DPI, LIGHT, new_figure, save_png
+from imgreg.reports.figure import DPI, LIGHT, new_figure, save_png
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.pictures import UInt8Array, overlay
 from imgreg.reports.text import one_line

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from imgreg.reports.axes import LIGHT, in_ink, new_figure
+from imgreg.reports.figure import LIGHT, in_ink, new_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.text import one_line
 

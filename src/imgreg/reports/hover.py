@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from imgreg.reports.axes import lay_out
+from imgreg.reports.figure import lay_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

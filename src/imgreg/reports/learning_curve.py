@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.learning_curve import LearningCurve
-from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_figure
+from imgreg.reports.figure import LIGHT, figure_svg, in_ink, new_figure, save_figure
 from imgreg.reports.page import chart, write_page
 
 if TYPE_CHECKING:

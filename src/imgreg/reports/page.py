@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from imgreg.reports.axes import DARK, LIGHT, darkened
+from imgreg.reports.figure import DARK, LIGHT, darkened
 from imgreg.reports.hover import Hover
 from imgreg.reports.text import one_line, visible
 

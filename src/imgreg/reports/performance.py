@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.performance import ClassCurve, Performance, most_telling
-from imgreg.reports.axes import LIGHT, colour_of, dress, new_figure
+from imgreg.reports.figure import LIGHT, colour_of, dress, new_figure
 from imgreg.reports.hover import Hover, hover_over
 from imgreg.reports.text import one_line
 
@@ -105,8 +105,8 @@ def _calibration(found: Performance) -> Drawn:
 def _square(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     from matplotlib.ticker import PercentFormatter
 
-    figure = new_figure(4.2, 3.9)
-    axes = figure.subplots()
+    figure = new_figure(4.2, 3.9, free=True)
+    axes = figure.add_axes((0.17, 0.14, 0.79, 0.83))
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel(xlabel, fontsize=10.5)

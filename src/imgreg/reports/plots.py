@@ -11,24 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.reports.axes import (
-    LIGHT,
-    TITLES,
-    Limits,
-    Metric,
-    colour_of,
-    draw,
-    draw_rate,
-    figure_svg,
-    new_figure,
-    runs_legend,
-    save_figure,
-    shared_limits,
-    styles_legend,
-)
+from imgreg.reports.figure import LIGHT, colour_of, figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.hover import Hover, hover_over, value_lines
 from imgreg.reports.page import Chart, chart
+from imgreg.reports.run_axes import TITLES, Limits, Metric, draw, draw_rate, runs_legend, shared_limits, styles_legend
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 
@@ -97,13 +84,10 @@ def curves_chart(
 
     with_rate   the learning rate of a run that is drawn alone stands beneath
     """
-    figure = new_figure(4.8, 4.0 if with_rate else 3.5)
+    figure = new_figure(4.8, 4.0 if with_rate else 3.5, free=True)
     many = len(runs) > 1
-    rate = None
-    if with_rate:
-        axes, rate = figure.subplots(2, 1, sharex=True, gridspec_kw=_RATE)
-    else:
-        axes = figure.subplots()
+    axes = figure.add_axes((0.13, 0.35, 0.84, 0.62) if with_rate else (0.13, 0.14, 0.84, 0.74 if many else 0.83))
+    rate = figure.add_axes((0.13, 0.125, 0.84, 0.115), sharex=axes) if with_rate else None
     colours = tuple(colour_of(LIGHT.runs, first_colour + i) for i in range(len(runs)))
     draw(axes, runs, metric=metric, limits=limits, legend=not many, colours=colours, onset=onset)
     if rate is not None:

@@ -16,11 +16,12 @@ import numpy as np
 
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
-from imgreg.reports.axes import Metric, save_figure
+from imgreg.reports.figure import save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import performance_figures
 from imgreg.reports.plots import curves, curves_chart
 from imgreg.reports.rows import FIGURE_NAMES, notes, onset_of
+from imgreg.reports.run_axes import Metric
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import Run
 from imgreg.runs.history import Epoch, History

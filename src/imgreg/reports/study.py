@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.study import StudyTable
-from imgreg.reports.axes import LIGHT, figure_svg, in_ink, new_figure, save_figure
+from imgreg.reports.figure import LIGHT, figure_svg, in_ink, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines

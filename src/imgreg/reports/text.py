@@ -16,6 +16,8 @@ def visible(text: str) -> str:
     >>> visible("사진 <a>"), visible("caf\\udce9"), visible("a\\u202eb\\x1b[0m")
     ('사진 <a>', 'caf\\\\udce9', 'a\\\\u202eb\\\\x1b[0m')
     """
+    if text.isascii() and text.isprintable():  # a page's pictures are long texts of this kind
+        return text
     return "".join(
         char
         if char in _KEPT or unicodedata.category(char) not in _HIDDEN

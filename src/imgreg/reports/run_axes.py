@@ -1,22 +1,19 @@
-"""What every figure of runs shares: colours, line styles, limits and legends.
+"""Curves of runs in a pair of axes: line styles, limits, marks and legends.
 
 Colour = run, solid = train, dashed = validation, a dot = the best epoch.
-Palette: Okabe & Ito 2008, "Color Universal Design"; its yellow, illegible on white, is left out.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.reports.figure import LIGHT, colour_of, dress
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History
@@ -27,32 +24,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["loss", "accuracy"]
 
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of a figure; `runs` are taken in turn."""
-
-    paper: str
-    ink: str
-    grid: str
-    runs: tuple[str, ...]
-
-
-LIGHT = Theme(
-    "#ffffff",
-    "#1a1a1a",
-    "#dddddd",
-    ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
-)
-DARK = Theme(
-    "#16191d",
-    "#e8e6e3",
-    "#3a3f45",
-    ("#f0803c", "#56b4e9", "#22c096", "#e29ac2", "#e69f00", "#3f9bdc", "#ffffff"),
-)
-
 TITLES: dict[Metric, str] = {"loss": "Cross-entropy loss (nats)", "accuracy": "Accuracy"}
-DPI = 150
 _DASHED = (0, (3.2, 1.6))
 _LEGEND: dict[str, Any] = {"fontsize": 10, "frameon": False, "handlelength": 2.6}
 NAME_LIMIT = 48  # characters of a run's name in a legend or title
@@ -81,54 +53,6 @@ def shared_limits(runs: Mapping[str, History]) -> Limits:
     cap = min(3 * float(np.percentile(losses, 97)), 5 * reference if reference > 0 else math.inf)
     top = min(float(losses.max()) * 1.06, cap) if cap > 0 else float(losses.max()) * 1.06
     return Limits(max(len(h.epochs) for h in histories), top)
-
-
-def new_figure(
-    width: float,
-    height: float,
-    *,
-    free: bool = False,
-) -> Figure:
-    """A figure that belongs to no global state; `free` leaves every place to the caller."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = None if free else ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)  # inches
-    figure = Figure((width, height), dpi=DPI, layout=layout, facecolor=LIGHT.paper)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_png(figure: Figure, target: Path) -> None:
-    """Write the PNG under a temporary name, then rename."""
-    lay_out(figure)
-    partial = target.with_name(f".{target.name}.partial")
-    figure.savefig(partial, format="png", metadata={"Software": None})
-    partial.replace(target)
-
-
-def save_figure(figure: Figure, target: Path) -> str:
-    """Write the figure as PNG, and as SVG beside it.
-
-    target    the PNG's path
-    returns   the SVG's text
-    """
-    save_png(figure, target)
-    svg = figure_svg(figure)
-    partial = target.with_name(f".{target.stem}.svg.partial")
-    partial.write_text(svg, encoding="utf-8")
-    partial.replace(target.with_suffix(".svg"))
-    return svg
-
-
-def lay_out(figure: Figure) -> None:
-    """Give everything in a figure its place, once: matplotlib would do it again for every file."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
 
 
 def draw(
@@ -204,7 +128,7 @@ def draw_rate(axes: Axes, history: History, *, colour: str) -> None:
     else:
         axes.set_ylim(0, float(rates.max()) * 1.25 or 1.0)
         axes.set_yticks([0, float(rates.max())], ["0", f"{rates.max():.2g}"])
-    axes.set_ylabel("learning\nrate", fontsize=9.5)
+    axes.set_title("learning rate", fontsize=9.5, loc="left", pad=3, color=LIGHT.ink)
     _dress_plainly(axes)
 
 
@@ -222,17 +146,6 @@ def _dress_plainly(axes: Axes) -> None:
     axes.set_xlabel("epoch", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
     dress(axes)
-
-
-def dress(axes: Axes) -> None:
-    """Paper, ink, grid and open sides, as every figure has them."""
-    axes.set_facecolor(LIGHT.paper)
-    axes.tick_params(labelsize=10.5, length=3)
-    axes.grid(color=LIGHT.grid, linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    in_ink(axes)
 
 
 def runs_legend(figure: Figure, runs: Mapping[str, History]) -> None:
@@ -295,36 +208,5 @@ def _accuracy_floor(runs: Mapping[str, History]) -> float:
     return float(min(math.floor(10 * float(np.nanmin(values)) - 0.2) / 10, 0.5)) if np.isfinite(values).any() else 0.0
 
 
-def colour_of(colours: Sequence[str], i: int) -> str:
-    return colours[i % len(colours)]
-
-
 def _finite(value: float) -> float:
     return value if math.isfinite(value) else 0.0
-
-
-def in_ink(axes: Axes) -> None:
-    """Words and lines in the theme's own ink, which a dark page exchanges."""
-    axes.tick_params(colors=LIGHT.ink)
-    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
-        text.set_color(LIGHT.ink)
-    for spine in axes.spines.values():
-        spine.set_color(LIGHT.ink)
-
-
-def darkened(svg: str) -> str:
-    """The same figure for a dark page."""
-    dark = dict(zip((LIGHT.paper, LIGHT.ink, LIGHT.grid), (DARK.paper, DARK.ink, DARK.grid), strict=True))
-    dark |= zip(LIGHT.runs, DARK.runs, strict=True)
-    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: dark.get(colour[0], colour[0]), svg)
-
-
-def figure_svg(figure: Figure) -> str:
-    """The figure as SVG text, whose letters the reader's own fonts draw; the same figure gives the same text."""
-    import matplotlib
-
-    lay_out(figure)
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "imgreg"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
