@@ -20,7 +20,8 @@ from imgreg.heads.fit import fit_head
 from imgreg.photos.augment import Augmenter
 from imgreg.places import cache_folder
 from imgreg.recipes import load_recipe
-from imgreg.workflows.prepare import FrozenBase, lay_ground
+from imgreg.workflows.base import FrozenBase
+from imgreg.workflows.prepare import lay_ground
 from imgreg.workflows.train import extract_views, labelled
 from imgreg.workflows.watch import Watcher
 
@@ -29,7 +30,7 @@ RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 
 def main(data: Path, seeds: list[int]) -> None:
     watcher = Watcher(say=lambda line: print(line, file=sys.stderr))
-    ground = lay_ground(data, Photos(), watcher=watcher)
+    ground = lay_ground(data, Photos(), base=None, watcher=watcher)
     base = FrozenBase(Base(weights="starter"), watcher=watcher)
     classes, split = ground.index.classes, ground.split
     rows = []

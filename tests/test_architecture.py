@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "features": {"photos"},
     "heads": {"features", "runs"},
     "analysis": {"heads", "features", "photos", "runs"},
-    "reports": {"analysis", "runs"},
+    "reports": {"analysis", "photos", "runs"},
     "workflows": {"reports", "analysis", "heads", "features", "photos", "runs", "recipes"},
     "cli": {"workflows", "reports", "heads", "photos", "runs", "recipes"},
 }

@@ -289,6 +289,9 @@ class Photos(Config):
     )
     split_seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
     max_bad: float = Field(0.05, ge=0, le=1, description="Largest share of unreadable files that is gone along with.")
+    allow_leakage: bool = Field(
+        False, description="Train even if a picture stands in several classes, or on several sides of a given split."
+    )
 
 
 SHUFFLED_LABELS = "shuffled-labels"

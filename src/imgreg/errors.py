@@ -24,9 +24,17 @@ class DatasetError(ImgregError):
 
 
 class PhotoError(ImgregError):
-    """One file is not a photo that imgreg reads. Whoever works through many files collects these."""
+    """One file is not a photo that imgreg reads. Whoever works through many files collects these.
+
+    code   one word for the reason, the same for ever: empty, missing, unreadable, not-a-file, unsupported, too-large,
+           truncated or damaged (photos/inspect.py says what to do about each)
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, code: str = "damaged") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ArtefactError(ImgregError):

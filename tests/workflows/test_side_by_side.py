@@ -8,7 +8,8 @@ from conftest import Trained
 from imgreg.config import Settings
 from imgreg.features.cache import FeatureCache
 from imgreg.places import cache_folder
-from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground
+from imgreg.workflows.base import FrozenBase
+from imgreg.workflows.prepare import Ground, lay_ground
 from imgreg.workflows.side_by_side import fit_side_by_side
 from imgreg.workflows.train import Prepared, prepare
 from imgreg.workflows.watch import Watcher
@@ -32,7 +33,7 @@ def prepared(trained: Trained, cache: FeatureCache, **recipes: dict[str, object]
         )
         for name, tables in recipes.items()
     ]
-    ground = lay_ground(trained.data, all_settings[0].photos, watcher=watcher)
+    ground = lay_ground(trained.data, all_settings[0].photos, base=None, watcher=watcher)
     base = FrozenBase(all_settings[0].base, watcher=watcher)
     return ground, [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in all_settings]
 

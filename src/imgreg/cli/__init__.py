@@ -19,6 +19,7 @@ from imgreg.cli.stopping import TerminatedError, listen
 from imgreg.errors import ImgregError, MachineError
 
 COMMANDS = {
+    "check": "Say what is wrong or odd with the photos.",
     "train": "Train a regularized head on a folder of photos.",
     "predict": "Name the class of photos by a trained run.",
     "evaluate": "Score a run, or several that vote, on labelled photos.",

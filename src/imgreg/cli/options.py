@@ -30,6 +30,7 @@ _SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--val-fraction": (config.Photos, "photos.val_fraction"),
     "--split-seed": (config.Photos, "photos.split_seed"),
     "--max-bad": (config.Photos, "photos.max_bad"),
+    "--allow-leakage": (config.Photos, "photos.allow_leakage"),
     "--weights": (config.Base, "base.weights"),
     "--image-size": (config.Base, "base.image_size"),
     "--engine": (config.Base, "base.engine"),
@@ -37,6 +38,7 @@ _SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--stored": (config.Base, "base.stored"),
     "--seed": (config.Settings, "seed"),
 }
+_BASE_OPTIONS = ("--weights", "--image-size", "--engine", "--precision")
 
 
 def settings_options(function: F) -> F:
@@ -57,6 +59,24 @@ def settings_options(function: F) -> F:
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
     return function
+
+
+def base_options(function: F) -> F:
+    """What says which base describes the photos, for commands that train nothing; see build_base."""
+    for flag in reversed(_BASE_OPTIONS):
+        function = _option(flag, *_SETTINGS_OPTIONS[flag])(function)
+    return function
+
+
+def build_base(options: dict[str, Any]) -> config.Base:
+    """The base that `base_options` ask for. raises UsageError"""
+    given = {flag: options[_parameter(flag)] for flag in _BASE_OPTIONS}
+    try:
+        return config.Base.model_validate(
+            {_SETTINGS_OPTIONS[flag][1].rpartition(".")[2]: value for flag, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        raise UsageError(validation_text(error, config.Base)) from error
 
 
 def recipe_option(*, default: str, says: str) -> Callable[[F], F]:
@@ -189,12 +209,14 @@ def given_flags(options: dict[str, Any]) -> list[str]:
 def _option(flag: str, model: type[Config], key: str) -> Callable[[F], F]:
     field = model.model_fields[key.rpartition(".")[2]]
     kind: Any = field.annotation
+    if kind is bool:
+        return click.option(flag, is_flag=True, default=None, help=field.description)
     kinds = _flat(kind)
     bounds = _bounds([*field.metadata, *kinds])
     if get_origin(kind) is Literal:
         type_: Any = click.Choice(get_args(kind))
     else:
-        type_ = next(t for t in (bool, int, float, str) if t in kinds)
+        type_ = next(t for t in (int, float, str) if t in kinds)
     default = "" if flag in _RECIPE_OPTIONS or field.default is None else f"default: {field.default}"
     notes = "; ".join(note for note in (default, bounds) if note)
     metavar = None if get_origin(kind) is Literal else {int: "N", float: "X", str: "NAME|FILE"}[type_]

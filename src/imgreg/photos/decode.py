@@ -56,8 +56,19 @@ _BROKEN = (
     RuntimeError,
     MemoryError,
     struct.error,
-    Image.DecompressionBombError,
 )
+
+# Formats that people have among their photos and imgreg does not read, told by their first bytes.
+_FOREIGN: dict[str, Callable[[bytes], bool]] = {
+    "a HEIC photo": lambda data: (
+        data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+    ),
+    "a Photoshop file": lambda data: data.startswith(b"8BPS"),
+    "a PostScript file": lambda data: data.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    "a PDF file": lambda data: data.startswith(b"%PDF"),
+    "a FITS file": lambda data: data.startswith(b"SIMPLE  ="),
+    "an SVG or XML file": lambda data: data.lstrip()[:5] in (b"<?xml", b"<svg "),
+}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -65,7 +76,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PhotoError(f"cannot be opened: {error.strerror}") from error
+        code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise PhotoError(f"cannot be opened: {error.strerror}", code=code) from error
 
 
 def decode(data: bytes, *, size_px: int) -> UInt8Array:
@@ -94,22 +106,30 @@ def picture(data: bytes, *, longest_px: int) -> UInt8Array:
 def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> UInt8Array:
     """wanted   (width, height) of the whole photo -> those of the result, before it is turned upright"""
     if not data:
-        raise PhotoError("the file is empty")
+        raise PhotoError("the file is empty", code="empty")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             return np.asarray(_resized(image, wanted(image.size)))
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
-        raise PhotoError("not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)") from error
+        foreign = "".join(f"{name}, " for name, is_it in _FOREIGN.items() if is_it(data))
+        raise PhotoError(
+            f"{foreign}not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)", code="unsupported"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"too large: {error}", code="too-large") from error
     except _BROKEN as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise PhotoError(f"damaged: {reason or type(error).__name__}") from error
+        code = "truncated" if "truncated" in reason.lower() or isinstance(error, EOFError) else "damaged"
+        raise PhotoError(f"damaged: {reason or type(error).__name__}", code=code) from error
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
-        raise PhotoError(f"too large: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
+        raise PhotoError(
+            f"too large: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read", code="too-large"
+        )
     image.draft(None, size)  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still large enough
     image.load()
     upright = _upright(image)
@@ -126,7 +146,7 @@ def _upright(image: Image.Image) -> Image.Transpose | None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise PhotoError("a 32-bit float image: its brightness range is not defined")
+        raise PhotoError("a 32-bit float image: its brightness range is not defined", code="unsupported")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         image = Image.fromarray((values.clip(0, 65_535) >> 8).astype(np.uint8))

@@ -35,6 +35,12 @@ class Photo:
     sha256: str
     split: str | None = None
     glance: Glance | None = field(default=None, compare=False, repr=False)
+    family: str = ""  # shared by photos that a split keeps together; by default each content is its own
+
+    @property
+    def kept_with(self) -> str:
+        """What a split deals as one: the content, or the family where there is one."""
+        return self.family or self.sha256
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Skipped:
 
     path: Path
     reason: str
+    code: str = "damaged"  # see PhotoError
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,10 @@ class PhotoIndex:
     skipped: tuple[Skipped, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a user should know of the set
+    torn: str = ""  # a sentence, where pictures stand with the same bytes in several classes
 
-    def relative(self, photo: Photo) -> str:
-        """A photo's path as records name it: from the data folder, or from the folder of its manifest."""
+    def relative(self, photo: Photo | Skipped) -> str:
+        """A file's path as records name it: from the data folder, or from the folder of its manifest."""
         return os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent)
 
 
@@ -96,8 +104,8 @@ def index_photos(root: Path, *, max_bad: float, on_file: Callable[[int, int], No
             raise DatasetError(
                 f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it."
             )
-    notes = (*_loose_files(root), *_copies_across_classes(photos))
-    return PhotoIndex(root, tuple(photos), tuple(skipped), tuple(sorted(counts)), notes)
+    notes, torn = tuple(_loose_files(root)), _copies_across_classes(photos)
+    return PhotoIndex(root, tuple(photos), tuple(skipped), tuple(sorted(counts)), notes, torn)
 
 
 def photo_folders(root: Path) -> set[Path]:
@@ -160,14 +168,15 @@ def _loose_files(root: Path) -> Iterator[str]:
         yield f"{photos} beside the class folders, unused: {', '.join(path.name for path in loose[:3])}."
 
 
-def _copies_across_classes(photos: Iterable[Photo]) -> Iterator[str]:
+def _copies_across_classes(photos: Iterable[Photo]) -> str:
     labels: dict[str, set[str]] = {}
     for photo in photos:
         labels.setdefault(photo.sha256, set()).add(photo.label)
     n_torn = sum(len(found) > 1 for found in labels.values())
-    if n_torn:
-        pictures = "1 picture stands" if n_torn == 1 else f"{n_torn} pictures stand"
-        yield f"{pictures} with the same bytes in several classes, where only one label can be right."
+    if not n_torn:
+        return ""
+    pictures = "1 picture stands" if n_torn == 1 else f"{n_torn} pictures stand"
+    return f"{pictures} with the same bytes in several classes, where only one label can be right."
 
 
 def _is_shown(name: str) -> bool:
@@ -218,11 +227,13 @@ def _rows_listed(path: Path, rows: csv.DictReader[str], *, expected: str) -> Ite
 def _examine(item: _Listed) -> Photo | Skipped:
     try:
         if not item.path.is_file():
-            raise PhotoError("no such file" if not item.path.exists() else "not a regular file")
+            if item.path.exists():
+                raise PhotoError("not a regular file", code="not-a-file")
+            raise PhotoError("no such file", code="missing")
         data = read_bytes(item.path)
         seen = glance(data, decode(data, size_px=_PROBE_PX))
     except PhotoError as error:
-        return Skipped(item.path, str(error))
+        return Skipped(item.path, str(error), error.code)
     return Photo(item.path, item.label, hashlib.sha256(data).hexdigest(), item.split, seen)
 
 

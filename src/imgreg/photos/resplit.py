@@ -1,6 +1,7 @@
 """Many splits of the same photos, for comparisons that repeat: train, validation and test anew each time.
 
-Shares are exact to a photo in every class (stratified), and photos with the same bytes stand on one side.
+Shares are exact to a photo in every class (stratified); photos with the same bytes, or of one family
+(workflows/near.py), stand on one side.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _dealt(photos: Sequence[Photo], *, shares: Sequence[float], draw: np.random.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for i, photo in enumerate(photos):
-        copies[photo.sha256].append(i)
+        copies[photo.kept_with].append(i)
     by_class: dict[str, list[list[int]]] = defaultdict(list)
     for rows in copies.values():
         by_class[photos[rows[0]].label].append(rows)
@@ -93,7 +94,7 @@ def _dealt(photos: Sequence[Photo], *, shares: Sequence[float], draw: np.random.
 
 def _refuse_small_classes(photos: Sequence[Photo], *, folds: int) -> None:
     """A photo that stands in two classes counts for the first, as it is dealt with it."""
-    different = Counter({photo.sha256: photo.label for photo in reversed(photos)}.values())
+    different = Counter({photo.kept_with: photo.label for photo in reversed(photos)}.values())
     least = max(folds, 3)
     for label in sorted({photo.label for photo in photos}):
         if (n := different[label]) < least:

@@ -1,10 +1,10 @@
 """Which photos train, which validate: by content hash, so that it stays when photos are added or renamed.
 
 A photo's side follows from its own bytes and the split's seed: below a threshold it validates, in every class alike.
-So photos with the same bytes are always on one side, and a photo keeps its side when others come or go. The price: a
-class's share in validation is val_fraction in the mean, not to the photo (as in TensorFlow Hub's retrain.py, which
-split the same way); 20 photos a class give 1 to 9. One exception: a class that would be left with none on a side
-gives it its nearest photo, which may go back when the class grows.
+So photos with the same bytes, or of one family (workflows/near.py), are always on one side, and a photo keeps its side
+when others come or go. The price: a class's share in validation is val_fraction in the mean, not to the photo (as in
+TensorFlow Hub's retrain.py, which split the same way); 20 photos a class give 1 to 9. One exception: a class that would
+be left with none on a side gives it its nearest photo, which may go back when the class grows.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int) -> 
     val = [photo for photo in photos if photo.split == "val"]
     drawn = set() if val else _drawn_hashes(open_photos, val_fraction=val_fraction, seed=seed)
     split = Split(
-        train=tuple(photo for photo in open_photos if photo.sha256 not in drawn),
-        val=tuple(val or (photo for photo in open_photos if photo.sha256 in drawn)),
+        train=tuple(photo for photo in open_photos if photo.kept_with not in drawn),
+        val=tuple(val or (photo for photo in open_photos if photo.kept_with in drawn)),
         test=tuple(photo for photo in photos if photo.split == "test"),
         given=bool(val),
         leaks=_leaks(photos),
@@ -73,8 +73,8 @@ def _drawn_hashes(photos: Sequence[Photo], *, val_fraction: float, seed: int) ->
     """Hashes below the threshold; a class that would be left with none on a side gives it its nearest photo."""
     by_label: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        by_label[photo.label].add(photo.sha256)
-    drawn = {photo.sha256 for photo in photos if position(photo.sha256, seed=seed) < val_fraction}
+        by_label[photo.label].add(photo.kept_with)
+    drawn = {photo.kept_with for photo in photos if position(photo.kept_with, seed=seed) < val_fraction}
     for label in sorted(by_label):
         ranked = sorted(by_label[label], key=lambda sha256: position(sha256, seed=seed))
         if len(ranked) >= 2:

@@ -49,7 +49,8 @@ class Seconds(_Document):
 
 
 class FeatureCounts(_Document):
-    """Views of photos that went through the base, and that were read from the cache."""
+    """Views of photos that went through the base, and that were read from the cache; among these those that went
+    through it just before, to tell whether two photos are the same picture."""
 
     n_computed: int
     n_read: int

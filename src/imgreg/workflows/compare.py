@@ -58,9 +58,10 @@ def compare(
     """
     from imgreg.features.cache import FeatureCache
     from imgreg.places import cache_folder
+    from imgreg.workflows.base import FrozenBase
     from imgreg.workflows.controls import controls_of_run
     from imgreg.workflows.doubts import look_for_doubts
-    from imgreg.workflows.prepare import FrozenBase, lay_ground, refuse_writing_inside
+    from imgreg.workflows.prepare import lay_ground, refuse_writing_inside
     from imgreg.workflows.record import record
     from imgreg.workflows.side_by_side import fit_side_by_side
     from imgreg.workflows.train import prepare
@@ -77,7 +78,7 @@ def compare(
     with contextlib.ExitStack() as stack:
         own = stack.enter_context(whole_folder(models / name))
         folders = [stack.enter_context(whole_folder(target)) for target in targets]
-        ground = lay_ground(data, settings[0].photos, watcher=watcher)
+        ground = lay_ground(data, settings[0].photos, base=settings[0].base, watcher=watcher)
         base = FrozenBase(settings[0].base, watcher=watcher)
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]

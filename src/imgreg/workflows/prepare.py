@@ -5,18 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from imgreg.config import Base, Photos, Settings
-from imgreg.errors import UsageError
-from imgreg.features.engines import Engine, choose_engine, engine_version, load_engine
-from imgreg.features.extract import BaseIdentity
-from imgreg.features.weights import Weights, resolve_weights
+from imgreg.errors import DatasetError, UsageError
 from imgreg.photos.index import PhotoIndex, index_photos, photo_folders
 from imgreg.photos.resplit import Repeat, resplit
 from imgreg.photos.split import Split, split_photos
 from imgreg.places import cache_folder
+from imgreg.workflows.base import FrozenBase
+from imgreg.workflows.near import with_families
 from imgreg.workflows.watch import Watcher
 
 SKIPPED_SHOWN = 10
@@ -32,48 +30,6 @@ class Ground:
     seconds: float
 
 
-class FrozenBase:
-    """The base settled on: which weights, size, engine and precision. Loaded when first asked for, then kept."""
-
-    def __init__(self, settings: Base, *, watcher: Watcher) -> None:
-        notes: list[str] = []
-
-        def say(line: str) -> None:
-            notes.append(line)
-            watcher.say(line)
-
-        self._watcher = watcher
-        self.weights = resolve_weights(settings.weights)
-        if self.weights.note:
-            say(self.weights.note)
-        self.engine_name, self.precision = choose_engine(settings, say=say)
-        self.image_size = settings.image_size or self.weights.image_size
-        self.stored = settings.stored
-        self.notes = tuple(notes)
-
-    @property
-    def identity(self) -> BaseIdentity:
-        version = engine_version(self.engine_name)
-        return BaseIdentity(self.weights.sha256, self.image_size, version, self.precision, self.stored)
-
-    @cached_property
-    def engine(self) -> Engine:
-        self._watcher.step("loading the base", 0, 1, "")
-        engine = load_engine(
-            self.engine_name,
-            self.precision,
-            weights_sha256=self.weights.sha256,
-            find_weights=self._weights,
-            size_px=self.image_size,
-            cache=cache_folder(),
-        )
-        self._watcher.step("loading the base", 1, 1, "")
-        return engine
-
-    def _weights(self) -> Weights:
-        return self.weights
-
-
 def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIndex, tuple[str, ...]]:
     """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError"""
     index = index_photos(data, max_bad=photos.max_bad, on_file=_stage(watcher, "reading photos"))
@@ -87,22 +43,40 @@ def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIn
             f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and "
             "were left out (skipped.csv)."
         )
+    if index.torn and not photos.allow_leakage:
+        raise DatasetError(
+            f"{data}: {index.torn} Remove the wrong ones (`imgreg check {data}` names them), or go on with "
+            "--allow-leakage."
+        )
+    warnings += [index.torn] if index.torn else []
     for line in warnings:
         watcher.say(line)
     return index, tuple(warnings)
 
 
-def lay_ground(data: Path, photos: Photos, *, watcher: Watcher) -> Ground:
-    """Index and split the photos; say what was left out. raises DatasetError"""
+def lay_ground(data: Path, photos: Photos, *, base: Base | None, watcher: Watcher) -> Ground:
+    """Index and split the photos; say what was left out. raises DatasetError
+
+    base   who says which photos that look alike are the same picture, so that a split drawn here keeps them together;
+           None where nothing is trained
+    """
     started = time.perf_counter()
     index, told = read_index(data, photos, watcher=watcher)
     warnings: list[str] = []
+    if base is not None and not any(photo.split == "val" for photo in index.photos):
+        index, warnings = _in_families(index, base=base, watcher=watcher)
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed)
     if split.leaks:
-        warnings.append(
+        leak = (
             f"{split.leaks} files stand with the same bytes on several sides of the given split: the "
-            "validation or test figures flatter the classifier. Remove the copies."
+            "validation or test figures flatter the classifier."
         )
+        if not photos.allow_leakage:
+            raise DatasetError(
+                f"{data}: {leak} Remove the copies (`imgreg check {data} --fix clean.csv` writes a manifest without "
+                "them), or go on with --allow-leakage."
+            )
+        warnings.append(leak)
     warnings += _uneven(split, val_fraction=photos.val_fraction)
     for line in warnings:
         watcher.say(line)
@@ -132,6 +106,10 @@ def lay_repeats(
     if any(photo.split is not None for photo in index.photos):
         notes.append("The split that the photos come with is not used: every repeat draws its own.")
         watcher.say(notes[-1])
+    index, families = _in_families(index, base=settings.base, watcher=watcher)
+    for line in families:
+        watcher.say(line)
+    notes += families
     drawn = resplit(
         index.photos,
         repeats=repeats,
@@ -142,6 +120,17 @@ def lay_repeats(
     )
     base = FrozenBase(settings.base, watcher=watcher)
     return Repeats(index, drawn, base, (*notes, *base.notes))
+
+
+def _in_families(index: PhotoIndex, *, base: Base, watcher: Watcher) -> tuple[PhotoIndex, list[str]]:
+    """The index with the same pictures in families, and what to tell of them."""
+    index, n_families = with_families(index, base=base, cache_bytes=None, watcher=watcher)
+    if not n_families:
+        return index, []
+    pictures = "1 picture is" if n_families == 1 else f"{n_families} pictures are"
+    return index, [
+        f"{pictures} there several times with other bytes: each stays on one side (imgreg check names them)."
+    ]
 
 
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:

@@ -40,9 +40,10 @@ from imgreg.runs.folder import (
     write_text,
 )
 from imgreg.runs.summary import Control, FeatureCounts, RunSummary, Scores, Seconds, TestScores
+from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.doubts import Doubts
 from imgreg.workflows.explain import N_MAPS, keep_maps
-from imgreg.workflows.prepare import FrozenBase, Ground
+from imgreg.workflows.prepare import Ground
 from imgreg.workflows.preview import some_of_each_class, views_sheet
 from imgreg.workflows.run_report import write_run_report
 

@@ -25,10 +25,11 @@ from imgreg.runs.folder import read_run, whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary
 from imgreg.startup import load_keras
+from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
 from imgreg.workflows.names import checked_name, unused_name
-from imgreg.workflows.prepare import FrozenBase, Ground, lay_ground, refuse_writing_inside
+from imgreg.workflows.prepare import Ground, lay_ground, refuse_writing_inside
 from imgreg.workflows.record import Outcome, record
 from imgreg.workflows.watch import Watcher
 
@@ -59,7 +60,7 @@ def train(
     refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, settings.recipe.name))
     with whole_folder(target) as folder:
-        ground = lay_ground(data, settings.photos, watcher=watcher)
+        ground = lay_ground(data, settings.photos, base=settings.base, watcher=watcher)
         base = FrozenBase(settings.base, watcher=watcher)
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)

@@ -1,0 +1,57 @@
+"""imgreg check DATA"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imgreg.cli.flags import cache_size_option, json_option, verbosity_options
+from imgreg.cli.options import base_options, build_base
+
+
+@click.command("check")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--fix",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="MANIFEST.csv",
+    help="Write a manifest of the photos without what stands in the way; train takes it in place of DATA.",
+)
+@base_options
+@cache_size_option
+@json_option
+@verbosity_options
+def command(
+    data: Path, fix: Path | None, cache_bytes: int | None, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> None:
+    """Say what is wrong or odd with the photos, before they mislead.
+
+    Unreadable and odd files; copies, also recompressed ones; the same picture in several classes or on several sides of
+    a given split; classes of very unequal size. Each finding has a code that stays the same. The photos are never
+    touched. Exit code 3 if training would refuse them.
+
+    \b
+    Example:
+      imgreg check data/
+      imgreg check data/ --fix clean.csv && imgreg train clean.csv
+    """
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json, print_result
+
+    base = build_base(options)
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.workflows.check import check, check_document
+
+        done = check(data, base=base, fix=fix, cache_bytes=cache_bytes, watcher=watcher)
+    if as_json:
+        print_json(check_document(done))
+    elif not quiet:
+        from imgreg.reports.terminal.findings import findings_text
+
+        print_result(findings_text(done.index, done.findings, every=verbose))
+        if fix is not None:
+            click.echo(f"Manifest: {fix}")
+    if done.stops:
+        click.get_current_context().exit(3)

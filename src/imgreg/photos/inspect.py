@@ -1,0 +1,188 @@
+"""What is wrong or odd with a set of photos, before a network sees it: each finding with a code that stays the same.
+
+In: an index, and the pairs that were found to be the same picture. Out: findings, those that stop training first.
+Refuses to know: how they are shown, and networks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from imgreg.photos.index import Photo, PhotoIndex
+
+SMALLEST_PX = 32
+FEW_PHOTOS = 20  # of a class: a handful validates, and the verdict will be "too noisy to tell"
+IMBALANCE = 3.0  # the largest class's photos, as a multiple of the smallest's
+
+Severity = Literal["stops training", "left out", "take care", "for your information"]
+SEVERITIES: tuple[Severity, ...] = ("stops training", "left out", "take care", "for your information")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing, wherever it was found.
+
+    files   groups of paths as PhotoIndex.relative names them: copies stand together, other files alone
+    """
+
+    code: str
+    severity: Severity
+    says: str
+    advice: str
+    files: tuple[tuple[str, ...], ...]
+    details: tuple[str, ...] = ()  # for each group of files what was found there, where there is more to say
+
+
+_LEFT_OUT = {  # PhotoError's codes
+    "empty": ("empty files", "Copy them again from where they came, or delete them."),
+    "missing": ("files that are not there", "Mend the manifest or the link."),
+    "unreadable": ("files that cannot be opened", "Give yourself the right to read them."),
+    "not-a-file": ("folders, pipes or devices named like photos", "Move them elsewhere."),
+    "unsupported": ("files of another format", "Save them as JPEG or PNG, or move them elsewhere."),
+    "too-large": ("files that claim too many pixels", "Save them smaller, if they are photos."),
+    "truncated": ("files cut short", "Copy them again from where they came."),
+    "damaged": ("damaged files", "Copy them again from where they came, or delete them."),
+}
+
+_SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
+    "MPO": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
+    "PNG": {".png", ".apng"},
+    "WEBP": {".webp"},
+    "BMP": {".bmp", ".dib"},
+    "GIF": {".gif"},
+    "TIFF": {".tif", ".tiff"},
+    "AVIF": {".avif", ".avifs"},
+}
+
+
+def inspect(index: PhotoIndex, *, same: Iterable[tuple[int, int]] = ()) -> tuple[Finding, ...]:
+    """Everything found, by severity; nothing is found in a set that is as it should be.
+
+    same   rows of index.photos of different bytes that show the same picture
+    """
+    photos = index.photos
+    copies = [group for group in _copies(photos).values() if len(group) > 1]
+    alike = connected(same)
+    found = [
+        _groups(index, "copies-across-classes", "stops training", _torn(copies, photos, lambda p: p.label)),
+        _groups(index, "leak", "stops training", _torn(copies, photos, lambda p: p.split)),
+        *_left_out(index),
+        _groups(index, "near-across-classes", "take care", _torn(alike, photos, lambda p: p.label)),
+        _groups(index, "near-leak", "take care", _torn(alike, photos, lambda p: p.split)),
+        *_imbalance(photos, index.classes),
+        _singles(index, "too-small", "take care", lambda p: _side(p) < SMALLEST_PX),
+        _singles(index, "one-colour", "take care", lambda p: p.glance is not None and p.glance.is_plain),
+        _groups(index, "copies", "for your information", _whole(copies, photos)),
+        _groups(index, "near-copies", "for your information", _whole(alike, photos)),
+        _singles(index, "wrong-extension", "for your information", _is_misnamed),
+        _singles(index, "animated", "for your information", lambda p: p.glance is not None and p.glance.n_frames > 1),
+        _singles(index, "turned", "for your information", lambda p: p.glance is not None and p.glance.is_turned),
+    ]
+    kept = [one for one in found if one is not None]
+    return tuple(sorted(kept, key=lambda one: SEVERITIES.index(one.severity)))
+
+
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "copies-across-classes": (
+        "pictures stand with the same bytes in several classes, where only one label can be right",
+        "Delete the wrong ones, or train with --allow-leakage.",
+    ),
+    "leak": (
+        "pictures stand with the same bytes on several sides of the given split: validation or test figures would "
+        "flatter the classifier",
+        "Keep each on one side (check --fix writes a manifest that does), or train with --allow-leakage.",
+    ),
+    "near-across-classes": ("pictures stand in several classes, with other bytes", "Look which label is right."),
+    "near-leak": (
+        "pictures stand on several sides of the given split, with other bytes: validation or test figures flatter the "
+        "classifier",
+        "Keep each on one side (check --fix writes a manifest that does).",
+    ),
+    "copies": ("pictures are there several times, with the same bytes", "The split keeps them together; one would do."),
+    "near-copies": (
+        "pictures are there several times, with other bytes",
+        "The split that imgreg draws keeps them together; one would do.",
+    ),
+    "too-small": (f"photos under {SMALLEST_PX} pixels a side", "They are enlarged and show little: find larger ones."),
+    "one-colour": ("photos of one colour", "Look whether they are photos of the class."),
+    "wrong-extension": ("files whose name ends in another format's letters", "They are read by their content."),
+    "animated": ("files with several frames", "The first frame is used."),
+    "turned": ("photos that their EXIF data turn or mirror", "They are turned as a viewer would."),
+}
+
+
+def connected(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Rows that pairs link, directly or through others, in groups.
+
+    >>> connected([(1, 2), (5, 6), (2, 9)])
+    [[1, 2, 9], [5, 6]]
+    """
+    group_of: dict[int, list[int]] = {}
+    for pair in pairs:
+        merged = sorted({row for one in pair for row in group_of.get(one, [one])})
+        for row in merged:
+            group_of[row] = merged
+    return sorted({tuple(group): group for group in group_of.values()}.values())
+
+
+def _copies(photos: Sequence[Photo]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, photo in enumerate(photos):
+        rows[photo.sha256].append(i)
+    return rows
+
+
+def _torn(
+    groups: Iterable[Sequence[int]], photos: Sequence[Photo], key: Callable[[Photo], str | None]
+) -> list[Sequence[int]]:
+    return [group for group in groups if len({key(photos[i]) for i in group}) > 1]
+
+
+def _whole(groups: Iterable[Sequence[int]], photos: Sequence[Photo]) -> list[Sequence[int]]:
+    return [group for group in groups if len({(photos[i].label, photos[i].split) for i in group}) == 1]
+
+
+def _groups(index: PhotoIndex, code: str, severity: Severity, groups: Sequence[Sequence[int]]) -> Finding | None:
+    if not groups:
+        return None
+    says, advice = _WORDS[code]
+    files = tuple(tuple(index.relative(index.photos[i]) for i in group) for group in groups)
+    return Finding(code, severity, says, advice, files)
+
+
+def _singles(index: PhotoIndex, code: str, severity: Severity, is_it: Callable[[Photo], bool]) -> Finding | None:
+    return _groups(index, code, severity, [[i] for i, photo in enumerate(index.photos) if is_it(photo)])
+
+
+def _left_out(index: PhotoIndex) -> Iterable[Finding]:
+    for code, (says, advice) in _LEFT_OUT.items():
+        bad = [skipped for skipped in index.skipped if skipped.code == code]
+        if bad:
+            files = tuple((index.relative(one),) for one in bad)
+            yield Finding(code, "left out", says, advice, files, tuple(one.reason for one in bad))
+
+
+def _imbalance(photos: Sequence[Photo], classes: Sequence[str]) -> Iterable[Finding]:
+    counts = Counter(photo.label for photo in photos)
+    most, least = max(classes, key=lambda c: counts[c]), min(classes, key=lambda c: counts[c])
+    if counts[most] > IMBALANCE * counts[least]:
+        says = f"class {most!r} has {counts[most]} photos, {least!r} has {counts[least]}"
+        yield Finding("imbalance", "take care", says, "Add photos of the small class; read its recall.", ())
+    few = [c for c in classes if counts[c] < FEW_PHOTOS]
+    if few:
+        says = ", ".join(f"class {c!r} has {counts[c]} photos" for c in few)
+        advice = f"Add photos: under {FEW_PHOTOS} of a class nothing can be told; a hundred are a fair start."
+        yield Finding("few-photos", "take care", says, advice, ())
+
+
+def _is_misnamed(photo: Photo) -> bool:
+    suffix, kind = photo.path.suffix.lower(), photo.glance.kind if photo.glance else ""
+    return suffix not in _SUFFIXES.get(kind, {suffix})
+
+
+def _side(photo: Photo) -> int:
+    return min(photo.glance.width, photo.glance.height) if photo.glance else SMALLEST_PX
