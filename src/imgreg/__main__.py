@@ -2,5 +2,5 @@
 
 from imgreg.cli import main
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # the readers' processes import this file too
     main()

@@ -41,7 +41,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }  # EXIF 2.32, tag 0x0112
 
-# What Pillow raises for broken files, as its own tests and our odd files show; MemoryError is a lying header.
+# What Pillow raises for broken files, as its own tests and our odd files show.
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -54,7 +54,6 @@ _BROKEN = (
     ZeroDivisionError,
     AttributeError,
     RuntimeError,
-    MemoryError,
     struct.error,
 )
 
@@ -119,6 +118,8 @@ def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) 
         ) from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"too large: {error}", code="too-large") from error
+    except MemoryError as error:
+        raise PhotoError("too large: reading it takes more memory than imgreg allows", code="too-large") from error
     except _BROKEN as error:
         reason = (str(error).splitlines() or [""])[0]
         code = "truncated" if "truncated" in reason.lower() or isinstance(error, EOFError) else "damaged"

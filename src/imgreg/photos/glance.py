@@ -49,7 +49,7 @@ def glance(data: bytes, pixels: UInt8Array) -> Glance:
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         kind, has_exif = image.format or "", "exif" in image.info
-        n_frames, is_turned = getattr(image, "n_frames", 1), _is_turned(image)
+        n_frames, is_turned = _n_frames(image), _is_turned(image)
     level = pixels.reshape(-1, 3).astype(np.intp) * LEVELS // 256
     colour = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]
     counts = np.bincount(colour, minlength=LEVELS**3).astype("<u2")
@@ -69,6 +69,13 @@ def look_of(pixels: UInt8Array) -> int:
     grey = np.asarray(Image.fromarray(pixels).convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])
     return int.from_bytes(bits.tobytes(), "big")
+
+
+def _n_frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))  # looks through the whole file
+    except Exception:  # noqa: BLE001 - the first frame, which is what is used, was read
+        return 1
 
 
 def _is_turned(image: Image.Image) -> bool:

@@ -9,7 +9,6 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.photos.decode import decode, read_bytes
 from imgreg.photos.glance import Glance, glance
+from imgreg.photos.workers import in_workers
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
@@ -92,11 +92,10 @@ def index_photos(root: Path, *, max_bad: float, on_file: Callable[[int, int], No
     _refuse_one_class(root, {item.label for item in listed})
     photos: list[Photo] = []
     skipped: list[Skipped] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for done, found in enumerate(pool.map(_examine, listed), start=1):
-            (photos if isinstance(found, Photo) else skipped).append(found)  # type: ignore[arg-type]
-            if on_file is not None:
-                on_file(done, len(listed))
+    for done, found in enumerate(in_workers(_examine, listed, failed=_given_up), start=1):
+        (photos if isinstance(found, Photo) else skipped).append(found)  # type: ignore[arg-type]
+        if on_file is not None:
+            on_file(done, len(listed))
     _refuse_too_many_bad(root, skipped, n_listed=len(listed), max_bad=max_bad)
     counts = Counter(photo.label for photo in photos)
     for label in sorted({item.label for item in listed}):
@@ -233,8 +232,12 @@ def _examine(item: _Listed) -> Photo | Skipped:
         data = read_bytes(item.path)
         seen = glance(data, decode(data, size_px=_PROBE_PX))
     except PhotoError as error:
-        return Skipped(item.path, str(error), error.code)
+        return _given_up(item, error)
     return Photo(item.path, item.label, hashlib.sha256(data).hexdigest(), item.split, seen)
+
+
+def _given_up(item: _Listed, error: PhotoError) -> Skipped:
+    return Skipped(item.path, str(error), error.code)
 
 
 def _refuse_one_class(root: Path, labels: Iterable[str]) -> None:

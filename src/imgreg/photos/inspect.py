@@ -42,7 +42,8 @@ _LEFT_OUT = {  # PhotoError's codes
     "unreadable": ("files that cannot be opened", "Give yourself the right to read them."),
     "not-a-file": ("folders, pipes or devices named like photos", "Move them elsewhere."),
     "unsupported": ("files of another format", "Save them as JPEG or PNG, or move them elsewhere."),
-    "too-large": ("files that claim too many pixels", "Save them smaller, if they are photos."),
+    "too-large": ("files that claim too many pixels or take too much memory", "Save them smaller, if they are photos."),
+    "too-slow": ("files that take too long to read", "Look what they are; save them anew, if they are photos."),
     "truncated": ("files cut short", "Copy them again from where they came."),
     "damaged": ("damaged files", "Copy them again from where they came, or delete them."),
 }

@@ -35,11 +35,11 @@ def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool
         lines.append(text_of("Nothing stands in the way of training.", style="bold green"))
     for severity in SEVERITIES:
         for one in (finding for finding in findings if finding.severity == severity):
-            count = f"{len(one.files)} " if one.files else ""
+            count = f": {len(one.files)}" if one.files else ""
             lines += [
                 text_of(""),
-                text_of(f"{one.code} ({severity})", style=_TONES.get(severity, "bold")),
-                text_of(f"{count}{one.says}. {one.advice}"),
+                text_of(f"{one.code}{count} ({severity})", style=_TONES.get(severity, "bold")),
+                text_of(f"{one.says[0].upper()}{one.says[1:]}. {one.advice}"),
                 *_files(one, every=every),
             ]
     return Group(*lines)

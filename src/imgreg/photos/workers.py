@@ -1,0 +1,69 @@
+"""Work on files that may be hostile, each in a process of its own with bounds on time and memory.
+
+In: a function and its items. Out: results in order. A file that takes too long, too much memory, or the process with
+it, costs its own result and nothing else. Refuses to know: what the work is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import TypeVar
+
+from imgreg.errors import PhotoError
+
+SECONDS = 10.0
+BYTES = 512 * 2**20
+_AHEAD = 4  # items handed out before they are asked for, a process
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[T, PhotoError], R]) -> Iterator[R]:
+    """work(item) for each item, in order, a process a core.
+
+    work     a function of a module, which returns what can be pickled
+    failed   what stands for an item whose work was given up: codes too-slow, too-large and damaged
+    """
+    from pebble import ProcessExpired, ProcessPool
+
+    if not items:
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    n_workers = min(os.cpu_count() or 1, len(items))
+    pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
+    try:
+        waiting: deque[tuple[T, object]] = deque()
+        coming = iter(items)
+        while True:
+            while len(waiting) < _AHEAD * n_workers and (item := next(coming, None)) is not None:
+                waiting.append((item, pool.schedule(work, args=(item,), timeout=SECONDS)))
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            try:
+                yield future.result()  # type: ignore[attr-defined]
+            except FutureTimeoutError:
+                yield failed(item, PhotoError(f"reading took more than {SECONDS:g} seconds", code="too-slow"))
+            except MemoryError:
+                megabytes = BYTES // 2**20
+                yield failed(item, PhotoError(f"reading took more than {megabytes} MB of memory", code="too-large"))
+            except ProcessExpired as error:
+                yield failed(item, PhotoError(f"reading it broke the reader (exit code {error.exitcode})"))
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _bounded() -> None:
+    """In each process: a bound on memory beyond what it has, and nothing of C libraries' remarks on stderr."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

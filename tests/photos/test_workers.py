@@ -1,0 +1,103 @@
+"""Work on hostile files: each is bounded by itself, and nothing else is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import paint_set
+from imgreg.errors import PhotoError
+from imgreg.photos import workers
+from imgreg.photos.index import index_photos
+from imgreg.photos.workers import in_workers
+
+
+def behave(what: str) -> str:
+    """As a file might make a reader behave."""
+    if what == "hangs":
+        time.sleep(3600)
+    elif what == "crashes":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif what == "leaves":
+        os._exit(3)
+    elif what == "eats":
+        return str(len(np.ones(2**28)))  # 2 GB
+    elif what == "talks":
+        os.write(2, b"TIFFReadDirectory: a remark of a C library\n")
+    return what
+
+
+def given_up(what: str, error: PhotoError) -> str:
+    return f"{what}: {error.code}"
+
+
+def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
+    """A hang, two ways to die and a flood of memory between good files: those come, in order, and the others have their
+    codes; what a C library says does not reach the terminal."""
+    monkeypatch.setattr(workers, "SECONDS", 1.0)
+    items = ["a", "hangs", "b", "crashes", "c", "leaves", "eats", "talks", *(f"d{i}" for i in range(20))]
+    started = time.monotonic()
+    found = list(in_workers(behave, items, failed=given_up))
+    assert found == [
+        *("a", "hangs: too-slow", "b", "crashes: damaged", "c", "leaves: damaged", "eats: too-large", "talks"),
+        *(f"d{i}" for i in range(20)),
+    ]
+    assert time.monotonic() - started < 60  # not the hour that one of them asked for
+    assert "remark" not in capfd.readouterr().err
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    """No items, no processes."""
+    assert list(in_workers(behave, [], failed=given_up)) == []
+
+
+def test_an_error_of_ours_comes_through() -> None:
+    """What the work itself raises is a bug, not a bad file."""
+    with pytest.raises(TypeError):
+        list(in_workers(behave_wrongly, ["a"], failed=given_up))
+
+
+def behave_wrongly(what: str) -> str:
+    return what + 1  # type: ignore[operator]
+
+
+def mutated(data: bytes, draw: np.random.Generator) -> bytes:
+    """Some bytes changed, a piece cut out, doubled or left off."""
+    changed = bytearray(data)
+    for _ in range(draw.integers(1, 30)):
+        changed[draw.integers(len(changed))] = draw.integers(256)
+    start, length = int(draw.integers(len(changed))), int(draw.integers(1, 400))
+    way = draw.integers(4)
+    if way == 0:
+        del changed[start : start + length]
+    elif way == 1:
+        changed[start:start] = changed[start : start + length]
+    elif way == 2:
+        del changed[start:]
+    return bytes(changed)
+
+
+N_MUTATIONS = int(os.environ.get("IMGREG_MUTATIONS", "200"))  # 2,000 on demand
+
+
+def test_mutated_photos_neither_crash_nor_hang(tmp_path: Path) -> None:
+    """Seeded damage to good photos of six formats: each file is read, or left out with a code, and all are counted."""
+    from PIL import Image
+
+    paint_set(tmp_path / "data", n_each=1)
+    draw = np.random.default_rng(7)
+    whole = Image.open(tmp_path / "data" / "cold" / "c00.jpg")
+    for number in range(N_MUTATIONS):
+        kind = ("jpg", "png", "webp", "gif", "tif", "bmp")[number % 6]
+        path = tmp_path / "data" / "cold" / f"m{number:05}.{kind}"
+        whole.save(path)
+        path.write_bytes(mutated(path.read_bytes(), draw))
+    index = index_photos(tmp_path / "data", max_bad=1)
+    assert len(index.photos) + len(index.skipped) == N_MUTATIONS + 2
+    assert {one.code for one in index.skipped} <= {"unsupported", "truncated", "damaged", "too-large", "empty"}
+    assert len(index.skipped) > N_MUTATIONS / 4
