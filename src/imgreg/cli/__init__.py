@@ -29,6 +29,7 @@ COMMANDS = {
     "labels": "Rank the photos whose label is likely wrong.",
     "explain": "Show what in a photo speaks for a class.",
     "report": "Make a run's report anew, and show it.",
+    "verify": "Say whether a run is what it was, and comes out the same again.",
     "preview": "Show what augmentation does to the photos.",
     "recipes": "List the recipes, or show one.",
     "runs": "List the runs under models/.",

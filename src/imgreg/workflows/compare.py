@@ -19,6 +19,7 @@ from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
 from imgreg.runs.summary import RunSummary
+from imgreg.runs.sums import write_sums
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.pictures import keep_pictures, read_pictures
 from imgreg.workflows.watch import Watcher
@@ -108,6 +109,8 @@ def compare(
             for run, folder in zip(runs, folders, strict=True):
                 write_events(folder, run)
             write_experiment(own, runs)
+        for folder in folders:
+            write_sums(folder)
     best = max(run.summary.best.val_accuracy for run in runs)
     for line in control_warnings(beside, accuracy=best, on="validation"):
         watcher.say(line)

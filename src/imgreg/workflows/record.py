@@ -216,9 +216,12 @@ def _split_rows(ground: Ground) -> list[SplitRow]:
 
 
 def _environment(ground: Ground, *, command: str) -> dict[str, Any]:
+    return {"command": command, "data": str(ground.index.root.resolve()), **environment_now()}
+
+
+def environment_now() -> dict[str, Any]:
+    """The machine and the versions on which results depend."""
     return {
-        "command": command,
-        "data": str(ground.index.root.resolve()),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),

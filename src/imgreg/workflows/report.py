@@ -10,6 +10,10 @@ from pydantic import ValidationError
 
 from imgreg.errors import ArtefactError
 from imgreg.runs.folder import read_run
+from imgreg.runs.sums import renew_sums
+
+_STEMS = ("curves", "roc", "precision_recall", "calibration")
+DRAWN = ("report.html", *(f"{stem}{kind}" for stem in _STEMS for kind in (".png", ".svg")))  # of a run
 
 
 def rebuild_report(folder: Path) -> Path:
@@ -22,6 +26,7 @@ def rebuild_report(folder: Path) -> Path:
         from imgreg.workflows.run_report import write_run_report
 
         write_run_report(folder, read_run(folder))
+        renew_sums(folder, DRAWN)
     elif (folder / "comparison.json").is_file():
         from imgreg.workflows.compare import write_comparison_report
 

@@ -24,6 +24,7 @@ from imgreg.places import cache_folder
 from imgreg.runs.folder import read_run, whole_folder
 from imgreg.runs.history import Epoch
 from imgreg.runs.summary import RunSummary
+from imgreg.runs.sums import write_sums
 from imgreg.startup import load_keras
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.controls import controls_of_run
@@ -84,6 +85,7 @@ def train(
             from imgreg.reports.tensorboard import write_events
 
             write_events(folder, read_run(folder, becomes=target))
+        write_sums(folder)
     for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
         watcher.say(line)
     return summary

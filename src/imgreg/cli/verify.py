@@ -1,0 +1,48 @@
+"""imgreg verify RUN"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imgreg.cli.flags import json_option, verbosity_options
+
+
+@click.command("verify")
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--files-only", is_flag=True, help="Check the files, do not train.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the photos are now.  [default: where they were]")
+@json_option
+@verbosity_options
+def command(run: Path, files_only: bool, data: Path | None, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Say whether a run is what it was, and comes out the same again.
+
+    Checks every file of RUN against its SHA256SUMS, then trains it once more from its own settings, in a temporary
+    folder, and compares head and history to the bit; where they differ, says what has changed since. RUN is not
+    touched. Exit code 4 if anything differs.
+
+    \b
+    Example:
+      imgreg verify models/first-try
+      imgreg verify models/first-try --files-only
+    """
+    from imgreg.cli.progress import watching
+    from imgreg.cli.show import print_json
+    from imgreg.reports.text import visible
+
+    with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.workflows.verify import verification_document, verify
+
+        done = verify(run, again=not files_only, data=data, watcher=watcher)
+    if as_json:
+        print_json(verification_document(done))
+    elif not quiet:
+        lines = [*done.files] or (["Every file is as it was."] if done.listed else ["It has no SHA256SUMS to check."])
+        if done.same:
+            lines.append("Trained again: the same head and history, to the bit.")
+        lines += [*done.differences, *done.reasons]
+        for line in lines:
+            click.echo(visible(line))
+    if not done.holds:
+        click.get_current_context().exit(4)

@@ -1,0 +1,101 @@
+"""imgreg verify: the run's files, and the run trained again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Trained, imgreg
+from imgreg.runs.sums import NAME, changed_files, read_sums, renew_sums
+
+
+@pytest.fixture
+def run(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the trained run."""
+    return Path(shutil.copytree(trained.folder, tmp_path / "run"))
+
+
+def test_a_run_comes_out_the_same_again(run: Path) -> None:
+    """Files, head and history, to the bit; nothing of the run or beside it changes."""
+    before = {path: path.read_bytes() for path in run.parent.rglob("*") if path.is_file()}
+    done = imgreg("verify", run)
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == [
+        "Every file is as it was.",
+        "Trained again: the same head and history, to the bit.",
+    ]
+    assert {path: path.read_bytes() for path in run.parent.rglob("*") if path.is_file()} == before
+
+
+def test_another_seed_is_not_the_same_run(run: Path) -> None:
+    """A config.toml that was changed is named, what came out is another head, and the exit code says so."""
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("seed = 0", "seed = 1", 1))
+    done = imgreg("verify", run, "--json")
+    assert done.code == 4
+    assert done.json["files"] == ["config.toml was changed"]
+    assert done.json["same_when_trained_again"] is False
+    assert done.json["differences"][0] == "The head is another."
+    assert "differs from epoch 1 on" in done.json["differences"][1]
+
+
+def test_photos_that_have_gone_or_come_are_the_reason(run: Path, trained: Trained, tmp_path: Path) -> None:
+    """One photo less, one more: both are told."""
+    data = Path(shutil.copytree(trained.data, tmp_path / "data"))
+    gone = next(row for row in (run / "split.csv").read_text().splitlines()[1:] if ",train," in row).split(",")[0]
+    (data / gone).unlink()
+    done = imgreg("verify", run, "--data", data, "--json")
+    assert done.code == 4
+    assert "1 train photos are gone, 0 have come." in done.json["reasons"]
+
+
+def test_every_kind_of_change_is_named(run: Path) -> None:
+    """Changed, gone, come: without training, and sha256sum agrees on what was changed."""
+    (run / "skipped.csv").write_text("path,reason\n")
+    (run / "views.png").unlink()
+    (run / "notes.txt").write_text("mine")
+    done = imgreg("verify", run, "--files-only")
+    assert done.code == 4
+    assert done.out.splitlines() == ["notes.txt was not there", "skipped.csv was changed", "views.png is gone"]
+    told = subprocess.run(["sha256sum", "-c", "--quiet", NAME], cwd=run, capture_output=True, text=True, check=False)
+    assert "skipped.csv: FAILED" in told.stdout
+    assert told.returncode == 1
+
+
+def test_a_damaged_run_is_named_rather_than_trained(run: Path) -> None:
+    """A head with one bit turned is told as a changed file, and why the run cannot be used."""
+    data = bytearray((run / "head.safetensors").read_bytes())
+    data[-1] ^= 1
+    (run / "head.safetensors").write_bytes(data)
+    done = imgreg("verify", run, "--json")
+    assert (done.code, done.json["files"]) == (4, ["head.safetensors was changed"])
+    assert "SHA-256 differs" in done.json["differences"][0]
+
+
+def test_a_report_made_anew_is_listed_anew_and_nothing_else_is(run: Path) -> None:
+    """report renews the lines of what it draws; a file that was changed before stays told."""
+    (run / "skipped.csv").write_text("path,reason\n")
+    assert imgreg("report", run).code == 0
+    assert changed_files(run) == ("skipped.csv was changed",)
+
+
+def test_a_run_of_an_older_imgreg_has_no_list(run: Path) -> None:
+    """Nothing is made up, and report does not begin one."""
+    (run / NAME).unlink()
+    renew_sums(run, ["report.html"])
+    assert read_sums(run) is None
+    done = imgreg("verify", run, "--files-only")
+    assert (done.code, done.out) == (0, "It has no SHA256SUMS to check.\n")
+
+
+def test_photos_that_are_not_there_are_asked_for(run: Path) -> None:
+    """Exit 3 and --data."""
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(environment | {"data": "/nowhere/at/all"}))
+    done = imgreg("verify", run)
+    assert done.code == 3
+    assert "Say where they are: --data" in done.err
