@@ -48,12 +48,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def paint(path: Path, *, warm: bool, seed: int, size: tuple[int, int] = (60, 48)) -> None:
-    """A photo-like patch: stripes on noise, warm or cold."""
+    """A photo-like patch: clouds of light and stripes on noise, warm or cold; the clouds make each look different."""
     draw = np.random.default_rng(seed)
     width, height = size
     base = np.array([200, 120, 60] if warm else [60, 120, 200]) + draw.integers(-40, 40, 3)
     waves = 30 * np.sin(np.arange(width) / draw.uniform(2, 6))[None, :, None]
-    pixels = base + waves + draw.normal(0, 25, (height, width, 3))
+    clouds = Image.fromarray(draw.normal(0, 45, (7, 9)).astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    pixels = base + waves + np.asarray(clouds)[:, :, None] + draw.normal(0, 25, (height, width, 3))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
 

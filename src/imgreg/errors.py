@@ -60,6 +60,13 @@ class BusyError(ImgregError):
 
 
 class DivergedError(ImgregError):
-    """Training reached a loss that is not a number."""
+    """Training reached a loss that is not a number.
+
+    kept   what training had until then (heads.fit.FittedHead), None if it went wrong in the first epoch
+    """
 
     exit_code = 7
+
+    def __init__(self, message: str, *, kept: object = None) -> None:
+        super().__init__(message)
+        self.kept = kept

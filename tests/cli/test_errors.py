@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -95,7 +96,8 @@ def test_options_without_effect_on_finished_runs(trained: Trained) -> None:
 
 
 def test_diverging_ends_with_seven(trained: Trained, tmp_path: Path) -> None:
-    """A learning rate that blows up ends with exit 7 and leaves no run."""
+    """A learning rate that blows up ends with exit 7; the run holds the epochs before, says why it ended, and its best
+    head answers."""
     wild = (
         "--learning-rate",
         "10",
@@ -110,7 +112,27 @@ def test_diverging_ends_with_seven(trained: Trained, tmp_path: Path) -> None:
     done = imgreg("train", trained.data, *small, *wild)
     assert done.code == 7, done.err[-500:]
     assert "--learning-rate 1" in done.err
-    assert not [path for path in tmp_path.iterdir() if path.name != ".locks"]
+    (run,) = (path for path in tmp_path.iterdir() if path.name != ".locks")
+    kept = json.loads((run / "metrics.json").read_text())
+    assert 1 <= kept["best_epoch"] <= kept["epochs_run"] < 200
+    assert f"diverged in epoch {kept['epochs_run'] + 1}" in done.err
+    assert any("diverged in epoch" in line for line in kept["warnings"])
+    assert imgreg("predict", next((trained.data / "warm").iterdir()), "--run", run).code == 0
+
+
+def test_one_head_of_a_comparison_may_come_apart(trained: Trained, tmp_path: Path) -> None:
+    """Exit 7 names the run; the others and the comparison are whole."""
+    wild = tmp_path / "wild.toml"
+    wild.write_text(
+        'name = "wild"\n[head]\nunits = [64, 64, 64, 64, 64, 64, 64, 64]\nactivation = "elu"\n'
+        "[optimizer]\nlearning_rate = 10\n[training]\nepochs = 60\n"
+    )
+    small = ("--weights", "starter", "--image-size", "64", "--models", tmp_path / "m", "--name", "c")
+    done = imgreg("compare", trained.data, *small, "--recipes", f"tiny,{wild}", "--epochs", "60")
+    assert done.code == 7, done.err[-500:]
+    assert f"{tmp_path / 'm' / 'c-wild'}: training diverged in epoch" in done.err
+    assert (tmp_path / "m" / "c" / "report.html").is_file()
+    assert json.loads((tmp_path / "m" / "c-tiny" / "metrics.json").read_text())["epochs_run"] == 60
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

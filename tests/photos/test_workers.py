@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -101,3 +103,18 @@ def test_mutated_photos_neither_crash_nor_hang(tmp_path: Path) -> None:
     assert len(index.photos) + len(index.skipped) == N_MUTATIONS + 2
     assert {one.code for one in index.skipped} <= {"unsupported", "truncated", "damaged", "too-large", "empty"}
     assert len(index.skipped) > N_MUTATIONS / 4
+
+
+def test_a_script_that_uses_imgreg_is_not_run_again(tmp_path: Path) -> None:
+    """A script without a guard around its main part, and one from stdin, index photos: what they print comes once."""
+    data = paint_set(tmp_path / "data", n_each=2)
+    script = (
+        "from pathlib import Path; from imgreg.photos.index import index_photos; "
+        f"print(len(index_photos(Path({str(data)!r}), max_bad=0).photos))"
+    )
+    (tmp_path / "script.py").write_text(script)
+    for command, given in (([str(tmp_path / "script.py")], None), (["-"], script)):
+        done = subprocess.run(
+            [sys.executable, *command], input=given, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr

@@ -50,7 +50,7 @@ def fit_head(
     """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
 
     seed      one seed in; initial weights, dropout and order get local generators: same machine, same bits
-    raises    DivergedError if a loss is no longer a number
+    raises    DivergedError if a loss is no longer a number, with the epochs before it and the best head of these
     """
     of_train, of_val = Views(train, kept_bytes=KEPT_BYTES), Views(val, kept_bytes=KEPT_BYTES // 3)
     model = build_head(recipe.head, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
@@ -69,10 +69,17 @@ def fit_head(
     draw = np.random.default_rng([seed, 1])
 
     epochs: list[Epoch] = []
-    val_probabilities, train_own_probabilities = [], []
+    val_probabilities: list[NDArray[np.float32]] = []
+    train_own_probabilities: list[NDArray[np.float32]] = []
     every_train = np.arange(len(train.labels))
     best_weights: dict[str, NDArray[np.float32]] = {}
     best_loss, best_epoch = math.inf, 0
+
+    def fitted() -> FittedHead:
+        history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
+        n_parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+        return FittedHead(best_weights, history, n_parameters=n_parameters)
+
     for number in range(1, recipe.training.epochs + 1):
         started = time.perf_counter()
         order = draw.permutation(len(train.labels))
@@ -92,7 +99,8 @@ def fit_head(
             raise DivergedError(
                 f"training diverged in epoch {number}: the loss is no longer a number "
                 f"(learning rate {rates[0]:g}). Lower it, e.g. --learning-rate "
-                f"{recipe.optimizer.learning_rate / 10:g}."
+                f"{recipe.optimizer.learning_rate / 10:g}.",
+                kept=fitted() if epochs else None,
             )
         epochs.append(
             Epoch(
@@ -116,8 +124,7 @@ def fit_head(
         patience = recipe.training.patience_epochs
         if patience and number - best_epoch >= patience:
             break
-    history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
-    return FittedHead(best_weights, history, n_parameters=sum(math.prod(v.shape) for v in model.trainable_variables))
+    return fitted()
 
 
 def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) -> Any:

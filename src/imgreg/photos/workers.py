@@ -6,12 +6,14 @@ it, costs its own result and nothing else. Refuses to know: what the work is.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
+import sys
+import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,7 +37,7 @@ def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[
 
     if not items:
         return
-    context = multiprocessing.get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload([work.__module__])
     n_workers = min(os.cpu_count() or 1, len(items))
     pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
@@ -60,6 +62,23 @@ def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[
     finally:
         pool.stop()
         pool.join()
+
+
+class _Process(ForkServerProcess):
+    """Starts without the caller's main module, which multiprocessing would run once more in each process: a script or a
+    notebook that uses imgreg need not guard against that."""
+
+    def start(self) -> None:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(ForkServerContext):
+    Process = _Process
 
 
 def _bounded() -> None:

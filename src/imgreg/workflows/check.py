@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from imgreg.config import Base, Photos
+from imgreg.config import Base
 from imgreg.errors import UsageError
 from imgreg.photos.index import PhotoIndex, index_photos
 from imgreg.photos.inspect import Finding, connected, inspect
@@ -46,7 +46,7 @@ def check(
         refuse_inside(data, fix.parent, option="--fix")
         if fix.suffix.lower() != ".csv":
             raise UsageError(f"--fix {fix}: expected a name that ends in .csv.")
-    index = index_photos(data, max_bad=Photos(max_bad=1).max_bad, on_file=_reading(watcher))
+    index = index_photos(data, max_bad=1.0, on_file=_reading(watcher))
     same = confirmed_pairs(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
     done = Check(data, index, inspect(index, same=same), tuple(same))
     if fix is not None:

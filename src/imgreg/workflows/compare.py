@@ -65,7 +65,7 @@ def compare(
     from imgreg.workflows.prepare import lay_ground, refuse_writing_inside
     from imgreg.workflows.record import record
     from imgreg.workflows.side_by_side import fit_side_by_side
-    from imgreg.workflows.train import prepare
+    from imgreg.workflows.train import prepare, refuse_diverged
 
     watcher = watcher or Watcher()
     names = [one.recipe.name for one in settings]
@@ -111,6 +111,7 @@ def compare(
             write_experiment(own, runs)
         for folder in folders:
             write_sums(folder)
+    refuse_diverged({str(target): outcome for target, outcome in zip(targets, outcomes, strict=True)})
     best = max(run.summary.best.val_accuracy for run in runs)
     for line in control_warnings(beside, accuracy=best, on="validation"):
         watcher.say(line)

@@ -56,6 +56,7 @@ class Outcome:
     """What a training gave."""
 
     fitted: FittedHead
+    diverged: str  # why training ended before its time, where a loss was no longer a number
     extraction: Extraction
     feature_shape: tuple[int, ...]
     test_probabilities: NDArray[np.float32] | None  # (n_test, n_classes), by the kept head
@@ -164,6 +165,7 @@ def _summary(
         warnings=(
             *base.notes,
             *ground.warnings,
+            *([outcome.diverged] if outcome.diverged else []),
             *control_warnings(controls, accuracy=history.best.val_accuracy, on="validation"),
         ),
     )

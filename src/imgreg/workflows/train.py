@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from imgreg.analysis.controls import control_warnings
 from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
+from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
-from imgreg.heads.fit import fit_head
+from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
@@ -55,7 +56,8 @@ def train(
     cache_bytes   room for kept features; None for the usual 20 GB
     controls      what is run beside the head, see config.CONTROLS
     tensorboard   write event files into the run's tensorboard/
-    raises        ImgregError's children, each for a thing the user can mend
+    raises        ImgregError's children, each for a thing the user can mend; DivergedError after the run was written,
+                  if a loss was no longer a number: it holds the best epoch before that, if there was one
     """
     watcher = watcher or Watcher()
     refuse_writing_inside(data, models)
@@ -86,9 +88,21 @@ def train(
 
             write_events(folder, read_run(folder, becomes=target))
         write_sums(folder)
+    refuse_diverged({summary.run: outcome})
     for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
         watcher.say(line)
     return summary
+
+
+def refuse_diverged(outcomes: Mapping[str, Outcome]) -> None:
+    """Told when everything is written: runs whose training came apart hold the best epoch before it.
+
+    outcomes   a run's folder -> what its training gave
+    raises     DivergedError if one of them came apart
+    """
+    told = [f"{run}: {it.diverged} Its best epoch before that was kept." for run, it in outcomes.items() if it.diverged]
+    if told:
+        raise DivergedError("\n".join(told))
 
 
 @dataclass(frozen=True)
@@ -129,14 +143,20 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
     """Train one head on prepared features. Several may run at once, in threads."""
     started = time.perf_counter()
     settings, source, split, classes = prepared.settings, prepared.source, ground.split, ground.index.classes
-    fitted = fit_head(
-        settings.recipe,
-        train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
-        val=labelled(split.val, classes=classes, source=source),
-        n_classes=len(classes),
-        seed=settings.seed,
-        on_epoch=on_epoch,
-    )
+    diverged = ""
+    try:
+        fitted = fit_head(
+            settings.recipe,
+            train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
+            val=labelled(split.val, classes=classes, source=source),
+            n_classes=len(classes),
+            seed=settings.seed,
+            on_epoch=on_epoch,
+        )
+    except DivergedError as error:
+        if not isinstance(error.kept, FittedHead):
+            raise
+        fitted, diverged = error.kept, str(error)
     test = labelled(split.test, classes=classes, source=source) if split.test else None
     tested = None
     if test:
@@ -144,6 +164,7 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
         tested = probabilities(test.all(0), plan=plan, weights=fitted.weights)
     return Outcome(
         fitted=fitted,
+        diverged=diverged,
         extraction=prepared.extraction,
         augmenter=prepared.augmenter,
         feature_shape=source.read(split.val[:1], 0).shape[1:],
