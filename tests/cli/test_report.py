@@ -155,16 +155,20 @@ def test_explain_refuses_before_it_writes(trained: Trained, tmp_path: Path) -> N
     photo = next((trained.data / "warm").iterdir())
     before = sorted(trained.data.rglob("*"))
     run = ("--run", trained.folder)
+    copy = tmp_path / "elsewhere" / photo.name
+    copy.parent.mkdir()
+    shutil.copy(photo, copy)
     for arguments, code, words in (
         ((photo, "--class", "lukewarm", *run, "--out", tmp_path / "a"), 2, "the run tells cold, warm apart"),
-        ((photo, *run, "--out", photo.parent), 2, "where imgreg does not write"),
+        ((photo, *run, "--out", photo.parent / "why"), 2, "lies inside the photo folder"),
+        ((copy, *run, "--out", copy.parent), 2, "where imgreg does not write"),
         ((trained.data / "cold" / "broken.jpg", photo, *run, "--out", tmp_path / "b"), 3, "broken.jpg: "),
         ((tmp_path / "none.jpg", *run, "--out", tmp_path / "c"), 3, "No such file"),
     ):
         done = imgreg("explain", *arguments)
         assert (done.code, words in done.err) == (code, True), done.err
     assert sorted(trained.data.rglob("*")) == before
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [copy.parent, copy]
 
 
 def test_train_writes_events_where_asked(trained: Trained, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,29 +12,10 @@ import numpy as np
 import pytest
 
 from conftest import paint_set
-from imgreg.errors import PhotoError
+from hostile import behave, behave_wrongly, given_up
 from imgreg.photos import workers
 from imgreg.photos.index import index_photos
 from imgreg.photos.workers import in_workers
-
-
-def behave(what: str) -> str:
-    """As a file might make a reader behave."""
-    if what == "hangs":
-        time.sleep(3600)
-    elif what == "crashes":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    elif what == "leaves":
-        os._exit(3)
-    elif what == "eats":
-        return str(len(np.ones(2**28)))  # 2 GB
-    elif what == "talks":
-        os.write(2, b"TIFFReadDirectory: a remark of a C library\n")
-    return what
-
-
-def given_up(what: str, error: PhotoError) -> str:
-    return f"{what}: {error.code}"
 
 
 def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
@@ -62,10 +42,6 @@ def test_an_error_of_ours_comes_through() -> None:
     """What the work itself raises is a bug, not a bad file."""
     with pytest.raises(TypeError):
         list(in_workers(behave_wrongly, ["a"], failed=given_up))
-
-
-def behave_wrongly(what: str) -> str:
-    return what + 1  # type: ignore[operator]
 
 
 def mutated(data: bytes, draw: np.random.Generator) -> bytes:

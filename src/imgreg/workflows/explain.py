@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.analysis.compare import distinct
-from imgreg.errors import ArtefactError, DatasetError, PhotoError, UsageError
-from imgreg.features.weights import Weights, resolve_weights
+from imgreg.errors import DatasetError, PhotoError, UsageError
+from imgreg.features.weights import Weights
 from imgreg.heads.explain import Explanation, explain
 from imgreg.heads.plan import Layer
 from imgreg.heads.store import load_head
 from imgreg.photos import decode as decoding
-from imgreg.runs.folder import Run
+from imgreg.runs.folder import Run, read_run
 from imgreg.startup import load_keras
 from imgreg.workflows.pictures import FOLDER, MAP, PICTURE_PX, photo_bytes
+from imgreg.workflows.predict import checked_card, recorded_weights
+from imgreg.workflows.prepare import refuse_inside
 from imgreg.workflows.watch import Watcher
 
 N_MAPS = 6  # worst mistakes of a run that get a map
@@ -74,26 +76,19 @@ def explain_photos(
              run does not know, or where `out` is a photo's own folder; ArtefactError if the run is damaged
     """
     watcher = watcher or Watcher()
+    card = checked_card(run)
     saved = load_head(run)
-    card = saved.card
     if label is not None and label not in card.classes:
         raise UsageError(f"--class {label}: the run tells {', '.join(card.classes)} apart. Give one of these.")
-    if card.decode_policy != decoding.POLICY:
-        raise ArtefactError(
-            f"{run}: its photos were decoded by policy {card.decode_policy}, this imgreg has "
-            f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it."
-        )
+    trained_on = Path(str(read_run(run).environment.get("data", "")))
+    if trained_on.is_dir():
+        refuse_inside(trained_on, out, option="--out")
     for photo in photos:
         if photo.parent.resolve() == out.resolve():
             raise UsageError(f"--out {out} is the folder of {photo.name}, where imgreg does not write. Choose another.")
     read = [(photo, _read(photo)) for photo in photos]
     squares = [decoding.decode(data, size_px=card.image_size) for _, data in read]
-    base = resolve_weights(card.weights)
-    if base.sha256 != card.weights_sha256:
-        raise ArtefactError(
-            f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., but {base.path} "
-            f"has {base.sha256[:16]}.... Find the old file, or train again."
-        )
+    base = recorded_weights(card, run=run)
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
     watcher.step("loading Keras", 1, 1, "")

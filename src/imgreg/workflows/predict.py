@@ -78,7 +78,7 @@ def load_classifier(
     by_base: dict[tuple[object, ...], list[Path]] = {}
     first: tuple[str, ...] | None = None
     for run in runs:
-        card = _checked_card(run)
+        card = checked_card(run)
         first = first or card.classes
         if card.classes != first:
             raise ArtefactError(
@@ -97,7 +97,8 @@ def load_classifier(
     return Classifier(tuple(members), vote)
 
 
-def _checked_card(run: Path) -> ModelCard:
+def checked_card(run: Path) -> ModelCard:
+    """A run's model.json. raises ArtefactError if it cannot be read, or its photos were decoded by other rules"""
     card = load_card(run)
     if card.decode_policy != decoding.POLICY:
         raise ArtefactError(
@@ -171,6 +172,19 @@ def _decoded(path: Path, *, size_px: int) -> UInt8Array | PhotoError:
         return error
 
 
+def recorded_weights(card: ModelCard, *, run: Path) -> Weights:
+    """The base's weights that a run was trained on. raises ArtefactError if those to be had are others"""
+    from imgreg.features.weights import resolve_weights
+
+    weights = resolve_weights(card.weights)
+    if weights.sha256 != card.weights_sha256:
+        raise ArtefactError(
+            f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., "
+            f"but {weights.path} has {weights.sha256[:16]}.... Find the old file, or train again."
+        )
+    return weights
+
+
 def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher) -> Engine:
     precision = card.precision
     if card.engine == "openvino" and precision == "bfloat16":
@@ -183,16 +197,8 @@ def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher)
             watcher.say(f"{run} was trained on bfloat16 features, which this processor lacks; float32 is used.")
 
     def find_weights() -> Weights:
-        from imgreg.features.weights import resolve_weights
-
         watcher.say("Preparing the frozen base for this machine, once.")
-        weights = resolve_weights(card.weights)
-        if weights.sha256 != card.weights_sha256:
-            raise ArtefactError(
-                f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., "
-                f"but {weights.path} has {weights.sha256[:16]}.... Find the old file, or train again."
-            )
-        return weights
+        return recorded_weights(card, run=run)
 
     return load_engine(
         card.engine,

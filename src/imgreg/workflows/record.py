@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -20,6 +21,7 @@ from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
+from imgreg.errors import DatasetError
 from imgreg.features.extract import Extraction
 from imgreg.heads.fit import FittedHead
 from imgreg.heads.forward import score
@@ -98,13 +100,14 @@ def record(
     write_json(folder / "metrics.json", summary.model_dump(mode="json"))
     run = read_run(folder, becomes=target)
     if settings.recipe.n_views:
-        views_sheet(
-            some_of_each_class(ground.split.train, n_photos=_SHEET_PHOTOS),
-            augmenters={"": outcome.augmenter},
-            n_views=min(settings.recipe.n_views, _SHEET_VIEWS),
-            size_px=base.image_size,
-            target=folder / "views.png",
-        )
+        with contextlib.suppress(DatasetError):  # a photo that went while the head was trained does not cost the head
+            views_sheet(
+                some_of_each_class(ground.split.train, n_photos=_SHEET_PHOTOS),
+                augmenters={"": outcome.augmenter},
+                n_views=min(settings.recipe.n_views, _SHEET_VIEWS),
+                size_px=base.image_size,
+                target=folder / "views.png",
+            )
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
