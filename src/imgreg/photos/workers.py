@@ -13,11 +13,12 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import TypeVar
 
-from imgreg.errors import PhotoError
+from imgreg.errors import MachineError, PhotoError
 
 SECONDS = 10.0
 BYTES = 512 * 2**20
@@ -32,6 +33,7 @@ def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[
 
     work     a function of a module, which returns what can be pickled
     failed   what stands for an item whose work was given up: codes too-slow, too-large and damaged
+    raises   MachineError if no process can be started
     """
     from pebble import ProcessExpired, ProcessPool
 
@@ -57,6 +59,11 @@ def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[
             except MemoryError:
                 megabytes = BYTES // 2**20
                 yield failed(item, PhotoError(f"reading took more than {megabytes} MB of memory", code="too-large"))
+            except BrokenProcessPool as error:
+                raise MachineError(
+                    f"the processes that read photos cannot be started ({error}). Free some memory or raise the limits "
+                    "on processes, then run the command again."
+                ) from error
             except ProcessExpired as error:
                 yield failed(item, PhotoError(f"reading it broke the reader (exit code {error.exitcode})"))
     finally:
