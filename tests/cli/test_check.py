@@ -6,26 +6,11 @@ import csv
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from conftest import TRAIN_ARGUMENTS, imgreg
+from conftest import TRAIN_ARGUMENTS, blobs, imgreg
 
 BASE = ("--weights", "starter", "--image-size", "128")
-
-
-def blobs(path: Path, *, seed: int, quality: int = 90, size: tuple[int, int] = (160, 120)) -> None:
-    """A picture of soft lights, as photos are rather than noise; the same seed is the same picture."""
-    y, x = np.mgrid[0:120, 0:160]
-    draw = np.random.default_rng(seed)
-    light = sum(
-        draw.uniform(-110, 110, 3)
-        * np.exp(-((x - draw.uniform(0, 160)) ** 2 + (y - draw.uniform(0, 120)) ** 2) / 900)[:, :, None]
-        for _ in range(16)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((128 + light).clip(0, 255).astype(np.uint8)).resize(size).save(path, quality=quality)
 
 
 @pytest.fixture(scope="module")

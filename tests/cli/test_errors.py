@@ -118,6 +118,7 @@ def test_diverging_ends_with_seven(trained: Trained, tmp_path: Path) -> None:
     assert f"diverged in epoch {kept['epochs_run'] + 1}" in done.err
     assert any("diverged in epoch" in line for line in kept["warnings"])
     assert imgreg("predict", next((trained.data / "warm").iterdir()), "--run", run).code == 0
+    assert imgreg("verify", run).code == 0  # it comes apart the same again
 
 
 def test_one_head_of_a_comparison_may_come_apart(trained: Trained, tmp_path: Path) -> None:

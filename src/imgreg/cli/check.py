@@ -30,12 +30,13 @@ def command(
 
     Unreadable and odd files; copies, also recompressed ones; the same picture in several classes or on several sides of
     a given split; classes of very unequal size. Each finding has a code that stays the same. The photos are never
-    touched. Exit code 3 if training would refuse them.
+    touched. Exit code 3 if training would refuse DATA, also where --fix wrote a manifest that it takes.
 
     \b
     Example:
       imgreg check data/
-      imgreg check data/ --fix clean.csv && imgreg train clean.csv
+      imgreg check data/ --fix clean.csv
+      imgreg train clean.csv
     """
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json, print_result

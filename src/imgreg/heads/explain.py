@@ -22,7 +22,7 @@ from imgreg.heads.plan import Layer
 
 LAST_CONVOLUTION = "block5_conv3"
 N_RANDOM_HEADS = 5  # of the sanity check
-_SANITY_SEED = 1_610_02391  # far from the seeds that heads are trained with: theirs still lies in a trained head
+_SANITY_SEED = 161_002_391  # far from the seeds that heads are trained with: theirs still lies in a trained head
 
 Float32Array = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
@@ -33,8 +33,8 @@ class Explanation:
     """One photo's map for one class.
 
     explained       the class, an index
-    map             (h, w) float32, >= 0: evidence for the class by place, in logits times the cell's share of the
-                    photo; all 0 where no place speaks for the class
+    map             (h, w) float32, >= 0: evidence for the class by place, comparable within the map; all 0 where no
+                    place speaks for the class
     probabilities   (n_classes,) float32, of the same graph
     random_maps     (N_RANDOM_HEADS, h, w): the same by heads of the same layers with random weights
     """

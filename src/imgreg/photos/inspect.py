@@ -66,18 +66,17 @@ def inspect(index: PhotoIndex, *, same: Iterable[tuple[int, int]] = ()) -> tuple
     same   rows of index.photos of different bytes that show the same picture
     """
     photos = index.photos
-    copies = [group for group in _copies(photos).values() if len(group) > 1]
-    alike = connected(same)
+    equal, alike = copies(photos), connected(same)
     found = [
-        _groups(index, "copies-across-classes", "stops training", _torn(copies, photos, lambda p: p.label)),
-        _groups(index, "leak", "stops training", _torn(copies, photos, lambda p: p.split)),
+        _groups(index, "copies-across-classes", "stops training", _torn(equal, photos, lambda p: p.label)),
+        _groups(index, "leak", "stops training", _torn(equal, photos, lambda p: p.split)),
         *_left_out(index),
         _groups(index, "near-across-classes", "take care", _torn(alike, photos, lambda p: p.label)),
         _groups(index, "near-leak", "take care", _torn(alike, photos, lambda p: p.split)),
         *_imbalance(photos, index.classes),
         _singles(index, "too-small", "take care", lambda p: _side(p) < SMALLEST_PX),
         _singles(index, "one-colour", "take care", lambda p: p.glance is not None and p.glance.is_plain),
-        _groups(index, "copies", "for your information", _whole(copies, photos)),
+        _groups(index, "copies", "for your information", _whole(equal, photos)),
         _groups(index, "near-copies", "for your information", _whole(alike, photos)),
         _singles(index, "wrong-extension", "for your information", _is_misnamed),
         _singles(index, "animated", "for your information", lambda p: p.glance is not None and p.glance.n_frames > 1),
@@ -130,11 +129,12 @@ def connected(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return sorted({tuple(group): group for group in group_of.values()}.values())
 
 
-def _copies(photos: Sequence[Photo]) -> dict[str, list[int]]:
+def copies(photos: Sequence[Photo]) -> list[list[int]]:
+    """Rows of photos with the same bytes, in groups of two or more."""
     rows: dict[str, list[int]] = defaultdict(list)
     for i, photo in enumerate(photos):
         rows[photo.sha256].append(i)
-    return rows
+    return [group for group in rows.values() if len(group) > 1]
 
 
 def _torn(

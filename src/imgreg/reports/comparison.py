@@ -18,8 +18,9 @@ from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
 from imgreg.reports.rows import notes, onset_of, renamed, shortened
 from imgreg.reports.run import METRICS, raw
-from imgreg.reports.run_axes import shared_limits
+from imgreg.reports.run_axes import Limits, shared_limits
 from imgreg.runs.folder import Run
+from imgreg.runs.history import History
 
 SHOWN_PHOTOS = 8  # of those that change sides, each way
 
@@ -68,8 +69,8 @@ def comparison_report(
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
         own_notes=[tuple(note for note in each if note not in common) for each in told],
-        overlays=_overlays(runs, histories=histories),
-        panels=_panels(runs, rows=rows),
+        overlays=_overlays(histories),
+        panels=_panels(runs, rows=rows, limits=shared_limits(histories)),
         raw={
             "history": raw(histories),
             "table": [row.model_dump(mode="json") for row in rows],
@@ -78,8 +79,7 @@ def comparison_report(
     )
 
 
-def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow]) -> tuple[Chart, ...]:
-    limits = shared_limits({row.name: run.history for row, run in zip(rows, runs, strict=True)})
+def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], limits: Limits) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
             {row.name: run.history},
@@ -98,14 +98,13 @@ def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow]) -> tuple[Char
     )
 
 
-def _overlays(runs: Sequence[Run], *, histories: Mapping[str, object]) -> tuple[Chart, ...]:
-    by_name = {name: run.history for name, run in zip(histories, runs, strict=True)}
+def _overlays(histories: Mapping[str, History]) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
-            by_name,
+            histories,
             metric=metric,
             heading=what,
-            alt=f"{what} of {', '.join(by_name)} by epoch; the figures are in the table.",
+            alt=f"{what} of {', '.join(histories)} by epoch; the figures are in the table.",
         )
         for metric, what in METRICS
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.learning_curve import LearningCurve
-from imgreg.reports.figure import LIGHT, figure_svg, in_ink, new_figure, save_figure
+from imgreg.reports.figure import LIGHT, dress, figure_svg, new_figure, save_figure
 from imgreg.reports.page import chart, write_page
 
 if TYPE_CHECKING:
@@ -99,8 +99,4 @@ def _draw(axes: Axes, curve: LearningCurve, *, as_accuracy: bool) -> None:
     axes.set_ylim(max(float(spread.min()) - room, 0), float(spread.max()) + room)
     if as_accuracy:
         axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
-    axes.grid(color=LIGHT.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    in_ink(axes)
+    dress(axes)

@@ -46,10 +46,11 @@ class ShownPhoto:
     best: float = 0.0  # where in the box the best epoch stands
 
 
-def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]) -> None:
+def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]) -> tuple[str, ...]:
     """Write report.html, and curves, roc, precision_recall and calibration as .png and .svg, into a folder.
 
     pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
+    returns    the names of the files written
     raises     OSError if the disk refuses
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
@@ -99,6 +100,8 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
             "photos": _raw_photos(run, found),
         },
     )
+    stems = ("curves", *(one.stem for one in drawn))
+    return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
 
 
 def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:

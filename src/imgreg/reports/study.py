@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.study import StudyTable
-from imgreg.reports.figure import LIGHT, figure_svg, in_ink, new_figure, save_figure
+from imgreg.reports.figure import LIGHT, dress, figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
@@ -127,17 +127,13 @@ def _curves(
             axes.set_title(drawable(one_line(heading, limit=60)), fontsize=12, fontfamily=families(), parse_math=False)
         axes.set_xlabel("epoch", fontsize=11)
         axes.set_ylabel("validation loss (nats)", fontsize=11)
-        axes.grid(color=LIGHT.grid, linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
         if log_epochs:
             axes.set_xscale("log")
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
         font = {"family": families(), "size": 9}
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), prop=font, labelcolor=LIGHT.ink)
-        in_ink(axes)
+        dress(axes)
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from imgreg.config import Base
-from imgreg.features.engines import Engine, choose_engine, engine_version, load_engine
+from imgreg.features.engines import Engine, EngineName, Precision, choose_engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.places import cache_folder
@@ -13,23 +13,48 @@ from imgreg.workflows.watch import Watcher
 
 
 class FrozenBase:
-    """The base settled on: which weights, size, engine and precision. Loaded when first asked for, then kept."""
+    """The base of a command: which weights, size, engine and precision. Settled on, and told, when first asked for; the
+    engine is loaded when that is asked for."""
 
     def __init__(self, settings: Base, *, watcher: Watcher) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self.stored = settings.stored
+
+    @cached_property
+    def _settled(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         notes: list[str] = []
 
         def say(line: str) -> None:
             notes.append(line)
-            watcher.say(line)
+            self._watcher.say(line)
 
-        self._watcher = watcher
-        self.weights = resolve_weights(settings.weights)
-        if self.weights.note:
-            say(self.weights.note)
-        self.engine_name, self.precision = choose_engine(settings, say=say)
-        self.image_size = settings.image_size or self.weights.image_size
-        self.stored = settings.stored
-        self.notes = tuple(notes)
+        weights = resolve_weights(self._settings.weights)
+        if weights.note:
+            say(weights.note)
+        engine_name, precision = choose_engine(self._settings, say=say)
+        return weights, engine_name, precision, tuple(notes)
+
+    @property
+    def weights(self) -> Weights:
+        return self._settled[0]
+
+    @property
+    def engine_name(self) -> EngineName:
+        return self._settled[1]
+
+    @property
+    def precision(self) -> Precision:
+        return self._settled[2]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was told of the choice, for the record."""
+        return self._settled[3]
+
+    @property
+    def image_size(self) -> int:
+        return self._settings.image_size or self.weights.image_size
 
     @property
     def identity(self) -> BaseIdentity:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imgreg.config import Base
 from imgreg.errors import UsageError
 from imgreg.photos.index import PhotoIndex, index_photos
-from imgreg.photos.inspect import Finding, connected, inspect
+from imgreg.photos.inspect import Finding, connected, copies, inspect
 from imgreg.runs.folder import rows_to_csv
+from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.near import confirmed_pairs
 from imgreg.workflows.prepare import refuse_inside
 from imgreg.workflows.watch import Watcher
@@ -46,8 +46,8 @@ def check(
         refuse_inside(data, fix.parent, option="--fix")
         if fix.suffix.lower() != ".csv":
             raise UsageError(f"--fix {fix}: expected a name that ends in .csv.")
-    index = index_photos(data, max_bad=1.0, on_file=_reading(watcher))
-    same = confirmed_pairs(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
+    index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
+    same = confirmed_pairs(index, base=FrozenBase(base, watcher=watcher), cache_bytes=cache_bytes, watcher=watcher)
     done = Check(data, index, inspect(index, same=same), tuple(same))
     if fix is not None:
         _write_manifest(done, fix)
@@ -71,10 +71,7 @@ def _write_manifest(done: Check, target: Path) -> None:
     """The readable photos without those in the way: of copies, near ones too, one is kept, on the side that judges
     (test, then validation); of copies in several classes none."""
     photos, index = done.index.photos, done.index
-    rows_of: dict[str, list[int]] = {}
-    for i, photo in enumerate(photos):
-        rows_of.setdefault(photo.sha256, []).append(i)
-    linked = [(rows[0], other) for rows in rows_of.values() for other in rows[1:]]
+    linked = [(rows[0], other) for rows in copies(photos) for other in rows[1:]]
     rank = {"test": 0, "val": 1}
     dropped: set[int] = set()
     for group in connected([*linked, *done.same]):
@@ -95,7 +92,3 @@ def _write_manifest(done: Check, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
     partial.replace(target)
-
-
-def _reading(watcher: Watcher) -> Callable[[int, int], None]:
-    return lambda done, total: watcher.step("reading photos", done, total, "")

@@ -79,8 +79,8 @@ def compare(
     with contextlib.ExitStack() as stack:
         own = stack.enter_context(whole_folder(models / name))
         folders = [stack.enter_context(whole_folder(target)) for target in targets]
-        ground = lay_ground(data, settings[0].photos, base=settings[0].base, watcher=watcher)
         base = FrozenBase(settings[0].base, watcher=watcher)
+        ground = lay_ground(data, settings[0].photos, base=base, cache_bytes=cache_bytes, watcher=watcher)
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
             outcomes = fit_side_by_side(ground, prepared, watcher=watcher)
@@ -134,31 +134,34 @@ def compare_runs(
 
 
 def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
-    summaries = tuple(run.summary for run in runs)
-    rows = comparison_table(summaries)
-    warnings = (*same_ground(runs), *shared_suspicions(runs))
-    documents = [row.model_dump(mode="json") for row in rows]
+    comparison = lay_side_by_side(target, runs)
+    documents = [row.model_dump(mode="json") for row in comparison.rows]
     write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), [tuple(row.values()) for row in documents]))
-    effects = photo_effects(runs)
-    write_comparison_report(folder, runs)
-    comparison = Comparison(target, summaries, rows, warnings, effects)
+    write_comparison_report(folder, runs, comparison)
     write_json(folder / "comparison.json", comparison_document(comparison))
     return comparison
 
 
-def write_comparison_report(folder: Path, runs: Sequence[Run]) -> None:
+def lay_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
+    """Everything that is told of runs side by side; the first is the control."""
+    summaries = tuple(run.summary for run in runs)
+    warnings = (*same_ground(runs), *shared_suspicions(runs))
+    return Comparison(target, summaries, comparison_table(summaries), warnings, photo_effects(runs))
+
+
+def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Comparison) -> None:
     """Write report.html and its figures into the folder where the comparison stands, or is being written."""
     from imgreg.reports.comparison import SHOWN_PHOTOS, comparison_report
 
-    effects = photo_effects(runs)
+    effects = comparison.effects
     changed = {path for one in effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
     shown = [row for row in runs[0].split if row.path in changed and row.split == "val"]
     keep_pictures(folder, runs[0], shown)
     had = read_pictures(folder, (row.sha256 for row in shown))
     comparison_report(
         runs,
-        rows=comparison_table([run.summary for run in runs]),
-        warnings=(*same_ground(runs), *shared_suspicions(runs)),
+        rows=comparison.rows,
+        warnings=comparison.warnings,
         effects=effects,
         pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
         folder=folder,

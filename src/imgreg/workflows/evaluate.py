@@ -43,7 +43,7 @@ def evaluate(
     """
     watcher = watcher or Watcher()
     classifier = load_classifier(runs, vote=vote or "mean", watcher=watcher)
-    index = index_photos(data, max_bad=max_bad, on_file=lambda n, of: watcher.step("reading photos", n, of, ""))
+    index = index_photos(data, max_bad=max_bad, on_file=watcher.stage("reading photos"))
     photos = [photo for photo in index.photos if side is None or photo.split == side]
     if not photos:
         raise DatasetError(f"{data}: no photo on side {side!r}. Found: {_sides(index.photos)}.")

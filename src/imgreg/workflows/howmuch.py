@@ -58,7 +58,15 @@ def howmuch(
     refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, "howmuch"))
     with whole_folder(target) as folder:
-        laid = lay_repeats(data, settings, repeats=repeats, folds=0, test_fraction=TEST_FRACTION, watcher=watcher)
+        laid = lay_repeats(
+            data,
+            settings,
+            repeats=repeats,
+            folds=0,
+            test_fraction=TEST_FRACTION,
+            cache_bytes=cache_bytes,
+            watcher=watcher,
+        )
         whole = laid.drawn
         n_train = round(fmean(len(repeat.split.train) for repeat in whole))
         n_smallest = min(min(Counter(photo.label for photo in r.split.train).values()) for r in whole)

@@ -59,7 +59,9 @@ def labels(
     refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, "labels"))
     with whole_folder(target) as folder:
-        laid = lay_repeats(data, settings, repeats=repeats, folds=folds, test_fraction=0, watcher=watcher)
+        laid = lay_repeats(
+            data, settings, repeats=repeats, folds=folds, test_fraction=0, cache_bytes=cache_bytes, watcher=watcher
+        )
         grid = fill_grid(laid, settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
         photos = laid.index.photos
         table = label_table(laid, grid.cells[settings.recipe.name])

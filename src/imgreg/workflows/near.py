@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.analysis.twins import TWINS
-from imgreg.config import Base
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.photos.index import Photo, PhotoIndex
@@ -24,7 +23,7 @@ N_OTHERS = 64  # photos beside the candidates whose mean is taken off: what all 
 
 
 def with_families(
-    index: PhotoIndex, *, base: Base, cache_bytes: int | None, watcher: Watcher
+    index: PhotoIndex, *, base: FrozenBase, cache_bytes: int | None, watcher: Watcher
 ) -> tuple[PhotoIndex, int]:
     """The index with each such picture's photos in one family, which a split keeps on one side; and how many there are.
 
@@ -39,7 +38,7 @@ def with_families(
 
 
 def confirmed_pairs(
-    index: PhotoIndex, *, base: Base, cache_bytes: int | None, watcher: Watcher
+    index: PhotoIndex, *, base: FrozenBase, cache_bytes: int | None, watcher: Watcher
 ) -> list[tuple[int, int]]:
     """Pairs that look alike at a glance and to VGG16, rows of index.photos."""
     pairs = near_pairs(index.photos)
@@ -56,15 +55,14 @@ def confirmed_pairs(
 
 
 def _descriptors(
-    photos: Sequence[Photo], *, base: Base, cache_bytes: int | None, watcher: Watcher
+    photos: Sequence[Photo], *, base: FrozenBase, cache_bytes: int | None, watcher: Watcher
 ) -> NDArray[np.float32]:
-    frozen = FrozenBase(base, watcher=Watcher(step=watcher.step))  # who trains on it tells of its choice
     with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
-        source = FeatureSource(cache, base=frozen.identity)
+        source = FeatureSource(cache, base=base.identity)
         extract(
             {photo: [(0, None)] for photo in photos},
             source=source,
-            load=lambda: frozen.engine,
-            on_view=lambda done, total: watcher.step("computing features", done, total, ""),
+            load=lambda: base.engine,
+            on_view=watcher.stage("computing features"),
         )
         return describe(photos, source=source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from imgreg.errors import PhotoError
@@ -15,14 +15,16 @@ FOLDER = "pictures"
 MAP = "-map"  # a picture's name ends so where a map is laid over it
 
 
-def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> None:
+def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str, ...]:
     """Put a small JPEG of each photo into folder/pictures, named by its content; one that has gone is left out.
 
-    folder   where the run, or a comparison, stands or is being written
+    folder    where the run, or a comparison, stands or is being written
+    returns   those that were not there yet, as paths below the folder
     """
     from imgreg.reports.pictures import jpeg
 
     (folder / FOLDER).mkdir(exist_ok=True)
+    added = []
     for row in rows:
         target = folder / FOLDER / f"{row.sha256}.jpg"
         if target.exists():
@@ -35,6 +37,10 @@ def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> None:
                 target.write_bytes(jpeg(decoding.picture(data, longest_px=PICTURE_PX)))
             except PhotoError:  # it was readable once: another Pillow, perhaps
                 continue
+        else:
+            continue
+        added.append(f"{FOLDER}/{target.name}")
+    return tuple(added)
 
 
 def read_pictures(folder: Path, names: Iterable[str]) -> Mapping[str, bytes]:
@@ -52,8 +58,3 @@ def photo_bytes(run: Run, row: SplitRow) -> bytes | None:
     except (PhotoError, ValueError):
         return None
     return data if hashlib.sha256(data).hexdigest() == row.sha256 else None
-
-
-def with_maps(rows: Sequence[SplitRow]) -> list[str]:
-    """Names of the rows' pictures, and of those with a map over them."""
-    return [name for row in rows for name in (row.sha256, row.sha256 + MAP)]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgreg.config import Base, Photos, Settings
+from imgreg.config import Photos, Settings
 from imgreg.errors import DatasetError, UsageError
 from imgreg.photos.index import PhotoIndex, index_photos, photo_folders
 from imgreg.photos.resplit import Repeat, resplit
@@ -32,7 +31,7 @@ class Ground:
 
 def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIndex, tuple[str, ...]]:
     """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError"""
-    index = index_photos(data, max_bad=photos.max_bad, on_file=_stage(watcher, "reading photos"))
+    index = index_photos(data, max_bad=photos.max_bad, on_file=watcher.stage("reading photos"))
     warnings = list(index.notes)
     for number, bad in enumerate(index.skipped, start=1):
         (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {bad.path}: {bad.reason}")
@@ -54,7 +53,9 @@ def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIn
     return index, tuple(warnings)
 
 
-def lay_ground(data: Path, photos: Photos, *, base: Base | None, watcher: Watcher) -> Ground:
+def lay_ground(
+    data: Path, photos: Photos, *, base: FrozenBase | None, cache_bytes: int | None = None, watcher: Watcher
+) -> Ground:
     """Index and split the photos; say what was left out. raises DatasetError
 
     base   who says which photos that look alike are the same picture, so that a split drawn here keeps them together;
@@ -64,7 +65,7 @@ def lay_ground(data: Path, photos: Photos, *, base: Base | None, watcher: Watche
     index, told = read_index(data, photos, watcher=watcher)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
-        index, warnings = _in_families(index, base=base, watcher=watcher)
+        index, warnings = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed)
     if split.leaks:
         leak = (
@@ -96,7 +97,14 @@ class Repeats:
 
 
 def lay_repeats(
-    data: Path, settings: Settings, *, repeats: int, folds: int, test_fraction: float, watcher: Watcher
+    data: Path,
+    settings: Settings,
+    *,
+    repeats: int,
+    folds: int,
+    test_fraction: float,
+    cache_bytes: int | None,
+    watcher: Watcher,
 ) -> Repeats:
     """Index the photos and deal them anew, so many times. raises DatasetError; UsageError for fewer than 2 trainings"""
     if repeats * max(folds, 1) < 2:
@@ -106,7 +114,8 @@ def lay_repeats(
     if any(photo.split is not None for photo in index.photos):
         notes.append("The split that the photos come with is not used: every repeat draws its own.")
         watcher.say(notes[-1])
-    index, families = _in_families(index, base=settings.base, watcher=watcher)
+    base = FrozenBase(settings.base, watcher=watcher)
+    index, families = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
     for line in families:
         watcher.say(line)
     notes += families
@@ -118,13 +127,14 @@ def lay_repeats(
         val_fraction=settings.photos.val_fraction,
         seed=settings.photos.split_seed,
     )
-    base = FrozenBase(settings.base, watcher=watcher)
     return Repeats(index, drawn, base, (*notes, *base.notes))
 
 
-def _in_families(index: PhotoIndex, *, base: Base, watcher: Watcher) -> tuple[PhotoIndex, list[str]]:
+def _in_families(
+    index: PhotoIndex, *, base: FrozenBase, cache_bytes: int | None, watcher: Watcher
+) -> tuple[PhotoIndex, list[str]]:
     """The index with the same pictures in families, and what to tell of them."""
-    index, n_families = with_families(index, base=base, cache_bytes=None, watcher=watcher)
+    index, n_families = with_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
     if not n_families:
         return index, []
     pictures = "1 picture is" if n_families == 1 else f"{n_families} pictures are"
@@ -168,7 +178,3 @@ def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
                 f"{option} {folder} lies inside the photo folder {photos}, which imgreg never writes to. "
                 "Choose a place outside it."
             )
-
-
-def _stage(watcher: Watcher, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: watcher.step(name, done, total, "")

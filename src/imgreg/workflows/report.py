@@ -12,9 +12,6 @@ from imgreg.errors import ArtefactError
 from imgreg.runs.folder import read_run
 from imgreg.runs.sums import renew_sums
 
-_STEMS = ("curves", "roc", "precision_recall", "calibration")
-DRAWN = ("report.html", *(f"{stem}{kind}" for stem in _STEMS for kind in (".png", ".svg")))  # of a run
-
 
 def rebuild_report(folder: Path) -> Path:
     """Write report.html and its figures again, in place; everything else in the folder stays as it is.
@@ -25,12 +22,12 @@ def rebuild_report(folder: Path) -> Path:
     if (folder / "model.json").is_file():
         from imgreg.workflows.run_report import write_run_report
 
-        write_run_report(folder, read_run(folder))
-        renew_sums(folder, DRAWN)
+        renew_sums(folder, write_run_report(folder, read_run(folder)))
     elif (folder / "comparison.json").is_file():
-        from imgreg.workflows.compare import write_comparison_report
+        from imgreg.workflows.compare import lay_side_by_side, write_comparison_report
 
-        write_comparison_report(folder, [read_run(run) for run in _runs_of(folder)])
+        runs = [read_run(run) for run in _runs_of(folder)]
+        write_comparison_report(folder, runs, lay_side_by_side(folder, runs))
     elif (folder / "study.json").is_file():
         _rebuild_study(folder)
     else:

@@ -78,7 +78,13 @@ def study(
     target = models / checked_name(name or unused_name(models, "study"))
     with whole_folder(target) as folder:
         laid = lay_repeats(
-            data, settings[0], repeats=repeats, folds=folds, test_fraction=TEST_FRACTION, watcher=watcher
+            data,
+            settings[0],
+            repeats=repeats,
+            folds=folds,
+            test_fraction=TEST_FRACTION,
+            cache_bytes=cache_bytes,
+            watcher=watcher,
         )
         grid = fill_grid(laid, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
         beside = controls_of_study(controls, laid, settings=settings[0], cache_bytes=cache_bytes, watcher=watcher)

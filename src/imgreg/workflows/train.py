@@ -63,8 +63,8 @@ def train(
     refuse_writing_inside(data, models)
     target = models / checked_name(name or unused_name(models, settings.recipe.name))
     with whole_folder(target) as folder:
-        ground = lay_ground(data, settings.photos, base=settings.base, watcher=watcher)
         base = FrozenBase(settings.base, watcher=watcher)
+        ground = lay_ground(data, settings.photos, base=base, cache_bytes=cache_bytes, watcher=watcher)
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)
             outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
@@ -187,13 +187,13 @@ def extract_views(
     }
     wanted |= dict.fromkeys((*ground.split.val, *ground.split.test), clean)
 
-    def on_view(done: int, total: int) -> None:
-        watcher.step("computing features", done, total, "")
-
-    def on_block(done: int, total: int) -> None:
-        watcher.step("checking kept features", done, total, "")
-
-    return extract(wanted, source=source, load=lambda: base.engine, on_view=on_view, on_block=on_block)
+    return extract(
+        wanted,
+        source=source,
+        load=lambda: base.engine,
+        on_view=watcher.stage("computing features"),
+        on_block=watcher.stage("checking kept features"),
+    )
 
 
 def labelled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from imgreg.config import Photos, Settings
-from imgreg.errors import ArtefactError, DatasetError
+from imgreg.errors import ArtefactError, DatasetError, DivergedError
 from imgreg.heads.store import load_head
 from imgreg.runs.folder import Run, read_run
 from imgreg.runs.sums import changed_files, read_sums
@@ -72,7 +73,8 @@ def verify(
     if not photos.exists():
         raise DatasetError(f"{photos}: the photos of {folder} are not there. Say where they are: --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
-        train(photos, settings=_settings(run), models=Path(where), name="again", controls=(), watcher=watcher)
+        with contextlib.suppress(DivergedError):  # the run may have come apart too: what it kept is compared
+            train(photos, settings=_settings(run), models=Path(where), name="again", controls=(), watcher=watcher)
         renewed = read_run(Path(where) / "again")
         differences = _differences(run, folder, renewed, Path(where) / "again")
         reasons = _reasons(run, renewed)

@@ -28,3 +28,7 @@ class Watcher:
     tell: Callable[[str], None] = _nobody
     step: Callable[[str, int, int, str], None] = _nobody
     epoch: Callable[[str, Epoch], None] = _nobody
+
+    def stage(self, name: str) -> Callable[[int, int], None]:
+        """What tells (done, total) of one stage."""
+        return lambda done, total: self.step(name, done, total, "")
