@@ -35,6 +35,10 @@ class FrozenBase:
         engine_name, precision = choose_engine(self._settings, say=say)
         return weights, engine_name, precision, tuple(notes)
 
+    def settle(self) -> None:
+        """Choose now: what is missing is told before anything slow begins. raises MachineError, ArtefactError"""
+        assert self._settled
+
     @property
     def weights(self) -> Weights:
         return self._settled[0]

@@ -81,6 +81,7 @@ def compare(
         folders = [stack.enter_context(whole_folder(target)) for target in targets]
         base = FrozenBase(settings[0].base, watcher=watcher)
         ground = lay_ground(data, settings[0].photos, base=base, cache_bytes=cache_bytes, watcher=watcher)
+        base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
             outcomes = fit_side_by_side(ground, prepared, watcher=watcher)

@@ -65,6 +65,7 @@ def train(
     with whole_folder(target) as folder:
         base = FrozenBase(settings.base, watcher=watcher)
         ground = lay_ground(data, settings.photos, base=base, cache_bytes=cache_bytes, watcher=watcher)
+        base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)
             outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
