@@ -58,6 +58,16 @@ def test_one_owner_at_a_time(tmp_path: Path) -> None:
         assert list(folder.iterdir()) == []
 
 
+def test_what_killed_processes_left_goes_and_what_others_make_stays(tmp_path: Path) -> None:
+    """A half-made folder whose lock nobody holds is removed by the next run, whatever its name; a held one is not."""
+    (tmp_path / ".killed.partial").mkdir(parents=True)
+    (tmp_path / ".killed.partial" / "head").write_text("half")
+    with whole_folder(tmp_path / "one") as one:
+        assert not (tmp_path / ".killed.partial").exists()
+        with whole_folder(tmp_path / "two"):
+            assert one.is_dir()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A read-only models folder is an error of the environment."""

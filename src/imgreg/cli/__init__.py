@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 import warnings
 from typing import NoReturn
@@ -36,6 +37,9 @@ COMMANDS = {
     "cache": "Show, check or clear what is kept between commands.",
     "sample": "Draw a two-class set of photo-like pictures to try things on.",
 }
+
+
+_TRAINING = ("train", "compare", "study", "howmuch", "labels")
 
 
 class _LazyGroup(click.Group):
@@ -85,10 +89,10 @@ def main() -> NoReturn:
         error.show()
     except (click.Abort, KeyboardInterrupt):
         code = 130
-        click.echo("imgreg: interrupted; nothing half-made was kept.", err=True)
+        click.echo(f"imgreg: interrupted; {_kept()}", err=True)
     except TerminatedError:
         code = 143
-        click.echo("imgreg: terminated; nothing half-made was kept.", err=True)
+        click.echo(f"imgreg: terminated; {_kept()}", err=True)
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -96,6 +100,15 @@ def main() -> NoReturn:
         code = MachineError.exit_code
         click.echo(f"imgreg: {_printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
     sys.exit(code)
+
+
+def _kept() -> str:
+    """What an interrupted command leaves, and how to go on."""
+    typed = sys.argv[1:]
+    if not typed or typed[0] not in _TRAINING:
+        return "nothing half-made was kept."
+    again = shlex.join(["imgreg", *typed, *([] if "--resume" in typed else ["--resume"])])
+    return f"features and finished epochs are kept. Go on with: {_printable(again)}"
 
 
 def _printable(text: str) -> str:

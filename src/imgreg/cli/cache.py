@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def command() -> None:
     """Show, check or clear what is kept between commands.
 
-    That is the features of photos, the frozen base in OpenVINO's form, and the trainings of studies. It lies in
-    $IMGREG_CACHE, else in the user's cache folder, holds no photo, and can all be computed again. train, compare and
-    study keep the features within --cache-size.
+    That is the features of photos, the frozen base in OpenVINO's form, the trainings of studies, and where interrupted
+    trainings stood (forgotten after 30 days). It lies in $IMGREG_CACHE, else in the user's cache folder, holds no
+    photo, and can all be computed again. train, compare and study keep the features within --cache-size.
 
     \b
     Example:
@@ -59,6 +59,8 @@ def show(as_json: bool) -> None:
     click.echo(f"  base      {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
     if report.n_cells:
         click.echo(f"  studies   {_size(report.cells_bytes):>9}  {report.n_cells:,} trainings")
+    if report.n_checkpoints:
+        click.echo(f"  begun     {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted trainings")
 
 
 @command.command("verify")
@@ -80,8 +82,15 @@ def verify(as_json: bool, quiet: bool) -> None:
     if as_json:
         bases = [str(base) for base in done.damaged_bases]
         cells = [str(path) for path in done.damaged_cells]
-        features = asdict(done.features)
-        print_json({"folder": str(done.folder), "features": features, "damaged_bases": bases, "damaged_cells": cells})
+        print_json(
+            {
+                "folder": str(done.folder),
+                "features": asdict(done.features),
+                "damaged_bases": bases,
+                "damaged_cells": cells,
+                "damaged_checkpoints": [str(path) for path in done.damaged_checkpoints],
+            }
+        )
     elif not quiet:
         strays = f", {done.features.n_strays} files of killed processes removed" if done.features.n_strays else ""
         click.echo(f"{done.folder}: {done.features.n_intact:,} blocks intact, {done.n_damaged:,} parts not{strays}")
@@ -116,6 +125,7 @@ def _document(report: CacheReport) -> dict[str, object]:
         "features": asdict(report.features),
         "bases": bases,
         "studies": {"n_trainings": report.n_cells, "n_bytes": report.cells_bytes},
+        "interrupted": {"n_trainings": report.n_checkpoints, "n_bytes": report.checkpoints_bytes},
     }
 
 

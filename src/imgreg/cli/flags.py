@@ -32,6 +32,12 @@ cache_size_option = click.option(
     callback=_bytes,
     help="Room for kept features; beyond it those longest unused go (see imgreg cache).  [default: 20]",
 )
+resume_option = click.option(
+    "--resume/--no-resume",
+    default=None,
+    help="Go on where an interrupted training of the same photos and settings stood, or train anew; the head is the "
+    "same, to the bit.  [default: go on if there is one]",
+)
 name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
 
@@ -52,8 +58,9 @@ tensorboard_option = click.option(
 
 
 def training_options(function: F) -> F:
-    """What every command that trains takes besides its settings: --cache-size, --name, --models, --json, -q and -v."""
-    decorated: F = cache_size_option(name_option(models_option(json_option(verbosity_options(function)))))
+    """What every command that trains takes besides its settings, from --resume to -v."""
+    shown: F = json_option(verbosity_options(function))
+    decorated: F = resume_option(cache_size_option(name_option(models_option(shown))))
     return decorated
 
 

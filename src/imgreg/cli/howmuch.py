@@ -40,6 +40,7 @@ def command(
     name: str | None,
     models: Path,
     cache_bytes: int | None,
+    resume: bool | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -73,6 +74,7 @@ def command(
             name=name,
             command=typed_command(),
             cache_bytes=cache_bytes,
+            resume=resume,
             watcher=watcher,
         )
     if as_json:

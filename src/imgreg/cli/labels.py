@@ -25,6 +25,7 @@ def command(
     name: str | None,
     models: Path,
     cache_bytes: int | None,
+    resume: bool | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -58,6 +59,7 @@ def command(
             name=name,
             command=typed_command(),
             cache_bytes=cache_bytes,
+            resume=resume,
             watcher=watcher,
         )
     if as_json:

@@ -43,6 +43,7 @@ def command(
     name: str | None,
     models: Path,
     cache_bytes: int | None,
+    resume: bool | None,
     controls: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -86,6 +87,7 @@ def command(
             name=name,
             command=typed_command(),
             cache_bytes=cache_bytes,
+            resume=resume,
             controls=controls,
             watcher=watcher,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.heads.build import build_head, weights_by_name
+from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.forward import score
 from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.plan import plan_head
@@ -26,6 +27,7 @@ from imgreg.heads.scaling import fit_scaling
 from imgreg.heads.views import Labelled, Views
 from imgreg.runs.history import Epoch, History
 
+STEPS_A_CALL = 32  # between two of them a signal is heard
 KEPT_BYTES = 3 * 2**28  # of train features, and a third as much of validation features; beyond it they are read anew
 
 
@@ -33,7 +35,7 @@ KEPT_BYTES = 3 * 2**28  # of train features, and a third as much of validation f
 class FittedHead:
     """A head as it stood at its best epoch, and how it came there."""
 
-    weights: dict[str, NDArray[np.float32]]
+    weights: Mapping[str, NDArray[np.float32]]
     history: History
     n_parameters: int
 
@@ -46,16 +48,22 @@ def fit_head(
     n_classes: int,
     seed: int,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+    begun: Checkpoint | None = None,
+    keep: Callable[[Callable[[], Checkpoint]], None] | None = None,
 ) -> FittedHead:
     """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
 
     seed      one seed in; initial weights, dropout and order get local generators: same machine, same bits
+    on_step   called every 32 gradient steps; what it raises ends the training
+    begun     where an earlier call with the same arguments stood: this one goes on there, and comes out the same
+    keep      called at each epoch's end with what takes a checkpoint
     raises    DivergedError if a loss is no longer a number, with the epochs before it and the best head of these
     """
     of_train, of_val = Views(train, kept_bytes=KEPT_BYTES), Views(val, kept_bytes=KEPT_BYTES // 3)
     model = build_head(recipe.head, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
 
-    if recipe.head.scaling != "none":
+    if recipe.head.scaling != "none" and begun is None:
         fit_scaling(model, recipe.head.scaling, plan=plan_head(recipe.head, n_classes=n_classes), train=train)
 
     import tensorflow as tf
@@ -68,19 +76,40 @@ def fit_head(
     n_steps = math.ceil(len(train.labels) / batch_size)
     draw = np.random.default_rng([seed, 1])
 
+    variables = [*model.variables, *optimizer.variables]
     epochs: list[Epoch] = []
     val_probabilities: list[NDArray[np.float32]] = []
     train_own_probabilities: list[NDArray[np.float32]] = []
     every_train = np.arange(len(train.labels))
-    best_weights: dict[str, NDArray[np.float32]] = {}
+    best_weights: Mapping[str, NDArray[np.float32]] = {}
     best_loss, best_epoch = math.inf, 0
+    if begun is not None:
+        assert begun.history.train_own_probabilities is not None  # a checkpoint has it
+        for variable, value in zip(variables, begun.variables, strict=True):
+            variable.assign(value)
+        epochs += begun.history.epochs
+        val_probabilities += list(begun.history.val_probabilities)
+        train_own_probabilities += list(begun.history.train_own_probabilities)
+        best_weights, best_loss, best_epoch = begun.best_weights, begun.history.best.val_loss, begun.history.best.epoch
+    for row in epochs:
+        draw.permutation(len(train.labels))  # as it was in that epoch
+        if on_epoch is not None:
+            on_epoch(row)
+
+    def history() -> History:
+        return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
+
+    def checkpoint() -> Checkpoint:
+        return Checkpoint([np.asarray(variable.numpy()) for variable in variables], best_weights, history())
 
     def fitted() -> FittedHead:
-        history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
         n_parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-        return FittedHead(best_weights, history, n_parameters=n_parameters)
+        return FittedHead(best_weights, history(), n_parameters=n_parameters)
 
-    for number in range(1, recipe.training.epochs + 1):
+    patience = recipe.training.patience_epochs
+    for number in range(len(epochs) + 1, recipe.training.epochs + 1):
+        if patience and number - 1 - best_epoch >= patience:
+            break
         started = time.perf_counter()
         order = draw.permutation(len(train.labels))
         view = 1 + (number - 1) % recipe.n_views if recipe.n_views else 0
@@ -88,9 +117,13 @@ def fit_head(
         rates = epoch_rates(recipe.optimizer, epoch=number, n_steps=n_steps, val_losses=losses)
         objectives, done = [], 0
         for features, labels, rows in of_train.portions(view, order, multiple=batch_size):
-            part = rates[done : (done := done + math.ceil(len(rows) / batch_size))]
-            mean = train_epoch(features, labels.astype(np.int32), rows.astype(np.int32), batch_size, part)
-            objectives.append(len(rows) * float(mean))
+            classes = labels.astype(np.int32)
+            for start in range(0, len(rows), STEPS_A_CALL * batch_size):
+                if on_step is not None:
+                    on_step()
+                some = rows[start : start + STEPS_A_CALL * batch_size].astype(np.int32)
+                part = rates[done : (done := done + math.ceil(len(some) / batch_size))]
+                objectives.append(len(some) * float(train_epoch(features, classes, some, batch_size, part)))
         objective = math.fsum(objectives) / len(order)
         learned, predicted = answer(of_train), answer(of_val)
         train_loss, train_accuracy = score(learned, train.labels)
@@ -121,14 +154,13 @@ def fit_head(
             best_loss, best_epoch, best_weights = val_loss, number, weights_by_name(model)
         if on_epoch is not None:
             on_epoch(epochs[-1])
-        patience = recipe.training.patience_epochs
-        if patience and number - best_epoch >= patience:
-            break
+        if keep is not None:
+            keep(checkpoint)
     return fitted()
 
 
 def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) -> Any:
-    """One pass over the photos in the given order: (features, labels, order, batch_size, rates) -> mean objective.
+    """Some steps over photos in the given order: (features, labels, order, batch_size, rates) -> mean objective.
 
     rates   (n_steps,) float32, the learning rate of each step
 

@@ -7,13 +7,13 @@ report.html, its figures as PNG and SVG beside it, views.png, and pictures/ (pic
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Run:
     test_probabilities: NDArray[np.float32] | None = None  # (n_test, n_classes), of the kept head
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a folder to fill; it gets its name when the block ends well, and leaves nothing behind when it does not.
 
@@ -86,7 +86,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         if target.exists():
             raise UsageError(f"{target} exists already. Choose another --name, or remove it first.")
-        shutil.rmtree(partial, ignore_errors=True)  # a killed process's; the lock says nobody is at it
+        for left in target.parent.glob(".*.partial"):
+            _remove_if_nobodys(left, own=left == partial)
         partial.mkdir()
         yield partial
         for path in partial.rglob("*"):
@@ -95,12 +96,25 @@ def whole_folder(target: Path) -> Iterator[Path]:
         partial.rename(target)
         _flush(target.parent)
     except OSError as error:
+        needed = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         raise MachineError(
-            f"{error.filename or target}: writing failed ({error.strerror}). Nothing of {target} was kept."
+            f"{error.filename or target}: writing failed ({error.strerror}) after {needed:,} bytes. Nothing of "
+            f"{target} was kept, nothing else was touched. Make room, or choose another folder with --models."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         lock.release()
+
+
+def _remove_if_nobodys(partial: Path, *, own: bool) -> None:
+    """Remove what a killed process left; a lock that can be had says that nobody is at it."""
+    lock = FileLock(partial.parent / ".locks" / f"{partial.name[1:].removesuffix('.partial')}.lock")
+    with contextlib.suppress(Timeout):
+        if not own:
+            lock.acquire(timeout=0)
+        shutil.rmtree(partial, ignore_errors=True)
+        if not own:
+            lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from imgreg.errors import MachineError
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
+from imgreg.heads.checkpoint import read_checkpoint
 from imgreg.places import cache_folder
 from imgreg.runs.cell import CELLS, CellStore
+from imgreg.workflows.kept_training import CHECKPOINTS
 from imgreg.workflows.watch import Watcher
 
 
@@ -23,12 +25,15 @@ class CacheReport:
     bases: tuple[tuple[Path, int], ...]  # exported bases with their bytes
     n_cells: int  # trainings of studies
     cells_bytes: int
+    n_checkpoints: int  # of interrupted trainings
+    checkpoints_bytes: int
 
     @property
     def n_bytes(self) -> int:
         """All of it, in bytes."""
         bases = sum(n_bytes for _, n_bytes in self.bases)
-        return self.features.n_bytes + self.features.damaged_bytes + bases + self.cells_bytes
+        features = self.features.n_bytes + self.features.damaged_bytes
+        return features + bases + self.cells_bytes + self.checkpoints_bytes
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,12 @@ class CacheVerification:
     features: CacheCheck
     damaged_bases: tuple[Path, ...]  # removed now
     damaged_cells: tuple[Path, ...]  # removed now
+    damaged_checkpoints: tuple[Path, ...]  # removed now
 
     @property
     def n_damaged(self) -> int:
-        """Blocks, bases and cells that were damaged or gone."""
-        damaged = len(self.damaged_bases) + len(self.damaged_cells)
+        """Blocks, bases, cells and checkpoints that were damaged or gone."""
+        damaged = len(self.damaged_bases) + len(self.damaged_cells) + len(self.damaged_checkpoints)
         return self.features.n_damaged + self.features.n_gone + damaged
 
 
@@ -54,11 +60,13 @@ def show_cache() -> CacheReport:
         contents = cache.contents()
     cells = CellStore(folder / CELLS).files()
     bases = tuple((base, _n_bytes(base)) for base in kept_exports(folder))
-    return CacheReport(folder, contents, bases, len(cells), sum(path.stat().st_size for path in cells))
+    checkpoints = _checkpoints(folder)
+    sizes = (sum(path.stat().st_size for path in paths) for paths in (cells, checkpoints))
+    return CacheReport(folder, contents, bases, len(cells), next(sizes), len(checkpoints), next(sizes))
 
 
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
-    """Check every block, exported base and cell; damaged ones are taken out, and computed anew when they are needed."""
+    """Check every block, exported base, cell and checkpoint; damaged ones are taken out, and made anew when needed."""
     watcher, folder = watcher or Watcher(), cache_folder()
 
     def on_block(done: int, total: int) -> None:
@@ -74,19 +82,28 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     for path in cells:
         watcher.say(f"The study's training {path} was damaged; it is removed and will be trained anew.")
         path.unlink(missing_ok=True)
-    return CacheVerification(folder, features, damaged, cells)
+    checkpoints = tuple(path for path in _checkpoints(folder) if read_checkpoint(path) is None)
+    for path in checkpoints:
+        watcher.say(f"The interrupted training {path} was damaged; it is removed and would begin anew.")
+        path.unlink(missing_ok=True)
+    return CacheVerification(folder, features, damaged, cells, checkpoints)
 
 
 def clear_cache() -> CacheReport:
-    """Remove every feature, exported base and training of a study. returns what was there"""
+    """Remove every feature, exported base, training of a study and interrupted training. returns what was there"""
     before = show_cache()
     with FeatureCache(before.folder, say=lambda _: None) as cache:
         cache.clear()
     for base, _ in before.bases:
         _remove(base)
-    if (before.folder / CELLS).is_dir():
-        _remove(before.folder / CELLS)
+    for name in (CELLS, CHECKPOINTS):
+        if (before.folder / name).is_dir():
+            _remove(before.folder / name)
     return before
+
+
+def _checkpoints(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted((folder / CHECKPOINTS).glob("[!.]*")))
 
 
 def _remove(folder: Path) -> None:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgreg.config import Recipe, Settings
+from imgreg.config import Settings
 from imgreg.errors import DivergedError
 from imgreg.photos.index import PhotoIndex
 from imgreg.photos.resplit import Repeat
 from imgreg.photos.split import Split
 from imgreg.places import cache_folder
 from imgreg.runs.cell import CELLS, Cell, CellStore
+from imgreg.workflows.kept_training import checkpoint_path, photos_digest, training_key
 from imgreg.workflows.watch import Watcher
 
 if TYPE_CHECKING:
     from imgreg.workflows.prepare import Repeats
     from imgreg.workflows.train import Prepared
-
-CELL_FORMAT = 2  # raised when the same recipe, split and seed may give other figures
-_VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
 
 @dataclass(frozen=True)
@@ -45,22 +39,27 @@ def fill_grid(
     *,
     settings: Sequence[Settings],
     cache_bytes: int | None,
+    resume: bool | None = None,
     watcher: Watcher,
 ) -> Grid:
-    """Every recipe on every repeat: kept cells are taken, missing ones trained, repeat by repeat, and kept."""
+    """Every recipe on every repeat: kept cells are taken, missing ones trained, repeat by repeat, and kept.
+
+    resume   False: train all of them anew; True: tell if nothing of them is kept
+    """
     from imgreg.features.cache import FeatureCache
     from imgreg.workflows.prepare import Ground
     from imgreg.workflows.train import prepare
 
     index, drawn, base = laid.index, laid.drawn, laid.base
     store = CellStore(cache_folder() / CELLS)
-    shared = [repr(base.identity), list(index.classes), [importlib.metadata.version(name) for name in _VERSIONS_OF]]
     keys = []
     for repeat in drawn:
-        photos = _photos_digest(repeat.split)
-        keys.append([_key(one, repeat, shared=[*shared, photos]) for one in settings])
-    found = [[store.get(key) for key in row] for row in keys]
+        named = partial(training_key, photos=photos_digest(repeat.split), classes=index.classes, identity=base.identity)
+        keys.append([named(one, head_seed=_seed(one, repeat)) for one in settings])
+    found = [[None if resume is False else store.get(key) for key in row] for row in keys]
     n_cells, n_kept = len(drawn) * len(settings), sum(cell is not None for row in found for cell in row)
+    if resume and not n_kept:
+        watcher.say("No interrupted training of these photos and settings is kept; the first one begins.")
     n_done = n_kept
     cells: dict[str, list[Cell]] = {one.recipe.name: [] for one in settings}
     apart: dict[str, str] = {}
@@ -80,7 +79,9 @@ def fill_grid(
                 if kept is None:
                     tell = partial(watcher.step, "training heads", n_done, n_cells, where)
                     try:
-                        kept = _train_cell(index, prepared[recipe], repeat, tell=tell)
+                        kept = _train_cell(
+                            index, prepared[recipe], repeat, key=key, resume=resume, tell=tell, say=watcher.say
+                        )
                     except DivergedError as error:
                         if one is settings[0]:
                             raise
@@ -88,6 +89,7 @@ def fill_grid(
                         watcher.say(apart[recipe])
                         continue
                     store.put(key, kept)
+                    checkpoint_path(key).unlink(missing_ok=True)
                     n_done += 1
                     watcher.step("training heads", n_done, n_cells, where)
                 cells[recipe].append(kept.model_copy(update={"recipe": recipe}))
@@ -95,7 +97,17 @@ def fill_grid(
     return Grid(whole, apart, n_trained=n_done - n_kept, n_kept=n_kept)
 
 
-def _train_cell(index: PhotoIndex, prepared: Prepared, repeat: Repeat, *, tell: Callable[[], None]) -> Cell:
+def _train_cell(
+    index: PhotoIndex,
+    prepared: Prepared,
+    repeat: Repeat,
+    *,
+    key: str,
+    resume: bool | None,
+    tell: Callable[[], None],
+    say: Callable[[str], None],
+) -> Cell:
+    from imgreg.heads.checkpoint import keeper, read_checkpoint
     from imgreg.heads.fit import fit_head
     from imgreg.heads.forward import probabilities, score
     from imgreg.heads.plan import plan_head
@@ -109,6 +121,9 @@ def _train_cell(index: PhotoIndex, prepared: Prepared, repeat: Repeat, *, tell: 
         n_classes=len(classes),
         seed=_seed(prepared.settings, repeat),
         on_epoch=lambda _: tell(),
+        on_step=tell,
+        begun=None if resume is False else read_checkpoint(checkpoint_path(key)),
+        keep=keeper(checkpoint_path(key), say=say),
     )
     test = labelled(split.test, classes=classes, source=source)
     predicted = probabilities(test.all(0), plan=plan_head(recipe.head, n_classes=len(classes)), weights=fitted.weights)
@@ -139,29 +154,3 @@ def _train_cell(index: PhotoIndex, prepared: Prepared, repeat: Repeat, *, tell: 
 def _seed(settings: Settings, repeat: Repeat) -> int:
     """Of initial weights, order and dropout: another each repeat, the same for every recipe."""
     return int(np.random.default_rng([settings.seed, repeat.number, repeat.fold]).integers(2**32))
-
-
-def _key(settings: Settings, repeat: Repeat, *, shared: Sequence[object]) -> str:
-    """A name for all that a cell's figures depend on; the recipe's own name, source and expectation are not.
-
-    shared   what all cells of the repeat depend on: base, classes, versions, photos
-    """
-    document: list[Any] = [
-        CELL_FORMAT,
-        settings.recipe.model_dump(mode="json", exclude={"name", "source", "expect"}),
-        _pipeline_bytes(settings.recipe),
-        settings.seed,
-        _seed(settings, repeat),
-        shared,
-    ]
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _photos_digest(split: Split) -> str:
-    sides = [[[photo.sha256, photo.label] for photo in side] for side in (split.train, split.val, split.test)]
-    return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
-
-
-def _pipeline_bytes(recipe: Recipe) -> str:
-    pipeline = recipe.augmentation.pipeline
-    return "" if pipeline is None else hashlib.sha256(Path(pipeline).read_bytes()).hexdigest()

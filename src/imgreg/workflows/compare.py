@@ -46,6 +46,7 @@ def compare(
     cache_bytes: int | None = None,
     controls: Sequence[str] = CHEAP_CONTROLS,
     tensorboard: bool = False,
+    resume: bool | None = None,
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
@@ -55,6 +56,7 @@ def compare(
     cache_bytes   room for kept features; None for the usual 20 GB
     controls      what is run beside the heads; shuffled-labels trains the first recipe's
     tensorboard   write event files into each run's tensorboard/, and which settings differ into the comparison's
+    resume        go on with interrupted trainings, as in train
     raises        UsageError if two recipes share a name or the settings differ elsewhere
     """
     from imgreg.features.cache import FeatureCache
@@ -84,7 +86,7 @@ def compare(
         base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(ground, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
-            outcomes = fit_side_by_side(ground, prepared, watcher=watcher)
+            outcomes = fit_side_by_side(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared[0].source)
             beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
         for done, (one, outcome, folder, target) in enumerate(zip(settings, outcomes, folders, targets, strict=True)):
@@ -112,6 +114,8 @@ def compare(
             write_experiment(own, runs)
         for folder in folders:
             write_sums(folder)
+    for outcome in outcomes:
+        outcome.checkpoint.unlink(missing_ok=True)
     refuse_diverged({str(target): outcome for target, outcome in zip(targets, outcomes, strict=True)})
     best = max(run.summary.best.val_accuracy for run in runs)
     for line in control_warnings(beside, accuracy=best, on="validation"):

@@ -99,12 +99,14 @@ def _shuffled_study(laid: Repeats, *, settings: Settings, n: int, cache_bytes: i
 
 
 def _shuffled_run(ground: Ground, prepared: Prepared, *, watcher: Watcher) -> Control:
-    from imgreg.workflows.train import fit_on, watch_epochs
+    from imgreg.workflows.train import fit_on
 
     settings = prepared.settings
     shuffled = replace(ground, split=with_shuffled_labels(ground.split, seed=settings.seed))
     recipe = settings.recipe.model_copy(update={"name": SHUFFLED_LABELS})
-    outcome = fit_on(shuffled, prepared, on_epoch=watch_epochs(recipe, watcher))
+    named = replace(prepared, settings=settings.model_copy(update={"recipe": recipe}))
+    outcome = fit_on(shuffled, named, watcher=watcher)
+    outcome.checkpoint.unlink(missing_ok=True)
     last = outcome.fitted.history.last
     return _control(
         SHUFFLED_LABELS,

@@ -44,12 +44,14 @@ def howmuch(
     name: str | None = None,
     command: str = "",
     cache_bytes: int | None = None,
+    resume: bool | None = None,
     watcher: Watcher | None = None,
 ) -> HowMuch:
     """Train on nested halves of the train photos, score on the same test photos, and fit a power law.
 
     repeats   splits drawn, each with all sizes
     more      photos to look ahead
+    resume    as in study
     raises    DatasetError if a class is too small for three sizes; ImgregError's other children
     """
     from imgreg.workflows.prepare import lay_repeats, refuse_writing_inside
@@ -81,7 +83,9 @@ def howmuch(
                 f"--more {more}: {n_train} train photos cannot tell of so many. Ask for 100 times at most."
             )
         drawn = tuple(_smaller(repeat, size, of=n_train, settings=settings) for repeat in whole for size in sizes)
-        grid = fill_grid(replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
+        grid = fill_grid(
+            replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, resume=resume, watcher=watcher
+        )
         cells = grid.cells[settings.recipe.name]
         rows = [cells[start : start + len(sizes)] for start in range(0, len(cells), len(sizes))]
         n_test = fmean(len(repeat.split.test) for repeat in whole)

@@ -46,10 +46,12 @@ def labels(
     name: str | None = None,
     command: str = "",
     cache_bytes: int | None = None,
+    resume: bool | None = None,
     watcher: Watcher | None = None,
 ) -> LabelCheck:
     """Train heads in folds, so that each photo is judged by heads that never saw it, and rank the photos.
 
+    resume   as in study
     folds    every photo is judged once a repeat, by a head trained on the other folds
     raises   ImgregError's children. The photos and their folders are not changed
     """
@@ -62,7 +64,7 @@ def labels(
         laid = lay_repeats(
             data, settings, repeats=repeats, folds=folds, test_fraction=0, cache_bytes=cache_bytes, watcher=watcher
         )
-        grid = fill_grid(laid, settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
+        grid = fill_grid(laid, settings=[settings], cache_bytes=cache_bytes, resume=resume, watcher=watcher)
         photos = laid.index.photos
         table = label_table(laid, grid.cells[settings.recipe.name])
         done = LabelCheck(

@@ -59,6 +59,7 @@ class Outcome:
 
     fitted: FittedHead
     diverged: str  # why training ended before its time, where a loss was no longer a number
+    checkpoint: Path  # of no use once the run is written
     extraction: Extraction
     feature_shape: tuple[int, ...]
     test_probabilities: NDArray[np.float32] | None  # (n_test, n_classes), by the kept head

@@ -7,33 +7,34 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from imgreg.runs.history import Epoch
 from imgreg.workflows.prepare import Ground
 from imgreg.workflows.record import Outcome
-from imgreg.workflows.train import Prepared, fit_on, watch_epochs
+from imgreg.workflows.train import Prepared, fit_on
 from imgreg.workflows.watch import Watcher
 
 CORES_A_HEAD = 4  # a step is bound by memory: more cores bring one head little
 
 
 def fit_side_by_side(
-    ground: Ground, prepared: Sequence[Prepared], *, watcher: Watcher, n_at_once: int | None = None
+    ground: Ground,
+    prepared: Sequence[Prepared],
+    *,
+    resume: bool | None = None,
+    watcher: Watcher,
+    n_at_once: int | None = None,
 ) -> list[Outcome]:
-    """Train a head for each; each comes out as it would alone. The first error stops the others within an epoch.
+    """Train a head for each; each comes out as it would alone. The first error stops the others within some steps.
 
     n_at_once   by default one for every four cores
     """
     stopped = threading.Event()
 
+    def on_step() -> None:
+        if stopped.is_set():
+            raise _StoppedError
+
     def fit(one: Prepared) -> Outcome:
-        show = watch_epochs(one.settings.recipe, watcher)
-
-        def on_epoch(row: Epoch) -> None:
-            if stopped.is_set():
-                raise _StoppedError
-            show(row)
-
-        return fit_on(ground, one, on_epoch=on_epoch)
+        return fit_on(ground, one, resume=resume, watcher=watcher, on_step=on_step)
 
     with ThreadPoolExecutor(n_at_once or max(1, (os.cpu_count() or 1) // CORES_A_HEAD)) as pool:
         futures = [pool.submit(fit, one) for one in prepared]

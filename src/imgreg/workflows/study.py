@@ -50,6 +50,7 @@ def study(
     name: str | None = None,
     command: str = "",
     cache_bytes: int | None = None,
+    resume: bool | None = None,
     controls: Sequence[str] = CHEAP_CONTROLS,
     watcher: Watcher | None = None,
 ) -> Study:
@@ -61,6 +62,7 @@ def study(
     controls   what is run beside the recipes, see config.CONTROLS
     repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
                every photo once. The epoch is chosen on validation, the score taken on test
+    resume     False: train also what is kept; True: tell if nothing is
     raises     UsageError if two recipes share a name, or there are fewer than two trainings to pair; DivergedError if
                the control's loss is no number. Another recipe that comes apart is left out and told
 
@@ -86,7 +88,7 @@ def study(
             cache_bytes=cache_bytes,
             watcher=watcher,
         )
-        grid = fill_grid(laid, settings=settings, cache_bytes=cache_bytes, watcher=watcher)
+        grid = fill_grid(laid, settings=settings, cache_bytes=cache_bytes, resume=resume, watcher=watcher)
         beside = controls_of_study(controls, laid, settings=settings[0], cache_bytes=cache_bytes, watcher=watcher)
         cells = dict(grid.cells)
         for extra in derived:

@@ -15,6 +15,7 @@ from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
+from imgreg.heads.checkpoint import keeper
 from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
@@ -30,6 +31,7 @@ from imgreg.startup import load_keras
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
+from imgreg.workflows.kept_training import begun_training, checkpoint_path, photos_digest, training_key
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.prepare import Ground, lay_ground, refuse_writing_inside
 from imgreg.workflows.record import Outcome, record
@@ -46,6 +48,7 @@ def train(
     cache_bytes: int | None = None,
     controls: Sequence[str] = CHEAP_CONTROLS,
     tensorboard: bool = False,
+    resume: bool | None = None,
     watcher: Watcher | None = None,
 ) -> RunSummary:
     """Train one head and write its run folder, whole or not at all.
@@ -56,6 +59,8 @@ def train(
     cache_bytes   room for kept features; None for the usual 20 GB
     controls      what is run beside the head, see config.CONTROLS
     tensorboard   write event files into the run's tensorboard/
+    resume        go on with an interrupted training of the same photos and settings: None if there is one; True, and
+                  tell if there is none; False never. The head comes out the same, to the bit
     raises        ImgregError's children, each for a thing the user can mend; DivergedError after the run was written,
                   if a loss was no longer a number: it holds the best epoch before that, if there was one
     """
@@ -68,7 +73,7 @@ def train(
         base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)
-            outcome = fit_on(ground, prepared, on_epoch=watch_epochs(settings.recipe, watcher))
+            outcome = fit_on(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared.source)
             beside = controls_of_run(controls, ground, prepared, watcher=watcher)
         watcher.step("drawing the report", 0, 1, "")
@@ -89,6 +94,7 @@ def train(
 
             write_events(folder, read_run(folder, becomes=target))
         write_sums(folder)
+    outcome.checkpoint.unlink(missing_ok=True)
     refuse_diverged({summary.run: outcome})
     for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
         watcher.say(line)
@@ -140,19 +146,38 @@ def prepare(ground: Ground, *, base: FrozenBase, settings: Settings, cache: Feat
     )
 
 
-def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], None]) -> Outcome:
-    """Train one head on prepared features. Several may run at once, in threads."""
+def fit_on(
+    ground: Ground,
+    prepared: Prepared,
+    *,
+    resume: bool | None = None,
+    watcher: Watcher,
+    on_step: Callable[[], None] | None = None,
+) -> Outcome:
+    """Train one head on prepared features, or go on where an interrupted training stood. Several may run at once.
+
+    on_step   called several times an epoch; what it raises ends the training
+    """
     started = time.perf_counter()
     settings, source, split, classes = prepared.settings, prepared.source, ground.split, ground.index.classes
-    diverged = ""
+    recipe, diverged = settings.recipe, ""
+    key = training_key(
+        settings, head_seed=settings.seed, photos=photos_digest(split), classes=classes, identity=source.base
+    )
+    checkpoint = checkpoint_path(key)
+    n_epochs = recipe.training.epochs
+    begun = begun_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=watcher.say)
     try:
         fitted = fit_head(
-            settings.recipe,
+            recipe,
             train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
             val=labelled(split.val, classes=classes, source=source),
             n_classes=len(classes),
             seed=settings.seed,
-            on_epoch=on_epoch,
+            on_epoch=_shown(recipe, watcher),
+            on_step=on_step,
+            begun=begun,
+            keep=keeper(checkpoint, say=watcher.say),
         )
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
@@ -161,11 +186,12 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
     test = labelled(split.test, classes=classes, source=source) if split.test else None
     tested = None
     if test:
-        plan = plan_head(settings.recipe.head, n_classes=len(classes))
+        plan = plan_head(recipe.head, n_classes=len(classes))
         tested = probabilities(test.all(0), plan=plan, weights=fitted.weights)
     return Outcome(
         fitted=fitted,
         diverged=diverged,
+        checkpoint=checkpoint,
         extraction=prepared.extraction,
         augmenter=prepared.augmenter,
         feature_shape=source.read(split.val[:1], 0).shape[1:],
@@ -173,7 +199,7 @@ def fit_on(ground: Ground, prepared: Prepared, *, on_epoch: Callable[[Epoch], No
         val_labels=labels_of(split.val, classes),
         seconds_keras=prepared.seconds_keras,
         seconds_features=prepared.seconds_features,
-        seconds_head=time.perf_counter() - started,
+        seconds_head=time.perf_counter() - started + (begun.history.column("seconds").sum() if begun else 0),
     )
 
 
@@ -212,7 +238,7 @@ def labelled(
     return Labelled(features, labels_of(photos, classes))
 
 
-def watch_epochs(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
+def _shown(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
     """What shows each epoch to the watcher."""
 
     def on_epoch(row: Epoch) -> None:

@@ -74,7 +74,15 @@ def verify(
         raise DatasetError(f"{photos}: the photos of {folder} are not there. Say where they are: --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
         with contextlib.suppress(DivergedError):  # the run may have come apart too: what it kept is compared
-            train(photos, settings=_settings(run), models=Path(where), name="again", controls=(), watcher=watcher)
+            train(
+                photos,
+                settings=_settings(run),
+                models=Path(where),
+                name="again",
+                controls=(),
+                resume=False,
+                watcher=watcher,
+            )
         renewed = read_run(Path(where) / "again")
         differences = _differences(run, folder, renewed, Path(where) / "again")
         reasons = _reasons(run, renewed)

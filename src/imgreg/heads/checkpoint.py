@@ -1,0 +1,119 @@
+"""A training as it stands between two epochs, in one file, so that a killed one goes on and ends with the same bits.
+
+In: the arrays of model and optimizer, and the history so far. Out: the same, or nothing where no whole file is.
+Refuses to know: Keras, and which training it is (its path says that).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from imgreg.runs.history import Epoch, History
+
+WRITING_SHARE = 0.1  # of the training's time may go into writing checkpoints
+FIRST_SECONDS = 1.0  # a training that is shorter writes none
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that the next epoch depends on, besides the settings and the features.
+
+    variables      of the model, then of the optimizer, each in Keras' own order; dropout's seeds are among them
+    best_weights   of the head at the best epoch, as weights_by_name gives them
+    history        of the epochs so far
+    """
+
+    variables: list[NDArray[Any]]
+    best_weights: Mapping[str, NDArray[np.float32]]
+    history: History
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the file, whole or not at all. raises OSError"""
+    arrays = {f"variable/{place}": array for place, array in enumerate(checkpoint.variables)}
+    arrays |= {f"best/{name}": array for name, array in checkpoint.best_weights.items()}
+    history = checkpoint.history
+    assert history.train_own_probabilities is not None  # fit_head keeps it
+    arrays["epochs"] = np.array([astuple(row) for row in history.epochs], dtype=np.float64)
+    arrays["val_probabilities"] = history.val_probabilities
+    arrays["train_own_probabilities"] = history.train_own_probabilities
+    content = save(arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(_digest(content))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """What write_checkpoint wrote last; None if there is no file, or one that is not whole."""
+    try:
+        digest, content = (data := path.read_bytes())[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if digest != _digest(content):
+            return None
+        arrays = load(content)
+        n_variables = sum(name.startswith("variable/") for name in arrays)
+        return Checkpoint(
+            variables=[arrays[f"variable/{place}"] for place in range(n_variables)],
+            best_weights={name.removeprefix("best/"): a for name, a in arrays.items() if name.startswith("best/")},
+            history=History(
+                tuple(_epoch(row) for row in arrays["epochs"]),
+                arrays["val_probabilities"],
+                arrays["train_own_probabilities"],
+            ),
+        )
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def keeper(path: Path, *, say: Callable[[str], None]) -> Callable[[Callable[[], Checkpoint]], None]:
+    """What is called at each epoch's end with a function that takes the checkpoint, and writes it as often as
+    WRITING_SHARE allows: after each epoch, where epochs are long or the head is small.
+
+    say   told once if the disk refuses: the training goes on without
+    """
+    due, refused = time.perf_counter() + FIRST_SECONDS, False
+
+    def keep(take: Callable[[], Checkpoint]) -> None:
+        nonlocal due, refused
+        began = time.perf_counter()
+        if refused or began < due:
+            return
+        try:
+            write_checkpoint(path, take())
+        except OSError as error:
+            refused = True
+            say(f"{path} cannot be written ({error.strerror}): if this training is killed, it begins anew.")
+        ended = time.perf_counter()
+        due = ended + (ended - began) * (1 / WRITING_SHARE - 1)
+
+    return keep
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
+
+
+def _epoch(row: NDArray[np.float64]) -> Epoch:
+    figures = dict(zip((field.name for field in fields(Epoch)), row.tolist(), strict=True))
+    return Epoch(**figures | {"epoch": int(figures["epoch"])})
