@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from imgreg import __version__
-from imgreg.cli.stopping import TerminatedError, listen
+from imgreg.cli.stopping import TerminatedError, listen, stop_if_asked
 from imgreg.errors import ImgregError, MachineError
 
 COMMANDS = {
@@ -79,7 +79,7 @@ def main() -> NoReturn:
     listen()
     warnings.filterwarnings("ignore", module="PIL")  # remarks on odd files; what matters is in skipped.csv
     try:
-        code = root.main(prog_name="imgreg", standalone_mode=False) or 0
+        code = _run()
         sys.stdout.flush()
     except ImgregError as error:
         code = error.exit_code
@@ -100,6 +100,14 @@ def main() -> NoReturn:
         code = MachineError.exit_code
         click.echo(f"imgreg: {_printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
     sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        return root.main(prog_name="imgreg", standalone_mode=False) or 0
+    except Exception:
+        stop_if_asked()  # a signal in the midst of others' code may come out as their error, an ImportError say
+        raise
 
 
 def _kept() -> str:
