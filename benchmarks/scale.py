@@ -84,7 +84,7 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
 
     recipe = load_recipe("regularized", overrides={"training.epochs": 2, "augmentation.views": n_views})
     photos = tuple(
-        Photo(Path(f"{n}.jpg"), "ab"[n % 2], None, hashlib.sha256(f"{n}".encode()).hexdigest()) for n in range(n_photos)
+        Photo(f"{n}.jpg", "ab"[n % 2], None, hashlib.sha256(f"{n}".encode()).hexdigest()) for n in range(n_photos)
     )
     augmenter = Augmenter(recipe.augmentation, seed=0, size_px=224)
     draw = np.random.default_rng(0)

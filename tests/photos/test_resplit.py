@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,12 +14,8 @@ from imgreg.photos.resplit import Repeat, resplit
 
 
 def photos(*, ants: int, bees: int, copies: int = 0) -> list[Photo]:
-    own = [
-        Photo(Path(f"{label}{i}"), label, f"{label}{i}")
-        for label, n in (("ant", ants), ("bee", bees))
-        for i in range(n)
-    ]
-    return own + [Photo(Path(f"copy{i}"), own[i].label, own[i].sha256) for i in range(copies)]
+    own = [Photo(f"{label}{i}", label, f"{label}{i}") for label, n in (("ant", ants), ("bee", bees)) for i in range(n)]
+    return own + [Photo(f"copy{i}", own[i].label, own[i].sha256) for i in range(copies)]
 
 
 def sides(repeat: Repeat) -> tuple[tuple[Photo, ...], ...]:
@@ -81,7 +76,7 @@ def test_more_repeats_begin_with_the_same() -> None:
 def test_a_given_split_is_not_looked_at() -> None:
     """Photos that came as train and val are dealt like any others."""
     plain = photos(ants=10, bees=10)
-    given_ = [Photo(p.path, p.label, p.sha256, "train" if i % 2 else "val") for i, p in enumerate(plain)]
+    given_ = [Photo(p.where, p.label, p.sha256, "train" if i % 2 else "val") for i, p in enumerate(plain)]
     both = [
         [[photo.path for photo in side] for side in sides(repeat)]
         for everyone in (plain, given_)
@@ -92,7 +87,7 @@ def test_a_given_split_is_not_looked_at() -> None:
 
 def test_a_photo_in_two_classes_counts_for_the_first() -> None:
     """It is dealt with that one, so the other class may be left too small."""
-    shared = [Photo(Path(f"again{i}"), "bee", f"ant{i}") for i in range(3)]
+    shared = [Photo(f"again{i}", "bee", f"ant{i}") for i in range(3)]
     with pytest.raises(DatasetError, match="class 'bee' has 2 different photos"):
         resplit([*photos(ants=9, bees=2), *shared], repeats=1, test_fraction=0.2, val_fraction=0.2, seed=0)
 
@@ -102,7 +97,7 @@ def test_a_class_too_small_is_named(bees: int, folds: int, says: str) -> None:
     """Copies do not count as photos."""
     with pytest.raises(DatasetError, match=f"(?s)class 'bee' has {bees} different photos.*{says}"):
         resplit(
-            [*photos(ants=20, bees=bees), Photo(Path("x"), "bee", "bee0")],
+            [*photos(ants=20, bees=bees), Photo("x", "bee", "bee0")],
             repeats=1,
             folds=folds,
             test_fraction=0.2,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from imgreg.photos.split import split_photos
 
 
 def photo(content: int, label: str, *, copy: int = 0, split: str | None = None) -> Photo:
-    return Photo(Path(f"{label}/{content}-{copy}.jpg"), label, hashlib.sha256(str(content).encode()).hexdigest(), split)
+    return Photo(f"{label}/{content}-{copy}.jpg", label, hashlib.sha256(str(content).encode()).hexdigest(), split)
 
 
 def photos(n_each: int, *, first: int = 0) -> list[Photo]:
@@ -90,8 +89,8 @@ def test_a_given_split_is_honoured() -> None:
 
 def test_validation_is_drawn_from_train_where_only_a_test_split_is_given() -> None:
     """With train and test given, validation photos come from train and never from test."""
-    train = [Photo(p.path, p.label, p.sha256, "train") for p in photos(40)]
-    test = [Photo(p.path, p.label, p.sha256, "test") for p in photos(5, first=500)]
+    train = [Photo(p.where, p.label, p.sha256, "train") for p in photos(40)]
+    test = [Photo(p.where, p.label, p.sha256, "test") for p in photos(5, first=500)]
     split = split_photos([*train, *test], val_fraction=0.25, seed=0)
     assert set(split.test) == set(test)
     assert split.val

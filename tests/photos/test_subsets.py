@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from imgreg.photos.index import Photo
 from imgreg.photos.shuffled import with_shuffled_labels
 from imgreg.photos.split import Split
 from imgreg.photos.subsets import subset_sizes, with_fewer
 
-PHOTOS = tuple(Photo(Path(f"{i}.jpg"), "b" if i % 4 == 0 else "a", str(i)) for i in range(80))
+PHOTOS = tuple(Photo(f"{i}.jpg", "b" if i % 4 == 0 else "a", str(i)) for i in range(80))
 SPLIT = Split(PHOTOS[:60], PHOTOS[60:70], PHOTOS[70:], given=False, leaks=0)
 
 

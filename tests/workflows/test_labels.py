@@ -70,7 +70,7 @@ def test_each_photo_is_judged_by_heads_that_never_saw_it(
     from imgreg.photos.resplit import Repeat
     from imgreg.workflows.labels import label_table
 
-    photos = tuple(Photo(Path(f"{i}.jpg"), "ab"[i % 2], str(i)) for i in range(4))
+    photos = tuple(Photo(f"{i}.jpg", "ab"[i % 2], str(i)) for i in range(4))
     index = PhotoIndex(Path(), photos, (), ("a", "b"))
 
     def repeat(train: list[int], val: list[int], test: list[int]) -> Repeat:

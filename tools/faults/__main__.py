@@ -163,7 +163,9 @@ def _laid_out(command: list[str]) -> Place:
 def _fresh() -> None:
     """As before the command: the old run, and of the cache the exported base only."""
     for path in (*Path("models").iterdir(), *Path("cache").iterdir()):
-        if path.name not in ("old", "base", ".locks"):
+        if path.is_file():
+            path.unlink()
+        elif path.name not in ("old", "base", ".locks"):
             shutil.rmtree(path)
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def command() -> None:
     """Show, check or clear what is kept between commands.
 
-    That is the features of photos, the frozen base in OpenVINO's form, the trainings of studies, and where interrupted
-    trainings stood (forgotten after 30 days). It lies in $IMGREG_CACHE, else in the user's cache folder, holds no
-    photo, and can all be computed again. train, compare and study keep the features within --cache-size.
+    That is the features of photos, a record of the files that were read, the frozen base in OpenVINO's form, the
+    trainings of studies, and where interrupted trainings stood (forgotten after 30 days). It lies in $IMGREG_CACHE,
+    else in the user's cache folder, holds no photo, and can all be computed again. train, compare and study keep the
+    features within --cache-size.
 
     \b
     Example:
@@ -59,6 +60,8 @@ def show(as_json: bool) -> None:
     click.echo(f"  base      {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
     if report.n_cells:
         click.echo(f"  studies   {_size(report.cells_bytes):>9}  {report.n_cells:,} trainings")
+    if report.known_bytes:
+        click.echo(f"  photos    {_size(report.known_bytes):>9}  what was read of them")
     if report.n_checkpoints:
         click.echo(f"  begun     {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted trainings")
 
@@ -125,6 +128,7 @@ def _document(report: CacheReport) -> dict[str, object]:
         "features": asdict(report.features),
         "bases": bases,
         "studies": {"n_trainings": report.n_cells, "n_bytes": report.cells_bytes},
+        "photos": {"n_bytes": report.known_bytes},
         "interrupted": {"n_trainings": report.n_checkpoints, "n_bytes": report.checkpoints_bytes},
     }
 

@@ -91,7 +91,7 @@ def _newest(models: Path, *, say: Callable[[str], None]) -> Path:
 
 
 def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
-    from imgreg.photos.index import files_below
+    from imgreg.photos.listing import files_below
 
     for path in photos:
         if str(path) == "-":

@@ -14,6 +14,8 @@ The rules, which cached features depend on (raise POLICY when one changes):
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from collections.abc import Callable
 from io import BytesIO
@@ -71,12 +73,19 @@ _FOREIGN: dict[str, Callable[[bytes], bool]] = {
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a photo's file once. raises PhotoError with the system's reason."""
+    """Read a photo's file once. raises PhotoError with the system's reason, or if it is a folder, pipe or device"""
     try:
-        return path.read_bytes()
-    except OSError as error:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PhotoError("not a regular file", code="not-a-file")
+            return file.read()
+    except IsADirectoryError as error:
+        raise PhotoError("not a regular file", code="not-a-file") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte, from a manifest
         code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        raise PhotoError(f"cannot be opened: {error.strerror}", code=code) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PhotoError(f"cannot be opened: {reason}", code=code) from error
 
 
 def decode(data: bytes, *, size_px: int) -> UInt8Array:

@@ -10,6 +10,7 @@ from imgreg.errors import MachineError
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.heads.checkpoint import read_checkpoint
+from imgreg.photos.known import forget, record_files
 from imgreg.places import cache_folder
 from imgreg.runs.cell import CELLS, CellStore
 from imgreg.workflows.kept_training import CHECKPOINTS
@@ -27,13 +28,14 @@ class CacheReport:
     cells_bytes: int
     n_checkpoints: int  # of interrupted trainings
     checkpoints_bytes: int
+    known_bytes: int  # the record of photos that were read
 
     @property
     def n_bytes(self) -> int:
         """All of it, in bytes."""
         bases = sum(n_bytes for _, n_bytes in self.bases)
         features = self.features.n_bytes + self.features.damaged_bytes
-        return features + bases + self.cells_bytes + self.checkpoints_bytes
+        return features + bases + self.cells_bytes + self.checkpoints_bytes + self.known_bytes
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ def show_cache() -> CacheReport:
     cells = CellStore(folder / CELLS).files()
     bases = tuple((base, _n_bytes(base)) for base in kept_exports(folder))
     checkpoints = _checkpoints(folder)
-    sizes = (sum(path.stat().st_size for path in paths) for paths in (cells, checkpoints))
-    return CacheReport(folder, contents, bases, len(cells), next(sizes), len(checkpoints), next(sizes))
+    kept, begun, known = (
+        sum(path.stat().st_size for path in paths) for paths in (cells, checkpoints, record_files(folder))
+    )
+    return CacheReport(folder, contents, bases, len(cells), kept, len(checkpoints), begun, known)
 
 
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
@@ -90,7 +94,7 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
 
 
 def clear_cache() -> CacheReport:
-    """Remove every feature, exported base, training of a study and interrupted training. returns what was there"""
+    """Remove every feature, exported base, training and what is known of photos. returns what was there"""
     before = show_cache()
     with FeatureCache(before.folder, say=lambda _: None) as cache:
         cache.clear()
@@ -99,6 +103,7 @@ def clear_cache() -> CacheReport:
     for name in (CELLS, CHECKPOINTS):
         if (before.folder / name).is_dir():
             _remove(before.folder / name)
+    forget(before.folder)
     return before
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from imgreg.config import Photos, Settings
 from imgreg.errors import DatasetError, UsageError
-from imgreg.photos.index import PhotoIndex, index_photos, photo_folders
+from imgreg.photos.index import PhotoIndex, index_photos
+from imgreg.photos.known import KnownFiles
+from imgreg.photos.listing import photo_folders
 from imgreg.photos.resplit import Repeat, resplit
 from imgreg.photos.split import Split, split_photos
 from imgreg.places import cache_folder
@@ -31,7 +33,8 @@ class Ground:
 
 def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIndex, tuple[str, ...]]:
     """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError"""
-    index = index_photos(data, max_bad=photos.max_bad, on_file=watcher.stage("reading photos"))
+    with KnownFiles(cache_folder(), say=watcher.say) as known:
+        index = index_photos(data, max_bad=photos.max_bad, known=known, on_file=watcher.stage("reading photos"))
     warnings = list(index.notes)
     for number, bad in enumerate(index.skipped, start=1):
         (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {bad.path}: {bad.reason}")

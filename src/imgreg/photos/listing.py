@@ -1,0 +1,145 @@
+"""A folder or a CSV manifest in, its files with their labels out, unread. Reads folders, never writes to them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgreg.errors import DatasetError
+
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+_LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file that a data set names. `split` is train, val or test, or None where none is given."""
+
+    where: str  # its path
+    label: str
+    split: str | None
+
+
+def list_files(root: Path) -> Iterator[Listed]:
+    """Every file of a data set, in a fixed order.
+
+    root     DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, or a .csv: path,label[,split]
+    raises   DatasetError: no such folder, an empty class, a manifest that makes no sense
+    """
+    yield from _from_manifest(root) if root.is_file() else _from_folders(root)
+
+
+def photo_folders(root: Path) -> set[Path]:
+    """The folders that hold a data set's photos, where nothing may be written. raises DatasetError"""
+    return {root} if root.is_dir() else {Path(item.where).parent for item in _from_manifest(root)}
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder in a fixed order, hidden and system files left out, links to folders not followed."""
+    yield from map(Path, _names_below(folder))
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    def refuse(error: OSError) -> None:
+        raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Give imgreg the right to read it.")
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if _is_shown(name):
+                yield f"{where}{os.sep}{name}"  # a million Path objects take a minute and a quarter of a GB
+
+
+def _from_folders(root: Path) -> Iterator[Listed]:
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder or manifest. Expected a folder with one sub-folder for each class.")
+    below = _sub_folders(root)
+    splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
+    if splits and not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
+        raise DatasetError(
+            f"{root}: found {splits[0].name!r} with class folders in it, but no train/. Expected train, val and test, "
+            "each with a folder for each class, or only class folders."
+        )
+    if splits and len(splits) < len(below):
+        odd = sorted(folder.name for folder in below if folder not in splits)
+        raise DatasetError(
+            f"{root}: found {odd[0]!r} beside {splits[0].name!r}. Expected either only split folders "
+            "(train, val, test), each with a folder for each class, or only class folders."
+        )
+    parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
+    for split, parent in parents or [(None, root)]:
+        for folder in _sub_folders(parent):
+            label = _label(folder.name)
+            empty = True
+            for where in _names_below(folder):
+                empty = False
+                yield Listed(where, label, split)
+            if empty:
+                raise DatasetError(f"{folder}: the class folder is empty. Put its photos there, or remove the folder.")
+
+
+def loose_files(root: Path) -> Iterator[str]:
+    """A note on photos, by their names, that stand beside the class folders, where no class could be told."""
+    if not root.is_dir():
+        return
+    parents = [root, *(f for f in _sub_folders(root) if f.name.lower() in SPLIT_FOLDERS and _sub_folders(f))]
+    loose = [
+        path
+        for parent in parents
+        for path in sorted(parent.iterdir())
+        if path.suffix.lower() in _PHOTO_SUFFIXES and path.is_file()
+    ]
+    if loose:
+        photos = "1 photo stands" if len(loose) == 1 else f"{len(loose)} photos stand"
+        yield f"{photos} beside the class folders, unused: {', '.join(path.name for path in loose[:3])}."
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS
+
+
+def _label(name: str) -> str:
+    """A class's name as clean text: one Unicode form, bytes that are not UTF-8 written out."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error
+
+
+def _from_manifest(path: Path) -> Iterator[Listed]:
+    expected = "Expected a CSV with the header path,label or path,label,split (split: train, val or test)"
+    if path.suffix.lower() != ".csv":
+        raise DatasetError(f"{path} is a file. {expected}, or a folder of class folders.")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        yield from _rows_listed(path, rows, expected=expected)
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {rows.line_num}: not CSV ({error}). {expected}.") from error
+
+
+def _rows_listed(path: Path, rows: csv.DictReader[str], *, expected: str) -> Iterator[Listed]:
+    columns = rows.fieldnames or []
+    if not {"path", "label"} <= set(columns):
+        raise DatasetError(f"{path}: found the columns {', '.join(columns) or 'none'}. {expected}.")
+    for row in rows:
+        line = f"{path}, line {rows.line_num}"
+        label, given = (row["label"] or "").strip(), (row.get("split") or "").strip().lower()
+        if not row["path"] or not label:
+            raise DatasetError(f"{line}: path or label is empty. {expected}.")
+        if given and given not in SPLIT_FOLDERS:
+            raise DatasetError(f"{line}: found split {given!r}. {expected}.")
+        yield Listed(str(path.parent / row["path"]), _label(label), SPLIT_FOLDERS.get(given))
