@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("shared"):
                 item.add_marker(pytest.mark.skip(reason=f"needs the real photos in {SHARED}"))
+
+
+_ASKED: list[str] = []  # of the network, by this process
+
+
+def _no_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: nothing but this machine may be asked for."""
+    if event == "socket.connect" and arguments[0].family in (socket.AF_INET, socket.AF_INET6):
+        address = str(arguments[1][0])
+    elif event == "socket.getaddrinfo":
+        address = str(arguments[0])
+    else:
+        return
+    if address not in ("127.0.0.1", "::1", "localhost", "None"):
+        _ASKED.append(address)
+        raise OSError(errno.ENETUNREACH, f"the tests have no network: {address} was asked for")
+
+
+sys.addaudithook(_no_network)
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[list[str]]:
+    """No test, and no command in one, asks the network for anything."""
+    _ASKED.clear()
+    yield _ASKED
+    assert not _ASKED
 
 
 @pytest.fixture(scope="session")
@@ -162,11 +192,20 @@ TRAIN_ARGUMENTS = (
 )
 
 
+def tree(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of change of every file."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """Whatever the tests do with it, its photos are afterwards what they were."""
     root = tmp_path_factory.mktemp("trained")
     data = paint_set(root / "data", n_each=16)
     (data / "cold" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    before = tree(data)
     done = imgreg_process("train", data, *TRAIN_ARGUMENTS, "--name", "first", "--models", root / "models", "--json")
     assert done.code == 0, done.err
-    return Trained(data, root / "models" / "first", done.json, done.err)
+    yield Trained(data, root / "models" / "first", done.json, done.err)
+    assert tree(data) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, paint_set
 from imgreg.cli.stopping import TerminatedError
@@ -170,6 +172,25 @@ def test_a_file_that_may_not_be_read_does_not_stop_predict(trained: Trained, tmp
     assert done.code == 3
     assert f"{tmp_path / 'none.jpg'}: cannot be opened" in done.err
     assert str(good) in done.out
+
+
+def test_hostile_files_cost_their_own_answer_only(trained: Trained, tmp_path: Path) -> None:
+    """A picture that unpacks to more memory than a reader may have, a pipe that nobody writes to, and a name of 300
+    bytes get an error each; the photos before and after them are answered, with the probabilities they have alone."""
+    photos = tmp_path / "photos"
+    shutil.copytree(trained.data / "warm", photos)
+    Image.new("1", (13_000, 13_000)).save(photos / "m-bomb.png")  # 20 kB; 500 MB as RGB
+    os.mkfifo(photos / "n-pipe.jpg")
+    done = imgreg("predict", photos, tmp_path / ("x" * 300), "--run", trained.folder, "--json")
+    assert done.code == 3
+    answers = {Path(row["path"]).name: row for row in map(json.loads, done.out.splitlines())}
+    assert answers["m-bomb.png"]["error"] == "too large: reading it takes more memory than imgreg allows"
+    assert answers["n-pipe.jpg"]["error"] == "not a regular file"
+    assert answers["x" * 300]["error"] == "cannot be opened: File name too long"
+    good = sorted(path.name for path in (trained.data / "warm").iterdir())
+    assert [name for name, row in answers.items() if "label" in row] == good
+    alone = imgreg("predict", photos / good[-1], "--run", trained.folder, "--json").json
+    assert alone["probabilities"] == answers[good[-1]]["probabilities"]
 
 
 def test_an_empty_folder_to_predict(trained: Trained, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
 from imgreg.heads import fit
-from imgreg.heads.checkpoint import Checkpoint, keeper, read_checkpoint, write_checkpoint
+from imgreg.heads.checkpoint import Checkpoint, forget_checkpoint, keeper, read_checkpoint, write_checkpoint
 from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.views import Labelled
 from imgreg.runs.history import Epoch
@@ -166,3 +168,14 @@ def test_arrays_come_back_as_they_were(checkpoint: Checkpoint, kept: Path) -> No
     assert {("float32", (8,)), ("int64", (2,)), ("int64", ())} <= kinds  # biases, dropout's seeds, the count of steps
     assert one.history.epochs[0].epoch == 1
     assert one.history.val_probabilities.dtype == np.float32
+
+
+def test_what_killed_writers_left_goes_with_the_checkpoint(kept: Path) -> None:
+    """A half-written file of a process that is gone is removed; one that is being written now is not."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, busy = (kept.with_name(f".{kept.name}.{pid}-1.partial") for pid in (gone.pid, os.getpid()))
+    for path in (left, busy):
+        path.write_bytes(b"half")
+    forget_checkpoint(kept)
+    assert [path.name for path in kept.parent.iterdir()] == [busy.name]

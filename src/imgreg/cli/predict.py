@@ -71,7 +71,7 @@ def command(
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on one run. Give --run several times, or leave --vote out.")
         chosen = runs or (_newest(models, say=watcher.tell if quiet else watcher.say),)
-        one_photo = len(photos) == 1 and str(photos[0]) != "-" and not photos[0].is_dir()
+        one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
         classifier = load_classifier(chosen, vote=vote or "mean", one_photo=one_photo, watcher=watcher)
         answers = predict(_listed(photos), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
@@ -98,13 +98,20 @@ def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
             for line in sys.stdin.buffer:
                 if name := line.rstrip(b"\r\n"):
                     yield Path(os.fsdecode(name))
-        elif path.is_dir():
+        elif _is_folder(path):
             below = tuple(files_below(path))
             if not below:
                 raise DatasetError(f"{path}: the folder holds no file to predict.")
             yield from below
         else:
             yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name of 300 bytes: told when it is opened
+        return False
 
 
 def _counted(answers: Iterable[Prediction], watcher: Watcher) -> Iterator[Prediction]:
@@ -151,6 +158,8 @@ def _write_json(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
 
 
 def _write_csv(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
+    from imgreg.photos.listing import as_cell
+
     n_bad = 0
     with _surrogates_kept(sys.stdout) as out:
         table = csv.writer(out, lineterminator="\n")
@@ -160,7 +169,7 @@ def _write_csv(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
                 [f"{p:.6f}" for p in answer.probabilities.values()] if answer.probabilities else [""] * len(classes)
             )
             probability = "" if answer.probability is None else f"{answer.probability:.6f}"
-            table.writerow([str(answer.path), answer.label or "", probability, *shares, answer.error or ""])
+            table.writerow([as_cell(str(answer.path)), answer.label or "", probability, *shares, answer.error or ""])
             out.flush()
             n_bad += answer.error is not None
     return n_bad

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from imgreg.startup import load_openvino
 if TYPE_CHECKING:
     from imgreg.features.weights import Weights
 
+STRAY_SECONDS = 3600  # a half-made export is left alone for so long: its writer may still be at work
 _EXPORTED = ("base.xml", "base.bin")
+_PARTIAL = ".new-"
 
 
 def find_export(cache: Path, weights_sha256: str) -> Path | None:
@@ -48,7 +51,10 @@ def export_base(weights: Weights, *, cache: Path) -> Path:
     target = _export_folder(cache, weights.sha256)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        for left in target.parent.glob(f"{_PARTIAL}*"):  # 60 MB, of a process that was killed
+            if left.stat().st_mtime < time.time() - STRAY_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as temporary:
             folder = Path(temporary) / "whole"
             folder.mkdir()
             build_backbone(weights).export(str(folder / "base.xml"), format="openvino", verbose=False)

@@ -56,6 +56,8 @@ class FeatureSource:
     def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
         made_by = ("view 0",) if view == 0 or augmenter is None else (augmenter.digest, view, *_versions(*_AUGMENTING))
         decoded_by = (decoding.POLICY, *_versions("pillow"))
+        if photo.glance is not None and photo.glance.kind == "HEIF":
+            decoded_by = (*decoded_by, f"pillow-heif {decoding.heif_version()}")
         return feature_key(photo.sha256, *made_by, *decoded_by, "vgg16.preprocess_input block5_pool", self.base)
 
     def read(self, photos: Sequence[Photo], view: int, *, augmenter: Augmenter | None = None) -> Float16Array:

@@ -86,6 +86,18 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return None
 
 
+def forget_checkpoint(path: Path) -> None:
+    """Remove the file, and what killed writers left of it."""
+    path.unlink(missing_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        try:
+            os.kill(int(left.name.split(".")[-2].partition("-")[0]), 0)  # asks whether the process is there
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except PermissionError:  # it is, and another user's
+            continue
+
+
 def keeper(path: Path, *, say: Callable[[str], None]) -> Callable[[Callable[[], Checkpoint]], None]:
     """What is called at each epoch's end with a function that takes the checkpoint, and writes it as often as
     WRITING_SHARE allows: after each epoch, where epochs are long or the head is small.

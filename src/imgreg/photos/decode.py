@@ -3,6 +3,7 @@
 The rules, which cached features depend on (raise POLICY when one changes):
 
 - Formats: JPEG (MPO is one), PNG, WebP, BMP, GIF, TIFF, AVIF, told by content, never by name. First frame only.
+  HEIC too where pillow-heif is installed (imgreg[heic]); it turns photos upright itself.
 - The EXIF orientation is applied; EXIF that cannot be read is let be.
 - Grey is repeated in all three channels. 16-bit grey keeps its high byte. Palettes are looked up.
 - Transparency is laid over white.
@@ -14,6 +15,7 @@ The rules, which cached features depend on (raise POLICY when one changes):
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import struct
@@ -59,9 +61,11 @@ _BROKEN = (
     struct.error,
 )
 
+HEIC = "a HEIC photo"
+
 # Formats that people have among their photos and imgreg does not read, told by their first bytes.
 _FOREIGN: dict[str, Callable[[bytes], bool]] = {
-    "a HEIC photo": lambda data: (
+    HEIC: lambda data: (
         data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
     ),
     "a Photoshop file": lambda data: data.startswith(b"8BPS"),
@@ -70,6 +74,23 @@ _FOREIGN: dict[str, Callable[[bytes], bool]] = {
     "a FITS file": lambda data: data.startswith(b"SIMPLE  ="),
     "an SVG or XML file": lambda data: data.lstrip()[:5] in (b"<?xml", b"<svg "),
 }
+
+
+@functools.cache
+def heif_version() -> str | None:
+    """Of pillow-heif, which is made known to Pillow; None where it is not installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return None
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return str(pillow_heif.__version__)
+
+
+def opened(data: bytes) -> Image.Image:
+    """A photo's file, its header read; a context. raises what Pillow raises"""
+    heic = _FOREIGN[HEIC](data) and heif_version() is not None
+    return Image.open(BytesIO(data), formats=(*FORMATS, "HEIF") if heic else FORMATS)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -86,6 +107,18 @@ def read_bytes(path: Path) -> bytes:
         code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         reason = error.strerror if isinstance(error, OSError) else error
         raise PhotoError(f"cannot be opened: {reason}", code=code) from error
+
+
+def decode_file(path: Path, *, size_px: int) -> UInt8Array:
+    """The two steps in one, for a process that reads photos. raises PhotoError"""
+    return decode(read_bytes(path), size_px=size_px)
+
+
+def readable_bytes(path: Path) -> bytes:
+    """A file's bytes, once they were decoded. raises PhotoError"""
+    data = read_bytes(path)
+    decode(data, size_px=32)
+    return data
 
 
 def decode(data: bytes, *, size_px: int) -> UInt8Array:
@@ -116,12 +149,14 @@ def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) 
     if not data:
         raise PhotoError("the file is empty", code="empty")
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
+        with opened(data) as image:
             return np.asarray(_resized(image, wanted(image.size)))
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
         foreign = "".join(f"{name}, " for name, is_it in _FOREIGN.items() if is_it(data))
+        if foreign.startswith(HEIC) and heif_version() is None:
+            raise PhotoError(f"{HEIC}: pip install 'imgreg[heic]' to read it", code="unsupported") from error
         raise PhotoError(
             f"{foreign}not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)", code="unsupported"
         ) from error

@@ -7,14 +7,13 @@ backgrounds or their sources, not by what they are said to show.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from io import BytesIO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from imgreg.photos.decode import FORMATS
+from imgreg.photos.decode import opened
 
 PLAIN_LEVELS = 3  # of 255: a picture whose channels vary by no more shows nothing
 LEVELS = 4  # of each of red, green and blue: 64 colours
@@ -60,9 +59,9 @@ def glance(data: bytes, pixels: UInt8Array) -> Glance:
 
     data     the whole file; pixels (s, s, 3) uint8 RGB, decoded from it
     """
-    with Image.open(BytesIO(data), formats=FORMATS) as image:
+    with opened(data) as image:
         width, height = image.size
-        kind, has_exif = image.format or "", "exif" in image.info
+        kind, has_exif = image.format or "", bool(image.info.get("exif"))
         n_frames, is_turned = _n_frames(image), _is_turned(image)
     level = pixels.reshape(-1, 3).astype(np.intp) * LEVELS // 256
     colour = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]

@@ -16,7 +16,7 @@ from imgreg.errors import DatasetError, PhotoError
 from imgreg.photos.decode import decode, read_bytes
 from imgreg.photos.glance import Glance, glance
 from imgreg.photos.known import KnownFiles, Stamp, stamp_of
-from imgreg.photos.listing import Listed, list_files, loose_files
+from imgreg.photos.listing import Listed, as_cell, list_files, loose_files
 from imgreg.photos.workers import in_workers
 
 _PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
@@ -76,7 +76,7 @@ class PhotoIndex:
 
     def relative(self, photo: Photo | Skipped) -> str:
         """A file's path as records name it: from the data folder, or from the folder of its manifest."""
-        return os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent)
+        return as_cell(os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent))
 
 
 def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
@@ -151,11 +151,9 @@ def _copies_across_classes(photos: Iterable[Photo]) -> str:
 
 
 def _examine(item: Listed) -> Photo | Skipped:
-    try:
-        data = read_bytes(Path(item.where))
-        seen = glance(data, decode(data, size_px=_PROBE_PX)).packed()
-    except PhotoError as error:
-        return _given_up(item, error)
+    """raises PhotoError"""
+    data = read_bytes(Path(item.where))
+    seen = glance(data, decode(data, size_px=_PROBE_PX)).packed()
     return Photo(item.where, item.label, hashlib.sha256(data).hexdigest(), item.split, seen)
 
 

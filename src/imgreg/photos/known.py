@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from imgreg.photos.decode import POLICY
+from imgreg.photos.decode import POLICY, heif_version
 
 FILE = "photos.sqlite"  # in the cache folder
 RACY_SECONDS = 2.0
@@ -151,4 +151,4 @@ def _key(path: str) -> bytes:
 @functools.cache
 def _made_by() -> str:
     """What the entries depend on besides the file: whether a photo can be read, and what is seen in it."""
-    return f"{POLICY} {importlib.metadata.version('pillow')}"
+    return f"{POLICY} {importlib.metadata.version('pillow')} {heif_version()}"

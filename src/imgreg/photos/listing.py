@@ -45,6 +45,15 @@ def files_below(folder: Path) -> Iterator[Path]:
     yield from map(Path, _names_below(folder))
 
 
+def as_cell(path: str) -> str:
+    """A path that no spreadsheet takes for a formula, and that still leads to the file.
+
+    >>> as_cell("=1+1.jpg"), as_cell("cats/=1.jpg")
+    ('./=1+1.jpg', 'cats/=1.jpg')
+    """
+    return f".{os.sep}{path}" if path.startswith(("=", "+", "-", "@")) else path
+
+
 def _names_below(folder: Path) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Give imgreg the right to read it.")

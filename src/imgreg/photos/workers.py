@@ -11,9 +11,10 @@ import resource
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import TypeVar
@@ -26,26 +27,29 @@ _AHEAD = 4  # items handed out before they are asked for, a process
 
 T = TypeVar("T")
 R = TypeVar("R")
+F = TypeVar("F")
 
 
-def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[T, PhotoError], R]) -> Iterator[R]:
-    """work(item) for each item, in order, a process a core.
+def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[T, PhotoError], F]) -> Iterator[R | F]:
+    """work(item) for each item, in order, a process a core. Some items are asked for ahead of what is given back.
 
-    work     a function of a module, which returns what can be pickled
+    work     a function of a module, which returns what can be pickled; it may raise PhotoError
     failed   what stands for an item whose work was given up: codes too-slow, too-large and damaged
     raises   MachineError if no process can be started
     """
     from pebble import ProcessExpired, ProcessPool
 
-    if not items:
+    coming = iter(items)
+    first = list(islice(coming, _AHEAD * (os.cpu_count() or 1)))
+    if not first:
         return
+    coming = chain(first, coming)
     context = _Context()
-    context.set_forkserver_preload([work.__module__])
-    n_workers = min(os.cpu_count() or 1, len(items))
+    context.set_forkserver_preload([getattr(work, "func", work).__module__])
+    n_workers = min(os.cpu_count() or 1, len(first))
     pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
     try:
         waiting: deque[tuple[T, object]] = deque()
-        coming = iter(items)
         while True:
             while len(waiting) < _AHEAD * n_workers and (item := next(coming, None)) is not None:
                 waiting.append((item, pool.schedule(work, args=(item,), timeout=SECONDS)))
@@ -54,6 +58,8 @@ def in_workers(work: Callable[[T], R], items: Sequence[T], *, failed: Callable[[
             item, future = waiting.popleft()
             try:
                 yield future.result()  # type: ignore[attr-defined]
+            except PhotoError as error:
+                yield failed(item, error)
             except FutureTimeoutError:
                 yield failed(item, PhotoError(f"reading took more than {SECONDS:g} seconds", code="too-slow"))
             except MemoryError:

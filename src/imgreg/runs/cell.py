@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+STRAY_SECONDS = 3600
 CELLS = "cells"  # the folder in the cache
 
 
@@ -71,6 +73,11 @@ class CellStore:
     def damaged(self) -> tuple[Path, ...]:
         """Files that `get` would not take."""
         return tuple(path for path in self.files() if self.get(path.stem) is None)
+
+    def strays(self) -> tuple[Path, ...]:
+        """What killed writers left: half-written files that are an hour old."""
+        old = time.time() - STRAY_SECONDS
+        return tuple(path for path in self.folder.glob("*.partial") if path.stat().st_mtime < old)
 
     def put(self, key: str, cell: Cell) -> None:
         """Keep it, whole or not at all."""

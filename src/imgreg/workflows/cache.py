@@ -82,6 +82,8 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     for base in damaged:
         watcher.say(f"The exported base {base} was damaged; it is removed and will be exported anew.")
         _remove(base)
+    for path in CellStore(folder / CELLS).strays():
+        path.unlink(missing_ok=True)
     cells = CellStore(folder / CELLS).damaged()
     for path in cells:
         watcher.say(f"The study's training {path} was damaged; it is removed and will be trained anew.")

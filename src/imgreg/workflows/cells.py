@@ -47,6 +47,7 @@ def fill_grid(
     resume   False: train all of them anew; True: tell if nothing of them is kept
     """
     from imgreg.features.cache import FeatureCache
+    from imgreg.heads.checkpoint import forget_checkpoint
     from imgreg.workflows.prepare import Ground
     from imgreg.workflows.train import prepare
 
@@ -89,7 +90,7 @@ def fill_grid(
                         watcher.say(apart[recipe])
                         continue
                     store.put(key, kept)
-                    checkpoint_path(key).unlink(missing_ok=True)
+                    forget_checkpoint(checkpoint_path(key))
                     n_done += 1
                     watcher.step("training heads", n_done, n_cells, where)
                 cells[recipe].append(kept.model_copy(update={"recipe": recipe}))

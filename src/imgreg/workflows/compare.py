@@ -60,6 +60,7 @@ def compare(
     raises        UsageError if two recipes share a name or the settings differ elsewhere
     """
     from imgreg.features.cache import FeatureCache
+    from imgreg.heads.checkpoint import forget_checkpoint
     from imgreg.places import cache_folder
     from imgreg.workflows.base import FrozenBase
     from imgreg.workflows.controls import controls_of_run
@@ -115,7 +116,7 @@ def compare(
         for folder in folders:
             write_sums(folder)
     for outcome in outcomes:
-        outcome.checkpoint.unlink(missing_ok=True)
+        forget_checkpoint(outcome.checkpoint)
     refuse_diverged({str(target): outcome for target, outcome in zip(targets, outcomes, strict=True)})
     best = max(run.summary.best.val_accuracy for run in runs)
     for line in control_warnings(beside, accuracy=best, on="validation"):

@@ -99,6 +99,7 @@ def _shuffled_study(laid: Repeats, *, settings: Settings, n: int, cache_bytes: i
 
 
 def _shuffled_run(ground: Ground, prepared: Prepared, *, watcher: Watcher) -> Control:
+    from imgreg.heads.checkpoint import forget_checkpoint
     from imgreg.workflows.train import fit_on
 
     settings = prepared.settings
@@ -106,7 +107,7 @@ def _shuffled_run(ground: Ground, prepared: Prepared, *, watcher: Watcher) -> Co
     recipe = settings.recipe.model_copy(update={"name": SHUFFLED_LABELS})
     named = replace(prepared, settings=settings.model_copy(update={"recipe": recipe}))
     outcome = fit_on(shuffled, named, watcher=watcher)
-    outcome.checkpoint.unlink(missing_ok=True)
+    forget_checkpoint(outcome.checkpoint)
     last = outcome.fitted.history.last
     return _control(
         SHUFFLED_LABELS,

@@ -16,6 +16,7 @@ from imgreg.heads.explain import Explanation, explain
 from imgreg.heads.plan import Layer
 from imgreg.heads.store import load_head
 from imgreg.photos import decode as decoding
+from imgreg.photos.workers import in_workers
 from imgreg.runs.folder import Run, read_run
 from imgreg.startup import load_keras
 from imgreg.workflows.pictures import FOLDER, MAP, PICTURE_PX, photo_bytes
@@ -86,7 +87,7 @@ def explain_photos(
     for photo in photos:
         if photo.parent.resolve() == out.resolve():
             raise UsageError(f"--out {out} is the folder of {photo.name}, where imgreg does not write. Choose another.")
-    read = [(photo, _read(photo)) for photo in photos]
+    read = _read(photos)
     squares = [decoding.decode(data, size_px=card.image_size) for _, data in read]
     base = recorded_weights(card, run=run)
     watcher.step("loading Keras", 0, 1, "")
@@ -101,15 +102,13 @@ def explain_photos(
         yield _written(photo, data, one, classes=card.classes, named=out / stem)
 
 
-def _read(photo: Path) -> bytes:
-    try:
-        if photo.exists() and not photo.is_file():
-            raise PhotoError("not a regular file")
-        data = decoding.read_bytes(photo)
-        decoding.decode(data, size_px=32)
-    except PhotoError as error:
+def _read(photos: Sequence[Path]) -> list[tuple[Path, bytes]]:
+    """Each photo's bytes, once they were decoded in a process with bounds. raises DatasetError"""
+
+    def refuse(photo: Path, error: PhotoError) -> bytes:
         raise DatasetError(f"{photo}: {error}. Expected a photo (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF).") from error
-    return data
+
+    return list(zip(photos, in_workers(decoding.readable_bytes, photos, failed=refuse), strict=True))
 
 
 def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[str], named: Path) -> Explained:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from imgreg.errors import ArtefactError, MachineError, PhotoError
 from imgreg.features.engines import Engine, choose_engine, load_engine
-from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import to_stored
 from imgreg.heads.forward import majority, probabilities
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
@@ -55,11 +55,14 @@ class _Member:
 class Classifier:
     """A run, or several that vote, ready to answer.
 
-    vote   mean: the class of the highest mean probability; majority: the one most heads answer, the mean among equals
+    one_photo   it is for one photo, which is decoded in this process; many are, each in a process with bounds
+    vote        mean: the class of the highest mean probability; majority: the one most heads answer, the mean among
+                equals
     """
 
     members: tuple[_Member, ...]
     vote: Vote = "mean"
+    one_photo: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -94,7 +97,7 @@ def load_classifier(
             card = load_card(together[0])
             engine = _load_base(card, run=together[0], one_photo=one_photo, watcher=watcher or Watcher())
             members.append(_Member(tuple(head.result() for head in heads), engine))
-    return Classifier(tuple(members), vote)
+    return Classifier(tuple(members), vote, one_photo)
 
 
 def checked_card(run: Path) -> ModelCard:
@@ -111,7 +114,8 @@ def checked_card(run: Path) -> ModelCard:
 def predict(paths: Iterable[Path], *, classifier: Classifier) -> Iterator[Prediction]:
     """Answer for each path, in order. A photo that cannot be read gets an error and does not stop the others."""
     streams = tee(paths, len(classifier.members))
-    answers = [_answers(stream, member) for stream, member in zip(streams, classifier.members, strict=True)]
+    read = _decoded_here if classifier.one_photo else _decoded_apart
+    answers = [_answers(stream, member, read) for stream, member in zip(streams, classifier.members, strict=True)]
     for together in zip(*answers, strict=True):
         path, error, _ = together[0]
         if error is not None:
@@ -137,15 +141,15 @@ def _prediction(path: Path, rows: NDArray[np.float32], *, classifier: Classifier
 
 
 def _answers(
-    paths: Iterable[Path], member: _Member
+    paths: Iterable[Path], member: _Member, read: Callable[[Iterable[Path], int], Iterator[UInt8Array | PhotoError]]
 ) -> Iterator[tuple[Path, PhotoError | None, NDArray[np.float32] | None]]:
     """Each path in order with its error, or with a row of probabilities from each head."""
     engine, card = member.engine, member.heads[0].card
-    size_px = card.image_size
     waiting: deque[tuple[Path, PhotoError | None]] = deque()
 
     def pixels_in_order() -> Iterator[UInt8Array]:
-        for path, decoded in read_ahead(lambda path: (path, _decoded(path, size_px=size_px)), paths):
+        asked, named = tee(paths)
+        for path, decoded in zip(named, read(asked, card.image_size), strict=False):
             waiting.append((path, decoded if isinstance(decoded, PhotoError) else None))
             if not isinstance(decoded, PhotoError):
                 yield decoded
@@ -163,13 +167,19 @@ def _answers(
     yield from failures()
 
 
-def _decoded(path: Path, *, size_px: int) -> UInt8Array | PhotoError:
-    try:
-        if path.exists() and not path.is_file():
-            raise PhotoError("not a regular file")
-        return decoding.decode(decoding.read_bytes(path), size_px=size_px)
-    except PhotoError as error:
-        return error
+def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
+    for path in paths:
+        try:
+            yield decoding.decode_file(path, size_px=size_px)
+        except PhotoError as error:
+            yield error
+
+
+def _decoded_apart(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
+    """In processes of their own: a hostile file costs its own answer, not those of the others."""
+    from imgreg.photos.workers import in_workers
+
+    yield from in_workers(partial(decoding.decode_file, size_px=size_px), paths, failed=lambda _, error: error)
 
 
 def recorded_weights(card: ModelCard, *, run: Path) -> Weights:

@@ -15,7 +15,7 @@ from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
-from imgreg.heads.checkpoint import keeper
+from imgreg.heads.checkpoint import forget_checkpoint, keeper
 from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
@@ -94,7 +94,7 @@ def train(
 
             write_events(folder, read_run(folder, becomes=target))
         write_sums(folder)
-    outcome.checkpoint.unlink(missing_ok=True)
+    forget_checkpoint(outcome.checkpoint)
     refuse_diverged({summary.run: outcome})
     for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
         watcher.say(line)
