@@ -31,7 +31,7 @@ from imgreg.cli.stopping import TerminatedError
         (["--recipe", "plian"], 2, "Did you mean 'plain'"),
         (["--recipe", "plain", "--views", "4"], 2, "no effect without augmentation"),
         (["--image-size", "5"], 2, "base.image_size = 5"),
-        (["--augment", "nowhere.json"], 4, "nowhere.json: not a pipeline"),
+        (["--augment", "nowhere.json", "--weights", "starter"], 4, "nowhere.json: not a pipeline"),
         (["--weights", "nowhere.safetensors"], 5, "no such file"),
         (["--name", "a/b"], 2, "cannot name a run"),
         (["--epochs", "5", "--set", "training.patience_epochs=5"], 2, "it must be less"),

@@ -57,7 +57,7 @@ def test_a_report_needs_no_tensorflow(run: Path) -> None:
 def test_a_run_of_an_older_imgreg_has_a_report(run: Path) -> None:
     """Without pictures, probabilities of the train photos, suspicions and controls, which came later."""
     shutil.rmtree(run / "pictures")
-    for name in ("train_own_probabilities.npy", "views.png", "augmentation.json"):
+    for name in ("train_own_probabilities.npy", "views.png", "augmentation.json", "SHA256SUMS"):
         (run / name).unlink()
     metrics = json.loads((run / "metrics.json").read_text())
     del metrics["controls"], metrics["verdict"]["suspicions"]
@@ -71,7 +71,8 @@ def test_a_run_of_an_older_imgreg_has_a_report(run: Path) -> None:
 def test_photos_that_changed_are_not_shown(run: Path, trained: Trained) -> None:
     """A photo whose bytes are others than those trained on is not passed off as the one that was got wrong."""
     shutil.rmtree(run / "pictures")
-    (run / "views.png").unlink()
+    for name in ("views.png", "SHA256SUMS"):
+        (run / name).unlink()
     environment = json.loads((run / "environment.json").read_text())
     elsewhere = Path(shutil.copytree(trained.data, run.parent / "data"))
     for path in elsewhere.rglob("*.jpg"):
@@ -109,6 +110,7 @@ def test_a_name_in_split_csv_cannot_lead_out_of_the_run(run: Path) -> None:
     path, label, split, _ = rows[1].split(",")
     rows[1] = ",".join([path, label, split, "../../escaped"])
     (run / "split.csv").write_text("\n".join(rows))
+    (run / "SHA256SUMS").unlink()
     done = imgreg("report", run)
     assert done.code == 4
     assert "found the sha256 '../../escaped'" in done.err

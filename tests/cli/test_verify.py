@@ -78,9 +78,36 @@ def test_a_damaged_run_is_named_rather_than_trained(run: Path) -> None:
 
 def test_a_report_made_anew_is_listed_anew_and_nothing_else_is(run: Path) -> None:
     """report renews the lines of what it draws; a file that was changed before stays told."""
-    (run / "skipped.csv").write_text("path,reason\n")
+    (run / "augmentation.json").write_text("{}")
     assert imgreg("report", run).code == 0
-    assert changed_files(run) == ("skipped.csv was changed",)
+    assert changed_files(run) == ("augmentation.json was changed",)
+
+
+def test_a_file_that_was_changed_is_not_read(run: Path) -> None:
+    """Figures that somebody mended by hand make no report and no answer; which file it is stands in the message."""
+    text = (run / "history.csv").read_text()
+    (run / "history.csv").write_text(text.replace("0.", "1.", 1))
+    done = imgreg("report", run)
+    assert (done.code, f"{run}/history.csv is not the file that was written" in done.err) == (4, True)
+    card = (run / "model.json").read_text()
+    (run / "model.json").write_text(card.replace('"cold"', '"warm"', 1))
+    done = imgreg("predict", run / "views.png", "--run", run)
+    assert (done.code, f"{run}/model.json is not the file that was written" in done.err) == (4, True)
+
+
+def test_one_damaged_run_among_three_is_named_and_the_others_compared(
+    trained: Trained, run: Path, tmp_path: Path
+) -> None:
+    """Exit 4, the file, and the comparison of the two that are whole."""
+    (run / "metrics.json").write_text("{}")
+    done = imgreg("compare", trained.folder, run, trained.folder, "--models", tmp_path / "m", "--name", "two")
+    assert done.code == 4
+    assert f"{run}/metrics.json is not the file that was written" in done.err
+    assert f"The other 2 runs are compared: {tmp_path / 'm' / 'two' / 'report.html'}" in done.err
+    table = json.loads((tmp_path / "m" / "two" / "comparison.json").read_text())["table"]
+    assert len(table) == 2
+    alone = imgreg("compare", trained.folder, run, "--models", tmp_path / "m", "--name", "one")
+    assert (alone.code, (tmp_path / "m" / "one").exists()) == (4, False)
 
 
 def test_a_run_of_an_older_imgreg_has_no_list(run: Path) -> None:

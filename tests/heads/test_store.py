@@ -61,6 +61,15 @@ def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
         load_head(tmp_path)
 
 
+def test_a_head_larger_than_its_plan_is_not_read(run: Path) -> None:
+    """A stranger's file of two gigabytes is refused by its size alone; so is a model.json of two."""
+    for name in ("head.safetensors", "model.json"):
+        with (run / name).open("r+b") as file:
+            file.truncate(2**31)  # takes no room: a hole
+        with pytest.raises(ArtefactError, match=rf"{name}: found 2,147,483,648 bytes, expected at most"):
+            load_head(run)
+
+
 def test_another_preprocessing_is_refused(run: Path) -> None:
     """A card that asks for a preprocessing this imgreg does not do is refused by name."""
     card = json.loads((run / "model.json").read_text())

@@ -3,6 +3,7 @@
 usage: python tools/faults kills [--cases 50]      kill -9 at random moments
        python tools/faults writes [--every 1]      at each operation on the disk: before it, and in its midst
        python tools/faults disk [--every 1]        the disk is full, or read-only, from an operation on
+       python tools/faults stops [--cases 20]      SIGTERM at random moments of a run with an empty cache: how soon?
        python tools/faults together [--cases 50]   eight processes at once on one cache, most of them on one name
 needs: imgreg; a C compiler for writes and disk
 
@@ -30,6 +31,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image
@@ -59,6 +61,7 @@ class Tally:
     hangs: int = 0
     losses: list[str] = field(default_factory=list)
     codes: Counter[int] = field(default_factory=Counter)
+    stops: list[float] = field(default_factory=list)  # seconds from a signal to the end
 
     def note(self, case: str, problems: list[str]) -> None:
         self.losses += [f"{case}: {problem}" for problem in problems]
@@ -68,7 +71,7 @@ class Tally:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["kills", "writes", "disk", "together"])
+    parser.add_argument("what", choices=["kills", "writes", "disk", "together", "stops"])
     parser.add_argument("--command", choices=COMMANDS, default="train")
     parser.add_argument("--cases", type=int, default=50)
     parser.add_argument("--every", type=int, default=1, help="try each so-many-th operation")
@@ -96,6 +99,8 @@ def main() -> None:
         place = _laid_out(COMMANDS[given.command])
         if given.what == "kills":
             _kills(place, tally, n_cases=given.cases, seed=given.seed, within=given.within * place.seconds)
+        elif given.what == "stops":
+            _stops(place, tally, n_cases=given.cases, seed=given.seed)
         elif given.what == "together":
             _together(place, tally, n_cases=given.cases)
         else:
@@ -106,6 +111,8 @@ def main() -> None:
             os.chdir("/")
             shutil.rmtree(root, ignore_errors=True)
     shown = {"what": given.what, "command": given.command, "cases": tally.cases, "losses": len(tally.losses)}
+    if tally.stops:
+        shown |= {"stop_seconds": {"median": median(tally.stops), "longest": max(tally.stops)}}
     shown |= {"hangs": tally.hangs, "exit_codes": dict(sorted(tally.codes.items()))}
     print(json.dumps(shown | {"seconds": round(time.monotonic() - began), "seen": tally.losses[:50]}, indent=2))
     sys.exit(1 if tally.losses or tally.hangs else 0)
@@ -187,6 +194,32 @@ def _kills(place: Place, tally: Tally, *, n_cases: int, seed: int, within: float
         tally.note(f"end after {tally.cases} kills", _after(place, code))
         _fresh()
         n_in_a_row = 0
+
+
+def _stops(place: Place, tally: Tally, *, n_cases: int, seed: int) -> None:
+    draw = random.Random(seed)
+    while tally.cases < n_cases:
+        shutil.rmtree("cache")  # the base is exported anew too
+        child = _start([*place.command, "--name", "new"])
+        after = draw.uniform(0, 2 * place.seconds)
+        if not _ended_within(child, after):
+            os.kill(child, signal.SIGTERM)
+            began = time.monotonic()
+            _ended_within(child, HANG_SECONDS)
+            tally.stops.append(round(time.monotonic() - began, 2))
+        code = _wait(child, tally)
+        tally.cases += 1
+        tally.codes[code] += 1
+        problems = _torn(place)
+        if code not in (0, 143):
+            problems.append(f"exit {code}, expected 143")
+        if code == 143 and any(path.name.endswith(".partial") for path in Path("models").iterdir()):
+            problems.append("a half-made run was left")
+        if tally.stops and tally.stops[-1] > 5:
+            problems.append(f"took {tally.stops[-1]} s to stop")
+        tally.note(f"stop {tally.cases} after {after:.2f} s", problems)
+        Path("cache").mkdir(exist_ok=True)
+        _fresh()
 
 
 def _at_operations(place: Place, tally: Tally, *, hows: tuple[str, ...], first: int, every: int) -> None:

@@ -7,6 +7,7 @@ where pydantic would be a sixth of the time that predict takes to answer.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,11 @@ from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
+from imgreg.runs.sums import refuse_changed
 
 Float32Array = NDArray[np.float32]
+
+_HEADER_BYTES = 2**20  # more than any model.json, or the header of a head's file, takes
 
 ARRAYS = {  # of each kind of normalizing layer, one value a channel or unit
     "scaling": ("moving_mean", "moving_variance"),
@@ -72,6 +76,7 @@ def save_head(folder: Path, *, card: ModelCard, weights: Mapping[str, Float32Arr
 
 def load_card(folder: Path) -> ModelCard:
     """Read a run's model.json. raises ArtefactError saying what is wrong with it"""
+    refuse_changed(folder, ("model.json",))
     try:
         card = msgspec.json.decode(_read(folder, "model.json"), type=ModelCard)
     except msgspec.ValidationError as error:
@@ -86,7 +91,10 @@ def load_card(folder: Path) -> ModelCard:
 
 def load_head(folder: Path) -> SavedHead:
     """Read a run's head. raises ArtefactError naming the file and what is wrong with it"""
-    card, data = load_card(folder), _read(folder, "head.safetensors")
+    card = load_card(folder)
+    expected = _expected_shapes(card)
+    at_most = _HEADER_BYTES + 4 * sum(math.prod(shape) for shape in expected.values())
+    data = _read(folder, "head.safetensors", at_most=at_most)
     if hashlib.sha256(data).hexdigest() != card.head_sha256:
         raise ArtefactError(
             f"{folder}/head.safetensors is not the file that model.json names (SHA-256 differs). "
@@ -96,15 +104,18 @@ def load_head(folder: Path) -> SavedHead:
         weights = load(data)
     except SafetensorError as error:
         raise ArtefactError(f"{folder}/head.safetensors: {error}.") from error
-    expected = _expected_shapes(card)
     found = {name: array.shape for name, array in weights.items()}
     if found != expected:
         raise ArtefactError(f"{folder}/head.safetensors: found arrays {found}, expected {expected}.")
     return SavedHead(card, weights)
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
+    """A stranger's file is not read beyond what it may have."""
     try:
+        n_bytes = (folder / name).stat().st_size
+        if n_bytes > at_most:
+            raise ArtefactError(f"{folder}/{name}: found {n_bytes:,} bytes, expected at most {at_most:,}. Refused.")
         return (folder / name).read_bytes()
     except OSError as error:
         raise ArtefactError(

@@ -26,9 +26,14 @@ from pydantic import ValidationError
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
 from imgreg.runs.history import History
 from imgreg.runs.summary import RunSummary
+from imgreg.runs.sums import refuse_changed
 
 _TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
 _TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
+_READ = (
+    *("metrics.json", "history.csv", "split.csv", "skipped.csv", "environment.json", "config.toml"),
+    *("val_probabilities.npy", _TRAIN_OWN, _TEST),
+)
 
 
 @dataclass(frozen=True)
@@ -154,16 +159,19 @@ def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[Sk
     write_text(folder / "skipped.csv", rows_to_csv(("path", "reason"), ((r.path, r.reason) for r in skipped)))
 
 
-def read_run(folder: Path, *, becomes: Path | None = None) -> Run:
+def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True) -> Run:
     """Read a run back, under the name that its folder has, or will get where it is still being written.
 
-    raises   ArtefactError naming the file that is missing or does not make sense
+    checked  refuse files that are not those that were written
+    raises   ArtefactError naming the file that is missing, was changed or does not make sense
     """
     named = becomes or folder
+    if checked:
+        refuse_changed(folder, _READ)
     try:
         summary = _summary(folder)
-        probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
-        own, test = _array(folder / _TRAIN_OWN), _array(folder / _TEST)
+        probabilities = _array(folder / "val_probabilities.npy")
+        own, test = (_array(path) if path.exists() else None for path in (folder / _TRAIN_OWN, folder / _TEST))
         history = History.from_csv(
             _read(folder, "history.csv").splitlines(), val_probabilities=probabilities, train_own_probabilities=own
         )
@@ -215,8 +223,12 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
     return tuple(sorted(found, key=lambda summary: (summary.created, summary.name))), tuple(damaged)
 
 
-def _array(path: Path) -> Any:
-    return np.load(path, allow_pickle=False) if path.exists() else None
+def _array(path: Path) -> NDArray[np.float32]:
+    """Mapped first: a header that claims more than the file holds is refused before any memory is asked for."""
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if mapped.dtype != np.float32:
+        raise ValueError(f"{path.name}: found {mapped.dtype}, expected float32")
+    return np.array(mapped)
 
 
 def _read(folder: Path, name: str) -> str:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from imgreg.errors import ArtefactError
+
 NAME = "SHA256SUMS"
 
 
@@ -29,6 +31,20 @@ def read_sums(folder: Path) -> dict[str, str] | None:
         return None
     pairs = (line.split("  ", 1) for line in text.splitlines() if line)
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
+def refuse_changed(folder: Path, paths: Iterable[str]) -> None:
+    """What is read of a run must be what was written. raises ArtefactError naming the first file that is not
+
+    A run of an older imgreg has no list, and one that is being written has none yet: nothing is refused there.
+    """
+    listed = read_sums(folder) or {}
+    for path in paths:
+        if path in listed and (not (folder / path).is_file() or _digest(folder / path) != listed[path]):
+            raise ArtefactError(
+                f"{folder}/{path} is not the file that was written (SHA-256 differs from {NAME}). It was damaged or "
+                f"changed: train the run again (`imgreg verify {folder}` says all that differs)."
+            )
 
 
 def changed_files(folder: Path) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from imgreg.analysis.compare import (
 from imgreg.analysis.controls import control_warnings
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.config import CHEAP_CONTROLS, Settings
-from imgreg.errors import UsageError
+from imgreg.errors import ArtefactError, UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
 from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import write_sums
@@ -127,15 +127,28 @@ def compare(
 def compare_runs(
     folders: Sequence[Path], *, models: Path, name: str | None = None, watcher: Watcher | None = None
 ) -> Comparison:
-    """Lay finished runs over each other. Needs no TensorFlow."""
+    """Lay finished runs over each other. Needs no TensorFlow.
+
+    raises   ArtefactError naming the runs that are damaged: after the others were compared, if they are two or more
+    """
     if len(folders) < 2:
         raise UsageError(f"compare: found one run ({folders[0]}), expected two or more, or a folder of photos.")
-    runs = [read_run(folder) for folder in folders]
+    runs, refused = [], []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except ArtefactError as error:
+            refused.append(str(error))
+    if len(runs) < 2:
+        raise ArtefactError("\n".join(refused))
     target = models / checked_name(name or unused_name(models, "compare"))
     with whole_folder(target) as own:
         comparison = _write(own, target, runs=runs)
     for line in comparison.warnings:
         (watcher or Watcher()).say(line)
+    if refused:
+        told = "\n".join(refused)
+        raise ArtefactError(f"{told}\nThe other {len(runs)} runs are compared: {target / 'report.html'}")
     return comparison
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,15 @@ def explain_photos(
     out.mkdir(parents=True, exist_ok=True)
     answers = None if label is None else [card.classes.index(label)] * len(photos)
     explained = explain(squares, answers, base=base, plan=card.plan, weights=saved.weights)
-    stems = distinct([photo.stem for photo in photos])
+    stems = distinct([_short(photo.stem) for photo in photos])
     for done, ((photo, data), stem, one) in enumerate(zip(read, stems, explained, strict=True), start=1):
         watcher.step("explaining", done, len(read), "")
         yield _written(photo, data, one, classes=card.classes, named=out / stem)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for what is added to it: file systems take 255 bytes."""
+    return os.fsdecode(os.fsencode(name)[:200])
 
 
 def _read(photos: Sequence[Path]) -> list[tuple[Path, bytes]]:

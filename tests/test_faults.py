@@ -1,0 +1,90 @@
+"""tools/faults: a training that is killed at any moment loses nothing, and ends as if nobody had killed it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, tree
+
+FAULTS = Path(__file__).parents[1] / "tools" / "faults"
+KILLS = int(os.environ.get("IMGREG_KILLS", "50"))
+
+
+def test_killed_at_random_it_loses_nothing() -> None:
+    """kill -9 fifty times (IMGREG_KILLS for more), ten in a row on the same run: photos and older runs stay as they
+    are, every run that is to be seen is whole, and what goes on ends with the bytes of a run left alone."""
+    done = subprocess.run(
+        [sys.executable, FAULTS, "kills", "--cases", str(KILLS), "--within", "0.6"],
+        capture_output=True,
+        text=True,
+        timeout=60 + 20 * KILLS,
+        check=False,
+    )
+    found = json.loads(done.stdout or "{}")
+    assert (done.returncode, found.get("cases"), found.get("hangs"), found.get("seen")) == (0, KILLS, 0, []), (
+        done.stderr
+    )
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_does(trained: Trained, tmp_path: Path) -> None:
+    """Ctrl-C while the head trains: exit 130 and the command to go on with, which trains the epochs that are left."""
+    code = (
+        "import signal, sys\n"
+        "import imgreg.heads.checkpoint as checkpoints\n"
+        "checkpoints.FIRST_SECONDS, checkpoints.WRITING_SHARE = 0, 1\n"
+        "from imgreg.workflows import train\n"
+        "shown = train._shown\n"
+        "def interrupted(recipe, watcher):\n"
+        "    show = shown(recipe, watcher)\n"
+        "    def on_epoch(row):\n"
+        "        if row.epoch == 5:\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "        show(row)\n"
+        "    return on_epoch\n"
+        "train._shown = interrupted\n"
+        "from imgreg.cli import main\n"
+        "main()\n"
+    )
+    arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--seed", "5", "--models", tmp_path / "m", "--name", "cut"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 130, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "Go on with: imgreg train" in last
+    assert last.endswith("--name cut --resume")
+    assert [path.name for path in (tmp_path / "m").iterdir()] == [".locks"]
+    assert "interrupted" in imgreg("cache", "show").out
+    again = imgreg(*arguments, "--resume", "--json")
+    assert again.code == 0, again.err
+    assert "an interrupted training goes on after epoch 4 of 6" in again.err
+    assert imgreg("cache", "show", "--json").json["interrupted"] == {"n_trainings": 0, "n_bytes": 0}
+    anew = imgreg(*arguments[:-1], "anew", "--resume", "--json")
+    assert "no interrupted training of these photos and settings is kept" in anew.err
+    for name in ("head.safetensors", "val_probabilities.npy", "train_own_probabilities.npy"):
+        assert (tmp_path / "m" / "cut" / name).read_bytes() == (tmp_path / "m" / "anew" / name).read_bytes()
+
+
+def test_a_full_disk_ends_with_five_and_leaves_old_runs_alone(trained: Trained) -> None:
+    """Where no file may grow beyond 200 kB: exit code 5, the path, and nothing of the new run; nothing old changes."""
+    before, room = tree(trained.folder), 200_000
+    arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--models", trained.folder.parent, "--name", "full"]
+    done = subprocess.run(
+        [sys.executable, "-m", "imgreg", *map(str, arguments), "-q"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 5, done.stderr
+    assert str(trained.folder.parent) in done.stderr or os.environ["IMGREG_CACHE"] in done.stderr
+    assert "File too large" in done.stderr or "disk I/O error" in done.stderr  # SQLite's word for it
+    assert not (trained.folder.parent / "full").exists()
+    assert not list(trained.folder.parent.glob(".full*.partial"))
+    assert tree(trained.folder) == before
