@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from imgreg.photos.listing import Listed, as_cell, list_files, loose_files
 from imgreg.photos.workers import in_workers
 
 _PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
-_STATED_AT_ONCE = 10_000
+_LOOKED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +97,35 @@ def index_photos(
     root      as in list_files
     max_bad   largest share of unreadable files, 0..1
     known     what earlier commands read: files in it are not read again, others are added; None to read every file
-    on_file   called with (files done, files in all)
+    on_file   called with (files done, files in all; 0 until that is known)
     raises    DatasetError: no such folder, fewer than two classes, an empty class, or too many bad files
     """
-    rows: list[Listed | Photo | Skipped] = list(list_files(root))
-    labels = sorted({item.label for item in rows if isinstance(item, Listed)})
-    _refuse_one_class(root, labels)
-    for done, (row, found) in enumerate(_each(rows, known), start=1):
-        rows[row] = found  # in its place: the two lists would be a hundred bytes a file
+    rows: list[Photo | Skipped | None] = []  # None until it is read
+    unread: list[tuple[int, Listed, Stamp | None]] = []
+    labels: set[str] = set()
+    for part in _batched(list_files(root), _LOOKED_AT_ONCE):
+        labels |= {item.label for item in part}
+        stamps = [None if known is None else stamp_of(item.where) for item in part]
+        had = [None] * len(part) if known is None else known.find([item.where for item in part], stamps)
+        for item, stamp, facts in zip(part, stamps, had, strict=True):
+            if facts is None:
+                unread.append((len(rows), item, stamp))
+            rows.append(None if facts is None else Photo(item.where, item.label, facts[0], item.split, facts[1]))
+        if on_file is not None:
+            on_file(len(rows) - len(unread), 0)
+    _refuse_one_class(root, sorted(labels))
+    read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
+    for done, ((row, _, stamp), one) in enumerate(zip(unread, read, strict=True), start=len(rows) - len(unread) + 1):
+        rows[row] = one
+        if known is not None and stamp is not None and isinstance(one, Photo) and one.seen is not None:
+            known.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
         if on_file is not None:
             on_file(done, len(rows))
     photos = tuple(one for one in rows if isinstance(one, Photo))
     skipped = tuple(one for one in rows if isinstance(one, Skipped))
     _refuse_too_many_bad(root, skipped, n_listed=len(rows), max_bad=max_bad)
     counts = Counter(photo.label for photo in photos)
-    for label in labels:
+    for label in sorted(labels):
         if counts[label] == 0:
             raise DatasetError(
                 f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it."
@@ -119,35 +134,25 @@ def index_photos(
     return PhotoIndex(root, photos, skipped, tuple(sorted(counts)), notes, torn)
 
 
-def _each(rows: Sequence[Listed | Photo | Skipped], known: KnownFiles | None) -> Iterator[tuple[int, Photo | Skipped]]:
-    """(row, what is found there) of every file: first those that are known, then those that were read now."""
-    unread: list[tuple[int, Listed, Stamp | None]] = []
-    for start in range(0, len(rows), _STATED_AT_ONCE):
-        part = [item for item in rows[start : start + _STATED_AT_ONCE] if isinstance(item, Listed)]
-        stamps = [None if known is None else stamp_of(item.where) for item in part]
-        had = [None] * len(part) if known is None else known.find([item.where for item in part], stamps)
-        for row, (item, stamp, facts) in enumerate(zip(part, stamps, had, strict=True), start):
-            if facts is None:
-                unread.append((row, item, stamp))
-            else:
-                sha256, seen = facts
-                yield row, Photo(item.where, item.label, sha256, item.split, seen)
-    read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
-    for (row, _, stamp), one in zip(unread, read, strict=True):
-        if known is not None and stamp is not None and isinstance(one, Photo) and one.seen is not None:
-            known.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
-        yield row, one
-
-
-def _copies_across_classes(photos: Iterable[Photo]) -> str:
+def _copies_across_classes(photos: Sequence[Photo]) -> str:
+    starts = np.fromiter((int(photo.sha256[:15], 16) for photo in photos), np.int64, len(photos))
+    values, counts = np.unique(starts, return_counts=True)
+    several = set(values[counts > 1].tolist())  # a dict of a million hashes would be a hundred megabytes
     labels: dict[str, set[str]] = {}
-    for photo in photos:
-        labels.setdefault(photo.sha256, set()).add(photo.label)
+    for photo, start in zip(photos, starts.tolist(), strict=True):
+        if start in several:
+            labels.setdefault(photo.sha256, set()).add(photo.label)
     n_torn = sum(len(found) > 1 for found in labels.values())
     if not n_torn:
         return ""
     pictures = "1 picture stands" if n_torn == 1 else f"{n_torn} pictures stand"
     return f"{pictures} with the same bytes in several classes, where only one label can be right."
+
+
+def _batched(items: Iterable[Listed], n: int) -> Iterator[list[Listed]]:
+    rest = iter(items)
+    while part := list(islice(rest, n)):
+        yield part
 
 
 def _examine(item: Listed) -> Photo | Skipped:

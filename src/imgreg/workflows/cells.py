@@ -84,6 +84,7 @@ def fill_grid(
                             index, prepared[recipe], repeat, key=key, resume=resume, tell=tell, say=watcher.say
                         )
                     except DivergedError as error:
+                        forget_checkpoint(checkpoint_path(key))
                         if one is settings[0]:
                             raise
                         apart[recipe] = f"{where}, is left out: {error}"
