@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, tree
+from imgreg.config import Recipe
+from imgreg.heads import checkpoint as checkpoints
+from imgreg.runs.history import Epoch
+from imgreg.workflows import train
+from imgreg.workflows.watch import Watcher
 
 FAULTS = Path(__file__).parents[1] / "tools" / "faults"
 KILLS = int(os.environ.get("IMGREG_KILLS", "50"))
 
 
-def test_killed_at_random_it_loses_nothing() -> None:
-    """kill -9 fifty times (IMGREG_KILLS for more), ten in a row on the same run: photos and older runs stay as they
+def test_killed_at_random_it_loses_nothing(trained: Trained, own_cache: Path) -> None:
+    """kill -9 fifty times (IMGREG_KILLS for more), sixteen in a row on the same run: photos and older runs stay as they
     are, every run that is to be seen is whole, and what goes on ends with the bytes of a run left alone."""
     done = subprocess.run(
-        [sys.executable, FAULTS, "kills", "--cases", str(KILLS), "--within", "0.6"],
+        [sys.executable, FAULTS, "kills", "--cases", str(KILLS), "--within", "0.6", "--base", own_cache],
         capture_output=True,
         text=True,
         timeout=60 + 20 * KILLS,
@@ -31,31 +40,30 @@ def test_killed_at_random_it_loses_nothing() -> None:
     )
 
 
-def test_an_interrupted_training_says_how_to_go_on_and_does(trained: Trained, tmp_path: Path) -> None:
+def test_an_interrupted_training_says_how_to_go_on_and_does(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C while the head trains: exit 130 and the command to go on with, which trains the epochs that are left."""
-    code = (
-        "import signal, sys\n"
-        "import imgreg.heads.checkpoint as checkpoints\n"
-        "checkpoints.FIRST_SECONDS, checkpoints.WRITING_SHARE = 0, 1\n"
-        "from imgreg.workflows import train\n"
-        "shown = train._shown\n"
-        "def interrupted(recipe, watcher):\n"
-        "    show = shown(recipe, watcher)\n"
-        "    def on_epoch(row):\n"
-        "        if row.epoch == 5:\n"
-        "            signal.raise_signal(signal.SIGINT)\n"
-        "        show(row)\n"
-        "    return on_epoch\n"
-        "train._shown = interrupted\n"
-        "from imgreg.cli import main\n"
-        "main()\n"
-    )
+    shown = train._shown
+
+    def interrupted(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
+        show = shown(recipe, watcher)
+
+        def on_epoch(row: Epoch) -> None:
+            if row.epoch == 5:
+                signal.raise_signal(signal.SIGINT)
+            show(row)
+
+        return on_epoch
+
     arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--seed", "5", "--models", tmp_path / "m", "--name", "cut"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 130, done.stderr
-    last = done.stderr.splitlines()[-1]
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "FIRST_SECONDS", 0)
+        patched.setattr(checkpoints, "WRITING_SHARE", 1)
+        patched.setattr(train, "_shown", interrupted)
+        done = imgreg(*arguments)
+    assert done.code == 130, done.err
+    last = done.err.splitlines()[-1]
     assert "Go on with: imgreg train" in last
     assert last.endswith("--name cut --resume")
     assert [path.name for path in (tmp_path / "m").iterdir()] == [".locks"]

@@ -38,7 +38,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 HANG_SECONDS = 180
-KILLS_IN_A_ROW = 10  # then the command may end
+KILLS_IN_A_ROW = 16  # then the command may end
 MODES = {"before": 1, "midst": 2, "full": 3, "read-only": 4}
 OPTIONS = ["--weights", "starter", "--image-size", "32", "--epochs", "4", "--set", "head.units=[8]", "-q"]
 COMMANDS = {
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="the operation to begin with")
     parser.add_argument("--within", type=float, default=1.0, help="kill within this share of an undisturbed run's time")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--base", type=Path, help="a cache folder whose exported base is taken, not made anew")
     parser.add_argument("--root", type=Path, help="where to work; by default a temporary folder")
     given = parser.parse_args()
     if given.what in ("writes", "disk") and "FAULTS_SHIM" not in os.environ:
@@ -96,6 +97,8 @@ def main() -> None:
     began = time.monotonic()
     try:
         _import_everything()
+        if given.base and (given.base / "base").is_dir():
+            shutil.copytree(given.base / "base", "cache/base")
         place = _laid_out(COMMANDS[given.command])
         if given.what == "kills":
             _kills(place, tally, n_cases=given.cases, seed=given.seed, within=given.within * place.seconds)
@@ -141,11 +144,14 @@ def _import_everything() -> None:
     import imgreg.workflows.compare
     import imgreg.workflows.study
     import imgreg.workflows.train  # noqa: F401
+    from imgreg.reports import figure
     from imgreg.startup import load_keras, load_openvino
+    from imgreg.workflows import record
 
     load_keras()
     load_openvino()
     checkpoints.FIRST_SECONDS, checkpoints.WRITING_SHARE = 0.0, 1.0  # these heads take milliseconds an epoch
+    figure.DPI, record.N_MAPS = 40, 1  # drawing is half of such a small run: as many files, sooner
 
 
 def _laid_out(command: list[str]) -> Place:
@@ -181,7 +187,7 @@ def _kills(place: Place, tally: Tally, *, n_cases: int, seed: int, within: float
     while tally.cases < n_cases or n_in_a_row:
         ends = n_in_a_row == KILLS_IN_A_ROW or tally.cases == n_cases
         child = _start([*place.command, "--name", "new", *(["--resume"] if n_in_a_row else [])])
-        killed_after = draw.uniform(0, within)
+        killed_after = within * draw.random() ** 2  # what goes on has less to do than the first
         if not ends and not _ended_within(child, killed_after):
             os.kill(child, signal.SIGKILL)
         code = _wait(child, tally)
