@@ -20,7 +20,7 @@ demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not s
 	@echo "With and without regularization:  $(BIN)/imgreg compare datasets/leaves --weights starter"
 
 test: .venv/test  ## run the tests
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

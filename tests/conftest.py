@@ -29,7 +29,9 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `shared` need real photos that a fresh clone does not have."""
+    """Tests marked `shared` need real photos that a fresh clone does not have. The longest module comes first: begun
+    last, the other processes would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_faults.py")
     if not (SHARED / "photos").is_dir():
         for item in items:
             if item.get_closest_marker("shared"):
