@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "startup": set(),
     "places": set(),
     "table": set(),
+    "whole": set(),
     "recipes": set(),
     "photos": set(),
     "runs": set(),
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "workflows": {"reports", "analysis", "heads", "features", "photos", "runs", "recipes"},
     "cli": {"workflows", "reports", "heads", "photos", "runs", "recipes"},
 }
-OPEN = {"errors", "config", "startup", "places", "table", "__version__"}
+OPEN = {"errors", "config", "startup", "places", "table", "whole", "__version__"}
 ONLY_IN = {
     "keras": {"features", "heads", "startup.py"},
     "tensorflow": {

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import Trained, imgreg
 from imgreg.runs.sums import NAME, changed_files, read_sums, renew_sums
+from imgreg.workflows import prepare
 
 
 @pytest.fixture
@@ -126,3 +127,12 @@ def test_photos_that_are_not_there_are_asked_for(run: Path) -> None:
     done = imgreg("verify", run)
     assert done.code == 3
     assert "Say where they are: --data" in done.err
+
+
+def test_verify_reads_every_photo(run: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of files is good for training, not for holding a run against its photos."""
+    asked: list[object] = []
+    real = prepare.index_photos
+    monkeypatch.setattr(prepare, "index_photos", lambda *a, **k: asked.append(k["known"]) or real(*a, **k))
+    assert imgreg("verify", run, "-q").code == 0
+    assert asked == [None]

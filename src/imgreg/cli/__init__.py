@@ -115,8 +115,8 @@ def _kept() -> str:
     typed = sys.argv[1:]
     if not typed or typed[0] not in _TRAINING:
         return "nothing half-made was kept."
-    again = shlex.join(["imgreg", *typed, *([] if "--resume" in typed else ["--resume"])])
-    return f"features and finished epochs are kept. Go on with: {_printable(again)}"
+    again = shlex.join(["imgreg", *(word for word in typed if word != "--no-resume")])
+    return f"what was finished of the features and epochs is kept. To go on, the same again: {_printable(again)}"
 
 
 def _printable(text: str) -> str:

@@ -72,6 +72,7 @@ def command(
                     "folds": folds,
                     "cache_size": cache_bytes,
                     "resume": resume,
+                    "no_resume": resume is False,
                     "tensorboard": tensorboard,
                     "control": None if controls == CHEAP_CONTROLS else controls or "none",
                     **options,

@@ -7,8 +7,6 @@ Refuses to know: Keras, and which training it is (its path says that).
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
@@ -21,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from imgreg.runs.history import Epoch, History
+from imgreg.whole import left_behind, write_whole
 
 WRITING_SHARE = 0.1  # of the training's time may go into writing checkpoints
 FIRST_SECONDS = 1.0  # a training that is shorter writes none
@@ -52,17 +51,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays["train_own_probabilities"] = history.train_own_probabilities
     content = save(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(_digest(content))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, _digest(content), content)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -89,13 +78,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 def forget_checkpoint(path: Path) -> None:
     """Remove the file, and what killed writers left of it."""
     path.unlink(missing_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.partial"):
-        try:
-            os.kill(int(left.name.split(".")[-2].partition("-")[0]), 0)  # asks whether the process is there
-        except ProcessLookupError:
-            left.unlink(missing_ok=True)
-        except PermissionError:  # it is, and another user's
-            continue
+    for left in left_behind(path.parent, path.name):
+        left.unlink(missing_ok=True)
 
 
 def keeper(path: Path, *, say: Callable[[str], None]) -> Callable[[Callable[[], Checkpoint]], None]:

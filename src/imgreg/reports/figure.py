@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgreg.whole import write_whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -62,11 +64,11 @@ def new_figure(
 
 
 def save_png(figure: Figure, target: Path) -> None:
-    """Write the PNG under a temporary name, then rename."""
+    """Write the PNG, whole or not at all."""
     lay_out(figure)
-    partial = target.with_name(f".{target.name}.partial")
-    figure.savefig(partial, format="png", metadata={"Software": None})
-    partial.replace(target)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": None})
+    write_whole(target, data.getvalue())
 
 
 def save_figure(figure: Figure, target: Path) -> str:
@@ -77,9 +79,7 @@ def save_figure(figure: Figure, target: Path) -> str:
     """
     save_png(figure, target)
     svg = figure_svg(figure)
-    partial = target.with_name(f".{target.stem}.svg.partial")
-    partial.write_text(svg, encoding="utf-8")
-    partial.replace(target.with_suffix(".svg"))
+    write_whole(target.with_suffix(".svg"), svg.encode())
     return svg
 
 

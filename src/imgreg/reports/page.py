@@ -19,6 +19,7 @@ from typing import Any
 from imgreg.reports.figure import DARK, LIGHT, darkened
 from imgreg.reports.hover import Hover
 from imgreg.reports.text import one_line, visible
+from imgreg.whole import write_whole
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -74,9 +75,7 @@ def write_page(template: str, *, target: Path, **values: Any) -> None:
     text = templates.get_template(template).render(
         light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values
     )
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-    partial.replace(target)
+    write_whole(target, text.encode("utf-8", "backslashreplace"))
 
 
 def jpeg_address(data: bytes) -> str:

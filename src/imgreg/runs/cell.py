@@ -7,13 +7,12 @@ a study that was killed finds the cells it had, and two studies share those they
 from __future__ import annotations
 
 import hashlib
-import os
-import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-STRAY_SECONDS = 3600
+from imgreg.whole import write_whole
+
 CELLS = "cells"  # the folder in the cache
 
 
@@ -74,21 +73,11 @@ class CellStore:
         """Files that `get` would not take."""
         return tuple(path for path in self.files() if self.get(path.stem) is None)
 
-    def strays(self) -> tuple[Path, ...]:
-        """What killed writers left: half-written files that are an hour old."""
-        old = time.time() - STRAY_SECONDS
-        return tuple(path for path in self.folder.glob("*.partial") if path.stat().st_mtime < old)
-
     def put(self, key: str, cell: Cell) -> None:
         """Keep it, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         document = cell.model_dump_json()
-        partial = self._path(key).with_suffix(f".{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(f"{_checksum(document)}\n{document}")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path(key))
+        write_whole(self._path(key), f"{_checksum(document)}\n{document}".encode())
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

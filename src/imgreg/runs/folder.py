@@ -11,7 +11,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
 from imgreg.runs.history import History
 from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import refuse_changed
+from imgreg.whole import flush
 
 _TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
 _TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
@@ -96,10 +96,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
         partial.mkdir()
         yield partial
         for path in partial.rglob("*"):
-            _flush(path)
-        _flush(partial)
+            flush(path)
+        flush(partial)
         partial.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     except OSError as error:
         needed = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         raise MachineError(
@@ -250,11 +250,3 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}"
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from imgreg.errors import ArtefactError
+from imgreg.whole import write_whole
 
 NAME = "SHA256SUMS"
 
@@ -70,6 +71,4 @@ def _digest(path: Path) -> str:
 
 def _write(folder: Path, digests: dict[str, str]) -> None:
     text = "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
-    partial = folder / f".{NAME}.partial"
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-    partial.replace(folder / NAME)
+    write_whole(folder / NAME, text.encode("utf-8", "surrogateescape"))

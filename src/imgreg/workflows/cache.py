@@ -13,6 +13,7 @@ from imgreg.heads.checkpoint import read_checkpoint
 from imgreg.photos.known import forget, record_files
 from imgreg.places import cache_folder
 from imgreg.runs.cell import CELLS, CellStore
+from imgreg.whole import left_behind
 from imgreg.workflows.kept_training import CHECKPOINTS
 from imgreg.workflows.watch import Watcher
 
@@ -82,7 +83,7 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     for base in damaged:
         watcher.say(f"The exported base {base} was damaged; it is removed and will be exported anew.")
         _remove(base)
-    for path in CellStore(folder / CELLS).strays():
+    for path in (*left_behind(folder / CELLS), *left_behind(folder / CHECKPOINTS)):
         path.unlink(missing_ok=True)
     cells = CellStore(folder / CELLS).damaged()
     for path in cells:

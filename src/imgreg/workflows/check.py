@@ -11,6 +11,7 @@ from imgreg.errors import UsageError
 from imgreg.photos.index import PhotoIndex, index_photos
 from imgreg.photos.inspect import Finding, connected, copies, inspect
 from imgreg.runs.folder import rows_to_csv
+from imgreg.whole import write_whole
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.near import confirmed_pairs
 from imgreg.workflows.prepare import refuse_inside
@@ -89,6 +90,4 @@ def _write_manifest(done: Check, target: Path) -> None:
     ]
     text = rows_to_csv(("path", "label", "split") if given else ("path", "label"), rows)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-    partial.replace(target)
+    write_whole(target, text.encode("utf-8", "surrogateescape"))

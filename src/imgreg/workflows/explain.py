@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from imgreg.photos import decode as decoding
 from imgreg.photos.workers import in_workers
 from imgreg.runs.folder import Run, read_run
 from imgreg.startup import load_keras
+from imgreg.whole import write_whole
 from imgreg.workflows.pictures import FOLDER, MAP, PICTURE_PX, photo_bytes
 from imgreg.workflows.predict import checked_card, recorded_weights
 from imgreg.workflows.prepare import refuse_inside
@@ -133,7 +135,7 @@ def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[st
     )
     title = f"{label}: {done.probability:.1%}" + ("" if label == answer else f" (answer: {answer})")
     explanation_figure(decoding.picture(data, longest_px=SHOWN_PX), one.map, title=title, target=target)
-    partial = done.map.with_name(f".{done.map.name}")
-    np.save(partial, one.map, allow_pickle=False)
-    partial.replace(done.map)
+    array = BytesIO()
+    np.save(array, one.map, allow_pickle=False)
+    write_whole(done.map, array.getvalue())
     return done

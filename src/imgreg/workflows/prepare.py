@@ -31,10 +31,20 @@ class Ground:
     seconds: float
 
 
-def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIndex, tuple[str, ...]]:
-    """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError"""
+def read_index(
+    data: Path, photos: Photos, *, read_all: bool = False, watcher: Watcher
+) -> tuple[PhotoIndex, tuple[str, ...]]:
+    """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError
+
+    read_all   read also the files that are known to be the same
+    """
     with KnownFiles(cache_folder(), say=watcher.say) as known:
-        index = index_photos(data, max_bad=photos.max_bad, known=known, on_file=watcher.stage("reading photos"))
+        index = index_photos(
+            data,
+            max_bad=photos.max_bad,
+            known=None if read_all else known,
+            on_file=watcher.stage("reading photos"),
+        )
     warnings = list(index.notes)
     for number, bad in enumerate(index.skipped, start=1):
         (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {bad.path}: {bad.reason}")
@@ -57,7 +67,13 @@ def read_index(data: Path, photos: Photos, *, watcher: Watcher) -> tuple[PhotoIn
 
 
 def lay_ground(
-    data: Path, photos: Photos, *, base: FrozenBase | None, cache_bytes: int | None = None, watcher: Watcher
+    data: Path,
+    photos: Photos,
+    *,
+    base: FrozenBase | None,
+    cache_bytes: int | None = None,
+    read_all: bool = False,
+    watcher: Watcher,
 ) -> Ground:
     """Index and split the photos; say what was left out. raises DatasetError
 
@@ -65,7 +81,7 @@ def lay_ground(
            None where nothing is trained
     """
     started = time.perf_counter()
-    index, told = read_index(data, photos, watcher=watcher)
+    index, told = read_index(data, photos, read_all=read_all, watcher=watcher)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
         index, warnings = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)

@@ -49,6 +49,7 @@ def train(
     controls: Sequence[str] = CHEAP_CONTROLS,
     tensorboard: bool = False,
     resume: bool | None = None,
+    read_all: bool = False,
     watcher: Watcher | None = None,
 ) -> RunSummary:
     """Train one head and write its run folder, whole or not at all.
@@ -61,6 +62,7 @@ def train(
     tensorboard   write event files into the run's tensorboard/
     resume        go on with an interrupted training of the same photos and settings: None if there is one; True, and
                   tell if there is none; False never. The head comes out the same, to the bit
+    read_all      read also those photos that are known to be the same
     raises        ImgregError's children, each for a thing the user can mend; DivergedError after the run was written,
                   if a loss was no longer a number: it holds the best epoch before that, if there was one
     """
@@ -69,7 +71,9 @@ def train(
     target = models / checked_name(name or unused_name(models, settings.recipe.name))
     with whole_folder(target) as folder:
         base = FrozenBase(settings.base, watcher=watcher)
-        ground = lay_ground(data, settings.photos, base=base, cache_bytes=cache_bytes, watcher=watcher)
+        ground = lay_ground(
+            data, settings.photos, base=base, cache_bytes=cache_bytes, read_all=read_all, watcher=watcher
+        )
         base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(ground, base=base, settings=settings, cache=cache, watcher=watcher)

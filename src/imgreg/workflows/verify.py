@@ -81,6 +81,7 @@ def verify(
                 name="again",
                 controls=(),
                 resume=False,
+                read_all=True,
                 watcher=watcher,
             )
         renewed = read_run(Path(where) / "again")
