@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from imgreg.features.engines import has_bfloat16
+from imgreg.runs.sums import write_sums
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow each other
     for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
@@ -35,7 +39,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not (SHARED / "photos").is_dir():
         for item in items:
             if item.get_closest_marker("shared"):
-                item.add_marker(pytest.mark.skip(reason=f"needs the real photos in {SHARED}"))
+                item.add_marker(
+                    pytest.mark.skip(reason=f"put real photos into {SHARED}/photos/SET/CLASS/ to run these")
+                )
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The last lines say in which arithmetic this machine ran the base, and what was skipped and why."""
+    if hasattr(config, "workerinput"):
+        return
+    computed = "float32 and bfloat16" if has_bfloat16() else "float32 only (no AMX or AVX512-BF16 here)"
+    terminalreporter.write_line(f"The base was tested in {computed}.")
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, n in reasons.items():
+        terminalreporter.write_line(f"{n} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 _ASKED: list[str] = []  # of the network, by this process
@@ -211,3 +228,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     assert done.code == 0, done.err
     yield Trained(data, root / "models" / "first", done.json, done.err)
     assert tree(data) == before
+
+
+def with_precision(run: Path, precision: str) -> None:
+    """Make a run say that its features were computed in this precision, as on a machine that has it."""
+    for name in ("model.json", "metrics.json"):
+        path = run / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": precision}))
+    write_sums(run)

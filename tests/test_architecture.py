@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import imgreg
+from conftest import with_precision
 
 PACKAGE = Path(imgreg.__file__).parent
 
@@ -123,19 +125,27 @@ def test_help_does_not_even_load_the_settings() -> None:
     assert not {"pydantic", "numpy", "rich"} & set(modules_after(command("--help")).split())
 
 
-def test_predict_loads_no_tensorflow(trained) -> None:
-    """predict answers with OpenVINO and NumPy alone once the base was exported."""
+@pytest.fixture(params=["float32", "bfloat16"])
+def run_of_precision(trained, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of the run whose card names this precision, as if trained on a machine that has it."""
+    run = Path(shutil.copytree(trained.folder, tmp_path / "models" / "copy"))
+    with_precision(run, request.param)
+    return run
+
+
+def test_predict_loads_no_tensorflow(trained, run_of_precision: Path) -> None:
+    """predict answers with OpenVINO and NumPy alone once the base was exported, whatever the run's precision."""
     photo = next((trained.data / "warm").iterdir())
-    loaded = modules_after(command("predict", str(photo), "--run", str(trained.folder))).split()
+    loaded = modules_after(command("predict", str(photo), "--run", str(run_of_precision))).split()
     assert "openvino" in loaded
     slow = {"tensorflow", "keras", "albumentations", "matplotlib", "pydantic", "rich", "scipy"}
     assert not slow & set(loaded)
 
 
-def test_predict_by_the_newest_run_is_as_quick(trained) -> None:
+def test_predict_by_the_newest_run_is_as_quick(trained, run_of_precision: Path) -> None:
     """Finding the newest run needs no more than reading a file of each."""
     photo = next((trained.data / "warm").iterdir())
-    loaded = modules_after(command("predict", str(photo), "--models", str(trained.folder.parent))).split()
+    loaded = modules_after(command("predict", str(photo), "--models", str(run_of_precision.parent))).split()
     assert "openvino" in loaded
     assert not {"tensorflow", "pydantic", "rich"} & set(loaded)
 

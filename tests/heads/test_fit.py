@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from imgreg.config import Recipe
-from imgreg.errors import DivergedError
+from imgreg.errors import DivergedError, FeatureError
 from imgreg.heads import fit, views
+from imgreg.heads.build import build_head
 from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
@@ -176,11 +177,42 @@ def test_patience_stops_on_plain_validation_cross_entropy(train_set: Labelled, v
     assert result.history.last.epoch == result.history.best.epoch + 3 < 200
 
 
-def test_diverging_is_an_error_that_says_what_to_do(val_set: Labelled) -> None:
-    """A loss that is not a number ends training at once."""
-    broken = Labelled(lambda view, rows: np.full((len(rows), 2, 2, 6), np.inf, np.float16), np.arange(50) % 2)
-    with pytest.raises(DivergedError, match=r"diverged in epoch 1.*--learning-rate 0.0001"):
-        fitted(broken, val_set)
+def test_diverging_is_an_error_that_says_what_to_do(train_set: Labelled, val_set: Labelled) -> None:
+    """A learning rate that blows the weights up ends training at once."""
+    wild = {"optimizer": {"name": "sgd", "learning_rate": 10.0}, "head": {"l2": 10.0, "activation": "elu"}}
+    with pytest.raises(DivergedError, match=r"diverged in epoch \d+: .* NaN or infinite.*--learning-rate 1"):
+        fitted(train_set, val_set, training={"epochs": 40, "batch_size": 16}, **wild)
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("side", ["train", "val"])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept in memory", "read in portions"])
+def test_a_feature_that_is_not_finite_is_refused(
+    train_set: Labelled, val_set: Labelled, bad: float, side: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One such value among all is an error before a head is trained on it, whatever the network would make of it."""
+
+    def damaged(view: int, rows: np.ndarray) -> np.ndarray:
+        features = (train_set if side == "train" else val_set).features(view, rows).copy()
+        features[rows == 7, 0, 1, 3] = bad
+        return features
+
+    if not kept:
+        monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+    sets = {"train": train_set, "val": val_set}
+    sets[side] = Labelled(damaged, sets[side].labels)
+    with pytest.raises(FeatureError, match="1 of .* photos have features that are NaN or infinite"):
+        fitted(**sets)
+
+
+def test_weights_that_are_not_finite_are_noticed_behind_a_finite_loss(train_set: Labelled) -> None:
+    """A dead relu hides a NaN in its unit: the loss is finite, and the weights give it away."""
+    model = build_head(recipe(head={"units": (8,)}).head, feature_shape=(2, 2, 6), n_classes=2, seed=0)
+    calm = fit._not_finite(model, (0.5, 0.5), [np.full((3, 2), 0.5, np.float32)])
+    kernel = model.layers[1].kernel
+    kernel.assign(kernel.numpy() * np.nan)
+    assert calm is None
+    assert fit._not_finite(model, (0.5, 0.5), [np.full((3, 2), 0.5, np.float32)]) == "the weights became"
 
 
 def test_parameters_are_counted(train_set: Labelled, val_set: Labelled) -> None:

@@ -56,12 +56,16 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName
         return engine, base.precision
     if engine == "keras":
         return engine, "bfloat16" if _has_gpu(say=say) else "float32"
-    has_bfloat16 = "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if base.precision == "bfloat16" and not has_bfloat16:
+    if base.precision == "bfloat16" and not has_bfloat16():
         raise MachineError(
             "--precision bfloat16: this processor has neither AMX nor AVX512-BF16. Use --precision float32."
         )
-    return engine, "bfloat16" if has_bfloat16 else "float32"
+    return engine, "bfloat16" if has_bfloat16() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this processor (AMX or AVX512-BF16)."""
+    return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _fastest(*, say: Callable[[str], None]) -> EngineName:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,8 @@ def fit_head(
     on_step   called every 32 gradient steps; what it raises ends the training
     begun     where an earlier call with the same arguments stood: this one goes on there, and comes out the same
     keep      called at each epoch's end with what takes a checkpoint
-    raises    DivergedError if a loss is no longer a number, with the epochs before it and the best head of these
+    raises    DivergedError if a loss or a weight becomes NaN or infinite, with the epochs before it and their best
+              head; FeatureError if a feature is NaN or infinite
     """
     of_train, of_val = Views(train, kept_bytes=KEPT_BYTES), Views(val, kept_bytes=KEPT_BYTES // 3)
     model = build_head(recipe.head, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
@@ -128,9 +129,9 @@ def fit_head(
         learned, predicted = answer(of_train), answer(of_val)
         train_loss, train_accuracy = score(learned, train.labels)
         val_loss, val_accuracy = score(predicted, val.labels)
-        if not all(map(math.isfinite, (objective, train_loss, val_loss))) or not np.isfinite(predicted).all():
+        if (what := _not_finite(model, (objective, train_loss, val_loss), (learned, predicted))) is not None:
             raise DivergedError(
-                f"training diverged in epoch {number}: the loss is no longer a number "
+                f"training diverged in epoch {number}: {what} NaN or infinite "
                 f"(learning rate {rates[0]:g}). Lower it, e.g. --learning-rate "
                 f"{recipe.optimizer.learning_rate / 10:g}.",
                 kept=fitted() if epochs else None,
@@ -205,6 +206,24 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
         return total / tf.cast(n_photos, tf.float32)
 
     return tf.function(train_epoch, reduce_retracing=True)
+
+
+def _not_finite(
+    model: Any, losses: Sequence[float], predicted: Sequence[NDArray[np.float32]]
+) -> Literal["the loss became", "the weights became"] | None:
+    """What is no longer a finite number after an epoch; None if all is well.
+
+    The weights are looked at for themselves: a gradient that is not finite stays in them, whereas the loss may come out
+    finite because some processors' relu turns NaN into 0.
+    """
+    import tensorflow as tf
+
+    if not all(map(math.isfinite, losses)) or not all(np.isfinite(rows).all() for rows in predicted):
+        return "the loss became"
+    weights = [v for v in model.variables if v.dtype == "float32"]  # not the state of dropout's seeds
+    if not all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in weights):
+        return "the weights became"
+    return None
 
 
 def _weight_penalty(model: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.errors import FeatureError
 from imgreg.features.read_ahead import read_ahead
 
 Float16Array = NDArray[np.float16]
@@ -64,7 +65,7 @@ class Views:
         size = multiple * max(1, PORTION_BYTES // self._row_bytes // multiple)
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         for rows, features in read_ahead(lambda rows: (rows, self.photos.features(view, rows)), parts, ahead=1):
-            yield tf.constant(features), self.photos.labels[rows], np.arange(len(rows))
+            yield tf.constant(finite(features)), self.photos.labels[rows], np.arange(len(rows))
 
     def _keep(self, view: int) -> Any:
         n_bytes = self._row_bytes * len(self.photos.labels)
@@ -72,5 +73,24 @@ class Views:
             import tensorflow as tf
 
             self._room -= n_bytes
-            self._kept[view] = tf.constant(self.photos.all(view))
+            self._kept[view] = tf.constant(finite(self.photos.all(view)))
         return self._kept.get(view)
+
+
+def finite(features: Float16Array) -> Float16Array:
+    """Return the features, (n, h, w, c), unless one of them is NaN or infinite.
+
+    A network may hide such a value: some processors' relu turns NaN into 0, and the loss comes out finite.
+
+    Raises
+    ------
+    FeatureError
+        If a value is not finite.
+    """
+    n_bad = int((~np.isfinite(features)).any(axis=(1, 2, 3)).sum())
+    if n_bad:
+        raise FeatureError(
+            f"{n_bad} of {len(features)} photos have features that are NaN or infinite. No head can be trained on "
+            "them: run `imgreg cache clear` and try again, or use other weights (--weights starter)."
+        )
+    return features

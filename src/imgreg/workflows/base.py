@@ -21,6 +21,20 @@ class FrozenBase:
         self._watcher = watcher
         self.stored = settings.stored
 
+    def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
+        """Choose now, so that anything missing is reported before slow work begins.
+
+        Returns
+        -------
+        weights, engine, precision, and the lines that were printed about the choice
+
+        Raises
+        ------
+        MachineError, ArtefactError
+            If the weights, engine or precision asked for cannot be had here.
+        """
+        return self._settled
+
     @cached_property
     def _settled(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         notes: list[str] = []
@@ -34,10 +48,6 @@ class FrozenBase:
             say(weights.note)
         engine_name, precision = choose_engine(self._settings, say=say)
         return weights, engine_name, precision, tuple(notes)
-
-    def settle(self) -> None:
-        """Choose now: what is missing is told before anything slow begins. raises MachineError, ArtefactError"""
-        assert self._settled
 
     @property
     def weights(self) -> Weights:

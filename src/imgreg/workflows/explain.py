@@ -23,7 +23,7 @@ from imgreg.runs.folder import Run, read_run
 from imgreg.startup import load_keras
 from imgreg.whole import write_whole
 from imgreg.workflows.pictures import FOLDER, MAP, PICTURE_PX, photo_bytes
-from imgreg.workflows.predict import checked_card, recorded_weights
+from imgreg.workflows.predict import checked_card, load_classifier, photo_probabilities, recorded_weights
 from imgreg.workflows.prepare import refuse_inside
 from imgreg.workflows.watch import Watcher
 
@@ -93,16 +93,20 @@ def explain_photos(
     read = _read(photos)
     squares = [decoding.decode(data, size_px=card.image_size) for _, data in read]
     base = recorded_weights(card, run=run)
+    classifier = load_classifier([run], one_photo=len(squares) == 1, watcher=watcher)
+    predicted = list(photo_probabilities(squares, classifier=classifier))
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
     watcher.step("loading Keras", 1, 1, "")
     out.mkdir(parents=True, exist_ok=True)
-    answers = None if label is None else [card.classes.index(label)] * len(photos)
-    explained = explain(squares, answers, base=base, plan=card.plan, weights=saved.weights)
+    shown = [int(row.argmax()) if label is None else card.classes.index(label) for row in predicted]
+    explained = explain(squares, shown, base=base, plan=card.plan, weights=saved.weights)
     stems = distinct([_short(photo.stem) for photo in photos])
-    for done, ((photo, data), stem, one) in enumerate(zip(read, stems, explained, strict=True), start=1):
+    for done, ((photo, data), stem, row, one) in enumerate(
+        zip(read, stems, predicted, explained, strict=True), start=1
+    ):
         watcher.step("explaining", done, len(read), "")
-        yield _written(photo, data, one, classes=card.classes, named=out / stem)
+        yield _written(photo, data, one, row, classes=card.classes, named=out / stem)
 
 
 def _short(name: str) -> str:
@@ -119,15 +123,24 @@ def _read(photos: Sequence[Path]) -> list[tuple[Path, bytes]]:
     return list(zip(photos, in_workers(decoding.readable_bytes, photos, failed=refuse), strict=True))
 
 
-def _written(photo: Path, data: bytes, one: Explanation, *, classes: Sequence[str], named: Path) -> Explained:
+def _written(
+    photo: Path,
+    data: bytes,
+    one: Explanation,
+    probabilities: NDArray[np.float32],
+    *,
+    classes: Sequence[str],
+    named: Path,
+) -> Explained:
+    """Write one photo's overlay and map; `probabilities` are those of predict, (n_classes,)."""
     from imgreg.reports.explanation import explanation_figure
 
     target = named.with_name(f"{named.name}-explained.png")
-    label, answer = classes[one.explained], classes[int(one.probabilities.argmax())]
+    label, answer = classes[one.explained], classes[int(probabilities.argmax())]
     done = Explained(
         path=photo,
         label=label,
-        probability=float(one.probabilities[one.explained]),
+        probability=float(probabilities[one.explained]),
         answer=answer,
         likeness=None if np.isnan(one.likeness) else one.likeness,
         overlay=target,

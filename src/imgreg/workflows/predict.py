@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.errors import ArtefactError, MachineError, PhotoError
-from imgreg.features.engines import Engine, choose_engine, load_engine
+from imgreg.errors import ArtefactError, PhotoError
+from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.heads.forward import majority, probabilities
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
@@ -144,7 +144,7 @@ def _answers(
     paths: Iterable[Path], member: _Member, read: Callable[[Iterable[Path], int], Iterator[UInt8Array | PhotoError]]
 ) -> Iterator[tuple[Path, PhotoError | None, NDArray[np.float32] | None]]:
     """Each path in order with its error, or with a row of probabilities from each head."""
-    engine, card = member.engine, member.heads[0].card
+    card = member.heads[0].card
     waiting: deque[tuple[Path, PhotoError | None]] = deque()
 
     def pixels_in_order() -> Iterator[UInt8Array]:
@@ -158,13 +158,38 @@ def _answers(
         while waiting and waiting[0][1] is not None:
             yield (*waiting.popleft(), None)
 
-    for features in engine.embed(pixels_in_order()):
+    for rows in _head_rows(pixels_in_order(), member):
         yield from failures()
         path, _ = waiting.popleft()
-        stored = to_stored(features, card.stored)[None]
-        rows = [probabilities(stored, plan=head.card.plan, weights=head.weights) for head in member.heads]
-        yield path, None, np.concatenate(rows)
+        yield path, None, rows
     yield from failures()
+
+
+def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier) -> Iterator[NDArray[np.float32]]:
+    """Answer for decoded photos with the probabilities that `predict` gives for their files.
+
+    Parameters
+    ----------
+    photos : iterable of (size, size, 3) uint8
+        RGB, decoded to the run's image size.
+    classifier : Classifier
+        A single run.
+
+    Yields
+    ------
+    (n_classes,) float32
+    """
+    (member,) = classifier.members
+    for rows in _head_rows(photos, member):
+        yield rows.mean(axis=0)
+
+
+def _head_rows(photos: Iterable[UInt8Array], member: _Member) -> Iterator[NDArray[np.float32]]:
+    """(n_heads, n_classes) probabilities for each photo, in order"""
+    for features in member.engine.embed(photos):
+        stored = to_stored(features, member.heads[0].card.stored)[None]
+        rows = [probabilities(stored, plan=head.card.plan, weights=head.weights) for head in member.heads]
+        yield np.concatenate(rows)
 
 
 def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
@@ -197,14 +222,12 @@ def recorded_weights(card: ModelCard, *, run: Path) -> Weights:
 
 def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher) -> Engine:
     precision = card.precision
-    if card.engine == "openvino" and precision == "bfloat16":
-        from imgreg.config import Base
-
-        try:
-            choose_engine(Base(engine="openvino", precision="bfloat16"), say=watcher.say)
-        except MachineError:
-            precision = "float32"
-            watcher.say(f"{run} was trained on bfloat16 features, which this processor lacks; float32 is used.")
+    if card.engine == "openvino" and precision == "bfloat16" and not has_bfloat16():
+        precision = "float32"
+        watcher.say(
+            f"{run} was trained on bfloat16 features, but this processor has no bfloat16. Using float32: "
+            "probabilities may differ slightly from those of the machine that trained it."
+        )
 
     def find_weights() -> Weights:
         watcher.say("Preparing the frozen base for this machine, once.")

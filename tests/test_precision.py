@@ -1,0 +1,49 @@
+"""The base in float32 on every machine, and in bfloat16 where the processor has it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
+from imgreg.features.engines import has_bfloat16
+
+NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=NEEDS_BFLOAT16)])
+def test_one_photo_has_one_probability(trained: Trained, tmp_path: Path, precision: str) -> None:
+    """Alone or among others, explained or predicted: the same photo and run give the same probability."""
+    where = ("--models", tmp_path, "--name", "run", "--json")
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--precision", precision, *where)
+    assert (done.code, done.json["precision"]) == (0, precision), done.err
+    run = ("--run", tmp_path / "run", "--json")
+    photos = sorted((trained.data / "warm").iterdir())[:2]
+    together = [json.loads(line) for line in imgreg("predict", *photos, *run).out.splitlines()]
+    alone = [imgreg("predict", photo, *run).json["probability"] for photo in photos]
+    explained = imgreg("explain", *photos, *run, "--out", tmp_path / "out").json
+    assert [one["probability"] for one in together] == pytest.approx(alone, abs=1e-6)
+    assert [one["probability"] for one in explained] == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_of_a_machine_with_another_arithmetic_is_used(trained: Trained, tmp_path: Path, precision: str) -> None:
+    """A float32 run is computed in float32 everywhere; a bfloat16 run in float32 where there is no bfloat16, which is
+    said, by predict, explain and evaluate. The answers differ by bfloat16's rounding at most."""
+    run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    with_precision(run, precision)
+    photo = sorted((trained.data / "warm").iterdir())[0]
+    at_home = imgreg("predict", photo, "--run", trained.folder, "--json").json["probability"]
+    assert imgreg("predict", photo, "--run", run, "--json").json["probability"] == pytest.approx(at_home, abs=0.02)
+    commands = {
+        "predict": ("predict", photo, "--run", run, "--json"),
+        "explain": ("explain", photo, "--run", run, "--out", tmp_path / "out", "--json"),
+        "evaluate": ("evaluate", run, trained.data, "--json"),
+    }
+    for name, command in commands.items():
+        done = imgreg(*command)
+        assert done.code == 0, (name, done.err)
+        assert ("no bfloat16" in done.err) == (precision == "bfloat16" and not has_bfloat16()), name
