@@ -194,17 +194,18 @@ def test_no_more_views_are_computed_than_epochs_use(trained: Trained, tmp_path: 
     assert done.json["features"]["n_read"] == 3 * done.json["n_train"] + done.json["n_val"]
 
 
-def test_small_classes_that_split_unevenly_are_told(tmp_path: Path) -> None:
-    """A class whose validation share is far off is named, with the option that draws again."""
-    data = paint_set(tmp_path / "data", n_each=5)
-    said: list[list[str]] = [[] for _ in range(20)]
-    for seed, lines in enumerate(said):
-        ground = lay_ground(data, Photos(split_seed=seed), base=None, watcher=Watcher(say=lines.append))
-        assert list(ground.warnings) == lines
-    told = [lines for lines in said if any("far from 20%" in line for line in lines)]
-    assert told
-    assert all("--split-seed" in line for lines in told for line in lines)
-    assert len(told) < len(said)
+def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
+    """Copies stay together: a class that is mostly one picture cannot give its share, which is said; others do."""
+    data = paint_set(tmp_path / "data", n_each=10)
+    for copy in range(10):
+        shutil.copy(data / "cold" / "c00.jpg", data / "cold" / f"copy{copy}.jpg")
+    for path in sorted((data / "cold").glob("c0[1-9].jpg"))[1:]:
+        path.unlink()
+    said: list[str] = []
+    ground = lay_ground(data, Photos(val_fraction=0.4), base=None, watcher=Watcher(say=said.append))
+    assert list(ground.warnings) == said
+    assert [line for line in said if line.startswith("class 'cold': 1 of 12 photos validate instead of 5")]
+    assert not [line for line in said if "class 'warm'" in line]
 
 
 def test_the_runs_augmentation_is_on_record(trained: Trained) -> None:

@@ -1,16 +1,16 @@
-"""Which photos train, which validate: by content hash, so that it stays when photos are added or renamed.
+"""Which photos train, which validate: an exact share of each class, drawn by content hash.
 
-A photo's side follows from its own bytes and the split's seed: below a threshold it validates, in every class alike.
-So photos with the same bytes, or of one family (workflows/near.py), are always on one side, and a photo keeps its side
-when others come or go. The price: a class's share in validation is val_fraction in the mean, not to the photo (as in
-TensorFlow Hub's retrain.py, which split the same way); 20 photos a class give 1 to 9. One exception: a class that would
-be left with none on a side gives it its nearest photo, which may go back when the class grows.
+In each class the photos with the lowest hashes validate, as many as `val_fraction` says to the photo. Photos with the
+same bytes, or of one family of near-duplicates (workflows/near.py), are always on one side; only where a family is too
+large to fit does a class miss its share. The draw does not depend on names, folders or order, and when photos are added
+only those near the boundary change sides.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,17 +70,35 @@ def position(sha256: str, *, seed: int) -> float:
 
 
 def _drawn_hashes(photos: Sequence[Photo], *, val_fraction: float, seed: int) -> set[str]:
-    """Hashes below the threshold; a class that would be left with none on a side gives it its nearest photo."""
-    by_label: dict[str, set[str]] = defaultdict(set)
+    """Families whose photos validate: by rank of hash in each class, each family that still fits into the share.
+
+    A class that no family fits gives its smallest one, if another is left to train on.
+    """
+    families: dict[str, Counter[str]] = defaultdict(Counter)  # family -> photos of each class
     for photo in photos:
-        by_label[photo.label].add(photo.kept_with)
-    drawn = {photo.kept_with for photo in photos if position(photo.kept_with, seed=seed) < val_fraction}
-    for label in sorted(by_label):
-        ranked = sorted(by_label[label], key=lambda sha256: position(sha256, seed=seed))
-        if len(ranked) >= 2:
-            drawn.add(ranked[0])
-            drawn.discard(ranked[-1])
+        families[photo.kept_with][photo.label] += 1
+    ranked = sorted(families, key=lambda name: position(name, seed=seed))
+    n_photos = Counter(photo.label for photo in photos)
+    room = Counter({label: validation_count(n, val_fraction=val_fraction) for label, n in n_photos.items()})
+    drawn: set[str] = set()
+    for name in ranked:
+        if all(n <= room[label] for label, n in families[name].items()):
+            drawn.add(name)
+            room.subtract(families[name])
+    for label in sorted(n_photos):
+        own = [name for name in ranked if label in families[name]]
+        if len(own) >= 2 and not drawn.intersection(own):
+            drawn.add(min(own, key=lambda name: families[name][label]))
     return drawn
+
+
+def validation_count(n_photos: int, *, val_fraction: float) -> int:
+    """How many of a class's photos validate: the nearest whole number, but one at least on either side.
+
+    >>> [validation_count(n, val_fraction=0.2) for n in (1, 2, 28, 30, 60)]
+    [0, 1, 6, 6, 12]
+    """
+    return min(max(math.floor(val_fraction * n_photos + 0.5), 1), n_photos - 1)
 
 
 def _leaks(photos: Sequence[Photo]) -> int:

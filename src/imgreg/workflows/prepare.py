@@ -12,7 +12,7 @@ from imgreg.photos.index import PhotoIndex, index_photos
 from imgreg.photos.known import KnownFiles
 from imgreg.photos.listing import photo_folders
 from imgreg.photos.resplit import Repeat, resplit
-from imgreg.photos.split import Split, split_photos
+from imgreg.photos.split import Split, split_photos, validation_count
 from imgreg.places import cache_folder
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.near import with_families
@@ -163,17 +163,18 @@ def _in_families(
 
 
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:
-    """A line for each class that the hashes gave less than half or more than twice its share of validation photos."""
+    """A line for each class whose near-duplicates, kept together, made its share of validation photos far off."""
     if split.given:
         return []
     lines = []
     for label in sorted({photo.label for photo in split.train}):
         n_val = sum(photo.label == label for photo in split.val)
         n_all = n_val + sum(photo.label == label for photo in split.train)
-        if not val_fraction / 2 <= n_val / n_all <= 2 * val_fraction:
+        wanted = validation_count(n_all, val_fraction=val_fraction)
+        if not wanted / 2 <= n_val <= 2 * wanted:
             lines.append(
-                f"class {label!r}: {n_val} of {n_all} photos validate, far from {val_fraction:.0%}. The split goes by "
-                "content, so small classes vary: try another --split-seed."
+                f"class {label!r}: {n_val} of {n_all} photos validate instead of {wanted}, because photos of the same "
+                "picture stay together. `imgreg check` lists them."
             )
     return lines
 
