@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test check bench
+.PHONY: help demo test test-optimized check bench
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -21,6 +21,9 @@ demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not s
 
 test: .venv/test  ## run the tests
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
+test-optimized: .venv/test  ## run the quick tests with Python's -O, under which assert does nothing in src/
+	$(BIN)/python -O -m pytest -q tests/recipes tests/runs tests/photos/test_split.py tests/test_optimized.py
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

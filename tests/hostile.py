@@ -10,6 +10,8 @@ import numpy as np
 
 from imgreg.errors import PhotoError
 
+_KEPT: list[np.ndarray] = []
+
 
 def behave(what: str) -> str:
     """As a file might make a reader behave."""
@@ -20,7 +22,9 @@ def behave(what: str) -> str:
     elif what == "leaves":
         os._exit(3)
     elif what == "eats":
-        return str(len(np.ones(2**28)))  # 2 GB
+        return str(len(np.ones(2**29)))  # 4 GB
+    elif what == "leaks":
+        _KEPT.append(np.ones(3 * 2**25))  # 0.75 GB: the third file in one process has no room
     elif what == "talks":
         os.write(2, b"TIFFReadDirectory: a remark of a C library\n")
     return what

@@ -26,11 +26,42 @@ def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
     started = time.monotonic()
     found = list(in_workers(behave, items, failed=given_up))
     assert found == [
-        *("a", "hangs: too-slow", "b", "crashes: damaged", "c", "leaves: damaged", "eats: too-large", "talks"),
+        *("a", "hangs: too-slow", "b", "crashes: damaged", "c", "leaves: damaged", "eats: out-of-memory", "talks"),
         *(f"d{i}" for i in range(20)),
     ]
     assert time.monotonic() - started < 60  # not the hour that one of them asked for
     assert "remark" not in capfd.readouterr().err
+
+
+def test_what_earlier_files_left_in_a_process_decides_nothing() -> None:
+    """Files that each leave memory behind are all read: one that finds no room is tried again in a fresh process."""
+    assert list(in_workers(behave, ["leaks"] * 8, failed=given_up)) == ["leaks"] * 8
+
+
+WITHOUT_POSIX = """
+import multiprocessing.context as c, sys
+del c.ForkServerContext, c.ForkServerProcess
+sys.modules["resource"] = None
+"""
+
+
+def test_photos_are_read_without_fork_server_and_resource_limits(tmp_path: Path) -> None:
+    """As on Windows: processes are spawned and have no bound on memory; a hostile file still costs itself alone."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_POSIX)
+    code = (
+        "from hostile import behave, given_up; from imgreg.photos import workers; "
+        "print(workers._START, *workers.in_workers(behave, ['a', 'crashes', 'b', 'leaves', 'c'], failed=given_up))"
+    )
+    places = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": places},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "Spawn a crashes: damaged b leaves: damaged c\n"), done.stderr
 
 
 def test_nothing_to_do_starts_nothing() -> None:
@@ -77,7 +108,14 @@ def test_mutated_photos_neither_crash_nor_hang(tmp_path: Path) -> None:
         path.write_bytes(mutated(path.read_bytes(), draw))
     index = index_photos(tmp_path / "data", max_bad=1)
     assert len(index.photos) + len(index.skipped) == N_MUTATIONS + 2
-    assert {one.code for one in index.skipped} <= {"unsupported", "truncated", "damaged", "too-large", "empty"}
+    assert {one.code for one in index.skipped} <= {
+        "unsupported",
+        "truncated",
+        "damaged",
+        "too-large",
+        "out-of-memory",
+        "empty",
+    }
     assert len(index.skipped) > N_MUTATIONS / 4
 
 

@@ -35,6 +35,8 @@ MAX_PIXELS = 178_956_970  # Pillow's own bound for an error (twice its warning):
 
 UInt8Array = NDArray[np.uint8]
 
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,6 +62,9 @@ _BROKEN = (
     RuntimeError,
     struct.error,
 )
+
+OUT_OF_MEMORY = "decoding it needs more memory than imgreg allows for one photo"
+_HEIF_OUT_OF_MEMORY = ("memory allocation error", "unexpected c++ exception")  # libheif's words for std::bad_alloc
 
 HEIC = "a HEIC photo"
 
@@ -96,7 +101,7 @@ def opened(data: bytes) -> Image.Image:
 def read_bytes(path: Path) -> bytes:
     """Read a photo's file once. raises PhotoError with the system's reason, or if it is a folder, pipe or device"""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        descriptor = os.open(path, _READING)  # a pipe would wait for its writer
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise PhotoError("not a regular file", code="not-a-file")
@@ -163,8 +168,10 @@ def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) 
     except Image.DecompressionBombError as error:
         raise PhotoError(f"too large: {error}", code="too-large") from error
     except MemoryError as error:
-        raise PhotoError("too large: reading it takes more memory than imgreg allows", code="too-large") from error
+        raise PhotoError(OUT_OF_MEMORY, code="out-of-memory") from error
     except _BROKEN as error:
+        if any(words in str(error).lower() for words in _HEIF_OUT_OF_MEMORY):
+            raise PhotoError(OUT_OF_MEMORY, code="out-of-memory") from error
         reason = (str(error).splitlines() or [""])[0]
         code = "truncated" if "truncated" in reason.lower() or isinstance(error, EOFError) else "damaged"
         raise PhotoError(f"damaged: {reason or type(error).__name__}", code=code) from error

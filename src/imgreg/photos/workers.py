@@ -7,22 +7,22 @@ it, costs its own result and nothing else. Refuses to know: what the work is.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import chain, islice
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing import context as contexts
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from imgreg.errors import MachineError, PhotoError
 
 SECONDS = 10.0
-BYTES = 512 * 2**20
+BYTES = 2 * 2**30  # of address space: a 12-megapixel HEIC takes 181 MB on 2 cores, more with more threads (docs/log.md)
 _AHEAD = 4  # items handed out before they are asked for, a process
 
 T = TypeVar("T")
@@ -30,26 +30,28 @@ R = TypeVar("R")
 F = TypeVar("F")
 
 
+class _ReaderDiedError(PhotoError):
+    """The process that read the file ended, of its own or by a signal."""
+
+
 def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[T, PhotoError], F]) -> Iterator[R | F]:
     """work(item) for each item, in order, a process a core. Some items are asked for ahead of what is given back.
 
+    An item that runs out of memory or breaks its process is tried once more in a fresh process of its own: what earlier
+    items left behind must not decide about it.
+
     work     a function of a module, which returns what can be pickled; it may raise PhotoError
-    failed   what stands for an item whose work was given up: codes too-slow, too-large and damaged
+    failed   what stands for an item whose work was given up: codes too-slow, out-of-memory and damaged
     raises   MachineError if no process can be started
     """
-    from pebble import ProcessExpired, ProcessPool
-
     coming = iter(items)
     first = list(islice(coming, _AHEAD * (os.cpu_count() or 1)))
     if not first:
         return
     coming = chain(first, coming)
-    context = _Context()
-    context.set_forkserver_preload([getattr(work, "func", work).__module__])
     n_workers = min(os.cpu_count() or 1, len(first))
-    pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
-    try:
-        waiting: deque[tuple[T, object]] = deque()
+    with _pool(work, n_workers) as pool:
+        waiting: deque[tuple[T, Any]] = deque()
         while True:
             while len(waiting) < _AHEAD * n_workers and (item := next(coming, None)) is not None:
                 waiting.append((item, pool.schedule(work, args=(item,), timeout=SECONDS)))
@@ -57,27 +59,61 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
                 return
             item, future = waiting.popleft()
             try:
-                yield future.result()  # type: ignore[attr-defined]
+                yield _result(future)
             except PhotoError as error:
-                yield failed(item, error)
-            except FutureTimeoutError:
-                yield failed(item, PhotoError(f"reading took more than {SECONDS:g} seconds", code="too-slow"))
-            except MemoryError:
-                megabytes = BYTES // 2**20
-                yield failed(item, PhotoError(f"reading took more than {megabytes} MB of memory", code="too-large"))
-            except BrokenProcessPool as error:
-                raise MachineError(
-                    f"the processes that read photos cannot be started ({error}). Free some memory or raise the limits "
-                    "on processes, then run the command again."
-                ) from error
-            except ProcessExpired as error:
-                yield failed(item, PhotoError(f"reading it broke the reader (exit code {error.exitcode})"))
+                retried = isinstance(error, _ReaderDiedError) or error.code == "out-of-memory"
+                yield _again(work, item, failed=failed) if retried else failed(item, error)
+
+
+def _again(work: Callable[[T], R], item: T, *, failed: Callable[[T, PhotoError], F]) -> R | F:
+    """The same work in a fresh process that does nothing else; its answer is final."""
+    with _pool(work, 1) as pool:
+        try:
+            result: R = _result(pool.schedule(work, args=(item,), timeout=SECONDS))
+            return result
+        except PhotoError as error:
+            return failed(item, error)
+
+
+def _result(future: Any) -> Any:
+    """What a process answered. raises PhotoError for what a bound ended, MachineError if no process can be started"""
+    from pebble import ProcessExpired
+
+    try:
+        return future.result()
+    except FutureTimeoutError as error:
+        raise PhotoError(f"reading took more than {SECONDS:g} seconds", code="too-slow") from error
+    except MemoryError as error:
+        raise PhotoError(f"reading took more than {BYTES // 2**20} MB of memory", code="out-of-memory") from error
+    except BrokenProcessPool as error:
+        raise MachineError(
+            f"the processes that read photos cannot be started ({error}). Free some memory or raise the limits "
+            "on processes, then run the command again."
+        ) from error
+    except ProcessExpired as error:
+        raise _ReaderDiedError(f"reading it broke the reader (exit code {error.exitcode})") from error
+
+
+@contextmanager
+def _pool(work: Callable[..., object], n_workers: int) -> Iterator[Any]:
+    """Processes that start with nothing of the caller, and end with the block."""
+    from pebble import ProcessPool
+
+    context = _Context()
+    if _START == "ForkServer":
+        context.set_forkserver_preload([getattr(work, "func", work).__module__])
+    pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
+    try:
+        yield pool
     finally:
         pool.stop()
         pool.join()
 
 
-class _Process(ForkServerProcess):
+_START = "ForkServer" if hasattr(contexts, "ForkServerContext") else "Spawn"  # Windows has no fork server
+
+
+class _Process(getattr(contexts, f"{_START}Process")):  # type: ignore[misc]
     """Starts without the caller's main module, which multiprocessing would run once more in each process: a script or a
     notebook that uses imgreg need not guard against that."""
 
@@ -90,12 +126,22 @@ class _Process(ForkServerProcess):
             sys.modules["__main__"] = main
 
 
-class _Context(ForkServerContext):
+class _Context(getattr(contexts, f"{_START}Context")):  # type: ignore[misc]
     Process = _Process
 
 
 def _bounded() -> None:
-    """In each process: a bound on memory beyond what it has, and nothing of C libraries' remarks on stderr."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+    """In each process: a bound on memory beyond what it has, and nothing of C libraries' remarks on stderr.
+
+    Windows and macOS have no such bound: there a photo's claimed size (decode.MAX_PIXELS) is the only one.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except ImportError:
+        return
+    except OSError:  # no /proc: macOS counts address space in a way of its own
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
