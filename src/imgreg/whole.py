@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
+
+WINDOWS = os.name == "nt"
+AT_WORK_SECONDS = 3600.0  # on Windows, how long a half-written file is taken to have a writer
 
 
 def write_whole(path: Path, *parts: bytes) -> None:
@@ -27,8 +31,13 @@ def write_whole(path: Path, *parts: bytes) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file's bytes, or the names in a folder, on the disk. raises OSError"""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have a file's bytes, or the names in a folder, on the disk. raises OSError
+
+    Windows cannot flush a folder: there a power cut may undo the last renames, each of them as a whole.
+    """
+    if WINDOWS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # Windows flushes only what it may write
     try:
         os.fsync(descriptor)
     finally:
@@ -41,6 +50,8 @@ def left_behind(folder: Path, name: str = "*") -> list[Path]:
 
 
 def _at_work(partial: Path) -> bool:
+    if WINDOWS:  # os.kill(pid, 0) would interrupt the process there
+        return time.time() - partial.stat().st_mtime < AT_WORK_SECONDS
     try:
         os.kill(int(partial.name.split(".")[-2].partition("-")[0]), 0)  # asks whether the process is there
     except ProcessLookupError:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -190,6 +191,22 @@ def test_hostile_files_cost_their_own_answer_only(trained: Trained, tmp_path: Pa
     assert [name for name, row in answers.items() if "label" in row] == good
     alone = imgreg("predict", photos / good[-1], "--run", trained.folder, "--json").json
     assert alone["probabilities"] == answers[good[-1]]["probabilities"]
+
+
+@pytest.mark.parametrize("n_photos", [1, 2])
+def test_what_libtiff_says_stays_off_stderr(trained: Trained, tmp_path: Path, n_photos: int) -> None:
+    """A fax TIFF of which libtiff complains: alone or among others, stderr has imgreg's lines only."""
+    photo = tmp_path / "fax.tif"
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (64, 64), dtype=np.uint8) > 0).save(
+        photo, compression="group4"
+    )
+    data = bytearray(photo.read_bytes())
+    data[8:200] = bytes(range(192))
+    photo.write_bytes(data)
+    others = sorted((trained.data / "warm").iterdir())[: n_photos - 1]
+    done = imgreg_process("predict", photo, *others, "--run", trained.folder)
+    assert "Fax" not in done.err
+    assert all(line.startswith("imgreg: ") for line in done.err.splitlines()), done.err
 
 
 def test_an_empty_folder_to_predict(trained: Trained, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -97,6 +99,52 @@ def test_a_card_that_contradicts_itself_is_refused(run: Path, change: dict[str, 
     card = json.loads((run / "model.json").read_text())
     (run / "model.json").write_text(json.dumps(card | change))
     with pytest.raises(ArtefactError, match=message):
+        load_head(run)
+
+
+@pytest.mark.parametrize("size", [-64, 0, 8, 31, 1025, 20_000, 10**6])
+def test_an_impossible_image_size_is_refused(run: Path, size: int) -> None:
+    """A size that no command trains at is refused before a base is built for it, even with a shape to match."""
+    card = json.loads((run / "model.json").read_text())
+    change = {"image_size": size, "feature_shape": [size // 32, size // 32, 512]}
+    (run / "model.json").write_text(json.dumps(card | change))
+    with pytest.raises(ArtefactError, match="image_size"):
+        load_head(run)
+
+
+@pytest.mark.parametrize("groups", [7, -3, 0])
+def test_impossible_groups_are_refused(tmp_path: Path, groups: int) -> None:
+    """Groups that do not divide the layer's units are refused, not met in the arithmetic."""
+    head = Head(units=(4,), normalization="before_activation", normalization_kind="group", groups=2)
+    normalization = {f"normalization_1/{name}": np.ones(4, np.float32) for name in ("gamma", "beta")}
+    card = msgspec.structs.replace(CARD, plan=plan_head(head, n_classes=2))
+    save_head(tmp_path, card=card, weights=WEIGHTS | normalization)
+    assert load_head(tmp_path).card.plan == card.plan
+    text = (tmp_path / "model.json").read_text()
+    assert '"groups": 2' in text
+    (tmp_path / "model.json").write_text(text.replace('"groups": 2', f'"groups": {groups}'))
+    with pytest.raises(ArtefactError, match="groups"):
+        load_head(tmp_path)
+
+
+def test_a_deeply_nested_card_is_refused(run: Path) -> None:
+    """Nesting without end is an artefact refused, not a RecursionError."""
+    (run / "model.json").write_text('{"classes": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ArtefactError, match="model.json"):
+        load_head(run)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+@pytest.mark.parametrize("name", ["model.json", "head.safetensors", "SHA256SUMS"])
+def test_pipes_and_devices_are_refused(run: Path, name: str) -> None:
+    """A pipe nobody writes to, or a link to an endless device, is refused at once."""
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    with pytest.raises(ArtefactError, match=f"{name}: found a folder, pipe or device"):
+        load_head(run)
+    (run / name).unlink()
+    (run / name).symlink_to("/dev/zero")
+    with pytest.raises(ArtefactError, match=f"{name}: found a folder, pipe or device"):
         load_head(run)
 
 

@@ -81,6 +81,16 @@ def test_a_file_that_changed_just_now_is_not_taken_down(tmp_path: Path, read: li
     assert len(read) == 4
 
 
+def test_every_file_is_read_where_no_change_time_is_kept(
+    data: Path, tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a file's ctime is its creation: nothing is taken to be the same."""
+    monkeypatch.setattr(known, "WINDOWS", True)
+    first = indexed(data, tmp_path / "cache")
+    assert indexed(data, tmp_path / "cache") == first
+    assert len(read) == 12
+
+
 def test_files_that_cannot_be_read_are_looked_at_again(data: Path, tmp_path: Path, read: list[Path]) -> None:
     """A damaged file may be mended without a trace in the record: only readable photos are taken down."""
     (data / "cold" / "broken.jpg").write_bytes(b"\xff\xd8\xff")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
     from imgreg.config import Head
+
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 
 
 class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -27,10 +30,10 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         "dropout",
     ]
     name: str
-    units: int | None = None  # dense
+    units: Count | None = None  # dense
     function: str | None = None  # activation: Keras' name of it
     epsilon: float | None = None  # normalizations
-    groups: int | None = None  # group_normalization
+    groups: Count | None = None  # group_normalization
     rate: float | None = None  # dropout
 
 

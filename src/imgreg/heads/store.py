@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -24,6 +24,7 @@ from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
+from imgreg.runs.files import read_regular
 from imgreg.runs.sums import refuse_changed
 
 Float32Array = NDArray[np.float32]
@@ -48,7 +49,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     preprocessing: Literal["keras.applications.vgg16.preprocess_input"] = "keras.applications.vgg16.preprocess_input"
     weights: str  # imagenet, starter, or a path
     weights_sha256: str
-    image_size: int
+    image_size: Annotated[int, msgspec.Meta(ge=32, le=1024)]  # as config.Base has it
     decode_policy: int
     engine: EngineName
     precision: Precision
@@ -83,7 +84,7 @@ def load_card(folder: Path) -> ModelCard:
         raise ArtefactError(
             f"{folder}/model.json is not one that this imgreg reads: {error}. Train the run again."
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactError(f"{folder}/model.json is not JSON ({error}). Train the run again.") from error
     _refuse_contradictions(folder, card)
     return card
@@ -113,10 +114,7 @@ def load_head(folder: Path) -> SavedHead:
 def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
     """A stranger's file is not read beyond what it may have."""
     try:
-        n_bytes = (folder / name).stat().st_size
-        if n_bytes > at_most:
-            raise ArtefactError(f"{folder}/{name}: found {n_bytes:,} bytes, expected at most {at_most:,}. Refused.")
-        return (folder / name).read_bytes()
+        return read_regular(folder / name, at_most=at_most)
     except OSError as error:
         raise ArtefactError(
             f"{folder} is not a run: {error.filename} cannot be read ({error.strerror}). `imgreg runs` lists the runs."
@@ -132,11 +130,23 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
         found = f"{len(card.classes)} classes beside a last layer of {dense[-1].units if dense else 0} units"
     elif unknown:
         found = f"the unknown activation {unknown.pop()!r}"
+    elif odd := _undivided(card.plan):
+        found = odd
     else:
         return
     raise ArtefactError(
         f"{folder}/model.json contradicts itself: {found}. It was changed or damaged: train the run again."
     )
+
+
+def _undivided(plan: tuple[Layer, ...]) -> str:
+    """Words on a group normalization whose groups do not divide the units before it; empty if there is none."""
+    units = 0
+    for layer in plan:
+        units = layer.units or units
+        if layer.kind == "group_normalization" and (not units or units % (layer.groups or 1)):
+            return f"{layer.groups} groups for {units} units in layer {layer.name}"
+    return ""
 
 
 def _expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:

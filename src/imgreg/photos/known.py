@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgreg.photos.decode import POLICY, heif_version
+from imgreg.whole import WINDOWS
 
 FILE = "photos.sqlite"  # in the cache folder
 RACY_SECONDS = 2.0
@@ -37,7 +38,12 @@ CREATE TABLE IF NOT EXISTS files (
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """What tells whether a regular file is still the same; None for anything else, or a file that changed just now."""
+    """What tells whether a regular file is still the same; None for anything else, or a file that changed just now.
+
+    None for every file on Windows: its ctime is that of the file's creation, which says nothing of a change.
+    """
+    if WINDOWS:
+        return None
     try:
         seen = os.stat(path)  # noqa: PTH116 - a million Path objects take a minute
     except (OSError, ValueError):

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
+from imgreg.runs.files import read_regular, refuse_irregular
 from imgreg.runs.history import History
 from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import refuse_changed
@@ -179,7 +180,7 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
         skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
         environment = json.loads(_read(folder, "environment.json"))
         config_toml = _read(folder, "config.toml")
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ValidationError, RecursionError, csv.Error) as error:
         raise ArtefactError(
             f"{folder} is not a run that can be read: {_first_line(error)}. "
             "A run is what `imgreg train` wrote under models/; `imgreg runs` lists them."
@@ -204,6 +205,17 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
             f"{folder}/split.csv: found {counts} train, val and test photos, metrics.json says "
             f"{(summary.n_train, summary.n_val, summary.n_test)}. The run is damaged: train it again."
         )
+    if unknown := next((row.label for row in split if row.label not in summary.classes), None):
+        raise ArtefactError(
+            f"{folder}/split.csv: found the label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}. "
+            "The run is damaged: train it again."
+        )
+    numbers = [row.epoch for row in history.epochs]
+    if numbers != list(range(1, summary.epochs_run + 1)) or summary.best_epoch not in numbers:
+        raise ArtefactError(
+            f"{folder}/history.csv: found {len(numbers)} epochs, metrics.json has {summary.epochs_run} with "
+            f"{summary.best_epoch} as the best. The run is damaged: train it again."
+        )
     summary = summary.model_copy(update={"run": str(named), "name": named.name})
     return Run(named, summary, history, split, skipped, config_toml, environment, test)
 
@@ -216,7 +228,7 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
             continue
         try:
             summary = _summary(folder)
-        except (OSError, ValueError):
+        except (ArtefactError, OSError, ValueError, RecursionError):
             damaged.append(folder)
             continue
         found.append(summary.model_copy(update={"run": str(folder), "name": folder.name}))
@@ -225,14 +237,18 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
 
 def _array(path: Path) -> NDArray[np.float32]:
     """Mapped first: a header that claims more than the file holds is refused before any memory is asked for."""
+    refuse_irregular(path)
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    if mapped.dtype != np.float32:
-        raise ValueError(f"{path.name}: found {mapped.dtype}, expected float32")
-    return np.array(mapped)
+    if not isinstance(mapped, np.ndarray) or mapped.dtype != np.float32:
+        raise ValueError(f"{path.name}: found {getattr(mapped, 'dtype', 'an archive')}, expected float32")
+    values = np.array(mapped)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{path.name}: found a value that is no probability")
+    return values
 
 
 def _read(folder: Path, name: str) -> str:
-    return (folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+    return read_regular(folder / name).decode("utf-8", "surrogateescape")
 
 
 def _summary(folder: Path) -> RunSummary:
@@ -242,8 +258,10 @@ def _summary(folder: Path) -> RunSummary:
 
 
 def _rows(folder: Path, name: str) -> list[dict[str, str]]:
-    with (folder / name).open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        return list(csv.DictReader(lines))
+    rows = list(csv.DictReader(io.StringIO(_read(folder, name), newline=""), strict=True))
+    if odd := next((i for i, row in enumerate(rows, start=2) if None in row or None in row.values()), None):
+        raise ValueError(f"{name}, line {odd}: too few or too many columns")
+    return rows
 
 
 def _first_line(error: Exception) -> str:

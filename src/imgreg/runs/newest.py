@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from imgreg.errors import UsageError
+from imgreg.errors import ArtefactError, UsageError
+from imgreg.runs.files import read_regular
 
 
 def newest_run(models: Path) -> Path:
@@ -19,7 +20,7 @@ def newest_run(models: Path) -> Path:
 def _created(folder: Path) -> tuple[str, str] | None:
     """(time, name), which orders runs by age; None where there is no run."""
     try:
-        created = json.loads((folder / "metrics.json").read_text(encoding="utf-8", errors="surrogateescape"))["created"]
-    except (OSError, ValueError, LookupError, TypeError):
+        created = json.loads(read_regular(folder / "metrics.json").decode("utf-8", "surrogateescape"))["created"]
+    except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return (created, folder.name) if isinstance(created, str) and (folder / "model.json").is_file() else None

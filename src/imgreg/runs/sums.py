@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from imgreg.errors import ArtefactError
+from imgreg.runs.files import read_regular
 from imgreg.whole import write_whole
 
 NAME = "SHA256SUMS"
@@ -25,9 +26,9 @@ def renew_sums(folder: Path, paths: Iterable[str]) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str] | None:
-    """Path -> digest; None in a run of an older imgreg, which has no list."""
+    """Path -> digest; None where there is no list. raises ArtefactError if it is no regular file, or too large"""
     try:
-        text = (folder / NAME).read_text(encoding="utf-8", errors="surrogateescape")
+        text = read_regular(folder / NAME).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
     pairs = (line.split("  ", 1) for line in text.splitlines() if line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
@@ -195,9 +198,26 @@ def _head_rows(photos: Iterable[UInt8Array], member: _Member) -> Iterator[NDArra
 def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
     for path in paths:
         try:
-            yield decoding.decode_file(path, size_px=size_px)
+            with _quiet_libraries():
+                pixels = decoding.decode_file(path, size_px=size_px)
         except PhotoError as error:
             yield error
+        else:
+            yield pixels
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep what C libraries (libtiff) write to stderr off the terminal, while this process has nothing to say itself."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def _decoded_apart(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:

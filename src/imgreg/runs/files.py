@@ -1,0 +1,33 @@
+"""The gate that each file of a run passes before it is read: a stranger's folder may hold pipes, devices or giants."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from imgreg.errors import ArtefactError
+
+MOST_BYTES = 2**28  # of a table: more than that of a run of a million photos
+
+
+def read_regular(path: Path, *, at_most: int = MOST_BYTES) -> bytes:
+    """Read a file that is one and is not too large.
+
+    Raises
+    ------
+    ArtefactError
+        If the path is a folder, pipe or device, or holds more than `at_most` bytes.
+    OSError
+        If it cannot be read.
+    """
+    refuse_irregular(path)
+    n_bytes = path.stat().st_size
+    if n_bytes > at_most:
+        raise ArtefactError(f"{path}: found {n_bytes:,} bytes, expected at most {at_most:,}. Refused.")
+    return path.read_bytes()
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise ArtefactError for a folder, pipe or device, also behind a link; OSError if nothing is there."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ArtefactError(f"{path}: found a folder, pipe or device, expected a regular file. Refused.")
