@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from imgreg.errors import UsageError
+from imgreg.places import home_folders, shared_path
 
 
 def unused_name(models: Path, what: str) -> str:
@@ -15,6 +16,16 @@ def unused_name(models: Path, what: str) -> str:
     name = f"{datetime.datetime.now().strftime('%Y%m%d-%H%M%S')}-{what}"
     numbered = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(n for n in numbered if not (models / n).exists() and not (models / f".{n}.partial").exists())
+
+
+def folder_beside(run: Path, models: Path) -> str:
+    """A run's folder as a file in `models` names it: without the folders above the two, and `~` for the home folder."""
+    try:
+        relative = Path(os.path.relpath(run, models)).as_posix()
+    except ValueError:  # another drive, on Windows
+        return run.name
+    climbs = any(str(home).lstrip(os.sep) in relative for home in home_folders())  # from outside into the home folder
+    return shared_path(run.absolute()) if climbs else relative
 
 
 def checked_name(name: str) -> str:
