@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Finished, imgreg, paint_set
+from conftest import Finished, imgreg, naming, paint_set
 
 SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "3", "--set", "head.units=[8]", "--repeats", "2")
 
@@ -70,6 +70,7 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Pa
     assert tomllib.loads((folder / "settings.toml").read_text())["dropout 0.5"]["recipe"]["head"]["dropout"] == 0.5
     assert first.json["answer"][0] in (folder / "report.html").read_text().replace("&#39;", "'")
     assert {"forest.png", "curves.png", "study.json"} <= {path.name for path in folder.iterdir()}
+    assert naming(folder, tmp_path, data.parent) == []  # what is shared names no folder
 
     again = study(data, tmp_path / "models", "--topic", "dropout")
     assert (again.json["n_trained"], again.json["n_kept"]) == (0, 10)

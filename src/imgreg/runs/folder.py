@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import refuse_changed
 from imgreg.whole import flush
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 PRIVATE = ("command", "data", "weights", "pipeline")  # of environment.json: this machine's paths, for it alone
 _TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
 _TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
@@ -204,8 +206,10 @@ def _refuse_contradictions(
     folder: Path, summary: RunSummary, *, epochs: Sequence[Epoch], split: Sequence[SplitRow]
 ) -> None:
     """What metrics.json says must be what the tables hold: every array is measured by it. raises ArtefactError"""
-    if odd := next((row.sha256 for row in split if not row.sha256.isalnum()), None):  # it names a picture's file
-        raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd!r}. The run is damaged: train it again.")
+    if odd := next(
+        (row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None
+    ):  # it names a picture's file
+        raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd[:80]!r}. The run is damaged: train it again.")
     counts = tuple(sum(row.split == side for row in split) for side in ("train", "val", "test"))
     if counts != (summary.n_train, summary.n_val, summary.n_test):
         raise ArtefactError(

@@ -68,7 +68,7 @@ def verify(
     if not again:
         return Verification(folder, listed, files, None, (), ())
     photos = data or Path(str(run.environment.get("data", "")))
-    if not photos.exists():
+    if not _exists(photos):
         raise DatasetError(f"{photos}: the photos of {folder} are not there. Say where they are: --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
         with contextlib.suppress(DivergedError):  # the run may have come apart too: what it kept is compared
@@ -86,6 +86,13 @@ def verify(
         differences = _differences(run, folder, renewed, Path(where) / "again")
         reasons = _reasons(run, renewed)
     return Verification(folder, listed, files, not differences, differences, reasons if differences else ())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no system can have
+        return False
 
 
 def verification_document(done: Verification) -> dict[str, object]:
