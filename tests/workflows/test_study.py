@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -98,7 +97,7 @@ def test_a_killed_study_goes_on(data: Path, tmp_path: Path, cells: Path) -> None
         until = time.monotonic() + 120
         while not (cells.is_dir() and len(list(cells.glob("*.json"))) >= 2) and time.monotonic() < until:
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         said = process.communicate()[1].decode()
     assert all(line.startswith("imgreg: ") for line in said.splitlines()), said  # nothing of TensorFlow's
     n_had = len(had := list(cells.glob("*.json")))

@@ -144,4 +144,6 @@ def _bounded() -> None:
         return
     except OSError:  # no /proc: macOS counts address space in a way of its own
         return
-    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)  # `ulimit -v` may have set one, which cannot be raised
+    bound = used + BYTES if most == resource.RLIM_INFINITY else min(used + BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))

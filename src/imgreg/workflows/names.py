@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from itertools import count
 from pathlib import Path
 
 from imgreg.errors import UsageError
 from imgreg.places import home_folders, shared_path
+from imgreg.whole import WINDOWS
+
+_FORBIDDEN_ON_WINDOWS = re.compile(r'[\\:*?"<>|]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
 def unused_name(models: Path, what: str) -> str:
@@ -37,5 +41,10 @@ def checked_name(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > 200:
         raise UsageError(
             f"{name!r} cannot name a run: expected at most 200 bytes, printable, without / and not starting with a dot."
+        )
+    if WINDOWS and _FORBIDDEN_ON_WINDOWS.search(name):
+        raise UsageError(
+            f'{name!r} cannot name a folder on Windows: expected none of \\ : * ? " < > |, no dot or space at the end, '
+            "and not a device such as NUL or COM1."
         )
     return name
