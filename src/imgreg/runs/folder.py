@@ -252,7 +252,8 @@ def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """
     refuse_irregular(path)
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):  # of a shape whose product is beyond 64 bits
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ArithmeticError, EOFError, MemoryError, SyntaxError, TypeError, TokenError) as error:
         raise ValueError(f"{path.name}: not an array that can be read ({type(error).__name__})") from error
     if not isinstance(mapped, np.ndarray) or mapped.dtype != np.float32:
