@@ -63,6 +63,7 @@ def compare(
     from imgreg.heads.checkpoint import forget_checkpoint
     from imgreg.places import cache_folder
     from imgreg.workflows.base import FrozenBase
+    from imgreg.workflows.baselines import predict_baselines
     from imgreg.workflows.controls import controls_of_run
     from imgreg.workflows.doubts import look_for_doubts
     from imgreg.workflows.prepare import lay_ground, refuse_writing_inside
@@ -90,6 +91,13 @@ def compare(
             outcomes = fit_side_by_side(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared[0].source)
             beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
+            baselines = predict_baselines(
+                ground.split.train,
+                ground.split.val,
+                classes=ground.index.classes,
+                source=prepared[0].source,
+                watcher=watcher,
+            )
         for done, (one, outcome, folder, target) in enumerate(zip(settings, outcomes, folders, targets, strict=True)):
             watcher.step("drawing the reports", done, len(settings) + 1, "")
             record(
@@ -101,6 +109,7 @@ def compare(
                 settings=one,
                 doubts=doubts,
                 controls=beside,
+                baselines=baselines,
                 command=command,
             )
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]

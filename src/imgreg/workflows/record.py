@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from imgreg.analysis.baselines import Predicted, beside_head
 from imgreg.analysis.controls import control_warnings
 from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
@@ -80,11 +82,20 @@ def record(
     settings: Settings,
     doubts: Doubts,
     controls: tuple[Control, ...],
+    baselines: Sequence[Predicted] = (),
     command: str,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
     summary = _summary(
-        outcome, target, ground=ground, base=base, settings=settings, doubts=doubts, controls=controls, command=command
+        outcome,
+        target,
+        ground=ground,
+        base=base,
+        settings=settings,
+        doubts=doubts,
+        controls=controls,
+        baselines=baselines,
+        command=command,
     )
     card = _card(outcome, ground=ground, base=base, settings=settings)
     save_head(folder, card=card, weights=outcome.fitted.weights)
@@ -126,6 +137,7 @@ def _summary(
     settings: Settings,
     doubts: Doubts,
     controls: tuple[Control, ...],
+    baselines: Sequence[Predicted] = (),
     command: str,
 ) -> RunSummary:
     history, recipe, split = outcome.fitted.history, settings.recipe, ground.split
@@ -166,6 +178,10 @@ def _summary(
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         controls=controls,
+        baselines=tuple(
+            beside_head(one, head=history.val_probabilities[history.best.epoch - 1], labels=outcome.val_labels)
+            for one in baselines
+        ),
         warnings=(
             *base.notes,
             *ground.warnings,
