@@ -20,9 +20,9 @@ def wide(*, n: int, n_features: int, n_classes: int, seed: int = 0) -> tuple[np.
     return np.maximum(draw.normal(0.3, 4, (n, n_features)) + centres[labels], 0).astype(np.float16), labels
 
 
-@pytest.mark.parametrize(("n_features", "n_classes"), [(900, 2), (900, 3), (30, 2)])
+@pytest.mark.parametrize(("n_features", "n_classes"), [(300, 2), (300, 3), (30, 2)])
 def test_is_scikit_learns_search_on_the_features_as_they_are(n_features: int, n_classes: int) -> None:
-    """The same C, and probabilities of other photos within 1 %, with more features than photos and with fewer."""
+    """The same C, and probabilities of other photos within half a percent, with more features than photos and with fewer."""
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 
@@ -32,13 +32,14 @@ def test_is_scikit_learns_search_on_the_features_as_they_are(n_features: int, n_
         Cs=INVERSE_PENALTIES,
         cv=StratifiedKFold(5),
         scoring="neg_log_loss",
-        max_iter=5000,
+        tol=1e-8,
+        max_iter=20_000,
         l1_ratios=(0,),
         use_legacy_attributes=False,
     ).fit(x[:90].astype(np.float64), labels[:90])
     assert found.inverse_penalty == pytest.approx(model.C_)
     assert INVERSE_PENALTIES[0] < found.inverse_penalty < INVERSE_PENALTIES[-1]
-    np.testing.assert_allclose(found.probabilities(x[90:]), model.predict_proba(x[90:].astype(np.float64)), atol=0.01)
+    np.testing.assert_allclose(found.probabilities(x[90:]), model.predict_proba(x[90:].astype(np.float64)), atol=0.005)
 
 
 def test_copies_of_photos_do_no_harm() -> None:
@@ -50,7 +51,7 @@ def test_copies_of_photos_do_no_harm() -> None:
 
 def test_a_class_of_two_photos_is_answered() -> None:
     """As many folds as the smallest class has photos; a single photo is refused."""
-    x, labels = wide(n=30, n_features=60, n_classes=2)
+    x, _ = wide(n=30, n_features=60, n_classes=2)
     few = np.array([0] * 28 + [1] * 2)
     assert fit_logistic_regression(x, few).probabilities(x).shape == (30, 2)
     with pytest.raises(ValueError, match="a class has 1 photos, expected 2 or more"):

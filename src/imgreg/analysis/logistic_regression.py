@@ -188,4 +188,4 @@ def _chosen_by_folds(coordinates: Float64Array, labels: NDArray[np.integer], *, 
 def _model(inverse_penalty: float, *, scale: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=inverse_penalty * scale**2, max_iter=1000, warm_start=True)
+    return LogisticRegression(C=inverse_penalty * scale**2, tol=1e-6, max_iter=5000, warm_start=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.analysis.baselines import FLATTENED, MEANS, Predicted
+from imgreg.analysis.baselines import FLATTENED, MEANS, Predicted, StudyBaseline, study_baseline
 from imgreg.analysis.logistic_regression import (
     INVERSE_PENALTIES,
     MAX_TRAIN_PHOTOS,
@@ -15,9 +17,16 @@ from imgreg.analysis.logistic_regression import (
     fit_logistic_regression,
     stratified_subset,
 )
-from imgreg.features.extract import FeatureSource
+from imgreg.features.cache import FeatureCache
+from imgreg.features.extract import FeatureSource, extract
+from imgreg.heads.forward import score
 from imgreg.photos.index import Photo, labels_of
+from imgreg.places import cache_folder
+from imgreg.runs.cell import Cell
 from imgreg.workflows.watch import Watcher
+
+if TYPE_CHECKING:
+    from imgreg.workflows.prepare import Repeats
 
 _PORTION = 512  # photos whose whole features stand in memory at once
 
@@ -59,6 +68,52 @@ def predict_baselines(
     return tuple(
         Predicted(name, np.concatenate(found), _note(fit, n_train=len(train)))
         for name, fit, found in zip(names, fits, zip(*answers, strict=True), strict=True)
+    )
+
+
+def baselines_of_study(
+    laid: Repeats, cells: Mapping[str, Sequence[Cell]], *, cache_bytes: int | None, watcher: Watcher
+) -> tuple[StudyBaseline, ...]:
+    """Fit each baseline on the train photos of every repeat, and compare each recipe with it on the test photos.
+
+    Parameters
+    ----------
+    cells
+        Recipe to its trainings, in the order of the repeats.
+    """
+    classes = laid.index.classes
+    scores: dict[str, list[tuple[float, float]]] = {}
+    with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
+        source = FeatureSource(cache, base=laid.base.identity)
+        extract(
+            {photo: [(0, None)] for photo in laid.index.photos},
+            source=source,
+            load=lambda: laid.base.engine,
+            on_view=watcher.stage("computing features"),
+            on_block=watcher.stage("checking kept features"),
+        )
+        told: list[str] = []
+        for done, repeat in enumerate(laid.drawn):
+            watcher.step("baselines", done, len(laid.drawn), "")
+            train, test = repeat.split.train, repeat.split.test
+            quiet = Watcher(say=told.append)
+            for one in predict_baselines(train, test, classes=classes, source=source, watcher=quiet):
+                scores.setdefault(one.name, []).append(score(one.probabilities, labels_of(test, classes)))
+        watcher.step("baselines", len(laid.drawn), len(laid.drawn), "")
+    for line in dict.fromkeys(told):
+        watcher.say(line)
+    recipes = {name: [cell.test_loss for cell in row] for name, row in cells.items()}
+    return tuple(
+        study_baseline(
+            name,
+            losses=[loss for loss, _ in row],
+            accuracies=[accuracy for _, accuracy in row],
+            recipes=recipes,
+            n_train=fmean(len(repeat.split.train) for repeat in laid.drawn),
+            n_test=fmean(len(repeat.split.test) for repeat in laid.drawn),
+        )
+        for name, row in scores.items()
+        if len(row) == len(laid.drawn)
     )
 
 

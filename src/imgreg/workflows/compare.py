@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgreg.analysis.baselines import comparison_sentence, shared_baselines
 from imgreg.analysis.compare import (
     ComparisonRow,
     comparison_table,
@@ -18,7 +19,7 @@ from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
-from imgreg.runs.summary import RunSummary
+from imgreg.runs.summary import Baseline, RunSummary
 from imgreg.runs.sums import write_sums
 from imgreg.workflows.names import checked_name, unused_name
 from imgreg.workflows.pictures import keep_pictures, read_pictures
@@ -33,6 +34,8 @@ class Comparison:
     runs: tuple[RunSummary, ...]
     rows: tuple[ComparisonRow, ...]
     warnings: tuple[str, ...]  # what makes the runs not comparable, and their suspicions
+    baselines: tuple[Baseline, ...]  # where all runs stand beside the same ones
+    against_baselines: str  # a sentence, empty without baselines
     effects: tuple[PhotoEffect, ...]  # of each run against the first, where they share their validation photos
 
 
@@ -174,7 +177,16 @@ def lay_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
     """Everything that is told of runs side by side; the first is the control."""
     summaries = tuple(run.summary for run in runs)
     warnings = (*same_ground(runs), *shared_suspicions(runs))
-    return Comparison(target, summaries, comparison_table(summaries), warnings, photo_effects(runs))
+    rows = comparison_table(summaries)
+    return Comparison(
+        folder=target,
+        runs=summaries,
+        rows=rows,
+        warnings=warnings,
+        baselines=shared_baselines(summaries),
+        against_baselines=comparison_sentence({row.name: run for row, run in zip(rows, summaries, strict=True)}),
+        effects=photo_effects(runs),
+    )
 
 
 def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Comparison) -> None:
@@ -190,6 +202,8 @@ def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Compa
         runs,
         rows=comparison.rows,
         warnings=comparison.warnings,
+        baselines=comparison.baselines,
+        against_baselines=comparison.against_baselines,
         effects=effects,
         pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
         folder=folder,
@@ -202,6 +216,11 @@ def comparison_document(comparison: Comparison) -> dict[str, object]:
         "comparison": str(comparison.folder),
         "table": [row.model_dump(mode="json") for row in comparison.rows],
         "warnings": list(comparison.warnings),
+        "against_baselines": comparison.against_baselines,
+        "baselines": [
+            one.model_dump(mode="json", exclude={"loss_difference", "accuracy_difference"})
+            for one in comparison.baselines
+        ],
         "effects": [effect.model_dump(mode="json") for effect in comparison.effects],
         "runs": [run.model_dump(mode="json") for run in comparison.runs],
     }

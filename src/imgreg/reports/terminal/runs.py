@@ -74,6 +74,7 @@ def comparison_text(
     rows: Sequence[ComparisonRow],
     *,
     warnings: Sequence[str] = (),
+    against_baselines: str = "",
     effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
 ) -> RenderableType:
@@ -110,6 +111,7 @@ def comparison_text(
         )
     return Group(
         text_of(answer(rows), style="bold"),
+        *([text_of(against_baselines)] if against_baselines else []),
         *(text_of(effect.sentence) for effect in effects),
         text_of(""),
         table,
