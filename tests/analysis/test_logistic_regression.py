@@ -20,7 +20,7 @@ def wide(*, n: int, n_features: int, n_classes: int, seed: int = 0) -> tuple[np.
     return np.maximum(draw.normal(0.3, 4, (n, n_features)) + centres[labels], 0).astype(np.float16), labels
 
 
-@pytest.mark.parametrize(("n_features", "n_classes"), [(300, 2), (300, 3), (30, 2)])
+@pytest.mark.parametrize(("n_features", "n_classes"), [(300, 3), (30, 2)])
 def test_is_scikit_learns_search_on_the_features_as_they_are(n_features: int, n_classes: int) -> None:
     """The same C, and probabilities of other photos within half a percent, with more features than photos and with fewer."""
     from sklearn.linear_model import LogisticRegressionCV
@@ -32,7 +32,7 @@ def test_is_scikit_learns_search_on_the_features_as_they_are(n_features: int, n_
         Cs=INVERSE_PENALTIES,
         cv=StratifiedKFold(5),
         scoring="neg_log_loss",
-        tol=1e-8,
+        tol=1e-7,
         max_iter=20_000,
         l1_ratios=(0,),
         use_legacy_attributes=False,

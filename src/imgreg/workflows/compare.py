@@ -14,7 +14,7 @@ from imgreg.analysis.compare import (
     same_ground,
     shared_suspicions,
 )
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import ArtefactError, UsageError
@@ -131,7 +131,8 @@ def compare(
         forget_checkpoint(outcome.checkpoint)
     refuse_diverged({str(target): outcome for target, outcome in zip(targets, outcomes, strict=True)})
     best = max(run.summary.best.val_accuracy for run in runs)
-    for line in control_warnings(beside, accuracy=best, on="validation"):
+    share = largest_share(outcomes[0].val_labels)
+    for line in control_warnings(beside, accuracy=best, largest_share=share, on="validation"):
         watcher.say(line)
     return comparison
 

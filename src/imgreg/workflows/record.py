@@ -17,7 +17,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from imgreg.analysis.baselines import Predicted, beside_head
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
@@ -186,7 +186,12 @@ def _summary(
             *base.notes,
             *ground.warnings,
             *([outcome.diverged] if outcome.diverged else []),
-            *control_warnings(controls, accuracy=history.best.val_accuracy, on="validation"),
+            *control_warnings(
+                controls,
+                accuracy=history.best.val_accuracy,
+                largest_share=largest_share(outcome.val_labels),
+                on="validation",
+            ),
         ),
     )
 

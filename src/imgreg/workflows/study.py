@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from imgreg.analysis.baselines import StudyBaseline, study_sentence
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
@@ -102,7 +103,8 @@ def study(
         table = study_table(cells)
         baselines = baselines_of_study(laid, cells, cache_bytes=cache_bytes, watcher=watcher)
         reached = max(row.test_accuracy for row in table.rows)
-        told = control_warnings(beside, accuracy=reached, on="test")
+        share = fmean(largest_share(cell.test_labels) for cell in next(iter(cells.values())))
+        told = control_warnings(beside, accuracy=reached, largest_share=share, on="test")
         for line in told:
             watcher.say(line)
         notes = [*laid.notes, *grid.apart.values(), *told]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
@@ -109,7 +109,8 @@ def train(
         write_sums(folder)
     forget_checkpoint(outcome.checkpoint)
     refuse_diverged({summary.run: outcome})
-    for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
+    share = largest_share(outcome.val_labels)
+    for line in control_warnings(beside, accuracy=summary.best.val_accuracy, largest_share=share, on="validation"):
         watcher.say(line)
     return summary
 
