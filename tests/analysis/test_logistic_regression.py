@@ -22,7 +22,7 @@ def wide(*, n: int, n_features: int, n_classes: int, seed: int = 0) -> tuple[np.
 
 @pytest.mark.parametrize(("n_features", "n_classes"), [(300, 3), (30, 2)])
 def test_is_scikit_learns_search_on_the_features_as_they_are(n_features: int, n_classes: int) -> None:
-    """The same C, and probabilities of other photos within half a percent, with more features than photos and with fewer."""
+    """The same C, and probabilities of other photos, with more features than photos and with fewer."""
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 

@@ -121,6 +121,13 @@ class Baseline(_Document):
     accuracy_difference: Difference
 
 
+class NextStep(_Document):
+    """The most promising thing to do next: what it would be, and a sentence with the reason and a command."""
+
+    kind: str
+    sentence: str
+
+
 class RunSummary(_Document):
     """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
 
@@ -151,7 +158,9 @@ class RunSummary(_Document):
     test: TestScores | None
     verdict: Verdict
     controls: tuple[Control, ...] = ()  # a run of an older imgreg has none
-    baselines: tuple[Baseline, ...] = ()  # likewise
+    baselines: tuple[Baseline, ...] = ()  # likewise, as in the next two
+    against_baselines: str = ""  # how the kept head stands against the best of them, a sentence
+    next_step: NextStep | None = None
     seconds: Seconds
     features: FeatureCounts
     warnings: tuple[str, ...]

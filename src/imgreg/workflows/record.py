@@ -16,8 +16,9 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from imgreg.analysis.baselines import Predicted, beside_head
+from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head
 from imgreg.analysis.controls import control_warnings, largest_share
+from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
@@ -148,7 +149,11 @@ def _summary(
         head=round(outcome.seconds_head, 3),
         total=round(ground.seconds + outcome.seconds_keras + outcome.seconds_features + outcome.seconds_head, 3),
     )
-    return RunSummary(
+    beside = tuple(
+        beside_head(one, head=history.val_probabilities[history.best.epoch - 1], labels=outcome.val_labels)
+        for one in baselines
+    )
+    summary = RunSummary(
         run=str(target),
         name=target.name,
         recipe=recipe.name,
@@ -178,10 +183,8 @@ def _summary(
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         controls=controls,
-        baselines=tuple(
-            beside_head(one, head=history.val_probabilities[history.best.epoch - 1], labels=outcome.val_labels)
-            for one in baselines
-        ),
+        baselines=beside,
+        against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
         warnings=(
             *base.notes,
             *ground.warnings,
@@ -194,6 +197,9 @@ def _summary(
             ),
         ),
     )
+    highest_rate = float(history.column("learning_rate").max())
+    next_step = most_promising(summary, data=str(ground.index.root), learning_rate=highest_rate)
+    return summary.model_copy(update={"next_step": next_step})
 
 
 def _test_scores(outcome: Outcome, ground: Ground) -> TestScores | None:
