@@ -196,7 +196,7 @@ def with_baselines(run, *, low, high):
 
 
 def test_baselines_stand_beside_the_verdict(tmp_path, make_run, overfitting):
-    """The box tells who is better; the figure, every value in words, stands before the curves; PNG and SVG lie beside."""
+    """The box tells who is better; the figure, every value in words, stands before the curves; PNG and SVG too."""
     run = with_baselines(make_run(overfitting), low=0.1, high=0.3)
     written = run_report(run, folder=tmp_path, pictures={}, maps={})
     assert {"baselines.png", "baselines.svg"} <= set(written)
