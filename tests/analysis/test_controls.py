@@ -51,20 +51,40 @@ def test_interval_is_scipy_s_beta() -> None:
 
 
 @pytest.mark.parametrize(
-    ("colours", "head", "told"),
-    [(0.95, 0.96, True), (0.90, 0.97, True), (0.70, 0.95, False), (0.52, 0.53, False), (0.80, 0.70, True)],
+    ("colours", "head", "n", "told"),
+    [
+        (0.95, 0.96, 100, True),
+        (0.80, 0.97, 100, False),
+        (0.80, 0.97, 1000, True),
+        (0.70, 0.95, 1000, False),
+        (0.54, 0.50, 200, False),
+        (0.80, 0.70, 100, True),
+    ],
 )
-def test_colours_that_solve_the_task_are_told(colours: float, head: float, told: bool) -> None:
-    """Told where colours clearly beat the largest class and give four fifths of what the head gains over it."""
-    controls = [control("majority", 0.5), control("colour-histogram", colours), control("file-metadata", 0.5)]
-    found = control_warnings(controls, accuracy=head, on="validation")
+def test_colours_that_solve_the_task_are_told(colours: float, head: float, n: int, told: bool) -> None:
+    """Told where even the lower bound accounts for half of what the head gains over a constant answer."""
+    controls = [control("majority", 0.5, n=n), control("colour-histogram", colours, n=n)]
+    found = control_warnings(controls, accuracy=head, largest_share=0.5, on="validation")
     assert len(found) == told
     if told:
-        assert f"{colours:.0%} of the validation photos (the head: {head:.0%}" in found[0]
+        assert f"{colours:.0%} of the validation photos (95 % interval {controls[1].low:.0%}" in found[0]
+        assert f"the head: {head:.0%}, a constant answer: 50%" in found[0]
 
 
-def test_without_the_largest_class_nothing_is_told() -> None:
-    """There is nothing to measure against, and shuffled labels solve no task."""
-    assert control_warnings([control("colour-histogram", 0.99)], accuracy=0.99, on="test") == ()
-    both = [control("majority", 0.5), control("shuffled-labels", 0.99)]
-    assert control_warnings(both, accuracy=0.99, on="test") == ()
+def test_file_facts_are_told_earlier_than_colours() -> None:
+    """They show nothing of a photo: a third is enough."""
+    both = [control("colour-histogram", 0.72, n=1000), control("file-metadata", 0.72, n=1000)]
+    (told,) = control_warnings(both, accuracy=0.95, largest_share=0.5, on="test")
+    assert told.startswith("Control file-metadata: size, format and camera data alone")
+
+
+def test_a_constant_answer_is_that_of_the_photos_scored() -> None:
+    """Where most validation photos are of the class that is rare in training, calling all so is no achievement."""
+    both = [control("majority", 0.3, n=400), control("colour-histogram", 0.7, n=400)]
+    assert control_warnings(both, accuracy=0.7, largest_share=0.7, on="validation") == ()
+    assert len(control_warnings(both, accuracy=0.7, largest_share=0.5, on="validation")) == 1
+
+
+def test_shuffled_labels_solve_no_task() -> None:
+    """Whatever they reach."""
+    assert control_warnings([control("shuffled-labels", 0.99)], accuracy=0.99, largest_share=0.5, on="test") == ()

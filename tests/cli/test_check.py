@@ -124,3 +124,20 @@ def test_the_split_keeps_pictures_of_other_bytes_together(tmp_path: Path) -> Non
                 sides.setdefault(row["path"].replace("-small", ""), set()).add(row["split"])
         together = sum(len(found) == 1 for found in sides.values())
         assert together >= 20  # of 24; at 64 px the base does not confirm every pair, and deals the others freely
+
+
+def test_a_class_of_one_size_is_told_before_training(tmp_path: Path) -> None:
+    """Size alone tells the classes apart: the finding has its code, its figures and an advice; training may go on."""
+    for number in range(20):
+        blobs(tmp_path / "dawn" / f"{number:02}.jpg", seed=2 * number, size=(90 + number, 80 + 2 * number))
+        blobs(tmp_path / "dusk" / f"{number:02}.jpg", seed=2 * number + 1, size=(100, 100))
+    done = imgreg("check", tmp_path, *BASE, "--json")
+    assert done.code == 0, done.err
+    (found,) = done.json["findings"]
+    assert (found["code"], found["severity"], found["files"]) == ("shortcut-file-metadata", "take care", [])
+    assert found["figures"]["accuracy"] > 0.9
+    assert 0.75 < found["figures"]["low"] < found["figures"]["accuracy"]
+    assert found["figures"]["largest_share"] == 0.5
+    said = " ".join(imgreg("check", tmp_path, *BASE).out.split())
+    assert "shortcut-file-metadata (take care) Size, format and camera data alone tell the classes apart in" in said
+    assert "take photos of each class from the same sources" in said

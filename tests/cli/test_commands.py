@@ -114,6 +114,21 @@ def test_compare_runs_gives_the_same_table(compared: tuple[Path, dict], tmp_path
     assert done.json["table"] == document["table"]
 
 
+def test_a_comparison_has_its_baselines_once(compared: tuple[Path, dict], tmp_path: Path) -> None:
+    """They are the same for every run of a split; each run has its own difference; the answer says whom they beat."""
+    models, document = compared
+    flattened, means = document["baselines"]
+    assert "loss_difference" not in means
+    for run in document["runs"]:
+        assert [one["loss"] for one in run["baselines"]] == [flattened["loss"], means["loss"]]
+        mean = run["baselines"][1]["loss_difference"]["mean"]
+        assert mean == pytest.approx(run["best"]["val_loss"] - means["loss"], abs=1e-6)
+    assert document["against_baselines"].startswith("Logistic regression on the")
+    assert document["against_baselines"] in (models / "both" / "report.html").read_text(encoding="utf-8")
+    again = imgreg("compare", models / "both-plain", models / "both-regularized", "--models", tmp_path)
+    assert document["against_baselines"] in " ".join(again.out.split())
+
+
 def test_compare_runs_on_different_photos_says_so(compared: tuple[Path, dict], tmp_path: Path) -> None:
     """Runs that do not share their split are compared with a warning."""
     models, _ = compared
@@ -123,6 +138,7 @@ def test_compare_runs_on_different_photos_says_so(compared: tuple[Path, dict], t
     assert done.code == 0
     assert any("not trained on the same photos" in line for line in done.json["warnings"])
     assert "not trained on the same photos" in done.err
+    assert (done.json["baselines"], done.json["against_baselines"]) == ([], "")
 
 
 def test_reports_ask_nothing_of_the_network(compared: tuple[Path, dict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_facts_are_the_file_s_own() -> None:
     assert (one.width, one.height, one.n_bytes, one.kind, one.has_exif) == (300, 200, len(plain), "PNG", False)
     assert (two.kind, two.has_exif) == ("JPEG", True)
     facts = file_facts([one, two])
-    np.testing.assert_allclose(facts[0], [np.log(300), np.log(200), np.log(len(plain)), *facts[0][3:4], 0, 0, 1])
+    np.testing.assert_allclose(facts[0], [np.log(300), np.log(200), np.log(len(plain)), *facts[0][3:4], 0, 0, 0, 1])
     assert facts[0][3] == pytest.approx(np.log(len(plain) / 60_000))
     assert facts[1][-2:].tolist() == [1, 0]
+
+
+def test_square_files_and_common_sizes_are_facts() -> None:
+    """A size that a twentieth of the files have is a number of its own, in the order of width; rarer ones are not."""
+    one = seen(file((9, 9, 9), size=(100, 100)))
+    others = [dataclasses.replace(one, width=200 + number) for number in range(38)]
+    facts = file_facts([one, one, *others])
+    assert facts.shape == (40, 8)
+    assert facts[:, 5].tolist() == [1, 1, *[0] * 38]
+    assert facts[:, 7].tolist() == [1, 1, *[0] * 38]
+    assert file_facts([one, *others, *others[:3]]).shape == (42, 7)

@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from imgreg.analysis.baselines import baseline_sentence
 from imgreg.analysis.compare import comparison_table, same_ground
 from imgreg.analysis.photo_effects import photo_effects
 from imgreg.reports.comparison import comparison_report
 from imgreg.reports.run import run_report
 from imgreg.runs.folder import SkippedRow
+from imgreg.runs.summary import Baseline, Control, Difference, NextStep
 
 EVIL = "<script>alert(1)</script>"
 
@@ -165,6 +167,59 @@ def test_an_old_verdict_with_less_evidence_is_shown(report, make_run, overfittin
     bare = run.summary.verdict.model_copy(update={"evidence": {}})
     object.__setattr__(run, "summary", run.summary.model_copy(update={"verdict": bare}))
     assert bare.sentence in report(run).text
+
+
+def with_baselines(run, *, low, high):
+    """The run beside two baselines, the first of them with this interval, a control, and a next step with a command."""
+    one = Baseline(
+        name="logistic-regression-flattened",
+        loss=0.31,
+        accuracy=0.85,
+        low=0.75,
+        high=0.92,
+        note="C = 0.01.",
+        loss_difference=Difference(mean=(low + high) / 2, low=low, high=high),
+        accuracy_difference=Difference(mean=-0.05, low=-0.1, high=0.0),
+    )
+    other = one.model_copy(
+        update={"name": "logistic-regression-means", "loss_difference": Difference(mean=0.1, low=None, high=None)}
+    )
+    baselines = (one, other)
+    update = {
+        "baselines": baselines,
+        "against_baselines": baseline_sentence(baselines, head_loss=run.summary.best.val_loss),
+        "controls": (Control(name="majority", loss=0.69, accuracy=0.5, low=0.4, high=0.6),),
+        "next_step": NextStep(kind="more photos", sentence=f"More: `imgreg howmuch {EVIL}` tells."),
+    }
+    object.__setattr__(run, "summary", run.summary.model_copy(update=update))
+    return run
+
+
+def test_baselines_stand_beside_the_verdict(tmp_path, make_run, overfitting):
+    """The box tells who is better; the figure, every value in words, stands before the curves; PNG and SVG too."""
+    run = with_baselines(make_run(overfitting), low=0.1, high=0.3)
+    written = run_report(run, folder=tmp_path, pictures={}, maps={})
+    assert {"baselines.png", "baselines.svg"} <= set(written)
+    assert (tmp_path / "baselines.svg").read_text().count("log. regression, flattened") == 2
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    box = page.text.index("Logistic regression on the same features does better here: validation loss 0.310")
+    assert page.text.index(run.summary.verdict.sentence) < box < page.text.index("Best validation loss")
+    (figure,) = [a for tag, a in page.tags if tag == "img" and a["alt"].startswith("Validation accuracy: this head")]
+    assert "log. regression, flattened 85.0% (95 %: 75.0% to 92.0%)" in figure["alt"]
+    assert "log. regression, flattened +0.200 (95 %: +0.100 to +0.300); log. regression, means +0.100." in figure["alt"]
+    assert "largest class 50.0% (95 %: 40.0% to 60.0%)" in figure["alt"]
+    assert page.text.index("This head beside its baselines") < page.text.index("Cross-entropy loss")
+
+
+def test_one_next_step_is_told(tmp_path, make_run, overfitting):
+    """The most promising one in place of the verdict's own, its command as code, whatever the data folder is called."""
+    run = with_baselines(make_run(overfitting), low=-0.1, high=0.3)
+    run_report(run, folder=tmp_path, pictures={}, maps={})
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert run.summary.verdict.next_step not in page.text
+    assert f"Most promising next step: More: imgreg howmuch {EVIL} tells." in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert "No clear difference between the head and logistic regression" in page.text
 
 
 def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make_run, overfitting, healthy):

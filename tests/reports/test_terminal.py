@@ -15,7 +15,7 @@ from imgreg.analysis.labels import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
 from imgreg.reports.terminal.repeats import howmuch_text, labels_text
 from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
-from imgreg.runs.summary import Control, Suspicion
+from imgreg.runs.summary import Baseline, Control, Difference, NextStep, Suspicion
 
 
 def printed(renderable, *, width=80):
@@ -72,6 +72,33 @@ def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
     flat = " ".join(printed(run_text(doubted)).replace("│", " ").split())
     assert "7 photos have a twin. Look at twins.csv." in flat
     assert "Controls (validation accuracy): colour-histogram 81%. All of it memory." in flat
+
+
+def test_the_box_tells_who_is_better_and_one_next_step(make_run, healthy):
+    """The sentence about the baselines stands beside the verdict's, the most promising step in place of its own."""
+    run = make_run(healthy).summary
+    even = Difference(mean=0.0, low=-0.1, high=0.1)
+    one = Baseline(
+        name="logistic-regression-means",
+        loss=0.314,
+        accuracy=0.85,
+        low=0.7,
+        high=0.9,
+        note="",
+        loss_difference=even,
+        accuracy_difference=even,
+    )
+    told = run.model_copy(
+        update={
+            "baselines": (one,),
+            "against_baselines": "Logistic regression does better here.",
+            "next_step": NextStep(kind="more photos", sentence="More photos."),
+        }
+    )
+    flat = " ".join(printed(run_text(told)).replace("│", " ").split())
+    assert f"{run.verdict.sentence} Logistic regression does better here. Next: More photos." in flat
+    assert "Baselines (validation loss, accuracy): logistic-regression-means 0.314 (85.0%)." in flat
+    assert f"Next: {run.verdict.next_step}" in " ".join(printed(run_text(run)).replace("│", " ").split())
 
 
 def curve(what: str) -> LearningCurve:

@@ -54,6 +54,9 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Pa
     assert [row["test_loss"] for row in rows] == sorted(row["test_loss"] for row in rows)
     assert (first.json["n_trained"], first.json["n_kept"]) == (10, 0)
     assert [one["name"] for one in first.json["controls"]] == ["majority", "colour-histogram", "file-metadata"]
+    flattened, means = first.json["baselines"]
+    assert (flattened["name"], means["name"]) == ("logistic-regression-flattened", "logistic-regression-means")
+    assert {one["name"] for one in means["effects"]} == names
 
     folder = tmp_path / "models" / "first"
     kept = json.loads((folder / "cells.json").read_text())
@@ -64,6 +67,8 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Pa
         if row["effect"]:
             control = [cell["test_loss"] for cell in kept["plain"]]
             assert row["effect"]["mean"] == pytest.approx(np.mean(np.subtract(losses, control)))
+        against = next(one for one in means["effects"] if one["name"] == row["recipe"])
+        assert against["mean"] == pytest.approx(row["test_loss"] - means["test_loss"])
     with (folder / "table.csv").open() as lines:
         assert [row["recipe"] for row in csv.DictReader(lines)] == [row["recipe"] for row in rows]
     assert tomllib.loads((folder / "settings.toml").read_text())["dropout 0.5"]["recipe"]["head"]["dropout"] == 0.5

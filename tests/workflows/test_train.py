@@ -29,7 +29,7 @@ def test_a_run_is_whole(trained: Trained) -> None:
         *("SHA256SUMS", "train_own_probabilities.npy", "views.png", "curves.png", "curves.svg", "roc.png", "roc.svg"),
         *(
             f"{stem}{kind}"
-            for stem in ("curves", "roc", "precision_recall", "calibration")
+            for stem in ("baselines", "curves", "roc", "precision_recall", "calibration")
             for kind in (".png", ".svg")
         ),
     }
@@ -59,6 +59,40 @@ def test_json_has_what_the_issue_names(trained: Trained) -> None:
     assert features["n_computed"] + features["n_read"] == 3 * found["n_train"] + found["n_val"]
     assert features["n_computed"] >= 2 * found["n_train"]  # clean views of photos that look alike came before
     assert found["seconds"]["total"] >= found["seconds"]["head"] > 0
+
+
+def test_the_head_is_paired_with_logistic_regression(trained: Trained) -> None:
+    """Both baselines are there, on the head's own validation photos: the difference is the kept epoch's."""
+    found = trained.document
+    assert [one["name"] for one in found["baselines"]] == ["logistic-regression-flattened", "logistic-regression-means"]
+    for one in found["baselines"]:
+        assert one["loss_difference"]["mean"] == pytest.approx(found["best"]["val_loss"] - one["loss"], abs=1e-6)
+        assert one["accuracy_difference"]["mean"] == pytest.approx(found["best"]["val_accuracy"] - one["accuracy"])
+        assert one["loss_difference"]["low"] < one["loss_difference"]["mean"] < one["loss_difference"]["high"]
+        assert one["note"].startswith("C = ")
+    assert found["next_step"]["sentence"]
+    assert found["against_baselines"] in (trained.folder / "report.html").read_text().replace("&#39;", "'")
+
+
+def test_baselines_fit_what_is_stored(trained: Trained, tmp_path: Path) -> None:
+    """Where the cache keeps channel means alone there is one baseline."""
+    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--epochs", "1")
+    pooled = ("--stored", "avg", "--set", "head.pool=avg", "--set", "head.units=[]")
+    done = imgreg("train", trained.data, *small, *pooled, "--models", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert [one["name"] for one in done.json["baselines"]] == ["logistic-regression-means"]
+
+
+def test_a_class_of_one_train_photo_has_no_baseline(tmp_path: Path) -> None:
+    """There is nothing to choose a penalty by: the head is trained, and the missing baselines are told."""
+    paint_set(tmp_path / "data", n_each=8)
+    for number in range(2, 8):
+        (tmp_path / "data" / "warm" / f"w{number:02}.jpg").unlink()
+    done = imgreg("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--epochs", "1", "--models", tmp_path / "m", "--json")
+    assert done.code == 0, done.err
+    assert done.json["baselines"] == []
+    assert done.json["against_baselines"] == ""
+    assert "Baselines are left out" in done.err
 
 
 def test_a_copy_across_the_split_is_found_and_told(tmp_path: Path) -> None:

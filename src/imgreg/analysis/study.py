@@ -101,19 +101,17 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
         closed.sort(key=lambda row: row.gap_last)
         lines.append(
             f"Smaller gap after the last epoch than {table.control}'s {control.gap_last:.2f}, by their own intervals: "
-            + _some([f"{row.recipe} {row.gap_last:.2f}" for row in closed])
+            + some([f"{row.recipe} {row.gap_last:.2f}" for row in closed])
             + "."
         )
     if hurt:
-        lines.append(f"Hurt: {_some([row.recipe for row in hurt])}.")
+        lines.append(f"Hurt: {some([row.recipe for row in hurt])}.")
     if same:
-        names = _some([row.recipe for row in same])
+        names = some([row.recipe for row in same])
         lines.append(f"No difference that matters (10 % of {table.control}'s loss): {names}.")
     nearly = [row for row in unclear if row.effect is not None and (row.effect.low > 0 or row.effect.high < 0)]
     if nearly:
-        names = _some(
-            [f"{row.recipe} ({'better' if row.effect.mean < 0 else 'worse'})" for row in nearly if row.effect]
-        )
+        names = some([f"{row.recipe} ({'better' if row.effect.mean < 0 else 'worse'})" for row in nearly if row.effect])
         lines.append(
             f"Clear by their own interval, not among {len(compared)} comparisons: {names}. More repeats would tell."
         )
@@ -121,7 +119,7 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
         sizes = [row.effect.detectable for row in rest if row.effect is not None]
         size = f"{min(sizes):.2f}" if len(sizes) == 1 else f"{min(sizes):.2f} to {max(sizes):.2f}"
         lines.append(
-            f"Not enough data to tell: {_some([row.recipe for row in rest])}; so many repeats would find a difference "
+            f"Not enough data to tell: {some([row.recipe for row in rest])}; so many repeats would find a difference "
             f"of {size}."
         )
     return tuple(lines)
@@ -158,7 +156,7 @@ def searched(name: str, candidates: Sequence[Cell]) -> Cell:
     return min(candidates, key=lambda cell: cell.best_val_loss).model_copy(update={"recipe": name})
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """All of a few names; of many the first, and how many others."""
     shown = names if len(names) <= SHOWN else names[: SHOWN - 1]
     return ", ".join(shown) + ("" if len(shown) == len(names) else f" and {len(names) - len(shown)} others")

@@ -29,7 +29,8 @@ def command(
     """Say what is wrong or odd with the photos, before they mislead.
 
     Unreadable and odd files; copies, also recompressed ones; the same picture in several classes or on several sides of
-    a given split; classes of very unequal size. Each finding has a code that stays the same. The photos are never
+    a given split; classes of very unequal size; size, format and camera data, or colours, that alone tell the classes
+    apart. Each finding has a code that stays the same. The photos are never
     touched. Exit code 3 if training would refuse DATA, also where --fix wrote a manifest that it takes.
 
     \b

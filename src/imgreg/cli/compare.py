@@ -135,6 +135,7 @@ def command(
             comparison_text(
                 comparison.rows,
                 warnings=comparison.warnings,
+                against_baselines=comparison.against_baselines,
                 effects=comparison.effects,
                 folder=comparison.folder,
             )

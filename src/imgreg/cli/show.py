@@ -40,5 +40,12 @@ def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
         from imgreg.reports.terminal.repeats import study_text
 
         print_result(
-            study_text(done.table, answer=done.answer, notes=done.notes, controls=done.controls, folder=done.folder)
+            study_text(
+                done.table,
+                answer=done.answer,
+                notes=done.notes,
+                controls=done.controls,
+                baselines=done.baselines,
+                folder=done.folder,
+            )
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from imgreg.photos.index import Photo, PhotoIndex
@@ -34,6 +34,7 @@ class Finding:
     advice: str
     files: tuple[tuple[str, ...], ...]
     details: tuple[str, ...] = ()  # for each group of files what was found there, where there is more to say
+    figures: Mapping[str, float] = field(default_factory=dict)  # what the finding rests on, where it is measured
 
 
 _LEFT_OUT = {  # PhotoError's codes
@@ -83,8 +84,12 @@ def inspect(index: PhotoIndex, *, same: Iterable[tuple[int, int]] = ()) -> tuple
         _singles(index, "animated", "for your information", lambda p: p.glance is not None and p.glance.n_frames > 1),
         _singles(index, "turned", "for your information", lambda p: p.glance is not None and p.glance.is_turned),
     ]
-    kept = [one for one in found if one is not None]
-    return tuple(sorted(kept, key=lambda one: SEVERITIES.index(one.severity)))
+    return by_severity(one for one in found if one is not None)
+
+
+def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Those that stop training first; within a severity in the order given."""
+    return tuple(sorted(findings, key=lambda one: SEVERITIES.index(one.severity)))
 
 
 _WORDS: Mapping[str, tuple[str, str]] = {

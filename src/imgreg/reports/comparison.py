@@ -22,6 +22,7 @@ from imgreg.reports.run import METRICS, raw
 from imgreg.reports.run_axes import Limits, shared_limits
 from imgreg.runs.folder import Run
 from imgreg.runs.history import History
+from imgreg.runs.summary import Baseline
 
 SHOWN_PHOTOS = 8  # of those that change sides, each way
 
@@ -40,6 +41,8 @@ def comparison_report(
     *,
     rows: Sequence[ComparisonRow],
     warnings: Sequence[str],
+    baselines: Sequence[Baseline] = (),
+    against_baselines: str = "",
     effects: Sequence[PhotoEffect],
     pictures: Mapping[str, bytes],
     folder: Path,
@@ -48,6 +51,7 @@ def comparison_report(
 
     rows       comparison_table of the same runs, in the same order
     warnings   what a reader must know before comparing (same_ground)
+    baselines  those that all runs stand beside; against_baselines says in a sentence which runs they beat
     pictures   JPEG by the photo's path in the control's split, of those that are to be had
     raises     OSError if the disk refuses
     """
@@ -66,6 +70,8 @@ def comparison_report(
         rows=rows,
         answer=answer(rows),
         warnings=warnings,
+        baselines=baselines,
+        against_baselines=against_baselines,
         effects=effects,
         forest=_forest(effects, target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],

@@ -14,12 +14,15 @@ import math
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgreg.reports.figure import DARK, LIGHT, darkened
 from imgreg.reports.hover import Hover
 from imgreg.reports.text import one_line, visible
 from imgreg.whole import write_whole
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -70,7 +73,7 @@ def write_page(template: str, *, target: Path, **values: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"nats": _nats, "percent": _percent, "one_line": one_line}
+    templates.filters |= {"nats": _nats, "percent": _percent, "one_line": one_line, "with_code": _with_code}
     script, digest = _script()
     text = templates.get_template(template).render(
         light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values
@@ -100,6 +103,18 @@ def _script() -> tuple[str, str]:
 
 def _nats(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def _with_code(text: str) -> Markup:
+    """Commands that stand between backticks, as code."""
+    from markupsafe import Markup, escape
+
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:  # a backtick without its other half
+        return escape(visible(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
 
 
 def _percent(value: float | None) -> str:

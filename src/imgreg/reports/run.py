@@ -17,6 +17,7 @@ import numpy as np
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
 from imgreg.places import shared_command, shared_path, shared_text
+from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import performance_figures
@@ -48,7 +49,7 @@ class ShownPhoto:
 
 
 def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Write report.html, and curves, roc, precision_recall and calibration as .png and .svg, into a folder.
+    """Write report.html, and curves, baselines, roc, precision_recall and calibration as .png and .svg, into a folder.
 
     pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
     returns    the names of the files written
@@ -75,12 +76,14 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         [_shown(run, row, scored, pictures=pictures, maps=maps) for row in rows]
         for rows in (found.mistakes, found.uncertain)
     )
+    standing = _standing(run, target=folder / f"{STEM}.png")
     sheet = folder / "views.png"
     write_page(
         "run.html.j2",
         target=folder / "report.html",
         run=run,
         charts=_curves(run, onset=onset),
+        standing=standing,
         measured=measured,
         figure_names=FIGURE_NAMES,
         figures=figures,
@@ -104,8 +107,21 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
             "photos": _raw_photos(run, found),
         },
     )
-    stems = ("curves", *(one.stem for one in drawn))
+    stems = ("curves", *([STEM] if standing else []), *(one.stem for one in drawn))
     return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
+
+
+def _standing(run: Run, *, target: Path) -> Chart | None:
+    figure = baselines_figure(run.summary)
+    if figure is None:
+        return None
+    return chart(
+        save_figure(figure, target),
+        heading="This head beside its baselines and controls",
+        alt=baselines_words(run.summary),
+        caption=f"All on the same {run.summary.n_val} validation photos. Lines: 95 % intervals; those of the "
+        "differences are paired, photo by photo.",
+    )
 
 
 def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:

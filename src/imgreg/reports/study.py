@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.study import StudyTable
 from imgreg.reports.figure import LIGHT, dress, figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
@@ -49,6 +50,7 @@ def study_report(
     answer: Sequence[str],
     notes: Sequence[str],
     controls: Sequence[Control] = (),
+    baselines: Sequence[StudyBaseline] = (),
     command: str,
     log_epochs: bool,
     target: Path,
@@ -71,6 +73,7 @@ def study_report(
         answer=answer,
         notes=notes,
         controls=controls,
+        baselines=baselines,
         command=command,
         charts=(differences, *panels),
         raw={name: [cell.model_dump(mode="json") for cell in row] for name, row in cells.items()},

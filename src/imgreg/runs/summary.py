@@ -90,6 +90,44 @@ class Control(_Document):
     note: str = ""
 
 
+class Difference(_Document):
+    """A mean of paired differences, with its 95 % interval; None where a single pair gives none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class Baseline(_Document):
+    """Logistic regression on the features that the head was trained on, on the photos that the head is scored on.
+
+    Attributes
+    ----------
+    low, high : float
+        95 % interval of the accuracy (Clopper and Pearson).
+    note : str
+        How it was fitted: its penalty, and on how many photos.
+    loss_difference, accuracy_difference : Difference
+        The kept head's figure less the baseline's, paired photo by photo.
+    """
+
+    name: str
+    loss: float
+    accuracy: float
+    low: float
+    high: float
+    note: str
+    loss_difference: Difference
+    accuracy_difference: Difference
+
+
+class NextStep(_Document):
+    """The most promising thing to do next: what it would be, and a sentence with the reason and a command."""
+
+    kind: str
+    sentence: str
+
+
 class RunSummary(_Document):
     """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
 
@@ -120,6 +158,9 @@ class RunSummary(_Document):
     test: TestScores | None
     verdict: Verdict
     controls: tuple[Control, ...] = ()  # a run of an older imgreg has none
+    baselines: tuple[Baseline, ...] = ()  # likewise, as in the next two
+    against_baselines: str = ""  # how the kept head stands against the best of them, a sentence
+    next_step: NextStep | None = None
     seconds: Seconds
     features: FeatureCounts
     warnings: tuple[str, ...]

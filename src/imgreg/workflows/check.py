@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
+from imgreg.analysis.controls import IN_WORDS
+from imgreg.analysis.logistic_regression import stratified_subset
+from imgreg.analysis.shortcuts import find_shortcut
 from imgreg.config import Base
 from imgreg.errors import UsageError
-from imgreg.photos.index import PhotoIndex, index_photos
-from imgreg.photos.inspect import Finding, connected, copies, inspect
+from imgreg.photos.index import PhotoIndex, index_photos, labels_of
+from imgreg.photos.inspect import Finding, by_severity, connected, copies, inspect
 from imgreg.runs.folder import rows_to_csv
 from imgreg.whole import write_whole
 from imgreg.workflows.base import FrozenBase
+from imgreg.workflows.controls import control_numbers
 from imgreg.workflows.near import confirmed_pairs
 from imgreg.workflows.prepare import refuse_inside
 from imgreg.workflows.watch import Watcher
@@ -49,10 +56,45 @@ def check(
             raise UsageError(f"--fix {fix}: expected a name that ends in .csv.")
     index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
     same = confirmed_pairs(index, base=FrozenBase(base, watcher=watcher), cache_bytes=cache_bytes, watcher=watcher)
-    done = Check(data, index, inspect(index, same=same), tuple(same))
+    findings = by_severity([*inspect(index, same=same), *_shortcuts(index, same=same, watcher=watcher)])
+    done = Check(data, index, findings, tuple(same))
     if fix is not None:
         _write_manifest(done, fix)
     return done
+
+
+_MOST_LOOKED_AT = 10_000  # for shortcuts: more photos would narrow an interval that is 2 points wide already
+_SHORTCUT_CODES = {"file-metadata": "shortcut-file-metadata", "colour-histogram": "shortcut-colours"}
+_SHORTCUT_ADVICE = {
+    "file-metadata": "A head may learn where the photos come from rather than what they show: take photos of each "
+    "class from the same sources, or save them all at one size and in one format.",
+    "colour-histogram": "If background or light differ between the classes, a head may learn these: add photos of "
+    "each class in the other's surroundings.",
+}
+
+
+def _shortcuts(index: PhotoIndex, *, same: Sequence[tuple[int, int]], watcher: Watcher) -> Iterator[Finding]:
+    """A finding for each control that tells the classes apart, copies of a picture kept in one fold."""
+    rows = stratified_subset(labels_of(index.photos, index.classes), n_most=_MOST_LOOKED_AT)
+    photos = [index.photos[row] for row in rows]
+    labels = labels_of(photos, index.classes)
+    family = {index.photos[row].sha256: index.photos[alike[0]].sha256 for alike in connected(same) for row in alike}
+    groups = np.unique([family.get(photo.sha256, photo.sha256) for photo in photos], return_inverse=True)[1]
+    for done, name in enumerate(_SHORTCUT_CODES):
+        watcher.step("looking for shortcuts", done, len(_SHORTCUT_CODES), name)
+        found = find_shortcut(name, control_numbers(name, photos), labels, groups=groups)
+        watcher.step("looking for shortcuts", done + 1, len(_SHORTCUT_CODES), name)
+        if found is not None:
+            yield Finding(
+                code=_SHORTCUT_CODES[name],
+                severity="take care",
+                says=f"{IN_WORDS[name]} tell the classes apart in {found.accuracy:.0%} of the photos (95 % interval "
+                f"{found.low:.0%} to {found.high:.0%}, by cross-validation; the most frequent class alone gives "
+                f"{found.largest_share:.0%})",
+                advice=_SHORTCUT_ADVICE[name],
+                files=(),
+                figures={key: getattr(found, key) for key in ("accuracy", "low", "high", "largest_share")},
+            )
 
 
 def check_document(done: Check) -> dict[str, object]:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgreg.analysis.baselines import comparison_sentence, shared_baselines
 from imgreg.analysis.compare import (
     ComparisonRow,
     comparison_table,
     same_ground,
     shared_suspicions,
 )
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
-from imgreg.runs.summary import RunSummary
+from imgreg.runs.summary import Baseline, RunSummary
 from imgreg.runs.sums import write_sums
 from imgreg.workflows.names import checked_name, folder_beside, unused_name
 from imgreg.workflows.pictures import keep_pictures, read_pictures
@@ -34,6 +35,8 @@ class Comparison:
     runs: tuple[RunSummary, ...]
     rows: tuple[ComparisonRow, ...]
     warnings: tuple[str, ...]  # what makes the runs not comparable, and their suspicions
+    baselines: tuple[Baseline, ...]  # where all runs stand beside the same ones
+    against_baselines: str  # a sentence, empty without baselines
     effects: tuple[PhotoEffect, ...]  # of each run against the first, where they share their validation photos
 
 
@@ -64,6 +67,7 @@ def compare(
     from imgreg.heads.checkpoint import forget_checkpoint
     from imgreg.places import cache_folder
     from imgreg.workflows.base import FrozenBase
+    from imgreg.workflows.baselines import predict_baselines
     from imgreg.workflows.controls import controls_of_run
     from imgreg.workflows.doubts import look_for_doubts
     from imgreg.workflows.prepare import lay_ground, refuse_writing_inside
@@ -91,6 +95,13 @@ def compare(
             outcomes = fit_side_by_side(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared[0].source)
             beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
+            baselines = predict_baselines(
+                ground.split.train,
+                ground.split.val,
+                classes=ground.index.classes,
+                source=prepared[0].source,
+                watcher=watcher,
+            )
         for done, (one, outcome, folder, target) in enumerate(zip(settings, outcomes, folders, targets, strict=True)):
             watcher.step("drawing the reports", done, len(settings) + 1, "")
             record(
@@ -102,6 +113,7 @@ def compare(
                 settings=one,
                 doubts=doubts,
                 controls=beside,
+                baselines=baselines,
                 command=command,
             )
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
@@ -120,7 +132,8 @@ def compare(
         forget_checkpoint(outcome.checkpoint)
     refuse_diverged({str(target): outcome for target, outcome in zip(targets, outcomes, strict=True)})
     best = max(run.summary.best.val_accuracy for run in runs)
-    for line in control_warnings(beside, accuracy=best, on="validation"):
+    share = largest_share(outcomes[0].val_labels)
+    for line in control_warnings(beside, accuracy=best, largest_share=share, on="validation"):
         watcher.say(line)
     return comparison
 
@@ -167,7 +180,16 @@ def lay_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
     """Everything that is told of runs side by side; the first is the control."""
     summaries = tuple(run.summary for run in runs)
     warnings = (*same_ground(runs), *shared_suspicions(runs))
-    return Comparison(target, summaries, comparison_table(summaries), warnings, photo_effects(runs))
+    rows = comparison_table(summaries)
+    return Comparison(
+        folder=target,
+        runs=summaries,
+        rows=rows,
+        warnings=warnings,
+        baselines=shared_baselines(summaries),
+        against_baselines=comparison_sentence({row.name: run for row, run in zip(rows, summaries, strict=True)}),
+        effects=photo_effects(runs),
+    )
 
 
 def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Comparison) -> None:
@@ -183,6 +205,8 @@ def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Compa
         runs,
         rows=comparison.rows,
         warnings=comparison.warnings,
+        baselines=comparison.baselines,
+        against_baselines=comparison.against_baselines,
         effects=effects,
         pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
         folder=folder,
@@ -207,6 +231,11 @@ def comparison_document(comparison: Comparison) -> dict[str, object]:
         "comparison": str(comparison.folder),
         "table": [row.model_dump(mode="json") for row in comparison.rows],
         "warnings": list(comparison.warnings),
+        "against_baselines": comparison.against_baselines,
+        "baselines": [
+            one.model_dump(mode="json", exclude={"loss_difference", "accuracy_difference"})
+            for one in comparison.baselines
+        ],
         "effects": [effect.model_dump(mode="json") for effect in comparison.effects],
         "runs": [run.model_dump(mode="json") for run in comparison.runs],
     }

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imgreg.analysis.controls import (
     accuracy_interval,
@@ -129,10 +130,15 @@ def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes
     if name == "majority":
         found = majority_probabilities(train_labels, n=len(other), n_classes=len(classes))
     else:
-        glances = [_glance_of(photo) for photo in (*train, *other)]
-        numbers = np.sqrt(colour_shares(glances)) if name == "colour-histogram" else file_facts(glances)
+        numbers = control_numbers(name, (*train, *other))
         found = linear_probabilities(numbers[: len(train)], train_labels, numbers[len(train) :])
     return score(found, labels)
+
+
+def control_numbers(name: str, photos: Sequence[Photo]) -> NDArray[np.float64]:
+    """What colour-histogram or file-metadata knows of each photo, (n, k)."""
+    glances = [_glance_of(photo) for photo in photos]
+    return np.asarray(np.sqrt(colour_shares(glances)) if name == "colour-histogram" else file_facts(glances))
 
 
 def _glance_of(photo: Photo) -> Glance:

@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head
+from imgreg.analysis.controls import control_warnings, largest_share
+from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
@@ -81,11 +84,20 @@ def record(
     settings: Settings,
     doubts: Doubts,
     controls: tuple[Control, ...],
+    baselines: Sequence[Predicted] = (),
     command: str,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
     summary = _summary(
-        outcome, target, ground=ground, base=base, settings=settings, doubts=doubts, controls=controls, command=command
+        outcome,
+        target,
+        ground=ground,
+        base=base,
+        settings=settings,
+        doubts=doubts,
+        controls=controls,
+        baselines=baselines,
+        command=command,
     )
     card = _card(outcome, ground=ground, base=base, settings=settings)
     save_head(folder, card=card, weights=outcome.fitted.weights)
@@ -127,6 +139,7 @@ def _summary(
     settings: Settings,
     doubts: Doubts,
     controls: tuple[Control, ...],
+    baselines: Sequence[Predicted] = (),
     command: str,
 ) -> RunSummary:
     history, recipe, split = outcome.fitted.history, settings.recipe, ground.split
@@ -137,13 +150,22 @@ def _summary(
         head=round(outcome.seconds_head, 3),
         total=round(ground.seconds + outcome.seconds_keras + outcome.seconds_features + outcome.seconds_head, 3),
     )
+    beside = tuple(
+        beside_head(one, head=history.val_probabilities[history.best.epoch - 1], labels=outcome.val_labels)
+        for one in baselines
+    )
     warnings = (
         *base.notes,
         *ground.warnings,
         *([outcome.diverged] if outcome.diverged else []),
-        *control_warnings(controls, accuracy=history.best.val_accuracy, on="validation"),
+        *control_warnings(
+            controls,
+            accuracy=history.best.val_accuracy,
+            largest_share=largest_share(outcome.val_labels),
+            on="validation",
+        ),
     )
-    return RunSummary(
+    summary = RunSummary(
         run=str(target),
         name=target.name,
         recipe=recipe.name,
@@ -173,8 +195,13 @@ def _summary(
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         controls=controls,
+        baselines=beside,
+        against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
         warnings=tuple(shared_text(line, ground.index.root) for line in warnings),
     )
+    highest_rate = float(history.column("learning_rate").max())
+    next_step = most_promising(summary, data=str(ground.index.root), learning_rate=highest_rate)
+    return summary.model_copy(update={"next_step": next_step})
 
 
 def _test_scores(outcome: Outcome, ground: Ground) -> TestScores | None:

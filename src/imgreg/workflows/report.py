@@ -53,6 +53,7 @@ def _runs_of(folder: Path) -> list[Path]:
 
 
 def _rebuild_study(folder: Path) -> None:
+    from imgreg.analysis.baselines import StudyBaseline
     from imgreg.analysis.study import StudyTable
     from imgreg.runs.cell import Cell
     from imgreg.runs.summary import Control
@@ -69,6 +70,7 @@ def _rebuild_study(folder: Path) -> None:
             answer=study["answer"],
             notes=study["notes"],
             controls=[Control.model_validate(one) for one in study.get("controls", ())],
+            baselines=[StudyBaseline.model_validate(one) for one in study.get("baselines", ())],
             command=study.get("command", ""),
             log_epochs=study.get("log_epochs", False),
         )

@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.baselines import StudyBaseline, study_sentence
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
@@ -34,6 +36,7 @@ class Study:
     answer: tuple[str, ...]
     notes: tuple[str, ...]
     controls: tuple[Control, ...]
+    baselines: tuple[StudyBaseline, ...]
     n_trained: int
     n_kept: int
     seconds: float
@@ -76,6 +79,7 @@ def study(
     names = [one.recipe.name for one in settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found the recipes {', '.join(names)}; expected two or more, each once.")
+    from imgreg.workflows.baselines import baselines_of_study
     from imgreg.workflows.prepare import lay_repeats, refuse_writing_inside
 
     refuse_writing_inside(data, models)
@@ -99,17 +103,20 @@ def study(
                 rows = zip(*(cells[of] for of in extra.of), strict=True)
                 cells[extra.name] = [make(extra.name, row) for row in rows]
         table = study_table(cells)
+        baselines = baselines_of_study(laid, cells, cache_bytes=cache_bytes, watcher=watcher)
         reached = max(row.test_accuracy for row in table.rows)
-        told = control_warnings(beside, accuracy=reached, on="test")
+        share = fmean(largest_share(cell.test_labels) for cell in next(iter(cells.values())))
+        told = control_warnings(beside, accuracy=reached, largest_share=share, on="test")
         for line in told:
             watcher.say(line)
         notes = [*laid.notes, *grid.apart.values(), *told]
         done = Study(
             folder=target,
             table=table,
-            answer=study_answer(table),
+            answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
             notes=tuple(notes),
             controls=beside,
+            baselines=baselines,
             n_trained=grid.n_trained,
             n_kept=grid.n_kept,
             seconds=round(time.perf_counter() - started, 1),
@@ -140,6 +147,7 @@ def study_document(done: Study) -> dict[str, object]:
         "notes": list(done.notes),
         "table": done.table.model_dump(mode="json"),
         "controls": [one.model_dump(mode="json") for one in done.controls],
+        "baselines": [one.model_dump(mode="json") for one in done.baselines],
         "n_trained": done.n_trained,
         "n_kept": done.n_kept,
         "seconds": done.seconds,
@@ -181,6 +189,7 @@ def _write(
         answer=done.answer,
         notes=notes,
         controls=done.controls,
+        baselines=done.baselines,
         command=command,
         log_epochs=log_epochs,
     )
@@ -195,6 +204,7 @@ def draw_study(
     answer: Sequence[str],
     notes: Sequence[str],
     controls: Sequence[Control],
+    baselines: Sequence[StudyBaseline] = (),
     command: str,
     log_epochs: bool,
 ) -> None:
@@ -210,6 +220,7 @@ def draw_study(
         answer=answer,
         notes=notes,
         controls=controls,
+        baselines=baselines,
         command=command,
         log_epochs=log_epochs,
         target=folder / "report.html",

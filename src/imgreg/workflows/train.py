@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.analysis.controls import control_warnings
+from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
@@ -29,6 +29,7 @@ from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import write_sums
 from imgreg.startup import load_keras
 from imgreg.workflows.base import FrozenBase
+from imgreg.workflows.baselines import predict_baselines
 from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
 from imgreg.workflows.kept_training import begun_training, checkpoint_path, photos_digest, training_key
@@ -80,6 +81,13 @@ def train(
             outcome = fit_on(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared.source)
             beside = controls_of_run(controls, ground, prepared, watcher=watcher)
+            baselines = predict_baselines(
+                ground.split.train,
+                ground.split.val,
+                classes=ground.index.classes,
+                source=prepared.source,
+                watcher=watcher,
+            )
         watcher.step("drawing the report", 0, 1, "")
         summary = record(
             outcome,
@@ -90,6 +98,7 @@ def train(
             settings=settings,
             doubts=doubts,
             controls=beside,
+            baselines=baselines,
             command=command,
         )
         watcher.step("drawing the report", 1, 1, "")
@@ -100,7 +109,8 @@ def train(
         write_sums(folder)
     forget_checkpoint(outcome.checkpoint)
     refuse_diverged({summary.run: outcome})
-    for line in control_warnings(beside, accuracy=summary.best.val_accuracy, on="validation"):
+    share = largest_share(outcome.val_labels)
+    for line in control_warnings(beside, accuracy=summary.best.val_accuracy, largest_share=share, on="validation"):
         watcher.say(line)
     return summary
 

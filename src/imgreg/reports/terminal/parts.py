@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.reports.text import visible
-from imgreg.runs.summary import Control
+from imgreg.runs.summary import Baseline, Control
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,6 +50,14 @@ def controls_lines(controls: Sequence[Control], *, on: str) -> list[RenderableTy
         text_of(f"Controls ({on} accuracy): {accuracies}."),
         *(text_of(one.note) for one in controls if one.note),
     ]
+
+
+def baselines_lines(baselines: Sequence[Baseline], *, on: str) -> list[RenderableType]:
+    """A line with each baseline's loss and accuracy."""
+    if not baselines:
+        return []
+    scores = ", ".join(f"{one.name} {nats(one.loss)} ({percent(one.accuracy)})" for one in baselines)
+    return [text_of(f"Baselines ({on} loss, accuracy): {scores}.")]
 
 
 def nats(value: float) -> str:

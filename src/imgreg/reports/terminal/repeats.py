@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.labels import LabelTable
 from imgreg.analysis.learning_curve import LearningCurve
 from imgreg.analysis.study import StudyTable
@@ -31,6 +32,7 @@ def study_text(
     answer: Sequence[str],
     notes: Sequence[str],
     controls: Sequence[Control] = (),
+    baselines: Sequence[StudyBaseline] = (),
     folder: Path,
 ) -> RenderableType:
     """The answer, the ranked table in 80 columns, and where the report is."""
@@ -59,10 +61,19 @@ def study_text(
             f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; below 0 is better.",
             style="dim",
         ),
+        *study_baseline_lines(baselines),
         *controls_lines(controls, on="test"),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
         report_line(folder),
     )
+
+
+def study_baseline_lines(baselines: Sequence[StudyBaseline]) -> list[RenderableType]:
+    """A line with each baseline's test loss and accuracy."""
+    if not baselines:
+        return []
+    scores = ", ".join(f"{one.name} {nats(one.test_loss)} ({percent(one.test_accuracy)})" for one in baselines)
+    return [text_of(f"Baselines on the same features, test loss (accuracy): {scores}.")]
 
 
 def howmuch_text(

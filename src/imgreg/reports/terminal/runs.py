@@ -10,7 +10,16 @@ from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
 from imgreg.reports.rows import notes, renamed, shortened
-from imgreg.reports.terminal.parts import WIDTH, controls_lines, nats, percent, report_line, table_of, text_of
+from imgreg.reports.terminal.parts import (
+    WIDTH,
+    baselines_lines,
+    controls_lines,
+    nats,
+    percent,
+    report_line,
+    table_of,
+    text_of,
+)
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
@@ -41,7 +50,8 @@ def run_text(summary: RunSummary) -> RenderableType:
     test = summary.test
     parts: list[RenderableType] = [
         text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
-        text_of(f"Next: {summary.verdict.next_step}"),
+        *([text_of(summary.against_baselines)] if summary.against_baselines else []),
+        text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
         *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
         text_of(""),
         table,
@@ -61,6 +71,7 @@ def run_text(summary: RunSummary) -> RenderableType:
             + "."
         ),
         text_of(f"VGG16 weights: {summary.weights}."),
+        *baselines_lines(summary.baselines, on="validation"),
         *controls_lines(summary.controls, on="validation"),
         *(text_of(f"Note: {note}", style="yellow") for note in notes(summary)),
     ]
@@ -74,6 +85,7 @@ def comparison_text(
     rows: Sequence[ComparisonRow],
     *,
     warnings: Sequence[str] = (),
+    against_baselines: str = "",
     effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
 ) -> RenderableType:
@@ -110,6 +122,7 @@ def comparison_text(
         )
     return Group(
         text_of(answer(rows), style="bold"),
+        *([text_of(against_baselines)] if against_baselines else []),
         *(text_of(effect.sentence) for effect in effects),
         text_of(""),
         table,

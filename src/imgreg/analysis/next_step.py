@@ -1,0 +1,131 @@
+"""What is the most promising thing to do next? Ordered rules over what a run knows; the first that holds is told.
+
+In: a run's summary. Out: a kind and a sentence. Refuses to know: how a run came about, how anything is shown.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from imgreg.analysis.baselines import beating
+from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
+from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.runs.summary import NextStep, RunSummary
+
+LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice)
+LONGER, LOWER = 3, 10  # times as many epochs, a learning rate so many times lower
+
+
+def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextStep:
+    """Choose the next step.
+
+    Parameters
+    ----------
+    run : RunSummary
+    data : str
+        The photos, as a command names them.
+    learning_rate : float
+        The highest that the head was trained with.
+
+    Notes
+    -----
+    The rules in their order; each finding would mislead the rules after it:
+
+    1. the loss became NaN                         training       (what the verdict says)
+    2. the same pictures on both sides of a split  clean split
+    3. labels that look wrong                      better labels
+    4. a baseline beats the head                   less overfitting where the head fits its train photos better than the
+                                                   baseline does new ones, else stronger head
+    5. the verdict is underfitting                 training       (what the verdict says)
+    6. the verdict is overfitting                  less overfitting (likewise)
+    7. the verdict is too noisy to tell            clearer answer (likewise)
+    8. the best epoch was the last                 training
+    9. a large gap at the kept epoch               more photos: neither head nor baseline makes more of these
+    10. otherwise                                  better features: head and baseline make of these what they can
+    """
+    verdict, photos = run.verdict, shlex.quote(data)
+    suspected = {one.kind for one in verdict.suspicions}
+    better = beating(run.baselines)
+    if "broken_epoch" in verdict.evidence:
+        return NextStep(kind="training", sentence=verdict.next_step)
+    if LEAKAGE in suspected:
+        return NextStep(
+            kind="clean split",
+            sentence="A clean split: pictures on both sides of it (twins.csv) flatter every figure here. "
+            f"`imgreg check {photos} --fix clean.csv` writes a manifest without copies.",
+        )
+    if LABEL_NOISE in suspected:
+        return NextStep(
+            kind="better labels",
+            sentence="Better labels: some look wrong, and they mislead the head and its figures. "
+            f"`imgreg labels {photos}` ranks the photos to look at.",
+        )
+    if better is not None:
+        return _against(run, baseline_loss=better.loss, photos=photos, learning_rate=learning_rate)
+    if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
+        kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
+        return NextStep(kind=kinds[verdict.label], sentence=verdict.next_step)
+    if run.best_epoch == run.epochs_run:
+        return NextStep(
+            kind="training",
+            sentence="Longer training: the best epoch was the last. "
+            f"Try `{_again(run, photos=photos, option='--epochs', value=f'{LONGER * run.epochs_run}')}`.",
+        )
+    return _beyond_the_head(run, photos=photos)
+
+
+def _against(run: RunSummary, *, baseline_loss: float, photos: str, learning_rate: float) -> NextStep:
+    """For a head that a baseline on the same features beats."""
+    train_loss = run.best.train_loss
+    if train_loss < baseline_loss:
+        command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / LOWER:g}")
+        return NextStep(
+            kind="less overfitting",
+            sentence=f"Less overfitting: the kept head fits its train photos (loss {train_loss:.3f}) better than the "
+            f"baseline does new ones ({baseline_loss:.3f}), and loses it on new photos. Try a lower learning rate "
+            f"(`{command}`), more regularization or a smaller head.",
+        )
+    command = _again(run, photos=photos, option="--epochs", value=f"{LONGER * run.epochs_run}")
+    return NextStep(
+        kind="stronger head",
+        sentence=f"A head that fits more: the kept one fits its own train photos (loss {train_loss:.3f}) worse than "
+        f"the baseline does new ones ({baseline_loss:.3f}). Train for longer (`{command}`) or regularize less.",
+    )
+
+
+def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:
+    best = run.best
+    neither = ", and logistic regression on the same features is not clearly better" if run.baselines else ""
+    if best.gap > LARGE_GAP * best.val_loss:
+        return NextStep(
+            kind="more photos",
+            sentence=f"More photos: the kept head fits its train photos (loss {best.train_loss:.3f}) far better than "
+            f"new ones ({best.val_loss:.3f}){neither}. `imgreg howmuch {photos}` says what more would bring.",
+        )
+    wider = (
+        "take ImageNet's weights instead of the starter weights (`--weights imagenet`)"
+        if run.weights == "starter"
+        else f"try photos larger than {run.image_size} px (`--image-size`)"
+    )
+    return NextStep(
+        kind="better features",
+        sentence=f"Better features: the kept head does nearly as well on new photos (loss {best.val_loss:.3f}) as on "
+        f"its train photos ({best.train_loss:.3f}){neither}. For a better score {wider}.",
+    )
+
+
+def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
+    """The command that made the run, with one option changed and no name; a plain one where it was no train command."""
+    parts = shlex.split(run.command)
+    if parts[:2] != ["imgreg", "train"]:
+        return f"imgreg train {photos} --recipe {shlex.quote(run.recipe)} {option} {value}"
+    kept: list[str] = []
+    skipping = False
+    for part in parts:
+        if skipping:
+            skipping = False
+        elif part in (option, "--name"):
+            skipping = True
+        elif not part.startswith((f"{option}=", "--name=")) and part not in ("--json", "-q", "--quiet"):
+            kept.append(part)
+    return f"{shlex.join(kept)} {option} {value}"

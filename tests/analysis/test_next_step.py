@@ -1,0 +1,108 @@
+"""The most promising next step: each rule by what it must come before, and commands that can be typed."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from imgreg.analysis.next_step import most_promising
+from imgreg.runs.summary import Baseline, Difference, RunSummary, Scores, Suspicion, Verdict
+
+DATA = "my photos/ants"
+
+
+def baseline(*, loss: float, beats: bool) -> Baseline:
+    low = 0.02 if beats else -0.02
+    return Baseline(
+        name="logistic-regression-means",
+        loss=loss,
+        accuracy=0.8,
+        low=0.7,
+        high=0.9,
+        note="",
+        loss_difference=Difference(mean=0.1, low=low, high=0.2),
+        accuracy_difference=Difference(mean=0, low=-0.1, high=0.1),
+    )
+
+
+def run(
+    *,
+    label: str = "fitting well",
+    suspicions: tuple[str, ...] = (),
+    evidence: dict | None = None,
+    train_loss: float = 0.3,
+    baselines: tuple[Baseline, ...] = (),
+    epochs_run: int = 20,
+    weights: str = "starter",
+    command: str = "",
+) -> RunSummary:
+    doubts = tuple(Suspicion(kind=kind, sentence="", next_step="", evidence={}) for kind in suspicions)
+    return RunSummary.model_construct(
+        verdict=Verdict(
+            label=label, sentence="", next_step="As the verdict says.", evidence=evidence or {}, suspicions=doubts
+        ),
+        best=Scores(
+            epoch=9, train_loss=train_loss, train_accuracy=0.9, val_loss=0.4, val_accuracy=0.8, gap=0.4 - train_loss
+        ),
+        best_epoch=9,
+        epochs_run=epochs_run,
+        baselines=baselines,
+        weights=weights,
+        image_size=128,
+        recipe="plain",
+        command=command,
+    )
+
+
+def kind(one: RunSummary) -> str:
+    return most_promising(one, data=DATA, learning_rate=1e-3).kind
+
+
+BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=False),)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"evidence": {"broken_epoch": 3}, "label": "underfitting", "suspicions": ("leakage",)}, "training"),
+        ({"suspicions": ("label noise", "leakage"), "baselines": BEATS}, "clean split"),
+        ({"suspicions": ("label noise",), "baselines": BEATS}, "better labels"),
+        ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),
+        ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.39}, "stronger head"),
+        ({"baselines": EVEN, "label": "underfitting"}, "training"),
+        ({"baselines": EVEN, "label": "overfitting"}, "less overfitting"),
+        ({"label": "too noisy to tell", "epochs_run": 9}, "clearer answer"),
+        ({"epochs_run": 9, "train_loss": 0.1}, "training"),
+        ({"baselines": EVEN, "train_loss": 0.1}, "more photos"),
+        ({"baselines": EVEN, "train_loss": 0.3}, "better features"),
+    ],
+)
+def test_the_first_rule_that_holds_is_told(known: dict, expected: str) -> None:
+    """Bad data comes before the head, the head before more data."""
+    assert kind(run(**known)) == expected
+
+
+def test_the_verdicts_own_step_is_repeated_word_for_word() -> None:
+    """So that the page never gives two answers."""
+    for label in ("underfitting", "overfitting", "too noisy to tell"):
+        assert most_promising(run(label=label), data=DATA, learning_rate=1).sentence == "As the verdict says."
+
+
+def test_the_command_is_the_users_own_with_one_change() -> None:
+    """The name and the option that changes go, all others stay; a comparison's run gets a plain command."""
+    typed = "imgreg train 'my photos/ants' --name=a --learning-rate 0.001 --name b --image-size 128 --json"
+    told = most_promising(run(baselines=BEATS, train_loss=0.1, command=typed), data=DATA, learning_rate=1e-3).sentence
+    assert "`imgreg train 'my photos/ants' --image-size 128 --learning-rate 0.0001`" in told
+    told = most_promising(run(baselines=BEATS, command="imgreg compare x"), data=DATA, learning_rate=1e-3).sentence
+    assert "`imgreg train 'my photos/ants' --recipe plain --learning-rate 0.0001`" in told
+    longer = most_promising(run(epochs_run=9), data=DATA, learning_rate=1e-3).sentence
+    assert shlex.split(longer.split("`")[1])[-2:] == ["--epochs", "27"]
+
+
+def test_better_features_are_those_that_the_run_has_not() -> None:
+    """ImageNet's weights where the starter weights were used, else larger photos."""
+    assert "--weights imagenet" in most_promising(run(), data=DATA, learning_rate=1).sentence
+    other = most_promising(run(weights="imagenet"), data=DATA, learning_rate=1).sentence
+    assert "larger than 128 px" in other
+    assert "logistic regression" not in other
