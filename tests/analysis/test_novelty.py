@@ -8,13 +8,12 @@ from sklearn.neighbors import NearestNeighbors
 
 from imgreg.analysis.novelty import (
     ACCEPTED,
-    MAX_REFERENCES,
-    MIN_REFERENCES,
     N_NEIGHBORS,
     choose_references,
     distances,
     leave_one_out_threshold,
 )
+from imgreg.heads.calibration import MAX_REFERENCES, MIN_REFERENCES
 
 
 def of_kind(center: int, n: int, *, seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Prediction sets with a guaranteed coverage: class-conditional (Mondrian) split conformal prediction.
 
 In: held-out probabilities of the true class, a confidence level. Out: thresholds, and the classes a photo may have.
-Refuses to know: photos, heads, files. NumPy alone, so that predict starts quickly.
+Refuses to know: photos, files. NumPy alone, so that predict starts quickly.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Float32Array = NDArray[np.float32]
+from imgreg.heads.calibration import MAX_HELD_OUT
 
-MAX_HELD_OUT = 20_000  # probabilities that a run keeps, of all classes together: 80 KB
+Float32Array = NDArray[np.float32]
 
 
 def min_held_out(confidence: float) -> int:

@@ -1,7 +1,7 @@
 """Is a photo unlike everything that the head was trained on? Distance to its nearest train photos in feature space.
 
 In: descriptors, the means of the feature map's channels. Out: distances and a threshold. Refuses to know: photos,
-heads, files. NumPy alone, so that predict starts quickly.
+files. NumPy alone, so that predict starts quickly.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.heads.calibration import MAX_REFERENCES, MIN_REFERENCES
+
 N_NEIGHBORS = 5
 ACCEPTED = 0.99  # share of photos like the train photos that the threshold lets pass
-MAX_REFERENCES = 2000  # train photos that a run keeps: 2 MB
-MIN_REFERENCES = 20
 
 Float16Array = NDArray[np.float16]
 

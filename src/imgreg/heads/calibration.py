@@ -26,17 +26,20 @@ FloatArray = NDArray[np.floating]
 
 FILE = "calibration.safetensors"
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
+MIN_REFERENCES, MAX_REFERENCES = 20, 2000  # train photos, 1 KB each
+MAX_HELD_OUT = 20_000  # probabilities, of all classes together: 80 KB
 _HEADER_BYTES = 4096  # more than the header of two arrays takes
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=20_000)]
+_HeldOut = Annotated[int, msgspec.Meta(ge=0, le=MAX_HELD_OUT)]
+_References = Annotated[int, msgspec.Meta(ge=0, le=MAX_REFERENCES)]
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The part of model.json that says how probabilities are calibrated and what calibration.safetensors holds."""
 
     temperature: Annotated[float, msgspec.Meta(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)] = 1.0
-    n_held_out: tuple[Count, ...]  # of each class
-    n_references: Count
+    n_held_out: tuple[_HeldOut, ...]  # of each class
+    n_references: _References
     novelty_threshold: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None  # a cosine distance
     sha256: str = ""
 

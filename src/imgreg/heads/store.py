@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 from imgreg.errors import ArtefactError
 from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
+from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArrays, load_calibration
 from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
 from imgreg.runs.files import read_regular
@@ -58,6 +59,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     feature_shape: tuple[int, int, int]
     plan: tuple[Layer, ...]
     head_sha256: str = ""
+    calibration: Calibration | None = None  # a run of an older imgreg has none
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class SavedHead:
 
     card: ModelCard
     weights: Mapping[str, Float32Array]
+    calibration: CalibrationArrays | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What predict divides the logarithms of the probabilities by."""
+        return self.card.calibration.temperature if self.card.calibration else 1.0
 
 
 def save_head(folder: Path, *, card: ModelCard, weights: Mapping[str, Float32Array]) -> None:
@@ -108,7 +116,10 @@ def load_head(folder: Path) -> SavedHead:
     found = {name: array.shape for name, array in weights.items()}
     if found != expected:
         raise ArtefactError(f"{folder}/head.safetensors: found arrays {found}, expected {expected}.")
-    return SavedHead(card, weights)
+    arrays = None
+    if card.calibration:
+        arrays = load_calibration(folder, card.calibration, n_channels=card.feature_shape[-1])
+    return SavedHead(card, weights, arrays)
 
 
 def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
@@ -130,12 +141,25 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
         found = f"{len(card.classes)} classes beside a last layer of {dense[-1].units if dense else 0} units"
     elif unknown:
         found = f"the unknown activation {unknown.pop()!r}"
+    elif card.calibration and len(card.calibration.n_held_out) != len(card.classes):
+        found = f"held-out scores of {len(card.calibration.n_held_out)} classes beside {len(card.classes)} classes"
+    elif _without_references(card.calibration):
+        found = f"a novelty threshold beside fewer than {MIN_REFERENCES} references"
     elif odd := _undivided(card.plan):
         found = odd
     else:
         return
     raise ArtefactError(
         f"{folder}/model.json contradicts itself: {found}. It was changed or damaged: train the run again."
+    )
+
+
+def _without_references(calibration: Calibration | None) -> bool:
+    """Whether there is a distance beyond which photos are unlike the references, but too few of these."""
+    return (
+        calibration is not None
+        and calibration.novelty_threshold is not None
+        and calibration.n_references < MIN_REFERENCES
     )
 
 

@@ -15,14 +15,18 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from imgreg.analysis.calibration import calibrate
+from imgreg.analysis.conformal import held_out_scores
 from imgreg.analysis.controls import control_warnings
 from imgreg.analysis.notable import notable_photos
+from imgreg.analysis.novelty import leave_one_out_threshold
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
 from imgreg.errors import DatasetError
 from imgreg.features.extract import Extraction
+from imgreg.heads.calibration import Calibration, CalibrationArrays, apply_temperature, save_calibration
 from imgreg.heads.fit import FittedHead
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -86,7 +90,8 @@ def record(
     summary = _summary(
         outcome, target, ground=ground, base=base, settings=settings, doubts=doubts, controls=controls, command=command
     )
-    card = _card(outcome, ground=ground, base=base, settings=settings)
+    calibration = _save_calibration(folder, outcome, summary=summary, doubts=doubts)
+    card = _card(outcome, ground=ground, base=base, settings=settings, calibration=calibration)
     save_head(folder, card=card, weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
     write_json(folder / "environment.json", _environment(ground, command=command))
@@ -166,6 +171,7 @@ def _summary(
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         controls=controls,
+        calibration=calibrate(outcome.val_labels, _held_out(outcome)),
         warnings=(
             *base.notes,
             *ground.warnings,
@@ -183,7 +189,27 @@ def _test_scores(outcome: Outcome, ground: Ground) -> TestScores | None:
     return TestScores(n_photos=len(labels), loss=loss, accuracy=accuracy)
 
 
-def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:
+def _held_out(outcome: Outcome) -> NDArray[np.float32]:
+    """(n_val, n_classes) probabilities of the photos that the kept head was not trained on."""
+    history = outcome.fitted.history
+    return np.asarray(history.val_probabilities[history.best.epoch - 1])
+
+
+def _save_calibration(folder: Path, outcome: Outcome, *, summary: RunSummary, doubts: Doubts) -> Calibration:
+    temperature = summary.calibration.temperature if summary.calibration else 1.0
+    calibrated = apply_temperature(_held_out(outcome), temperature)
+    held_out = held_out_scores(outcome.val_labels, calibrated, n_classes=len(summary.classes))
+    return save_calibration(
+        folder,
+        CalibrationArrays(held_out, doubts.references),
+        temperature=temperature,
+        threshold=leave_one_out_threshold(doubts.references),
+    )
+
+
+def _card(
+    outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings, calibration: Calibration
+) -> ModelCard:
     height, width, channels = outcome.feature_shape
     return ModelCard(
         classes=ground.index.classes,
@@ -196,6 +222,7 @@ def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Setti
         stored=base.stored,
         feature_shape=(height, width, channels),
         plan=plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
+        calibration=calibration,
     )
 
 
