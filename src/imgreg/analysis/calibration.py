@@ -14,7 +14,7 @@ from imgreg.heads.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, apply_tem
 from imgreg.heads.forward import cross_entropies
 from imgreg.runs.summary import CalibrationScores
 
-MIN_PHOTOS = 20  # below, a fitted temperature costs as much as it gains on average (docs/log.md)
+MIN_PHOTOS = 20  # with 10, a calibrated head loses what one a little off gains (docs/log.md)
 SHRINKAGE = 5.0  # in nats at log T = 1: log T ~ N(0, 0.32) beforehand
 N_FOLDS = 5
 
