@@ -79,6 +79,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], set[str]]] = {
         for name, command in (
             ("model.json", "predict"),
             ("head.safetensors", "predict"),
+            ("calibration.safetensors", "predict"),
             ("metrics.json", "report"),
             ("history.csv", "report"),
             ("split.csv", "report"),

@@ -92,6 +92,11 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         ({"image_size": 64}, r"image_size 64 \(stored: map\) beside feature_shape"),
         ({"stored": "avg", "image_size": 64, "feature_shape": [2, 2, 512]}, r"stored: avg\) beside feature_shape"),
         ({"classes": ["a", "b", "c"]}, "3 classes beside a last layer of 2 units"),
+        ({"calibration": {"n_held_out": [1], "n_references": 0}}, "scores of 1 classes beside 2 classes"),
+        (
+            {"calibration": {"n_held_out": [1, 1], "n_references": 3, "novelty_threshold": 0.0}},
+            "a novelty threshold beside fewer than 20 references",
+        ),
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(run: Path, change: dict[str, object], message: str) -> None:

@@ -25,7 +25,15 @@ def test_a_run_is_whole(trained: Trained) -> None:
     """Every file that the design names is there, and nothing else."""
     assert {path.name for path in trained.folder.iterdir()} - {"twins.csv"} == {  # there if painted photos are alike
         *("config.toml", "environment.json", "split.csv", "skipped.csv", "history.csv", "val_probabilities.npy"),
-        *("metrics.json", "report.html", "head.safetensors", "model.json", "augmentation.json", "pictures"),
+        *(
+            "metrics.json",
+            "report.html",
+            "head.safetensors",
+            "model.json",
+            "calibration.safetensors",
+            "augmentation.json",
+            "pictures",
+        ),
         *("SHA256SUMS", "train_own_probabilities.npy", "views.png", "curves.png", "curves.svg", "roc.png", "roc.svg"),
         *(
             f"{stem}{kind}"

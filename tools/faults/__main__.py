@@ -47,7 +47,16 @@ COMMANDS = {
     "study": ["study", "photos", "--topic", "dropout", "--repeats", "2", *OPTIONS],
 }
 SAME = {  # files that an interrupted run must give to the byte
-    *("head.safetensors", "model.json", "config.toml", "split.csv", "skipped.csv", "table.csv", "twins.csv"),
+    *(
+        "head.safetensors",
+        "calibration.safetensors",
+        "model.json",
+        "config.toml",
+        "split.csv",
+        "skipped.csv",
+        "table.csv",
+        "twins.csv",
+    ),
     *("val_probabilities.npy", "train_own_probabilities.npy", "test_probabilities.npy"),
     *("augmentation.json", "views.png"),
 }

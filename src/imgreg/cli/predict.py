@@ -16,7 +16,7 @@ from imgreg.cli.flags import models_option, verbosity_options, vote_option
 from imgreg.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from imgreg.workflows.predict import Prediction
+    from imgreg.workflows.predict import Classifier, Prediction
     from imgreg.workflows.watch import Watcher
 
 
@@ -30,19 +30,26 @@ if TYPE_CHECKING:
     help="Run folder; several vote.  [default: the newest under models/]",
 )
 @vote_option
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Give the set of classes that holds the true class of this share of new photos, in each class: one class, "
+    "several or none (abstained). Needs one run with enough held-out photos, 9 a class for 0.9, 19 for 0.95.",
+)
 @models_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a photo, one line each.")
 @click.option(
     "--csv",
     "as_csv",
     is_flag=True,
-    help="Print a CSV table: path, label, probability, a column a class, error.",
+    help="Print a CSV table: path, label, probability, a column a class, prediction set, distance, error.",
 )
 @verbosity_options
 def command(
     photos: tuple[Path, ...],
     runs: tuple[Path, ...],
     vote: Literal["mean", "majority"] | None,
+    confidence: float | None,
     models: Path,
     as_json: bool,
     as_csv: bool,
@@ -53,10 +60,13 @@ def command(
 
     PHOTOS are files, folders (all photos below them), or - for paths on stdin, one a line. Photos are prepared just
     as the run's were. One that cannot be read is reported, does not stop the others, and makes the exit code 3.
+    Probabilities are calibrated on photos that the run's head was not trained on. A photo that is unlike all those it
+    was trained on is marked.
 
     \b
     Example:
       imgreg predict photo.jpg
+      imgreg predict photo.jpg --confidence 0.9
       imgreg predict holiday/ --csv > holiday.csv
       find . -name '*.jpg' | imgreg predict - --json --run models/first-try
       imgreg predict photo.jpg --run models/a --run models/b --run models/c --vote majority
@@ -72,12 +82,16 @@ def command(
             raise UsageError("--vote has no effect on one run. Give --run several times, or leave --vote out.")
         chosen = runs or (_newest(models, say=watcher.tell if quiet else watcher.say),)
         one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
-        classifier = load_classifier(chosen, vote=vote or "mean", one_photo=one_photo, watcher=watcher)
+        classifier = load_classifier(
+            chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, watcher=watcher
+        )
+        if len(chosen) > 1:
+            watcher.say("Several runs vote: photos unlike those that a run was trained on are not marked.")
         answers = predict(_listed(photos), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
             answers = _counted(answers, watcher)
         write = _write_json if as_json else _write_csv if as_csv else _write_text
-        n_bad = write(answers, classifier.classes)
+        n_bad = write(answers, classifier)
     if n_bad:
         click.get_current_context().exit(3)
 
@@ -120,10 +134,12 @@ def _counted(answers: Iterable[Prediction], watcher: Watcher) -> Iterator[Predic
         yield answer
 
 
-def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
+def _write_text(answers: Iterable[Prediction], classifier: Classifier) -> int:
     from imgreg.reports.text import n_columns, visible
 
-    width = max(n_columns(visible(label)) for label in classes)
+    width = max(n_columns(visible(label)) for label in classifier.classes)
+    if classifier.confidence is not None:
+        width = max(width, len(_ABSTAINED))
     n_bad = 0
     for answer in answers:
         path = visible(str(answer.path)).replace("\n", "\\n")
@@ -131,24 +147,59 @@ def _write_text(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
             n_bad += 1
             click.echo(f"imgreg: {path}: {answer.error}", err=True)
         else:
-            label = visible(answer.label or "")
+            label, probability = _answered(answer)
             shares = ", ".join(f"{visible(name)} {share:.1%}" for name, share in (answer.probabilities or {}).items())
             if answer.votes:
                 shares += "; votes " + ", ".join(f"{visible(name)} {n}" for name, n in answer.votes.items())
-            click.echo(f"{label}{' ' * (width - n_columns(label))}  {answer.probability:6.1%}  {path}  ({shares})")
+            notes = "".join(f"; {note}" for note in _notes(answer, classifier))
+            click.echo(f"{label}{' ' * (width - n_columns(label))}  {probability:6.1%}  {path}  ({shares}{notes})")
     return n_bad
 
 
-def _write_json(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:  # noqa: ARG001
+_ABSTAINED = "abstained"
+
+
+def _answered(answer: Prediction) -> tuple[str, float]:
+    """The answer as shown, and its probability: the one class of the prediction set, where there is a set."""
+    from imgreg.reports.text import visible
+
+    shares, label = answer.probabilities or {}, answer.label or ""
+    if answer.abstained:
+        return _ABSTAINED, shares[label]
+    if answer.prediction_set:
+        (label,) = answer.prediction_set
+    return visible(label), shares[label]
+
+
+def _notes(answer: Prediction, classifier: Classifier) -> Iterator[str]:
+    from imgreg.reports.text import visible
+
+    if answer.abstained:
+        names = " or ".join(map(visible, answer.prediction_set or ())) or "no class"
+        yield f"{names} at {classifier.confidence:.4g} confidence"
+    if answer.unlike_training:
+        yield (
+            f"unlike the photos it was trained on: distance {answer.training_distance:.3f}, "
+            f"threshold {answer.training_distance_threshold:.3f}"
+        )
+
+
+def _write_json(answers: Iterable[Prediction], classifier: Classifier) -> int:  # noqa: ARG001
     n_bad = 0
     for answer in answers:
         if answer.error is None:
-            document = {
+            document: dict[str, object] = {
                 "path": str(answer.path),
                 "label": answer.label,
                 "probability": answer.probability,
                 "probabilities": answer.probabilities,
-            } | ({"votes": answer.votes} if answer.votes else {})
+            }
+            if answer.votes:
+                document["votes"] = answer.votes
+            if answer.prediction_set is not None:
+                document |= {"prediction_set": answer.prediction_set, "abstained": answer.abstained}
+            if answer.unlike_training is not None:
+                document |= {name: getattr(answer, name) for name in _NOVELTY}
         else:
             document = {"path": str(answer.path), "error": answer.error}
             n_bad += 1
@@ -157,22 +208,37 @@ def _write_json(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
     return n_bad
 
 
-def _write_csv(answers: Iterable[Prediction], classes: tuple[str, ...]) -> int:
+_NOVELTY = ("unlike_training", "training_distance", "training_distance_threshold")
+
+
+def _write_csv(answers: Iterable[Prediction], classifier: Classifier) -> int:
     from imgreg.photos.listing import as_cell
 
     n_bad = 0
     with _surrogates_kept(sys.stdout) as out:
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(["path", "label", "probability", *classes, "error"])
+        sets = ("prediction_set", "abstained") if classifier.confidence is not None else ()
+        novelty = _NOVELTY if classifier.novelty_threshold is not None else ()
+        table.writerow(["path", "label", "probability", *classifier.classes, *sets, *novelty, "error"])
         for answer in answers:
-            shares = (
-                [f"{p:.6f}" for p in answer.probabilities.values()] if answer.probabilities else [""] * len(classes)
-            )
+            found = answer.probabilities or {}
+            shares = [f"{found[label]:.6f}" if found else "" for label in classifier.classes]
+            qualified = [_cell(getattr(answer, name)) for name in (*sets, *novelty)]
             probability = "" if answer.probability is None else f"{answer.probability:.6f}"
-            table.writerow([as_cell(str(answer.path)), answer.label or "", probability, *shares, answer.error or ""])
+            path = as_cell(str(answer.path))
+            table.writerow([path, answer.label or "", probability, *shares, *qualified, answer.error or ""])
             out.flush()
             n_bad += answer.error is not None
     return n_bad
+
+
+def _cell(value: tuple[str, ...] | bool | float | None) -> str:
+    """A prediction set as a|b, a flag as true or false, a distance with six decimals, nothing where there is none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "|".join(value) if isinstance(value, tuple) else f"{value:.6f}"
 
 
 def _surrogates_kept(stream: TextIO) -> TextIO:

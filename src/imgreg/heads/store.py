@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 from imgreg.errors import ArtefactError
 from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
+from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArrays, load_calibration
 from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
 from imgreg.runs.files import read_regular
@@ -67,6 +68,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     feature_shape: tuple[int, int, int]
     plan: tuple[Layer, ...]
     head_sha256: str = ""
+    calibration: Calibration | None = None  # a run of an older imgreg has none
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ class SavedHead:
 
     card: ModelCard
     weights: Mapping[str, Float32Array]
+    calibration: CalibrationArrays | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What predict divides the logarithms of the probabilities by."""
+        return self.card.calibration.temperature if self.card.calibration else 1.0
 
 
 def save_head(folder: Path, *, card: ModelCard, weights: Mapping[str, Float32Array]) -> None:
@@ -123,7 +131,10 @@ def load_head(folder: Path) -> SavedHead:
                 f"{folder}/head.safetensors: {name} ({array.dtype}) holds NaN, infinity or values out of range. "
                 "It was damaged: train the run again."
             )
-    return SavedHead(card, weights)
+    arrays = None
+    if card.calibration:
+        arrays = load_calibration(folder, card.calibration, n_channels=card.feature_shape[-1])
+    return SavedHead(card, weights, arrays)
 
 
 def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
@@ -145,6 +156,10 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
         found = f"{len(card.classes)} classes beside a last layer of {dense[-1].units if dense else 0} units"
     elif unknown:
         found = f"the unknown activation {unknown.pop()!r}"
+    elif card.calibration and len(card.calibration.n_held_out) != len(card.classes):
+        found = f"held-out scores of {len(card.calibration.n_held_out)} classes beside {len(card.classes)} classes"
+    elif _without_references(card.calibration):
+        found = f"a novelty threshold beside fewer than {MIN_REFERENCES} references"
     elif odd := _out_of_order(card.plan) or _undivided(card.plan):
         found = odd
     elif len(set(card.classes)) < max(len(card.classes), 2):
@@ -171,6 +186,15 @@ def _out_of_order(plan: tuple[Layer, ...]) -> str:
         if (needed := NEEDS.get(layer.kind)) and getattr(layer, needed) is None:
             return f"no {needed} in layer {layer.name}"
     return ""
+
+
+def _without_references(calibration: Calibration | None) -> bool:
+    """Whether there is a distance beyond which photos are unlike the references, but too few of these."""
+    return (
+        calibration is not None
+        and calibration.novelty_threshold is not None
+        and calibration.n_references < MIN_REFERENCES
+    )
 
 
 def _undivided(plan: tuple[Layer, ...]) -> str:

@@ -28,6 +28,21 @@ def notes(summary: RunSummary) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))
 
 
+def calibration_in_words(summary: RunSummary) -> str:
+    """What predict does to the probabilities, and what it is worth; empty for a run of an older imgreg."""
+    found = summary.calibration
+    if found is None:
+        return ""
+    if found.note:
+        return found.note
+    return (
+        f"predict divides the logarithms of the probabilities by a temperature of {found.temperature:.2f}, fitted to "
+        f"the {found.n_photos} validation photos. Cross-validated on them, it takes the calibration error from "
+        f"{found.calibration_error_before:.3f} to {found.calibration_error_after:.3f} and the log loss from "
+        f"{found.log_loss_before:.3f} to {found.log_loss_after:.3f}."
+    )
+
+
 def onset_of(summary: RunSummary) -> int | None:
     """The epoch from which a run overfits, by its verdict; None where it does not."""
     onset = summary.verdict.evidence.get("onset_epoch")

@@ -1,7 +1,7 @@
 """A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
 
 config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
-train_own_probabilities.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors
+train_own_probabilities.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors  calibration.safetensors
 report.html, its figures as PNG and SVG beside it, views.png, and pictures/ (pictures.py)
 """
 

@@ -128,6 +128,21 @@ class NextStep(_Document):
     sentence: str
 
 
+class CalibrationScores(_Document):
+    """The temperature of the kept head, and what it is worth on held-out photos.
+
+    The figures after are cross-validated: each photo is scored at a temperature fitted to others. Losses are in nats.
+    """
+
+    temperature: float
+    n_photos: int
+    log_loss_before: float
+    log_loss_after: float
+    calibration_error_before: float
+    calibration_error_after: float
+    note: str = ""  # why the temperature is 1, where there are too few photos
+
+
 class RunSummary(_Document):
     """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
 
@@ -161,6 +176,7 @@ class RunSummary(_Document):
     baselines: tuple[Baseline, ...] = ()  # likewise, as in the next two
     against_baselines: str = ""  # how the kept head stands against the best of them, a sentence
     next_step: NextStep | None = None
+    calibration: CalibrationScores | None = None  # nor this
     seconds: Seconds
     features: FeatureCounts
     warnings: tuple[str, ...]

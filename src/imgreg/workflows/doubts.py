@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.analysis.label_noise import LabelNoise, estimate_label_noise
+from imgreg.analysis.novelty import Float16Array, choose_references
 from imgreg.analysis.twins import Twins, find_twins
 from imgreg.features.extract import FeatureSource
 from imgreg.photos.index import Photo, labels_of
@@ -19,17 +20,19 @@ _PORTION = 512  # photos whose whole features stand in memory at once
 
 @dataclass(frozen=True)
 class Doubts:
-    """What was found; `twins` is of the split's validation photos."""
+    """What was found; `twins` is of the split's validation photos, `references` are descriptors of train photos."""
 
     twins: Twins
     noise: LabelNoise | None
+    references: Float16Array
 
 
 def look_for_doubts(split: Split, *, classes: Sequence[str], source: FeatureSource) -> Doubts:
     """Look at the clean features of all train and validation photos, which the cache has."""
     train, val = describe(split.train, source=source), describe(split.val, source=source)
     labels = labels_of((*split.train, *split.val), classes)
-    return Doubts(find_twins(val, train), estimate_label_noise(np.concatenate([train, val]), labels))
+    noise = estimate_label_noise(np.concatenate([train, val]), labels)
+    return Doubts(find_twins(val, train), noise, choose_references(train))
 
 
 def describe(photos: Sequence[Photo], *, source: FeatureSource) -> NDArray[np.float32]:

@@ -129,7 +129,7 @@ def _written(
     photo: Path,
     data: bytes,
     one: Explanation,
-    probabilities: NDArray[np.float32],
+    probabilities: NDArray[np.floating],
     *,
     classes: Sequence[str],
     named: Path,

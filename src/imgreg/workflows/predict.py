@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.errors import ArtefactError, PhotoError
+from imgreg.analysis.conformal import conformal_thresholds, max_confidence, min_held_out, prediction_sets
+from imgreg.analysis.novelty import distances
+from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
+from imgreg.heads.calibration import FloatArray, apply_temperature
 from imgreg.heads.forward import majority, probabilities
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.photos import decode as decoding
@@ -35,15 +38,35 @@ Vote = Literal["mean", "majority"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One photo's answer, or why there is none. `votes` counts the heads that answer a class, where there are several;
-    probabilities are then their mean."""
+    """One photo's answer, or why there is none.
+
+    votes                how many heads answer each class, where there are several; probabilities are then their mean
+    prediction_set       the classes that the photo may have at the confidence level asked for; None where none was
+    training_distance    cosine distance to the nearest train photos; beyond the threshold the photo is unlike them.
+                         None where several runs vote, or the run keeps too few train photos
+    """
 
     path: Path
     label: str | None = None
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     votes: dict[str, int] | None = None
+    prediction_set: tuple[str, ...] | None = None
+    training_distance: float | None = None
+    training_distance_threshold: float | None = None
     error: str | None = None
+
+    @property
+    def abstained(self) -> bool | None:
+        """Whether the prediction set names no class, or several; None where there is no set."""
+        return None if self.prediction_set is None else len(self.prediction_set) != 1
+
+    @property
+    def unlike_training(self) -> bool | None:
+        """Whether the photo is unlike those that the head was trained on; None where that is not known."""
+        if self.training_distance is None or self.training_distance_threshold is None:
+            return None
+        return self.training_distance > self.training_distance_threshold
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,7 @@ class Classifier:
     """A run, or several that vote, ready to answer.
 
     one_photo   it is for one photo, which is decoded in this process; many are, each in a process with bounds
+    confidence  level of the prediction sets, None for none; thresholds are the least probabilities of their classes
     vote        mean: the class of the highest mean probability; majority: the one most heads answer, the mean among
                 equals
     """
@@ -66,21 +90,38 @@ class Classifier:
     members: tuple[_Member, ...]
     vote: Vote = "mean"
     one_photo: bool = False
+    confidence: float | None = None
+    thresholds: NDArray[np.float32] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.members[0].heads[0].card.classes
 
+    @property
+    def novelty_threshold(self) -> float | None:
+        """The distance to the train photos beyond which a photo is unlike them; None where that is not known."""
+        heads = [head for member in self.members for head in member.heads]
+        calibration = heads[0].card.calibration
+        return calibration.novelty_threshold if calibration and len(heads) == 1 else None
+
 
 def load_classifier(
-    runs: Sequence[Path], *, vote: Vote = "mean", one_photo: bool = False, watcher: Watcher | None = None
+    runs: Sequence[Path],
+    *,
+    vote: Vote = "mean",
+    one_photo: bool = False,
+    confidence: float | None = None,
+    watcher: Watcher | None = None,
 ) -> Classifier:
     """Load run folders; their preprocessing, weights and image sizes are enforced. Runs on the same base share it.
 
     one_photo   every core works on the same photo: soonest for one, slower for many
+    confidence  level of the prediction sets; of a single run only
     raises      ArtefactError if a run is damaged, its base is not to be had with the recorded bytes, or the runs tell
-                different classes apart
+                different classes apart; UsageError if the run has too few held-out photos for the confidence level
     """
+    if confidence is not None:
+        _refuse_confidence(runs, confidence)
     by_base: dict[tuple[object, ...], list[Path]] = {}
     first: tuple[str, ...] | None = None
     for run in runs:
@@ -100,7 +141,33 @@ def load_classifier(
             card = load_card(together[0])
             engine = _load_base(card, run=together[0], one_photo=one_photo, watcher=watcher or Watcher())
             members.append(_Member(tuple(head.result() for head in heads), engine))
-    return Classifier(tuple(members), vote, one_photo)
+    thresholds = None
+    if confidence is not None:
+        (arrays,) = [head.calibration for member in members for head in member.heads if head.calibration]
+        thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
+    return Classifier(tuple(members), vote, one_photo, confidence, thresholds)
+
+
+def _refuse_confidence(runs: Sequence[Path], confidence: float) -> None:
+    """Raise UsageError where no prediction set of this level can be had."""
+    if not 0 < confidence < 1:  # NaN too
+        raise UsageError(f"--confidence {confidence:g}: expected a share between 0 and 1, neither included.")
+    if len(runs) > 1:
+        raise UsageError("--confidence: prediction sets are made of one run's held-out photos, but several runs vote.")
+    card, needed = load_card(runs[0]), min_held_out(confidence)
+    if card.calibration is None:
+        raise UsageError(
+            f"{runs[0]}: --confidence needs held-out probabilities, which a run of an older imgreg does not keep. "
+            "Train it again."
+        )
+    label, n_photos = min(zip(card.classes, card.calibration.n_held_out, strict=True), key=lambda pair: pair[1])
+    if n_photos < needed:
+        highest = max_confidence(n_photos)
+        lower = f"Give --confidence {highest:g} or less, or train" if highest else "Train"
+        raise UsageError(
+            f"{runs[0]}: --confidence {confidence:g} needs {needed} held-out photos of each class, found {n_photos} of "
+            f"class {label}. {lower} with more validation photos."
+        )
 
 
 def checked_card(run: Path) -> ModelCard:
@@ -124,12 +191,11 @@ def predict(paths: Iterable[Path], *, classifier: Classifier) -> Iterator[Predic
         if error is not None:
             yield Prediction(path, error=str(error))
         else:
-            rows = np.concatenate([rows for _, _, rows in together if rows is not None])
-            yield _prediction(path, rows, classifier=classifier)
+            yield _prediction(path, [given for _, _, given in together if given is not None], classifier=classifier)
 
 
-def _prediction(path: Path, rows: NDArray[np.float32], *, classifier: Classifier) -> Prediction:
-    """rows   (n_heads, n_classes) probabilities"""
+def _prediction(path: Path, given: Sequence[_Given], *, classifier: Classifier) -> Prediction:
+    rows = np.concatenate([one.rows for one in given])
     classes = classifier.classes
     mean = rows.mean(axis=0)
     counts = np.bincount(rows.argmax(axis=1), minlength=len(classes))
@@ -140,13 +206,24 @@ def _prediction(path: Path, rows: NDArray[np.float32], *, classifier: Classifier
         float(mean[best]),
         {label: float(p) for label, p in zip(classes, mean, strict=True)},
         votes={label: int(n) for label, n in zip(classes, counts, strict=True)} if len(rows) > 1 else None,
+        prediction_set=_prediction_set(mean, classifier),
+        training_distance=given[0].distance if classifier.novelty_threshold is not None else None,
+        training_distance_threshold=classifier.novelty_threshold,
     )
+
+
+def _prediction_set(row: FloatArray, classifier: Classifier) -> tuple[str, ...] | None:
+    """row   (n_classes,)"""
+    if classifier.thresholds is None:
+        return None
+    inside = prediction_sets(row, thresholds=classifier.thresholds)
+    return tuple(label for label, chosen in zip(classifier.classes, inside, strict=True) if chosen)
 
 
 def _answers(
     paths: Iterable[Path], member: _Member, read: Callable[[Iterable[Path], int], Iterator[UInt8Array | PhotoError]]
-) -> Iterator[tuple[Path, PhotoError | None, NDArray[np.float32] | None]]:
-    """Each path in order with its error, or with a row of probabilities from each head."""
+) -> Iterator[tuple[Path, PhotoError | None, _Given | None]]:
+    """Each path in order with its error, or with what the heads give for it."""
     card = member.heads[0].card
     waiting: deque[tuple[Path, PhotoError | None]] = deque()
 
@@ -161,14 +238,14 @@ def _answers(
         while waiting and waiting[0][1] is not None:
             yield (*waiting.popleft(), None)
 
-    for rows in _head_rows(pixels_in_order(), member):
+    for given in _given(pixels_in_order(), member):
         yield from failures()
         path, _ = waiting.popleft()
-        yield path, None, rows
+        yield path, None, given
     yield from failures()
 
 
-def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier) -> Iterator[NDArray[np.float32]]:
+def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier) -> Iterator[FloatArray]:
     """Answer for decoded photos with the probabilities that `predict` gives for their files.
 
     Parameters
@@ -180,23 +257,47 @@ def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier)
 
     Yields
     ------
-    (n_classes,) float32
+    (n_classes,) float
     """
     (member,) = classifier.members
-    for rows in _head_rows(photos, member):
-        yield rows.mean(axis=0)
+    for given in _given(photos, member):
+        yield given.rows.mean(axis=0)
 
 
-def _head_rows(photos: Iterable[UInt8Array], member: _Member) -> Iterator[NDArray[np.float32]]:
-    """(n_heads, n_classes) probabilities for each photo, in order"""
+@dataclass(frozen=True)
+class _Given:
+    """What a member gives for one photo.
+
+    rows        (n_heads, n_classes) probabilities, each at its own run's temperature
+    distance    to the train photos; None where there are several heads, or too few train photos are kept
+    """
+
+    rows: FloatArray
+    distance: float | None
+
+
+def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
+    """What the member gives for each photo, in order."""
     for features in member.engine.embed(photos):
         stored = to_stored(features, member.heads[0].card.stored)[None]
         with np.errstate(over="ignore", invalid="ignore"):
-            each = [probabilities(stored, plan=head.card.plan, weights=head.weights) for head in member.heads]
-        rows = np.concatenate(each)
-        if not np.isfinite(rows).all():
+            rows = [
+                apply_temperature(probabilities(stored, plan=head.card.plan, weights=head.weights), head.temperature)
+                for head in member.heads
+            ]
+        together = np.concatenate(rows)
+        if not np.isfinite(together).all():
             raise ArtefactError("the head gave a probability that is not a number: it is damaged. Train the run again.")
-        yield rows
+        yield _Given(together, _training_distance(stored, member))
+
+
+def _training_distance(stored: NDArray[np.float16], member: _Member) -> float | None:
+    """stored   (1, h, w, n_channels)"""
+    kept, arrays = member.heads[0].card.calibration, member.heads[0].calibration
+    if len(member.heads) > 1 or kept is None or arrays is None or kept.novelty_threshold is None:
+        return None
+    descriptor = stored.mean(axis=(1, 2), dtype=np.float32)
+    return float(distances(descriptor, references=arrays.references)[0])
 
 
 def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:

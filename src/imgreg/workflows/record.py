@@ -17,15 +17,19 @@ import tomli_w
 from numpy.typing import NDArray
 
 from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head
+from imgreg.analysis.calibration import calibrate
+from imgreg.analysis.conformal import held_out_scores
 from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
+from imgreg.analysis.novelty import leave_one_out_threshold
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
 from imgreg.errors import DatasetError
 from imgreg.features.extract import Extraction
+from imgreg.heads.calibration import Calibration, CalibrationArrays, apply_temperature, save_calibration
 from imgreg.heads.fit import FittedHead
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -99,7 +103,8 @@ def record(
         baselines=baselines,
         command=command,
     )
-    card = _card(outcome, ground=ground, base=base, settings=settings)
+    calibration = _save_calibration(folder, outcome, summary=summary, doubts=doubts)
+    card = _card(outcome, ground=ground, base=base, settings=settings, calibration=calibration)
     save_head(folder, card=card, weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
     write_json(folder / "environment.json", _environment(ground, base=base, settings=settings, command=command))
@@ -198,6 +203,7 @@ def _summary(
         baselines=beside,
         against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
         warnings=tuple(shared_text(line, ground.index.root) for line in warnings),
+        calibration=calibrate(outcome.val_labels, _held_out(outcome)),
     )
     highest_rate = float(history.column("learning_rate").max())
     next_step = most_promising(summary, data=str(ground.index.root), learning_rate=highest_rate)
@@ -221,7 +227,27 @@ def shared_settings(settings: Settings) -> dict[str, Any]:
     return table
 
 
-def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:
+def _held_out(outcome: Outcome) -> NDArray[np.float32]:
+    """(n_val, n_classes) probabilities of the photos that the kept head was not trained on."""
+    history = outcome.fitted.history
+    return np.asarray(history.val_probabilities[history.best.epoch - 1])
+
+
+def _save_calibration(folder: Path, outcome: Outcome, *, summary: RunSummary, doubts: Doubts) -> Calibration:
+    temperature = summary.calibration.temperature if summary.calibration else 1.0
+    calibrated = apply_temperature(_held_out(outcome), temperature)
+    held_out = held_out_scores(outcome.val_labels, calibrated, n_classes=len(summary.classes))
+    return save_calibration(
+        folder,
+        CalibrationArrays(held_out, doubts.references),
+        temperature=temperature,
+        threshold=leave_one_out_threshold(doubts.references),
+    )
+
+
+def _card(
+    outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings, calibration: Calibration
+) -> ModelCard:
     height, width, channels = outcome.feature_shape
     return ModelCard(
         classes=ground.index.classes,
@@ -234,6 +260,7 @@ def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Setti
         stored=base.stored,
         feature_shape=(height, width, channels),
         plan=plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
+        calibration=calibration,
     )
 
 
