@@ -16,10 +16,11 @@ from conftest import Trained, imgreg
 from imgreg.analysis.calibration import calibrate
 from imgreg.analysis.conformal import conformal_thresholds, held_out_scores
 from imgreg.analysis.novelty import leave_one_out_threshold
-from imgreg.heads.calibration import CalibrationArrays, apply_temperature, save_calibration
+from imgreg.heads.calibration import CalibrationArrays, apply_temperature, load_calibration, save_calibration
 from imgreg.heads.store import ModelCard, load_head
 from imgreg.runs.folder import read_run
 from imgreg.runs.sums import write_sums
+from imgreg.workflows.kept_calibration import keep_calibration
 
 
 @pytest.fixture
@@ -61,6 +62,16 @@ def test_a_run_keeps_what_its_held_out_photos_say(trained: Trained) -> None:
     expected = held_out_scores(labels, apply_temperature(p, head.temperature), n_classes=2)
     for ours, theirs in zip(head.calibration.held_out, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_scores_are_kept_after_temperature(tmp_path: Path) -> None:
+    """A held-out photo's score is the probability that predict would give it, not the head's own."""
+    references = np.ones((30, 4), np.float16)
+    p = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    kept = keep_calibration(tmp_path, labels=np.array([0, 1]), probabilities=p, references=references, temperature=2.0)
+    scores = load_calibration(tmp_path, kept, n_channels=4).held_out
+    assert np.concatenate(scores) == pytest.approx([0.75, 2 / 3], abs=1e-6)
+    assert kept.temperature == 2.0
 
 
 def test_a_run_keeps_descriptors_of_its_train_photos(trained: Trained) -> None:

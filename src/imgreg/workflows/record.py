@@ -18,18 +18,16 @@ from numpy.typing import NDArray
 
 from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head
 from imgreg.analysis.calibration import calibrate
-from imgreg.analysis.conformal import held_out_scores
 from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
-from imgreg.analysis.novelty import leave_one_out_threshold
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings
 from imgreg.errors import DatasetError
 from imgreg.features.extract import Extraction
-from imgreg.heads.calibration import Calibration, CalibrationArrays, apply_temperature, save_calibration
+from imgreg.heads.calibration import Calibration
 from imgreg.heads.fit import FittedHead
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -53,6 +51,7 @@ from imgreg.runs.summary import Control, FeatureCounts, RunSummary, Scores, Seco
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.doubts import Doubts
 from imgreg.workflows.explain import N_MAPS, keep_maps
+from imgreg.workflows.kept_calibration import keep_calibration
 from imgreg.workflows.prepare import Ground
 from imgreg.workflows.preview import some_of_each_class, views_sheet
 from imgreg.workflows.run_report import write_run_report
@@ -103,7 +102,13 @@ def record(
         baselines=baselines,
         command=command,
     )
-    calibration = _save_calibration(folder, outcome, summary=summary, doubts=doubts)
+    calibration = keep_calibration(
+        folder,
+        labels=outcome.val_labels,
+        probabilities=_held_out(outcome),
+        references=doubts.references,
+        temperature=summary.calibration.temperature if summary.calibration else 1.0,
+    )
     card = _card(outcome, ground=ground, base=base, settings=settings, calibration=calibration)
     save_head(folder, card=card, weights=outcome.fitted.weights)
     write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
@@ -231,18 +236,6 @@ def _held_out(outcome: Outcome) -> NDArray[np.float32]:
     """(n_val, n_classes) probabilities of the photos that the kept head was not trained on."""
     history = outcome.fitted.history
     return np.asarray(history.val_probabilities[history.best.epoch - 1])
-
-
-def _save_calibration(folder: Path, outcome: Outcome, *, summary: RunSummary, doubts: Doubts) -> Calibration:
-    temperature = summary.calibration.temperature if summary.calibration else 1.0
-    calibrated = apply_temperature(_held_out(outcome), temperature)
-    held_out = held_out_scores(outcome.val_labels, calibrated, n_classes=len(summary.classes))
-    return save_calibration(
-        folder,
-        CalibrationArrays(held_out, doubts.references),
-        temperature=temperature,
-        threshold=leave_one_out_threshold(doubts.references),
-    )
 
 
 def _card(
