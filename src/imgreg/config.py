@@ -23,8 +23,10 @@ ShareOrList = Annotated[
 class Head(Config):
     """The trainable part: Dense layers on the frozen features."""
 
-    pool: Literal["flatten", "avg", "max"] = Field(
-        "flatten", description="How the 512-channel feature map becomes a vector."
+    pool: Literal["flatten", "avg", "max", "flatten+max"] = Field(
+        "flatten",
+        description="How the 512-channel feature map becomes a vector; flatten+max sets the flattened map and the "
+        "channels' maxima side by side, each scaled to unit length.",
     )
     map_normalization: Literal["none", "instance"] = Field(
         "none",
@@ -62,16 +64,28 @@ class Head(Config):
         "batch", description="Which normalization stands there: BatchNormalization, LayerNormalization or group's."
     )
     groups: int = Field(8, ge=1, le=65_536, description="Groups of units that group normalization takes together.")
+    batch_norm_momentum: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Momentum of BatchNormalization's moving mean and variance (Keras: 0.99). Lower it where an epoch "
+        "has few steps: 0.99 looks back over some 100 steps.",
+    )
 
     def idle(self) -> dict[str, str]:
         if not self.units:
             hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
-            return dict.fromkeys((*hidden, "normalization_kind", "groups"), "without hidden layers (units = [])")
+            kinds = ("normalization_kind", "groups", "batch_norm_momentum")
+            return dict.fromkeys((*hidden, *kinds), "without hidden layers (units = [])")
         if self.normalization == "none":
-            return dict.fromkeys(("normalization_kind", "groups"), "without a normalization (normalization = none)")
+            kinds = ("normalization_kind", "groups", "batch_norm_momentum")
+            return dict.fromkeys(kinds, "without a normalization (normalization = none)")
+        found: dict[str, str] = {}
         if self.normalization_kind != "group":
-            return {"groups": f"with normalization_kind = {self.normalization_kind}"}
-        return {}
+            found["groups"] = f"with normalization_kind = {self.normalization_kind}"
+        if self.normalization_kind != "batch":
+            found["batch_norm_momentum"] = f"with normalization_kind = {self.normalization_kind}"
+        return found
 
     @property
     def dropouts(self) -> tuple[float, ...]:
@@ -242,6 +256,16 @@ class Augmentation(Config):
         return self
 
 
+class Prediction(Config):
+    """How a trained head answers, in the curves as in predict."""
+
+    mirror: bool = Field(
+        False,
+        description="Average the probabilities of the photo and of its mirror image, at training's scores and in "
+        "predict alike.",
+    )
+
+
 class Recipe(Config):
     """How a head is built and trained. A recipe file is this as TOML; its header says source and expectation."""
 
@@ -252,6 +276,7 @@ class Recipe(Config):
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
+    prediction: Prediction = Prediction()
 
     @property
     def n_views(self) -> int:
@@ -286,6 +311,12 @@ class Photos(Config):
 
     val_fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of each class held out for validation, where no split is given."
+    )
+    folds: Literal["auto"] | Annotated[int, Field(ge=0, le=20)] = Field(
+        "auto",
+        description="Cross-validation: train so many heads, each photo scored by the head that never saw it, and "
+        "answer by their mean. 0: a single split. auto: 5 where a single split would leave fewer than 100 validation "
+        "photos.",
     )
     split_seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
     max_bad: float = Field(0.05, ge=0, le=1, description="Largest share of unreadable files that is gone along with.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from imgreg.config import Head
+from imgreg.heads.forward import SMALLEST_NORM
 from imgreg.heads.plan import Layer, plan_head
 from imgreg.startup import load_keras
 
@@ -40,10 +42,14 @@ def set_weights(model: Any, weights: Mapping[str, np.ndarray]) -> None:
                 variable.assign(weights[f"{layer.name}/{variable.name}"])
 
 
-def weights_by_name(model: Any) -> dict[str, np.ndarray]:
-    """Copies of a head's weights, named layer/array as in head.safetensors."""
+def weights_by_name(model: Any, *, values: Sequence[np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    """Copies of a head's weights, named layer/array as in head.safetensors.
+
+    values   of model.variables and more, to be taken in place of those that the model holds
+    """
+    place = {id(variable): i for i, variable in enumerate(model.variables)}
     return {
-        f"{layer.name}/{variable.name}": variable.numpy()  # a copy
+        f"{layer.name}/{variable.name}": variable.numpy() if values is None else values[place[id(variable)]]
         for layer in model.layers
         for variable in layer.variables
         if "seed_generator" not in variable.path  # dropout's; not a weight
@@ -59,6 +65,8 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         return keras.layers.GlobalAveragePooling2D(name=layer.name)
     if layer.kind == "max":
         return keras.layers.GlobalMaxPooling2D(name=layer.name)
+    if layer.kind == "flatten+max":
+        return _flatten_and_max(layer.name)
     if layer.kind == "scaling":
         scaling = keras.layers.BatchNormalization(epsilon=0, center=False, scale=False, name=layer.name)
         scaling.trainable = False  # it stays as scaling.py fits it
@@ -68,7 +76,9 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         penalty = keras.regularizers.L1L2(l1=head.activity_l1, l2=head.activity_l2) if penalized else None
         return keras.layers.Activation(layer.function, activity_regularizer=penalty, name=layer.name)
     if layer.kind == "batch_normalization":
-        return keras.layers.BatchNormalization(epsilon=layer.epsilon, name=layer.name)
+        return keras.layers.BatchNormalization(
+            momentum=head.batch_norm_momentum, epsilon=layer.epsilon, name=layer.name
+        )
     if layer.kind == "dropout":
         return keras.layers.Dropout(layer.rate, seed=next(seeds), name=layer.name)
     if layer.kind == "layer_normalization":
@@ -85,6 +95,22 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         kernel_constraint=keras.constraints.MaxNorm(head.max_norm, axis=0) if hidden and head.max_norm else None,
         name=layer.name,
     )
+
+
+def _flatten_and_max(name: str) -> Any:
+    """forward.py: flatten_and_max, as a Keras layer: (n, h, w, c) -> (n, h * w * c + c)"""
+    import keras
+
+    def call(maps: Any) -> Any:
+        flat, most = keras.ops.reshape(maps, (-1, math.prod(maps.shape[1:]))), keras.ops.max(maps, axis=(1, 2))
+        scale = math.sqrt((flat.shape[1] + most.shape[1]) / 2)
+        norms = [keras.ops.maximum(keras.ops.norm(x, axis=1, keepdims=True), SMALLEST_NORM) for x in (flat, most)]
+        return keras.ops.concatenate([scale * x / norm for x, norm in zip((flat, most), norms, strict=True)], axis=1)
+
+    def output_shape(shape: Any) -> Any:
+        return (shape[0], math.prod(shape[1:]) + shape[-1])
+
+    return keras.layers.Lambda(call, output_shape=output_shape, name=name)
 
 
 def _initializer(name: str, *, seed: int) -> Any:

@@ -30,8 +30,8 @@ _DIGEST_BYTES = 32
 class Checkpoint:
     """All that the next epoch depends on, besides the settings and the features.
 
-    variables      of the model, then of the optimizer, each in Keras' own order; dropout's seeds are among them
-    best_weights   of the head at the best epoch, as weights_by_name gives them
+    variables      of each head: the model's, then the optimizer's, in Keras' own order; dropout's seeds are among them
+    best_weights   of the heads at the best epoch, as `ensemble.joined` names them
     history        of the epochs so far
     """
 

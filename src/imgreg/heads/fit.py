@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,11 +20,12 @@ from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
-from imgreg.heads.forward import score
+from imgreg.heads.ensemble import CLEAN, Arrays, joined, separated, test_time_views
+from imgreg.heads.forward import cross_entropies, score
 from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
-from imgreg.heads.views import Labelled, Views
+from imgreg.heads.views import IntArray, Labelled, Views
 from imgreg.runs.history import Epoch, History
 
 STEPS_A_CALL = 32  # between two of them a signal is heard
@@ -33,11 +34,22 @@ KEPT_BYTES = 3 * 2**28  # of train features, and a third as much of validation f
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head as it stood at its best epoch, and how it came there."""
+    """A head as it stood at its best epoch, and how it came there; of a cross-validated training, its heads.
 
-    weights: Mapping[str, NDArray[np.float32]]
+    heads   of each head its arrays, named layer/array
+    """
+
+    heads: tuple[Arrays, ...]
     history: History
     n_parameters: int
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one head is trained on, and the photos that it is scored on: rows of `train` and of `val`."""
+
+    train: IntArray
+    val: IntArray
 
 
 def fit_head(
@@ -45,6 +57,7 @@ def fit_head(
     *,
     train: Labelled,
     val: Labelled,
+    folds: Sequence[Fold] = (),
     n_classes: int,
     seed: int,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -54,6 +67,11 @@ def fit_head(
 ) -> FittedHead:
     """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
 
+    With several folds a head is trained for each, epoch by epoch together. An epoch's scores are over all photos: a
+    photo's validation score is that of the head which was not trained on it, its train score the mean over the others.
+    All heads are kept at the same epoch.
+
+    folds     by default one, of all photos
     seed      one seed in; initial weights, dropout and order get local generators: same machine, same bits
     on_step   called every 32 gradient steps; what it raises ends the training
     begun     where an earlier call with the same arguments stood: this one goes on there, and comes out the same
@@ -61,39 +79,31 @@ def fit_head(
     raises    DivergedError if a loss or a weight becomes NaN or infinite, with the epochs before it and their best
               head; FeatureError if a feature is NaN or infinite
     """
-    of_train, of_val = Views(train, kept_bytes=KEPT_BYTES), Views(val, kept_bytes=KEPT_BYTES // 3)
-    model = build_head(recipe.head, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
+    folds = folds or [Fold(np.arange(len(train.labels)), np.arange(len(val.labels)))]
+    scored = test_time_views(mirror=recipe.prediction.mirror)
+    of_train = Views(train, kept_bytes=KEPT_BYTES, first=scored)
+    of_val = Views(val, kept_bytes=KEPT_BYTES // 3, first=scored)
+    shared = _SharedModel(recipe, train, n_classes=n_classes, feature_shape=of_train.feature_shape)
+    heads = [shared.new_head(fold, seed=_head_seed(seed, k)) for k, fold in enumerate(folds)]
 
-    if recipe.head.scaling != "none" and begun is None:
-        fit_scaling(model, recipe.head.scaling, plan=plan_head(recipe.head, n_classes=n_classes), train=train)
-
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
-    optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
-    train_epoch = compiled_epoch(model, optimizer, label_smoothing=recipe.training.label_smoothing)
-    answer = _compiled_answer(model)
-    batch_size = recipe.training.batch_size
-    n_steps = math.ceil(len(train.labels) / batch_size)
-    draw = np.random.default_rng([seed, 1])
-
-    variables = [*model.variables, *optimizer.variables]
     epochs: list[Epoch] = []
     val_probabilities: list[NDArray[np.float32]] = []
     train_own_probabilities: list[NDArray[np.float32]] = []
-    every_train = np.arange(len(train.labels))
-    best_weights: Mapping[str, NDArray[np.float32]] = {}
+    best: tuple[Arrays, ...] = ()
     best_loss, best_epoch = math.inf, 0
     if begun is not None:
         assert begun.history.train_own_probabilities is not None  # a checkpoint has it
-        for variable, value in zip(variables, begun.variables, strict=True):
-            variable.assign(value)
+        n_values = len(begun.variables) // len(heads)
+        for k, head in enumerate(heads):
+            shared.put(head, begun.variables[k * n_values : (k + 1) * n_values])
         epochs += begun.history.epochs
         val_probabilities += list(begun.history.val_probabilities)
         train_own_probabilities += list(begun.history.train_own_probabilities)
-        best_weights, best_loss, best_epoch = begun.best_weights, begun.history.best.val_loss, begun.history.best.epoch
+        best = separated(begun.best_weights, n_heads=len(heads))
+        best_loss, best_epoch = begun.history.best.val_loss, begun.history.best.epoch
     for row in epochs:
-        draw.permutation(len(train.labels))  # as it was in that epoch
+        for head in heads:
+            head.draw.permutation(len(head.fold.train))  # as it was in that epoch
         if on_epoch is not None:
             on_epoch(row)
 
@@ -101,63 +111,211 @@ def fit_head(
         return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
 
     def checkpoint() -> Checkpoint:
-        return Checkpoint([np.asarray(variable.numpy()) for variable in variables], best_weights, history())
+        return Checkpoint([value for head in heads for value in shared.values(head)], joined(best), history())
 
     def fitted() -> FittedHead:
-        n_parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-        return FittedHead(best_weights, history(), n_parameters=n_parameters)
+        n_parameters = len(heads) * sum(math.prod(v.shape) for v in shared.model.trainable_variables)
+        return FittedHead(best, history(), n_parameters=n_parameters)
 
     patience = recipe.training.patience_epochs
     for number in range(len(epochs) + 1, recipe.training.epochs + 1):
         if patience and number - 1 - best_epoch >= patience:
             break
         started = time.perf_counter()
-        order = draw.permutation(len(train.labels))
-        view = 1 + (number - 1) % recipe.n_views if recipe.n_views else 0
-        losses = [row.val_loss for row in epochs]
-        rates = epoch_rates(recipe.optimizer, epoch=number, n_steps=n_steps, val_losses=losses)
-        objectives, done = [], 0
-        for features, labels, rows in of_train.portions(view, order, multiple=batch_size):
-            classes = labels.astype(np.int32)
-            for start in range(0, len(rows), STEPS_A_CALL * batch_size):
-                if on_step is not None:
-                    on_step()
-                some = rows[start : start + STEPS_A_CALL * batch_size].astype(np.int32)
-                part = rates[done : (done := done + math.ceil(len(some) / batch_size))]
-                objectives.append(len(some) * float(train_epoch(features, classes, some, batch_size, part)))
-        objective = math.fsum(objectives) / len(order)
-        learned, predicted = answer(of_train), answer(of_val)
-        train_loss, train_accuracy = score(learned, train.labels)
-        val_loss, val_accuracy = score(predicted, val.labels)
-        if (what := _not_finite(model, (objective, train_loss, val_loss), (learned, predicted))) is not None:
-            raise DivergedError(
-                f"training diverged in epoch {number}: {what} NaN or infinite "
-                f"(learning rate {rates[0]:g}). Lower it, e.g. --learning-rate "
-                f"{recipe.optimizer.learning_rate / 10:g}.",
-                kept=fitted() if epochs else None,
-            )
-        epochs.append(
-            Epoch(
-                epoch=number,
-                learning_rate=float(f"{rates[0]:.7g}"),  # seven digits are float32's: 0.001, not 0.00100000004
+        view = 1 + (number - 1) % recipe.n_views if recipe.n_views else CLEAN
+        val_losses = [row.val_loss for row in epochs]
+        done: list[_HeadEpoch] = []
+        for head in heads:
+            shared.load(head)
+            n_steps = math.ceil(len(head.fold.train) / recipe.training.batch_size)
+            rates = epoch_rates(recipe.optimizer, epoch=number, n_steps=n_steps, val_losses=val_losses)
+            objective = shared.train_epoch(of_train, head, view=view, rates=rates, on_step=on_step)
+            one = _HeadEpoch(
                 objective=objective,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                weight_penalty=float(_weight_penalty(model)),
-                seconds=time.perf_counter() - started,
+                weight_penalty=float(_weight_penalty(shared.model)),
+                learned=shared.answer(of_train, head.fold.train, scored=scored),
+                predicted=shared.answer(of_val, head.fold.val, scored=scored),
             )
-        )
+            if (what := _not_finite(shared.model, one)) is not None:
+                raise DivergedError(
+                    f"training diverged in epoch {number}: {what} NaN or infinite "
+                    f"(learning rate {rates[0]:g}). Lower it, e.g. --learning-rate "
+                    f"{recipe.optimizer.learning_rate / 10:g}.",
+                    kept=fitted() if epochs else None,
+                )
+            done.append(one)
+        predicted, own = _pooled(done, folds=folds, train=train, val=val)
+        row = _epoch_row(done, predicted, number=number, rate=float(rates[0]), folds=folds, train=train, val=val)
+        epochs.append(replace(row, seconds=time.perf_counter() - started))
         val_probabilities.append(predicted)
-        train_own_probabilities.append(learned[every_train, train.labels])
-        if val_loss < best_loss:
-            best_loss, best_epoch, best_weights = val_loss, number, weights_by_name(model)
+        train_own_probabilities.append(own)
+        if row.val_loss < best_loss:
+            best_loss, best_epoch, best = row.val_loss, number, tuple(shared.arrays(head) for head in heads)
         if on_epoch is not None:
             on_epoch(epochs[-1])
         if keep is not None:
             keep(checkpoint)
     return fitted()
+
+
+def _head_seed(seed: int, k: int) -> int:
+    """Of head k, counted from 0; the first has the training's own."""
+    return seed if k == 0 else int(np.random.default_rng([seed, k]).integers(2**31))
+
+
+@dataclass(eq=False)
+class _Head:
+    """One head between its epochs; `stored` are its variables while another head's are in the shared model."""
+
+    fold: Fold
+    draw: np.random.Generator
+    stored: list[NDArray[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class _HeadEpoch:
+    """What one head gives at an epoch's end; probabilities are of its own train and validation photos."""
+
+    objective: float
+    weight_penalty: float
+    learned: NDArray[np.float32]
+    predicted: NDArray[np.float32]
+
+
+class _SharedModel:
+    """One compiled model and optimizer, into which each head's variables are put for its epoch.
+
+    Compiling takes seconds a model, exchanging the variables some milliseconds.
+    """
+
+    def __init__(self, recipe: Recipe, train: Labelled, *, n_classes: int, feature_shape: tuple[int, int, int]) -> None:
+        self._recipe, self._train, self._n_classes, self._feature_shape = recipe, train, n_classes, feature_shape
+        self._holder: _Head | None = None
+
+    def new_head(self, fold: Fold, *, seed: int) -> _Head:
+        """A head with its initial weights, scaling included."""
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        recipe, head = self._recipe, _Head(fold, np.random.default_rng([seed, 1]))
+        model = build_head(recipe.head, feature_shape=self._feature_shape, n_classes=self._n_classes, seed=seed)
+        if recipe.head.scaling != "none":
+            plan = plan_head(recipe.head, n_classes=self._n_classes)
+            fit_scaling(model, recipe.head.scaling, plan=plan, train=self._train.some(fold.train))
+        if self._holder is None:
+            self.model, self._holder = model, head
+            self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
+            self._step = compiled_epoch(model, self._optimizer, label_smoothing=recipe.training.label_smoothing)
+            self._forward = _compiled_answer(model)
+            self._variables = [*model.variables, *self._optimizer.variables]
+            self._unused = [np.array(v.numpy()) for v in self._optimizer.variables]  # as they are before any step
+        else:
+            head.stored = [*(np.array(v.numpy()) for v in model.variables), *self._unused]
+        return head
+
+    def load(self, head: _Head) -> None:
+        """Put a head's variables into the model, and store those of the head before."""
+        if self._holder is head:
+            return
+        assert self._holder is not None  # the first head's since it was made
+        assert head.stored is not None  # of every head that is not in the model
+        self._holder.stored = [np.array(v.numpy()) for v in self._variables]
+        for variable, value in zip(self._variables, head.stored, strict=True):
+            variable.assign(value)
+        self._holder, head.stored = head, None
+
+    def put(self, head: _Head, values: list[NDArray[Any]]) -> None:
+        """Replace a head's variables."""
+        if self._holder is not head:
+            head.stored = values
+            return
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+    def values(self, head: _Head) -> list[NDArray[Any]]:
+        """Copies of a head's variables: the model's, then the optimizer's."""
+        return [np.array(v.numpy()) for v in self._variables] if head.stored is None else head.stored
+
+    def arrays(self, head: _Head) -> Arrays:
+        """Copies of a head's weights, named layer/array."""
+        if head.stored is None:
+            return weights_by_name(self.model)
+        return weights_by_name(self.model, values=head.stored)
+
+    def train_epoch(
+        self,
+        photos: Views,
+        head: _Head,
+        *,
+        view: int,
+        rates: NDArray[np.float32],
+        on_step: Callable[[], None] | None,
+    ) -> float:
+        """Take a head's steps of one epoch. returns the mean objective"""
+        batch_size, rows = self._recipe.training.batch_size, head.fold.train
+        order = rows[head.draw.permutation(len(rows))]
+        objectives, done = [], 0
+        for features, labels, portion in photos.portions(view, order, multiple=batch_size):
+            classes = labels.astype(np.int32)
+            for start in range(0, len(portion), STEPS_A_CALL * batch_size):
+                if on_step is not None:
+                    on_step()
+                some = portion[start : start + STEPS_A_CALL * batch_size].astype(np.int32)
+                part = rates[done : (done := done + math.ceil(len(some) / batch_size))]
+                objectives.append(len(some) * float(self._step(features, classes, some, batch_size, part)))
+        return math.fsum(objectives) / len(order)
+
+    def answer(self, photos: Views, rows: IntArray, *, scored: Sequence[int]) -> NDArray[np.float32]:
+        """(len(rows), n_classes) probabilities in inference mode, the mean over the test-time views."""
+        answers = [self._forward(photos, view, rows) for view in scored]
+        return answers[0] if len(answers) == 1 else np.mean(answers, axis=0, dtype=np.float32)
+
+
+def _pooled(
+    done: Sequence[_HeadEpoch], *, folds: Sequence[Fold], train: Labelled, val: Labelled
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Put the heads' answers together.
+
+    returns   (n_val, n_classes), each photo by the head that was not trained on it; (n_train,), each photo's own class,
+              the geometric mean over the heads that were
+    """
+    if len(done) == 1 and len(folds[0].train) == len(train.labels):
+        (one,) = done
+        return one.predicted, one.learned[np.arange(len(train.labels)), train.labels]
+    predicted = np.zeros((len(val.labels), done[0].predicted.shape[1]), np.float32)
+    logs, counts = np.zeros(len(train.labels)), np.zeros(len(train.labels))
+    for fold, one in zip(folds, done, strict=True):
+        predicted[fold.val] = one.predicted
+        logs[fold.train] -= cross_entropies(one.learned, train.labels[fold.train])
+        counts[fold.train] += 1
+    return predicted, np.exp(logs / np.maximum(counts, 1)).astype(np.float32)
+
+
+def _epoch_row(
+    done: Sequence[_HeadEpoch],
+    predicted: NDArray[np.float32],
+    *,
+    number: int,
+    rate: float,
+    folds: Sequence[Fold],
+    train: Labelled,
+    val: Labelled,
+) -> Epoch:
+    """One epoch's figures over all heads, without the seconds it took."""
+    learned = [score(one.learned, train.labels[fold.train]) for one, fold in zip(done, folds, strict=True)]
+    shares = np.array([len(fold.train) for fold in folds]) / sum(len(fold.train) for fold in folds)
+    val_loss, val_accuracy = score(predicted, val.labels)
+    return Epoch(
+        epoch=number,
+        learning_rate=float(f"{rate:.7g}"),  # seven digits are float32's: 0.001, not 0.00100000004
+        objective=float(shares @ [one.objective for one in done]),
+        train_loss=float(shares @ [loss for loss, _ in learned]),
+        train_accuracy=float(shares @ [accuracy for _, accuracy in learned]),
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        weight_penalty=float(np.mean([one.weight_penalty for one in done])),
+        seconds=0.0,
+    )
 
 
 def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) -> Any:
@@ -208,17 +366,15 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
     return tf.function(train_epoch, reduce_retracing=True)
 
 
-def _not_finite(
-    model: Any, losses: Sequence[float], predicted: Sequence[NDArray[np.float32]]
-) -> Literal["the loss became", "the weights became"] | None:
-    """What is no longer a finite number after an epoch; None if all is well.
+def _not_finite(model: Any, done: _HeadEpoch) -> Literal["the loss became", "the weights became"] | None:
+    """What is no longer a finite number after a head's epoch; None if all is well.
 
     The weights are looked at for themselves: a gradient that is not finite stays in them, whereas the loss may come out
     finite because some processors' relu turns NaN into 0.
     """
     import tensorflow as tf
 
-    if not all(map(math.isfinite, losses)) or not all(np.isfinite(rows).all() for rows in predicted):
+    if not math.isfinite(done.objective) or not all(np.isfinite(p).all() for p in (done.learned, done.predicted)):
         return "the loss became"
     weights = [v for v in model.variables if v.dtype == "float32"]  # not the state of dropout's seeds
     if not all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in weights):
@@ -234,20 +390,28 @@ def _weight_penalty(model: Any) -> Any:
     return tf.add_n([tf.constant(0.0), *terms])
 
 
-def _compiled_answer(model: Any) -> Callable[[Views], NDArray[np.float32]]:
-    """Probabilities of the clean photos in inference mode, in portions that bound the memory."""
+def _compiled_answer(model: Any) -> Callable[[Views, int, IntArray], NDArray[np.float32]]:
+    """Probabilities of some photos' view in inference mode, in portions that bound the memory."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)
 
-    def answer(views: Views) -> NDArray[np.float32]:
-        everyone = np.arange(len(views.photos.labels))
+    def answer(views: Views, view: int, wanted: IntArray) -> NDArray[np.float32]:
         return np.concatenate(
             [
-                forward(features[start : start + 512]).numpy()
-                for features, _, rows in views.portions(0, everyone, multiple=512)
+                forward(_rows(features, rows[start : start + 512])).numpy()
+                for features, _, rows in views.portions(view, wanted, multiple=512)
                 for start in range(0, len(rows), 512)
             ]
         )
 
     return answer
+
+
+def _rows(features: Any, rows: IntArray) -> Any:
+    """Some rows of a tensor, as a slice where they follow one another."""
+    import tensorflow as tf
+
+    if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return features[int(rows[0]) : int(rows[-1]) + 1]
+    return tf.gather(features, rows)

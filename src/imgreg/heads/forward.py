@@ -11,6 +11,7 @@ from imgreg.heads.plan import Layer
 
 Float32Array = NDArray[np.float32]
 
+SMALLEST_NORM = 1e-6  # of a feature vector that is scaled to unit length
 SMALLEST_PROBABILITY = 1e-7  # keras.config.epsilon(), at which Keras' cross-entropy clips too
 
 ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
@@ -40,6 +41,8 @@ def probabilities(
             x = x.mean(axis=(1, 2))
         elif layer.kind == "max":
             x = x.max(axis=(1, 2))
+        elif layer.kind == "flatten+max":
+            x = flatten_and_max(x)
         elif layer.kind == "dense":
             x = x @ weights[f"{layer.name}/kernel"] + weights[f"{layer.name}/bias"]
         elif layer.kind == "activation":
@@ -60,6 +63,24 @@ def probabilities(
             )
             x = (x - weights[f"{layer.name}/moving_mean"]) * scale + weights[f"{layer.name}/beta"]
     return x
+
+
+def flatten_and_max(maps: Float32Array) -> Float32Array:
+    """Set the flattened map and the channels' maxima side by side, both of the same length.
+
+    Parameters
+    ----------
+    maps : (n, h, w, c) float32
+
+    Returns
+    -------
+    (n, h * w * c + c) float32
+        Each part has unit length, times a constant that makes the mean square of all values 1.
+    """
+    parts = [maps.reshape(len(maps), -1), maps.max(axis=(1, 2))]
+    scale = np.float32(np.sqrt(sum(part.shape[1] for part in parts) / 2))
+    norms = [np.maximum(np.linalg.norm(part, axis=1, keepdims=True), SMALLEST_NORM) for part in parts]
+    return np.concatenate([scale * part / norm for part, norm in zip(parts, norms, strict=True)], axis=1)
 
 
 def majority(predicted: ArrayLike) -> NDArray[np.intp]:

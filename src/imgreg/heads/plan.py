@@ -22,6 +22,7 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         "flatten",
         "avg",
         "max",
+        "flatten+max",
         "scaling",
         "dense",
         "activation",

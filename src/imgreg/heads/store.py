@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +23,7 @@ from imgreg.errors import ArtefactError
 from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArrays, load_calibration
+from imgreg.heads.ensemble import Arrays, joined, separated
 from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
 from imgreg.runs.files import read_regular
@@ -30,9 +31,10 @@ from imgreg.runs.sums import refuse_changed
 
 Float32Array = NDArray[np.float32]
 
+MAX_HEADS = 20  # of a cross-validated run
 _HEADER_BYTES = 2**20  # more than any model.json, or the header of a head's file, takes
 
-POOLS = ("flatten", "avg", "max")
+POOLS = ("flatten", "avg", "max", "flatten+max")
 NEEDS = {  # kind of layer: what it cannot do without
     "dense": "units",
     "batch_normalization": "epsilon",
@@ -67,6 +69,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     stored: Stored = "map"
     feature_shape: tuple[int, int, int]
     plan: tuple[Layer, ...]
+    n_heads: Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS)] = 1  # that answer by the mean of their probabilities
+    mirror: bool = False  # whether they answer by the mean over the photo and its mirror image
     head_sha256: str = ""
     calibration: Calibration | None = None  # a run of an older imgreg has none
 
@@ -76,7 +80,7 @@ class SavedHead:
     """A head read back."""
 
     card: ModelCard
-    weights: Mapping[str, Float32Array]
+    heads: tuple[Arrays, ...]
     calibration: CalibrationArrays | None = None
 
     @property
@@ -85,8 +89,8 @@ class SavedHead:
         return self.card.calibration.temperature if self.card.calibration else 1.0
 
 
-def save_head(folder: Path, *, card: ModelCard, weights: Mapping[str, Float32Array]) -> None:
-    data = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+def save_head(folder: Path, *, card: ModelCard, heads: Sequence[Arrays]) -> None:
+    data = save({name: np.ascontiguousarray(array) for name, array in joined(heads).items()})
     (folder / "head.safetensors").write_bytes(data)
     card = msgspec.structs.replace(card, head_sha256=hashlib.sha256(data).hexdigest())
     (folder / "model.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
@@ -110,7 +114,7 @@ def load_card(folder: Path) -> ModelCard:
 def load_head(folder: Path) -> SavedHead:
     """Read a run's head. raises ArtefactError naming the file and what is wrong with it"""
     card = load_card(folder)
-    expected = _expected_shapes(card)
+    expected = joined([_expected_shapes(card)] * card.n_heads)
     at_most = _HEADER_BYTES + 4 * sum(math.prod(shape) for shape in expected.values())
     data = _read(folder, "head.safetensors", at_most=at_most)
     if hashlib.sha256(data).hexdigest() != card.head_sha256:
@@ -134,7 +138,7 @@ def load_head(folder: Path) -> SavedHead:
     arrays = None
     if card.calibration:
         arrays = load_calibration(folder, card.calibration, n_channels=card.feature_shape[-1])
-    return SavedHead(card, weights, arrays)
+    return SavedHead(card, separated(weights, n_heads=card.n_heads), arrays)
 
 
 def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
@@ -214,6 +218,8 @@ def _expected_shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
     for layer in card.plan:
         if layer.kind == "flatten":
             size = height * width * channels
+        elif layer.kind == "flatten+max":
+            size = height * width * channels + channels
         elif layer.kind == "dense" and layer.units is not None:
             shapes[f"{layer.name}/kernel"], shapes[f"{layer.name}/bias"] = (size, layer.units), (layer.units,)
             size = layer.units

@@ -5,7 +5,7 @@ Either way the batches are the same, and so are the head's bits. What is kept is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ PORTION_BYTES = 2**26
 class Labelled:
     """Photos' features with their classes.
 
-    features   (view, rows) -> (len(rows), h, w, c) float16 of those photos; view 0 is the clean photo
+    features   (view, rows) -> (len(rows), h, w, c) float16 of those photos; view 0 is the clean photo, -1 its mirror
+               image
     labels     (n,) int, each in 0..n_classes-1
     """
 
@@ -36,21 +37,26 @@ class Labelled:
         """(n, h, w, c) float16 of one view of every photo"""
         return self.features(view, np.arange(len(self.labels)))
 
+    def some(self, rows: IntArray) -> Labelled:
+        """Some of the photos."""
+        return Labelled(lambda view, of: self.features(view, rows[of]), self.labels[rows])
+
 
 class Views:
-    """The features of `photos`, view by view, as tensors. The clean view is kept first, then those asked for first.
+    """The features of `photos`, view by view, as tensors. `first` are kept first, then those asked for first.
 
     kept_bytes   never more than so much of features stands in memory, portions aside
     """
 
-    def __init__(self, photos: Labelled, *, kept_bytes: int) -> None:
+    def __init__(self, photos: Labelled, *, kept_bytes: int, first: Sequence[int] = (0,)) -> None:
         self.photos = photos
         _, height, width, channels = photos.features(0, np.arange(1)).shape
         self.feature_shape = (height, width, channels)
         self._row_bytes = 2 * int(np.prod(self.feature_shape))
         self._room = kept_bytes
         self._kept: dict[int, Any] = {}
-        self._keep(0)  # scored every epoch
+        for view in first:  # scored every epoch
+            self._keep(view)
 
     def portions(self, view: int, order: IntArray, *, multiple: int) -> Iterator[tuple[Any, IntArray, IntArray]]:
         """Give photos in the order asked for, in portions of a multiple of so many photos, the last one less.

@@ -10,11 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from imgreg.config import Augmentation, Head, Optimizer, Recipe, Training
+from imgreg.config import Augmentation, Head, Optimizer, Prediction, Recipe, Training
 from imgreg.errors import UsageError
 
 FOLDER = Path(__file__).parent
-_TABLES = (("head", Head), ("optimizer", Optimizer), ("training", Training), ("augmentation", Augmentation))
+_TABLES = (
+    ("head", Head),
+    ("optimizer", Optimizer),
+    ("training", Training),
+    ("augmentation", Augmentation),
+    ("prediction", Prediction),
+)
 
 
 def recipe_names() -> tuple[str, ...]:

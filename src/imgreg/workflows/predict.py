@@ -73,7 +73,7 @@ class Prediction:
 class _Member:
     """Heads on one base, and that base in an engine."""
 
-    heads: tuple[SavedHead, ...]
+    runs: tuple[SavedHead, ...]
     engine: Engine
 
 
@@ -132,7 +132,7 @@ def load_classifier(
                 f"{run} tells {', '.join(card.classes)} apart, {runs[0]} {', '.join(first)}: they cannot vote. "
                 "Give runs of the same classes."
             )
-        base = (card.weights_sha256, card.image_size, card.engine, card.precision, card.stored)
+        base = (card.weights_sha256, card.image_size, card.engine, card.precision, card.stored, card.mirror)
         by_base.setdefault(base, []).append(run)
     members = []
     for together in by_base.values():
@@ -143,7 +143,7 @@ def load_classifier(
             members.append(_Member(tuple(head.result() for head in heads), engine))
     thresholds = None
     if confidence is not None:
-        (arrays,) = [head.calibration for member in members for head in member.heads if head.calibration]
+        (arrays,) = [head.calibration for member in members for head in member.runs if head.calibration]
         thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
     return Classifier(tuple(members), vote, one_photo, confidence, thresholds)
 
@@ -224,7 +224,7 @@ def _answers(
     paths: Iterable[Path], member: _Member, read: Callable[[Iterable[Path], int], Iterator[UInt8Array | PhotoError]]
 ) -> Iterator[tuple[Path, PhotoError | None, _Given | None]]:
     """Each path in order with its error, or with what the heads give for it."""
-    card = member.heads[0].card
+    card = member.runs[0].card
     waiting: deque[tuple[Path, PhotoError | None]] = deque()
 
     def pixels_in_order() -> Iterator[UInt8Array]:
@@ -268,8 +268,8 @@ def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier)
 class _Given:
     """What a member gives for one photo.
 
-    rows        (n_heads, n_classes) probabilities, each at its own run's temperature
-    distance    to the train photos; None where there are several heads, or too few train photos are kept
+    rows        (n_runs, n_classes) probabilities, each at its own run's temperature
+    distance    to the train photos; None where there are several runs, or too few train photos are kept
     """
 
     rows: FloatArray
@@ -278,23 +278,43 @@ class _Given:
 
 def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
     """What the member gives for each photo, in order."""
-    for features in member.engine.embed(photos):
-        stored = to_stored(features, member.heads[0].card.stored)[None]
+    card = member.runs[0].card
+    views = len(test_time_views(mirror=card.mirror))
+    embedded = (to_stored(one, card.stored)[None] for one in member.engine.embed(_views(photos, mirror=card.mirror)))
+    for stored in _batched(embedded, views):
         with np.errstate(over="ignore", invalid="ignore"):
             rows = [
-                apply_temperature(probabilities(stored, plan=head.card.plan, weights=head.weights), head.temperature)
-                for head in member.heads
+                apply_temperature(mean_probabilities(stored, plan=run.card.plan, heads=run.heads), run.temperature)
+                for run in member.runs
             ]
         together = np.concatenate(rows)
         if not np.isfinite(together).all():
             raise ArtefactError("the head gave a probability that is not a number: it is damaged. Train the run again.")
-        yield _Given(together, _training_distance(stored, member))
+        yield _Given(together, _training_distance(stored[0], member))
+
+
+def _views(photos: Iterable[UInt8Array], *, mirror: bool) -> Iterator[UInt8Array]:
+    """Each photo, followed by its mirror image where that is asked for."""
+    for photo in photos:
+        yield photo
+        if mirror:
+            yield mirrored(photo)
+
+
+def _batched(items: Iterable[T], n: int) -> Iterator[tuple[T, ...]]:
+    """Groups of n items in order."""
+    together: list[T] = []
+    for item in items:
+        together.append(item)
+        if len(together) == n:
+            yield tuple(together)
+            together = []
 
 
 def _training_distance(stored: NDArray[np.float16], member: _Member) -> float | None:
     """stored   (1, h, w, n_channels)"""
-    kept, arrays = member.heads[0].card.calibration, member.heads[0].calibration
-    if len(member.heads) > 1 or kept is None or arrays is None or kept.novelty_threshold is None:
+    kept, arrays = member.runs[0].card.calibration, member.runs[0].calibration
+    if len(member.runs) > 1 or kept is None or arrays is None or kept.novelty_threshold is None:
         return None
     descriptor = stored.mean(axis=(1, 2), dtype=np.float32)
     return float(distances(descriptor, references=arrays.references)[0])
