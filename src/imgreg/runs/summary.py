@@ -103,6 +103,8 @@ class Baseline(_Document):
 
     Attributes
     ----------
+    train_loss : float
+        On the train photos that it was fitted on.
     low, high : float
         95 % interval of the accuracy (Clopper and Pearson).
     note : str
@@ -113,6 +115,7 @@ class Baseline(_Document):
 
     name: str
     loss: float
+    train_loss: float
     accuracy: float
     low: float
     high: float
