@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-optimized check bench
+COVERAGE_FLOOR := 85  # per cent of the lines; raised to what is reached, never lowered
+
+.PHONY: help demo test coverage test-optimized check bench
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -20,7 +22,11 @@ demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not s
 	@echo "With and without regularization:  $(BIN)/imgreg compare datasets/leaves --weights starter"
 
 test: .venv/test  ## run the tests
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder \
+		$(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=$(strip $(COVERAGE_FLOOR)))
+
+coverage:  ## run the tests, show which lines they miss, and fail below the floor
+	$(MAKE) test COVERAGE=1
 
 test-optimized: .venv/test  ## run the quick tests with Python's -O, under which assert does nothing in src/
 	$(BIN)/python -O -m pytest -q tests/recipes tests/runs tests/photos/test_split.py tests/test_optimized.py

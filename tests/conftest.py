@@ -230,6 +230,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     assert tree(data) == before
 
 
+def naming(folder: Path, *places: Path, but: tuple[str, ...] = ("environment.json",)) -> list[str]:
+    """The files below a folder in which one of these places is named, `but` those that are for this machine alone."""
+    texts = [str(place).encode() for place in places]
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in but and any(text in path.read_bytes() for text in texts)
+    ]
+
+
 def with_precision(run: Path, precision: str) -> None:
     """Make a run say that its features were computed in this precision, as on a machine that has it."""
     for name in ("model.json", "metrics.json"):

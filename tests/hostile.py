@@ -17,6 +17,8 @@ def behave(what: str) -> str:
     """As a file might make a reader behave."""
     if what == "hangs":
         time.sleep(3600)
+    elif what == "dawdles":
+        time.sleep(1.5)
     elif what == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif what == "leaves":

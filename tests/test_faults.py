@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from imgreg.runs.history import Epoch
 from imgreg.workflows import train
 from imgreg.workflows.watch import Watcher
 
+resource = pytest.importorskip("resource", reason="tools/faults needs a system with fork and resource limits")
 FAULTS = Path(__file__).parents[1] / "tools" / "faults"
 KILLS = int(os.environ.get("IMGREG_KILLS", "50"))
 

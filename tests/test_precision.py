@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
-from imgreg.features.engines import has_bfloat16
+from imgreg.features.engines import Engine, EngineName, Precision, has_bfloat16
+from imgreg.workflows import predict as workflow
 
 NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
 
@@ -47,3 +49,33 @@ def test_a_run_of_a_machine_with_another_arithmetic_is_used(trained: Trained, tm
         done = imgreg(*command)
         assert done.code == 0, (name, done.err)
         assert ("no bfloat16" in done.err) == (precision == "bfloat16" and not has_bfloat16()), name
+
+
+@pytest.mark.parametrize("machine", [False, True], ids=["no bfloat16 here", "bfloat16 here"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_a_run_is_computed_in(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, machine: bool
+) -> None:
+    """Both kinds of run on both kinds of machine, whichever this one is: bfloat16 only where both have it, float32
+    otherwise; predict, explain and evaluate say so where that is not what the run was trained in."""
+    run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    with_precision(run, precision)
+    asked: list[str] = []
+    load = workflow.load_engine
+
+    def loading(name: EngineName, precision: Precision, **options: Any) -> Engine:
+        asked.append(precision)
+        return load(name, precision, **options)
+
+    monkeypatch.setattr(workflow, "load_engine", loading)
+    monkeypatch.setattr(workflow, "has_bfloat16", lambda: machine)
+    photo = sorted((trained.data / "warm").iterdir())[0]
+    for command in (
+        ("predict", photo, "--run", run),
+        ("explain", photo, "--run", run, "--out", tmp_path / "out"),
+        ("evaluate", run, trained.data),
+    ):
+        done = imgreg(*command)
+        assert done.code == 0, (command, done.err)
+        assert ("has no bfloat16. Using float32" in done.err) == (precision == "bfloat16" and not machine)
+    assert asked == [precision if machine else "float32"] * 3

@@ -1,8 +1,13 @@
-"""Where imgreg keeps what it can compute again."""
+"""Where imgreg keeps what it can compute again, and how places are named in files that are shared.
+
+A report that is mailed must not name the sender's folders: its paths are shortened, with `~` for the home folder.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 import platformdirs
@@ -12,3 +17,73 @@ def cache_folder() -> Path:
     """The user's cache folder: $IMGREG_CACHE, else the platform's own."""
     given = os.environ.get("IMGREG_CACHE")
     return Path(given) if given else platformdirs.user_cache_path("imgreg")
+
+
+def shared_path(path: str | Path) -> str:
+    """A path as a shared file names it: a relative one as it is, one in the home folder from `~` on, others by name.
+
+    >>> shared_path("photos/cats"), shared_path(Path.home() / "photos"), shared_path(Path("/mnt/photos").absolute())
+    ('photos/cats', '~/photos', 'photos')
+    """
+    if not Path(path).is_absolute():
+        return str(path)
+    for home in home_folders():
+        if Path(path).is_relative_to(home):
+            return (Path("~") / Path(path).relative_to(home)).as_posix()
+    return Path(path).name
+
+
+def found_path(path: str) -> Path:
+    """The path that `shared_path` shortened to `~/...`; any other as it is."""
+    return Path.home() / path[2:] if path.startswith("~/") else Path(path)
+
+
+def shared_text(text: str, *folders: Path) -> str:
+    """A message without the places that it names: `~` for the home folder, and each of `folders` by its name alone.
+
+    >>> shared_text(f"{Path.home()}/x/a.jpg and /srv/pets/b.jpg are alike", Path("/srv/pets"))
+    '~/x/a.jpg and pets/b.jpg are alike'
+    """
+    named = {str(each): folder.name for folder in folders for each in (folder.absolute(), folder.resolve())}
+    named |= {str(home): "~" for home in home_folders()}
+    for place in sorted(named, key=len, reverse=True):
+        text = named[place].join(re.split(rf"(?<![\w.~-]){re.escape(place)}(?![\w-])", text))
+    return text
+
+
+def shared_command(command: str) -> str:
+    """A command line, as a shell reads it, with its paths shortened; it still runs where they are in the home folder.
+
+    >>> shared_command(f"imgreg train {shlex.quote(str(Path.home() / 'my photos'))} --weights={Path.home() / 'w.h5'}")
+    "imgreg train ~/'my photos' --weights ~/w.h5"
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # no command that imgreg wrote
+        return shared_text(command)
+    return " ".join(_quoted(_shared_word(word)) for word in words)
+
+
+def _shared_word(word: str) -> str:
+    """Paths may follow an option's = and stand in a list."""
+    parts = re.split(r"([=,])", word)
+    return shared_text("".join(shared_path(part) if Path(part).is_absolute() else part for part in parts))
+
+
+def _quoted(word: str) -> str:
+    """As shlex.quote has it, but for ~, which a shell replaces only where it begins a word and is not quoted."""
+    option, is_long, value = word.partition("=~")
+    if is_long and re.fullmatch(r"--[\w-]+", option):
+        return f"{option} {_quoted(f'~{value}')}"
+    if word == "~" or word.startswith("~/"):
+        return f"~/{shlex.quote(word[2:])}" if word[2:] else word
+    return shlex.quote(word)
+
+
+def home_folders() -> tuple[Path, ...]:
+    """The home folder as it is named and as it is; none where there is none, or where it is the root folder."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return ()
+    return tuple(each for each in dict.fromkeys((home, home.resolve())) if len(each.parts) > 1)

@@ -110,6 +110,15 @@ def test_a_head_that_still_learned_is_trained_for_longer() -> None:
     assert "(train loss 0.300, the baseline's 0.200)" in early
 
 
+def test_a_home_folder_stays_one_that_a_shell_finds() -> None:
+    """A run names it as ~, which a shell replaces only where it is not quoted."""
+    typed = "imgreg train ~/'my photos' --epochs 9"
+    told = most_promising(run(epochs_run=9, command=typed), data="~/my photos", learning_rate=1e-3).sentence
+    assert "`imgreg train ~/'my photos' --epochs 27`" in told
+    told = most_promising(run(suspicions=("label noise",)), data="~/my photos", learning_rate=1e-3).sentence
+    assert "`imgreg labels ~/'my photos'`" in told
+
+
 def test_better_features_are_those_that_the_run_has_not() -> None:
     """ImageNet's weights where the starter weights were used, else larger photos."""
     assert "--weights imagenet" in most_promising(run(), data=DATA, learning_rate=1).sentence

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint_set
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, naming, paint_set
 from imgreg import __version__
 from imgreg.cli import COMMANDS
 
@@ -72,7 +72,7 @@ def test_the_recorded_command_repeats_the_run(trained: Trained, tmp_path: Path) 
     assert (tmp_path / "first" / "head.safetensors").read_bytes() == (trained.folder / "head.safetensors").read_bytes()
 
 
-def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict]) -> None:
+def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], trained: Trained) -> None:
     """plain and regularized see the same split and features; the table and figures are written."""
     models, document = compared
     plain, regularized = document["runs"]
@@ -90,6 +90,7 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict]) -> 
         *("table.csv", "comparison.json", "report.html", "pictures"),
         *(f"{stem}{suffix}" for stem in ("overlay", "panels", "forest") for suffix in (".png", ".svg")),
     }
+    assert naming(models, models, trained.data.parent) == []  # what is shared names no folder
     for name in ("overlay.png", "panels.png"):
         with Image.open(models / "both" / name) as image:
             assert image.width >= 900

@@ -75,7 +75,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "NaN as probability": (bytes_of("val_probabilities.npy", with_nan), {"report"}),
     "an archive as probabilities": (bytes_of("val_probabilities.npy", archive), {"report"}),
     **{
-        f"{name} is a pipe": (in_place_of(name, os.mkfifo), {command})
+        f"{name} is a pipe": (in_place_of(name, lambda path: os.mkfifo(path)), {command})
         for name, command in (
             ("model.json", "predict"),
             ("head.safetensors", "predict"),

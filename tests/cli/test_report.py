@@ -91,8 +91,9 @@ def test_a_comparison_and_its_runs_may_be_moved_together(trained: Trained, tmp_p
     (tmp_path / "both" / "report.html").unlink()
     assert imgreg("report", tmp_path / "both").code == 0
     assert "Photo by photo" in (tmp_path / "both" / "report.html").read_text()
-    text = (tmp_path / "both" / "comparison.json").read_text()
-    (tmp_path / "both" / "comparison.json").write_text(text.replace(str(trained.folder), "/gone/for-good"))
+    comparison = tmp_path / "both" / "comparison.json"
+    named = json.loads(comparison.read_text())["runs"][0]["run"]
+    comparison.write_text(comparison.read_text().replace(named, "/gone/for-good"))
     done = imgreg("report", tmp_path / "both")
     assert done.code == 4
     assert "for-good is not a run" in done.err

@@ -81,6 +81,7 @@ def test_manifest_errors_say_where(tmp_path: Path, text: str, message: str) -> N
         index_photos(tmp_path / "set.csv", max_bad=0)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
 def test_bad_files_are_listed_with_reasons(tmp_path: Path) -> None:
     """What cannot be read is listed with its reason, and the rest goes on."""
     paint_set(tmp_path, n_each=10)

@@ -23,6 +23,7 @@ def test_a_good_set_has_no_findings(tmp_path: Path) -> None:
     assert found(paint_set(tmp_path, n_each=20)) == {}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
 def test_each_odd_file_has_its_code(tmp_path: Path) -> None:
     """Every way to be left out, and every oddity of a file that is used."""
     paint_set(tmp_path, n_each=20)

@@ -22,6 +22,7 @@ def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
     """A hang, two ways to die and a flood of memory between good files: those come, in order, and the others have their
     codes; what a C library says does not reach the terminal."""
     monkeypatch.setattr(workers, "SECONDS", 1.0)
+    monkeypatch.setattr(workers, "AGAIN_SECONDS", 2.0)
     items = ["a", "hangs", "b", "crashes", "c", "leaves", "eats", "talks", *(f"d{i}" for i in range(20))]
     started = time.monotonic()
     found = list(in_workers(behave, items, failed=given_up))
@@ -36,6 +37,12 @@ def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
 def test_what_earlier_files_left_in_a_process_decides_nothing() -> None:
     """Files that each leave memory behind are all read: one that finds no room is tried again in a fresh process."""
     assert list(in_workers(behave, ["leaks"] * 8, failed=given_up)) == ["leaks"] * 8
+
+
+def test_a_busy_machine_decides_nothing(monkeypatch) -> None:
+    """What takes too long beside others has more time alone."""
+    monkeypatch.setattr(workers, "SECONDS", 0.5)
+    assert list(in_workers(behave, ["a", "dawdles", "b"], failed=given_up)) == ["a", "dawdles", "b"]
 
 
 WITHOUT_POSIX = """

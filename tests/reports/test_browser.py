@@ -16,7 +16,12 @@ from imgreg.reports.comparison import comparison_report
 from imgreg.reports.pictures import jpeg
 from imgreg.reports.run import run_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PLACES = (
+    *("chromium", "chromium-browser", "google-chrome", "chrome"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+)
+CHROMIUM = next((found for place in PLACES if (found := shutil.which(place))), None)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and os.environ.get("CI") != "true",  # CI fails instead: nothing may be left out there
     reason="install Chromium to run these, e.g. apt-get install chromium",

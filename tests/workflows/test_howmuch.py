@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import imgreg, paint_set
+from conftest import imgreg, naming, paint_set
 
 SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--recipe", "low_lr", "--set", "head.units=[8]")
 
@@ -43,6 +43,7 @@ def test_sizes_halve_and_the_folder_tells_it(data: Path, tmp_path: Path) -> None
     with Image.open(folder / "curve.png") as figure:
         assert figure.width > 1200
     assert done.json["answer"][0].split(" (")[0] in (folder / "report.html").read_text(encoding="utf-8")
+    assert naming(folder, tmp_path, data.parent) == []  # what is shared names no folder
 
     again = imgreg(*arguments, "--name", "again")
     assert (again.json["n_trained"], again.json["n_kept"]) == (0, 6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import Finished, imgreg, paint_set
+from conftest import Finished, imgreg, naming, paint_set
 from imgreg.photos.index import Photo, PhotoIndex
 from imgreg.photos.split import Split
 
@@ -50,6 +50,7 @@ def test_the_flipped_come_first(checked: tuple[Path, Finished]) -> None:
     own = [float(row["own"]) for row in rows]
     assert own == sorted(own)
     assert [Path(photo["path"]).name for photo in done.json["photos"]] == [Path(row["path"]).name for row in rows]
+    assert naming(root / "models", root) == []  # what is shared names no folder
     assert done.json["n_contradicted"] == sum(row["word"] == "contradicted" for row in rows)
 
 

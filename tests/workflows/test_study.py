@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Finished, imgreg, paint_set
+from conftest import Finished, imgreg, naming, paint_set
 
 SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "3", "--set", "head.units=[8]", "--repeats", "2")
 
@@ -75,6 +74,7 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, cells: Pa
     assert tomllib.loads((folder / "settings.toml").read_text())["dropout 0.5"]["recipe"]["head"]["dropout"] == 0.5
     assert first.json["answer"][0] in (folder / "report.html").read_text().replace("&#39;", "'")
     assert {"forest.png", "curves.png", "study.json"} <= {path.name for path in folder.iterdir()}
+    assert naming(folder, tmp_path, data.parent) == []  # what is shared names no folder
 
     again = study(data, tmp_path / "models", "--topic", "dropout")
     assert (again.json["n_trained"], again.json["n_kept"]) == (0, 10)
@@ -102,7 +102,7 @@ def test_a_killed_study_goes_on(data: Path, tmp_path: Path, cells: Path) -> None
         until = time.monotonic() + 120
         while not (cells.is_dir() and len(list(cells.glob("*.json"))) >= 2) and time.monotonic() < until:
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         said = process.communicate()[1].decode()
     assert all(line.startswith("imgreg: ") for line in said.splitlines()), said  # nothing of TensorFlow's
     n_had = len(had := list(cells.glob("*.json")))

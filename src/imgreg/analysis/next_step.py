@@ -10,6 +10,7 @@ import shlex
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
 from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.places import shared_command
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
 
 LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice)
@@ -44,7 +45,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     9. a large gap at the kept epoch               more photos: neither head nor baseline makes more of these
     10. otherwise                                  better features: head and baseline make of these what they can
     """
-    verdict, photos = run.verdict, shlex.quote(data)
+    verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
     better = beating(run.baselines)
     if "broken_epoch" in verdict.evidence:
@@ -131,4 +132,4 @@ def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
             skipping = True
         elif not part.startswith((f"{option}=", "--name=")) and part not in ("--json", "-q", "--quiet"):
             kept.append(part)
-    return f"{shlex.join(kept)} {option} {value}"
+    return f"{shared_command(shlex.join(kept))} {option} {value}"

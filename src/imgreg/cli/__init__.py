@@ -6,7 +6,9 @@ Results go to stdout, progress and warnings to stderr. Exit codes: 0 ok, 1 our b
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -18,6 +20,7 @@ import click
 from imgreg import __version__
 from imgreg.cli.stopping import TerminatedError, listen, stop_if_asked
 from imgreg.errors import ImgregError, MachineError
+from imgreg.whole import WINDOWS
 
 COMMANDS = {
     "check": "Say what is wrong or odd with the photos.",
@@ -77,6 +80,10 @@ def root() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     listen()
+    if WINDOWS:  # a pipe has a code page there, which may lack a character of a file's name
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module="PIL")  # remarks on odd files; what matters is in skipped.csv
     try:
         code = _run()
@@ -93,13 +100,19 @@ def main() -> NoReturn:
     except TerminatedError:
         code = 143
         click.echo(f"imgreg: terminated; {_kept()}", err=True)
-    except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
-        code = MachineError.exit_code
-        click.echo(f"imgreg: {_printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
+        if _reader_has_gone(error):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        else:
+            code = MachineError.exit_code
+            click.echo(f"imgreg: {_printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
     sys.exit(code)
+
+
+def _reader_has_gone(error: OSError) -> bool:
+    """Whether nobody reads our stdout any more, as after `| head`. Windows calls that an invalid argument."""
+    return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL and error.filename is None)
 
 
 def _run() -> int:

@@ -152,7 +152,7 @@ class FeatureCache:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(file.name).rename(self._path(name))
+            Path(file.name).replace(self._path(name))
         except OSError as error:
             with contextlib.suppress(OSError, NameError):
                 Path(file.name).unlink()
@@ -177,9 +177,8 @@ class FeatureCache:
             for name, n_bytes in rows:
                 if excess <= 0:
                     break
-                if name not in self._intact:
+                if name not in self._intact and _removed(self._path(name)):
                     self._forget(name)
-                    self._path(name).unlink(missing_ok=True)
                     excess -= n_bytes
 
     def contents(self) -> CacheContents:
@@ -198,7 +197,7 @@ class FeatureCache:
         intact = self._check(names, on_block=on_block)
         strays = self._strays()
         for path in strays:
-            path.unlink(missing_ok=True)
+            _removed(path)
         return CacheCheck(len(intact), len(names - intact - gone), len(gone), len(strays))
 
     def clear(self) -> None:
@@ -207,7 +206,7 @@ class FeatureCache:
             self._index.execute("DELETE FROM items")
             self._index.execute("DELETE FROM blocks")
             for path in (*self.folder.glob("*.npy"), *(self.folder / "damaged").glob("*.npy"), *self._strays()):
-                path.unlink(missing_ok=True)
+                _removed(path)
         self._intact.clear()
         self._known.clear()
         with contextlib.suppress(sqlite3.Error):  # another process is at work: the index stays large, that is all
@@ -286,3 +285,12 @@ class FeatureCache:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
+
+
+def _removed(path: Path) -> bool:
+    """Remove a file that may be gone already; False where another process has it open, which Windows does not allow."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return not path.exists()
+    return True

@@ -19,6 +19,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from imgreg.errors import ArtefactError, MachineError
+from imgreg.places import found_path
 from imgreg.startup import load_keras
 
 DECISION_SECONDS = 4.0  # to find out whether there is a network
@@ -64,13 +65,13 @@ class Weights:
 def resolve_weights(choice: str, *, imagenet: PublishedFile = IMAGENET) -> Weights:
     """Find the weights' file, downloading ImageNet's where asked for.
 
-    choice   auto, imagenet, starter, or a path
+    choice   auto, imagenet, starter, or a path, which may start with ~/
     raises   MachineError if imagenet is not to be had; ArtefactError if a file is not VGG16's convolutions
     """
     if choice == "starter":
         return _starter()
     if choice not in ("auto", "imagenet"):
-        return _from_path(Path(choice), imagenet=imagenet)
+        return _from_path(found_path(choice), imagenet=imagenet)
     try:
         return _imagenet(imagenet)
     except MachineError as error:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+Small = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 
 class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -32,9 +34,9 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     name: str
     units: Count | None = None  # dense
     function: str | None = None  # activation: Keras' name of it
-    epsilon: float | None = None  # normalizations
+    epsilon: Small | None = None  # normalizations
     groups: Count | None = None  # group_normalization
-    rate: float | None = None  # dropout
+    rate: Share | None = None  # dropout
 
 
 def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:

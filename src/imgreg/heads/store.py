@@ -31,6 +31,15 @@ Float32Array = NDArray[np.float32]
 
 _HEADER_BYTES = 2**20  # more than any model.json, or the header of a head's file, takes
 
+POOLS = ("flatten", "avg", "max")
+NEEDS = {  # kind of layer: what it cannot do without
+    "dense": "units",
+    "batch_normalization": "epsilon",
+    "layer_normalization": "epsilon",
+    "group_normalization": "epsilon",
+    "instance_normalization": "epsilon",
+}
+
 ARRAYS = {  # of each kind of normalizing layer, one value a channel or unit
     "scaling": ("moving_mean", "moving_variance"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
@@ -103,11 +112,17 @@ def load_head(folder: Path) -> SavedHead:
         )
     try:
         weights = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{folder}/head.safetensors: {error}.") from error
     found = {name: array.shape for name, array in weights.items()}
     if found != expected:
         raise ArtefactError(f"{folder}/head.safetensors: found arrays {found}, expected {expected}.")
+    for name, array in weights.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all() or (name.endswith("variance") and array.min() < 0):
+            raise ArtefactError(
+                f"{folder}/head.safetensors: {name} ({array.dtype}) holds NaN, infinity or values out of range. "
+                "It was damaged: train the run again."
+            )
     return SavedHead(card, weights)
 
 
@@ -130,13 +145,32 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
         found = f"{len(card.classes)} classes beside a last layer of {dense[-1].units if dense else 0} units"
     elif unknown:
         found = f"the unknown activation {unknown.pop()!r}"
-    elif odd := _undivided(card.plan):
+    elif odd := _out_of_order(card.plan) or _undivided(card.plan):
         found = odd
+    elif len(set(card.classes)) < max(len(card.classes), 2):
+        found = f"the classes {', '.join(card.classes)[:200]!r}"
     else:
         return
     raise ArtefactError(
         f"{folder}/model.json contradicts itself: {found}. It was changed or damaged: train the run again."
     )
+
+
+def _out_of_order(plan: tuple[Layer, ...]) -> str:
+    """Words on a plan that is none of plan_head's: what it leads to is no head. Empty if it is one."""
+    kinds = [layer.kind for layer in plan]
+    pools = [place for place, kind in enumerate(kinds) if kind in POOLS]
+    expected = [place for place, kind in enumerate(kinds) if kind == "instance_normalization"] + pools
+    if len(pools) != 1 or expected != list(range(len(expected))):
+        return f"a plan that begins with {', '.join(kinds[:3])}"
+    if kinds[-2:] != ["dense", "activation"] or plan[-1].function != "softmax":
+        return f"a plan that ends with {', '.join(kinds[-2:])}"
+    if len({layer.name for layer in plan}) < len(plan):
+        return "two layers of one name"
+    for layer in plan:
+        if (needed := NEEDS.get(layer.kind)) and getattr(layer, needed) is None:
+            return f"no {needed} in layer {layer.name}"
+    return ""
 
 
 def _undivided(plan: tuple[Layer, ...]) -> str:

@@ -15,6 +15,8 @@ The rules, which cached features depend on (raise POLICY when one changes):
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import os
 import stat
@@ -66,6 +68,8 @@ _BROKEN = (
 OUT_OF_MEMORY = "decoding it needs more memory than imgreg allows for one photo"
 _HEIF_OUT_OF_MEMORY = ("memory allocation error", "unexpected c++ exception")  # libheif's words for std::bad_alloc
 
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the first bytes of a file
+
 HEIC = "a HEIC photo"
 
 # Formats that people have among their photos and imgreg does not read, told by their first bytes.
@@ -94,8 +98,24 @@ def heif_version() -> str | None:
 
 def opened(data: bytes) -> Image.Image:
     """A photo's file, its header read; a context. raises what Pillow raises"""
+    if data[:4] in _TIFF:
+        _silence_libtiff()
     heic = _FOREIGN[HEIC](data) and heif_version() is not None
     return Image.open(BytesIO(data), formats=(*FORMATS, "HEIF") if heic else FORMATS)
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep libtiff's own lines off stderr ("Fax3Decode1D: Bad code word ..."): what matters comes as an error.
+
+    Pillow silences its warnings, not its errors. Where libtiff is part of Pillow itself, as in its wheels for Windows,
+    nothing is changed.
+    """
+    folder = Path(Image.__file__).parent
+    bundled = [*folder.parent.glob("[Pp]illow.libs/libtiff*"), *folder.glob(".dylibs/libtiff*")]
+    for name in bundled or ("libtiff.so.6", "libtiff.6.dylib"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(str(name)).TIFFSetErrorHandler(None)
 
 
 def read_bytes(path: Path) -> bytes:

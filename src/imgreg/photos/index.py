@@ -77,7 +77,8 @@ class PhotoIndex:
 
     def relative(self, photo: Photo | Skipped) -> str:
         """A file's path as records name it: from the data folder, or from the folder of its manifest."""
-        return as_cell(os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent))
+        path = os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent)
+        return as_cell(path.replace(os.sep, "/"))  # the same in a run made on Windows
 
 
 def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from imgreg.errors import MachineError, PhotoError
 
 SECONDS = 10.0
+AGAIN_SECONDS = 30.0  # for the second try: a busy machine must not decide which photos are read
 BYTES = 2 * 2**30  # of address space: a 12-megapixel HEIC takes 181 MB on 2 cores, more with more threads (docs/log.md)
 _AHEAD = 4  # items handed out before they are asked for, a process
 
@@ -37,8 +38,8 @@ class _ReaderDiedError(PhotoError):
 def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[T, PhotoError], F]) -> Iterator[R | F]:
     """work(item) for each item, in order, a process a core. Some items are asked for ahead of what is given back.
 
-    An item that runs out of memory or breaks its process is tried once more in a fresh process of its own: what earlier
-    items left behind must not decide about it.
+    An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process of its own,
+    with more time: neither what earlier items left behind nor what else the machine does must decide about it.
 
     work     a function of a module, which returns what can be pickled; it may raise PhotoError
     failed   what stands for an item whose work was given up: codes too-slow, out-of-memory and damaged
@@ -59,9 +60,9 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
                 return
             item, future = waiting.popleft()
             try:
-                yield _result(future)
+                yield _result(future, seconds=SECONDS)
             except PhotoError as error:
-                retried = isinstance(error, _ReaderDiedError) or error.code == "out-of-memory"
+                retried = isinstance(error, _ReaderDiedError) or error.code in ("out-of-memory", "too-slow")
                 yield _again(work, item, failed=failed) if retried else failed(item, error)
 
 
@@ -69,20 +70,20 @@ def _again(work: Callable[[T], R], item: T, *, failed: Callable[[T, PhotoError],
     """The same work in a fresh process that does nothing else; its answer is final."""
     with _pool(work, 1) as pool:
         try:
-            result: R = _result(pool.schedule(work, args=(item,), timeout=SECONDS))
+            result: R = _result(pool.schedule(work, args=(item,), timeout=AGAIN_SECONDS), seconds=AGAIN_SECONDS)
             return result
         except PhotoError as error:
             return failed(item, error)
 
 
-def _result(future: Any) -> Any:
+def _result(future: Any, *, seconds: float) -> Any:
     """What a process answered. raises PhotoError for what a bound ended, MachineError if no process can be started"""
     from pebble import ProcessExpired
 
     try:
         return future.result()
     except FutureTimeoutError as error:
-        raise PhotoError(f"reading took more than {SECONDS:g} seconds", code="too-slow") from error
+        raise PhotoError(f"reading took more than {seconds:g} seconds", code="too-slow") from error
     except MemoryError as error:
         raise PhotoError(f"reading took more than {BYTES // 2**20} MB of memory", code="out-of-memory") from error
     except BrokenProcessPool as error:
@@ -144,4 +145,6 @@ def _bounded() -> None:
         return
     except OSError:  # no /proc: macOS counts address space in a way of its own
         return
-    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)  # `ulimit -v` may have set one, which cannot be raised
+    bound = used + BYTES if most == resource.RLIM_INFINITY else min(used + BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))

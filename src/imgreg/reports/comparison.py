@@ -12,6 +12,7 @@ from pathlib import Path
 
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.places import shared_command
 from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
@@ -65,6 +66,7 @@ def comparison_report(
         "comparison.html.j2",
         target=folder / "report.html",
         runs=runs,
+        commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
         answer=answer(rows),
         warnings=warnings,
@@ -79,7 +81,7 @@ def comparison_report(
         panels=_panels(runs, rows=rows, limits=shared_limits(histories)),
         raw={
             "history": raw(histories),
-            "table": [row.model_dump(mode="json") for row in rows],
+            "table": [row.model_dump(mode="json") | {"run": Path(row.run).name} for row in rows],
             "effects": [effect.model_dump(mode="json") for effect in effects],
         },
     )

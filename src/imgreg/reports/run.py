@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
+from imgreg.places import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
@@ -24,7 +25,7 @@ from imgreg.reports.plots import curves, curves_chart
 from imgreg.reports.rows import FIGURE_NAMES, notes, onset_of
 from imgreg.reports.run_axes import Metric
 from imgreg.reports.words import recipe_in_words
-from imgreg.runs.folder import Run
+from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
@@ -56,6 +57,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     onset = onset_of(summary)
+    settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
     curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset)
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
@@ -90,15 +92,17 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         mistakes=mistakes,
         uncertain=uncertain,
         memorized=[_learned(run, row, pictures=pictures) for row in found.memorized],
-        words=recipe_in_words(run.config_toml),
+        words=recipe_in_words(settings),
+        settings=settings,
+        command=command,
         views=_as_jpeg(sheet) if sheet.is_file() else "",
         notes=notes(summary),
         counts=_counts(run),
-        shown_skipped=run.skipped[:SHOWN_SKIPPED],
-        environment=_flat(run.environment),
+        shown_skipped=[replace(row, path=shared_path(row.path)) for row in run.skipped[:SHOWN_SKIPPED]],
+        environment=_flat({key: value for key, value in run.environment.items() if key not in PRIVATE}),
         raw={
             "history": raw({summary.name: run.history}),
-            "summary": summary.model_dump(mode="json"),
+            "summary": summary.model_dump(mode="json") | {"run": summary.name, "command": command},
             "performance": _raw_performance(measured),
             "photos": _raw_photos(run, found),
         },

@@ -45,7 +45,7 @@ def recipe_in_words(config_toml: str) -> tuple[str, ...]:
             *_training(optimizer, training),
             *_augmentation(augmentation),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return ()
 
 

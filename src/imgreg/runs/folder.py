@@ -11,10 +11,12 @@ import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,13 @@ from pydantic import ValidationError
 
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
 from imgreg.runs.files import read_regular, refuse_irregular
-from imgreg.runs.history import History
+from imgreg.runs.history import Epoch, History, epochs_of_csv
 from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import refuse_changed
 from imgreg.whole import flush
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+PRIVATE = ("command", "data", "weights", "pipeline")  # of environment.json: this machine's paths, for it alone
 _TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
 _TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
 _READ = (
@@ -171,34 +175,41 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
         refuse_changed(folder, _READ)
     try:
         summary = _summary(folder)
-        probabilities = _array(folder / "val_probabilities.npy")
-        own, test = (_array(path) if path.exists() else None for path in (folder / _TRAIN_OWN, folder / _TEST))
-        history = History.from_csv(
-            _read(folder, "history.csv").splitlines(), val_probabilities=probabilities, train_own_probabilities=own
-        )
+        epochs = epochs_of_csv(_read(folder, "history.csv").splitlines())
         split = tuple(SplitRow(**row) for row in _rows(folder, "split.csv"))
         skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
         environment = json.loads(_read(folder, "environment.json"))
+        if not isinstance(environment, dict) or not isinstance(environment.get("versions", {}), dict):
+            raise ValueError("environment.json: expected a table, and in it one of versions")
         config_toml = _read(folder, "config.toml")
+        _refuse_contradictions(folder, summary, epochs=epochs, split=split)
+        n_epochs, n_classes = len(epochs), len(summary.classes)
+        probabilities = _array(folder / "val_probabilities.npy", (n_epochs, summary.n_val, n_classes))
+        own, test = (
+            _array(path, shape) if path.exists() else None
+            for path, shape in (
+                (folder / _TRAIN_OWN, (n_epochs, summary.n_train)),
+                (folder / _TEST, (summary.n_test, n_classes)),
+            )
+        )
     except (OSError, ValueError, KeyError, TypeError, ValidationError, RecursionError, csv.Error) as error:
         raise ArtefactError(
             f"{folder} is not a run that can be read: {_first_line(error)}. "
             "A run is what `imgreg train` wrote under models/; `imgreg runs` lists them."
         ) from error
-    shape = (len(history.epochs), summary.n_val, len(summary.classes))
-    if probabilities.shape != shape:
-        raise ArtefactError(
-            f"{folder}/val_probabilities.npy: found shape {probabilities.shape}, expected {shape}. "
-            "The run is damaged: train it again."
-        )
-    of_test = (summary.n_test, len(summary.classes))
-    for name, array, wanted in ((_TRAIN_OWN, own, (shape[0], summary.n_train)), (_TEST, test, of_test)):
-        if array is not None and array.shape != wanted:
-            raise ArtefactError(
-                f"{folder}/{name}: found shape {array.shape}, expected {wanted}. The run is damaged: train it again."
-            )
-    if odd := next((row.sha256 for row in split if not row.sha256.isalnum()), None):  # it names a picture's file
-        raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd!r}. The run is damaged: train it again.")
+    history = History(epochs, probabilities, own)
+    summary = summary.model_copy(update={"run": str(named), "name": named.name})
+    return Run(named, summary, history, split, skipped, config_toml, environment, test)
+
+
+def _refuse_contradictions(
+    folder: Path, summary: RunSummary, *, epochs: Sequence[Epoch], split: Sequence[SplitRow]
+) -> None:
+    """What metrics.json says must be what the tables hold: every array is measured by it. raises ArtefactError"""
+    if odd := next(
+        (row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None
+    ):  # it names a picture's file
+        raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd[:80]!r}. The run is damaged: train it again.")
     counts = tuple(sum(row.split == side for row in split) for side in ("train", "val", "test"))
     if counts != (summary.n_train, summary.n_val, summary.n_test):
         raise ArtefactError(
@@ -210,14 +221,13 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
             f"{folder}/split.csv: found the label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}. "
             "The run is damaged: train it again."
         )
-    numbers = [row.epoch for row in history.epochs]
-    if numbers != list(range(1, summary.epochs_run + 1)) or summary.best_epoch not in numbers:
+    numbers = [row.epoch for row in epochs]
+    counted = numbers == list(range(1, len(numbers) + 1)) and summary.epochs_run == len(numbers)
+    if not counted or summary.best_epoch not in numbers:
         raise ArtefactError(
             f"{folder}/history.csv: found {len(numbers)} epochs, metrics.json has {summary.epochs_run} with "
             f"{summary.best_epoch} as the best. The run is damaged: train it again."
         )
-    summary = summary.model_copy(update={"run": str(named), "name": named.name})
-    return Run(named, summary, history, split, skipped, config_toml, environment, test)
 
 
 def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
@@ -235,12 +245,23 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
     return tuple(sorted(found, key=lambda summary: (summary.created, summary.name))), tuple(damaged)
 
 
-def _array(path: Path) -> NDArray[np.float32]:
-    """Mapped first: a header that claims more than the file holds is refused before any memory is asked for."""
+def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Probabilities of the shape that the tables ask for. raises ArtefactError, ValueError or OSError
+
+    Mapped first: a header that claims more than the file holds is refused before any memory is asked for.
+    """
     refuse_irregular(path)
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        with np.errstate(over="ignore"):  # of a shape whose product is beyond 64 bits
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ArithmeticError, EOFError, MemoryError, SyntaxError, TypeError, TokenError) as error:
+        raise ValueError(f"{path.name}: not an array that can be read ({type(error).__name__})") from error
     if not isinstance(mapped, np.ndarray) or mapped.dtype != np.float32:
         raise ValueError(f"{path.name}: found {getattr(mapped, 'dtype', 'an archive')}, expected float32")
+    if mapped.shape != shape:
+        raise ArtefactError(
+            f"{path}: found shape {mapped.shape}, expected {shape}. The run is damaged: train it again."
+        )
     values = np.array(mapped)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"{path.name}: found a value that is no probability")

@@ -126,10 +126,18 @@ def _write_manifest(done: Check, target: Path) -> None:
     given = any(photo.split for photo in photos)
     root = index.root if index.root.is_dir() else index.root.parent
     rows = [
-        (os.path.relpath(root / index.relative(photo), target.parent), photo.label, *((photo.split,) if given else ()))
+        (_from(target.parent, root / index.relative(photo)), photo.label, *((photo.split,) if given else ()))
         for i, photo in enumerate(photos)
         if i not in dropped
     ]
     text = rows_to_csv(("path", "label", "split") if given else ("path", "label"), rows)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, text.encode("utf-8", "surrogateescape"))
+
+
+def _from(folder: Path, path: Path) -> str:
+    """A path as seen from a folder; whole where they lie on two drives, which Windows has."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return str(path.absolute())

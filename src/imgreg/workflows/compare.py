@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgreg.analysis.baselines import comparison_sentence, shared_baselines
 from imgreg.analysis.compare import (
@@ -21,7 +22,7 @@ from imgreg.errors import ArtefactError, UsageError
 from imgreg.runs.folder import Run, read_run, rows_to_csv, whole_folder, write_json, write_text
 from imgreg.runs.summary import Baseline, RunSummary
 from imgreg.runs.sums import write_sums
-from imgreg.workflows.names import checked_name, unused_name
+from imgreg.workflows.names import checked_name, folder_beside, unused_name
 from imgreg.workflows.pictures import keep_pictures, read_pictures
 from imgreg.workflows.watch import Watcher
 
@@ -167,10 +168,11 @@ def compare_runs(
 
 def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
     comparison = lay_side_by_side(target, runs)
-    documents = [row.model_dump(mode="json") for row in comparison.rows]
+    shared = _shared_document(comparison)
+    documents = shared["table"]
     write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), [tuple(row.values()) for row in documents]))
     write_comparison_report(folder, runs, comparison)
-    write_json(folder / "comparison.json", comparison_document(comparison))
+    write_json(folder / "comparison.json", shared)
     return comparison
 
 
@@ -209,6 +211,18 @@ def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Compa
         pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
         folder=folder,
     )
+
+
+def _shared_document(comparison: Comparison) -> dict[str, Any]:
+    """comparison.json: as compare --json, but each run's folder as seen from the one that both stand in."""
+    beside = comparison.folder.parent
+    where = {run.run: folder_beside(Path(run.run), beside) for run in comparison.runs}
+    return {
+        **comparison_document(comparison),
+        "comparison": comparison.folder.name,
+        "table": [row.model_dump(mode="json") | {"run": where[row.run]} for row in comparison.rows],
+        "runs": [run.model_dump(mode="json") | {"run": where[run.run]} for run in comparison.runs],
+    }
 
 
 def comparison_document(comparison: Comparison) -> dict[str, object]:

@@ -21,7 +21,7 @@ from imgreg.photos import decode as decoding
 from imgreg.photos.workers import in_workers
 from imgreg.runs.folder import Run, read_run
 from imgreg.startup import load_keras
-from imgreg.whole import write_whole
+from imgreg.whole import WINDOWS, write_whole
 from imgreg.workflows.pictures import FOLDER, MAP, PICTURE_PX, photo_bytes
 from imgreg.workflows.predict import checked_card, load_classifier, photo_probabilities, recorded_weights
 from imgreg.workflows.prepare import refuse_inside
@@ -111,6 +111,8 @@ def explain_photos(
 
 def _short(name: str) -> str:
     """A name that leaves room for what is added to it: file systems take 255 bytes."""
+    if WINDOWS:  # which counts UTF-16 units, and cannot decode a character that was cut
+        return name[:100]
     return os.fsdecode(os.fsencode(name)[:200])
 
 

@@ -12,6 +12,7 @@ from imgreg.config import Settings
 from imgreg.errors import DatasetError, UsageError
 from imgreg.photos.resplit import Repeat
 from imgreg.photos.subsets import LEAST, subset_sizes, with_fewer
+from imgreg.places import shared_command, shared_text
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
 from imgreg.workflows.cells import fill_grid
 from imgreg.workflows.names import checked_name, unused_name
@@ -105,7 +106,8 @@ def howmuch(
             n_trained=grid.n_trained,
             n_kept=grid.n_kept,
         )
-        _write(folder, done, recipe=settings.recipe.name, command=command)
+        notes = [shared_text(line, data) for line in done.notes]
+        _write(folder, done, recipe=settings.recipe.name, command=shared_command(command), notes=notes)
     return done
 
 
@@ -129,10 +131,12 @@ def howmuch_document(done: HowMuch) -> dict[str, object]:
     }
 
 
-def _write(folder: Path, done: HowMuch, *, recipe: str, command: str) -> None:
+def _write(folder: Path, done: HowMuch, *, recipe: str, command: str, notes: list[str]) -> None:
+    """command, notes   as shared files have them, without this machine's folders"""
     from imgreg.reports.learning_curve import curve_figure, howmuch_report
 
-    write_json(folder / "howmuch.json", howmuch_document(done) | {"command": command})
+    shared = {"howmuch": done.folder.name, "notes": notes, "command": command}
+    write_json(folder / "howmuch.json", howmuch_document(done) | shared)
     header = ("n_train", "test_accuracy", "low", "high", "test_loss", "low", "high")
     e, loss = done.error, done.loss
     rows = [
@@ -151,7 +155,7 @@ def _write(folder: Path, done: HowMuch, *, recipe: str, command: str) -> None:
         done.error,
         done.loss,
         answer=done.answer,
-        notes=done.notes,
+        notes=notes,
         recipe=recipe,
         command=command,
         target=folder / "report.html",

@@ -12,6 +12,7 @@ import numpy as np
 from imgreg.analysis.labels import LabelTable, labels_answer, rank_labels
 from imgreg.config import Settings
 from imgreg.photos.index import PhotoIndex, labels_of
+from imgreg.places import shared_command, shared_text
 from imgreg.runs.cell import Cell
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
 from imgreg.workflows.cells import fill_grid
@@ -129,7 +130,17 @@ def _write(folder: Path, done: LabelCheck, *, index: PhotoIndex, command: str) -
         for rank, row in enumerate(done.table.rows, start=1)
     ]
     write_text(folder / "labels.csv", rows_to_csv(("rank", "path", *_COLUMNS), rows))
-    write_json(folder / "labels.json", labels_document(done) | {"command": command})
+    document = labels_document(done)
+    document["photos"] = [
+        {**row.model_dump(mode="json", exclude={"photo"}), "path": index.relative(photos[row.photo])}
+        for row in done.table.rows
+    ]
+    shared = {
+        "labels": done.folder.name,
+        "notes": [shared_text(line, index.root) for line in done.notes],
+        "command": shared_command(command),
+    }
+    write_json(folder / "labels.json", document | shared)
     shown = [
         (
             (

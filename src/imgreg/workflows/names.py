@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from itertools import count
 from pathlib import Path
 
 from imgreg.errors import UsageError
+from imgreg.places import home_folders, shared_path
+from imgreg.whole import WINDOWS
+
+_FORBIDDEN_ON_WINDOWS = re.compile(r'[\\:*?"<>|]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
 def unused_name(models: Path, what: str) -> str:
@@ -15,6 +20,16 @@ def unused_name(models: Path, what: str) -> str:
     name = f"{datetime.datetime.now().strftime('%Y%m%d-%H%M%S')}-{what}"
     numbered = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(n for n in numbered if not (models / n).exists() and not (models / f".{n}.partial").exists())
+
+
+def folder_beside(run: Path, models: Path) -> str:
+    """A run's folder as a file in `models` names it: without the folders above the two, and `~` for the home folder."""
+    try:
+        relative = Path(os.path.relpath(run, models)).as_posix()
+    except ValueError:  # another drive, on Windows
+        return run.name
+    climbs = any(str(home).lstrip(os.sep) in relative for home in home_folders())  # from outside into the home folder
+    return shared_path(run.absolute()) if climbs else relative
 
 
 def checked_name(name: str) -> str:
@@ -26,5 +41,10 @@ def checked_name(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > 200:
         raise UsageError(
             f"{name!r} cannot name a run: expected at most 200 bytes, printable, without / and not starting with a dot."
+        )
+    if WINDOWS and _FORBIDDEN_ON_WINDOWS.search(name):
+        raise UsageError(
+            f'{name!r} cannot name a folder on Windows: expected none of \\ : * ? " < > |, no dot or space at the end, '
+            "and not a device such as NUL or COM1."
         )
     return name

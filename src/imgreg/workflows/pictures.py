@@ -52,9 +52,9 @@ def read_pictures(folder: Path, names: Iterable[str]) -> Mapping[str, bytes]:
 def photo_bytes(run: Run, row: SplitRow) -> bytes | None:
     """A run's photo as it was, from where it was; None where it has gone or changed."""
     root = Path(str(run.environment.get("data", "")))
-    path = (root if root.is_dir() else root.parent) / row.path
     try:
+        path = (root if root.is_dir() else root.parent) / row.path
         data = decoding.read_bytes(path) if path.is_file() else b""
-    except (PhotoError, ValueError):
+    except (OSError, PhotoError, ValueError):  # a stranger's run may name what no system can
         return None
     return data if hashlib.sha256(data).hexdigest() == row.sha256 else None

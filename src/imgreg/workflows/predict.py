@@ -191,8 +191,12 @@ def _head_rows(photos: Iterable[UInt8Array], member: _Member) -> Iterator[NDArra
     """(n_heads, n_classes) probabilities for each photo, in order"""
     for features in member.engine.embed(photos):
         stored = to_stored(features, member.heads[0].card.stored)[None]
-        rows = [probabilities(stored, plan=head.card.plan, weights=head.weights) for head in member.heads]
-        yield np.concatenate(rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            each = [probabilities(stored, plan=head.card.plan, weights=head.weights) for head in member.heads]
+        rows = np.concatenate(each)
+        if not np.isfinite(rows).all():
+            raise ArtefactError("the head gave a probability that is not a number: it is damaged. Train the run again.")
+        yield rows
 
 
 def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
@@ -208,7 +212,7 @@ def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | 
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep what C libraries (libtiff) write to stderr off the terminal, while this process has nothing to say itself."""
+    """Keep what C libraries (libtiff) write to stderr off the terminal while imgreg has nothing to say itself."""
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -33,6 +33,7 @@ from imgreg.heads.store import ModelCard, save_head
 from imgreg.photos import decode as decoding
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import labels_of
+from imgreg.places import shared_command, shared_path, shared_text
 from imgreg.runs.folder import (
     SkippedRow,
     SplitRow,
@@ -100,17 +101,17 @@ def record(
     )
     card = _card(outcome, ground=ground, base=base, settings=settings)
     save_head(folder, card=card, weights=outcome.fitted.weights)
-    write_text(folder / "config.toml", tomli_w.dumps(settings.rendered()))
-    write_json(folder / "environment.json", _environment(ground, command=command))
+    write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
+    write_json(folder / "environment.json", _environment(ground, base=base, settings=settings, command=command))
     write_json(folder / "augmentation.json", outcome.augmenter.described)
-    skipped = [SkippedRow(str(bad.path), bad.reason) for bad in ground.index.skipped]
+    skipped = [SkippedRow(ground.index.relative(bad), bad.reason) for bad in ground.index.skipped]
     write_split(folder, split=_split_rows(ground), skipped=skipped)
     write_history(folder, outcome.fitted.history)
     if outcome.test_probabilities is not None:
         write_test_probabilities(folder, outcome.test_probabilities)
     if doubts.twins.found.any():
         write_text(folder / "twins.csv", rows_to_csv(("val", "train", "cosine"), _twin_rows(doubts.twins, ground)))
-    write_json(folder / "metrics.json", summary.model_dump(mode="json"))
+    write_json(folder / "metrics.json", summary.model_dump(mode="json") | {"run": target.name})
     run = read_run(folder, becomes=target)
     if settings.recipe.n_views:
         with contextlib.suppress(DatasetError):  # a photo that went while the head was trained does not cost the head
@@ -153,20 +154,31 @@ def _summary(
         beside_head(one, head=history.val_probabilities[history.best.epoch - 1], labels=outcome.val_labels)
         for one in baselines
     )
+    warnings = (
+        *base.notes,
+        *ground.warnings,
+        *([outcome.diverged] if outcome.diverged else []),
+        *control_warnings(
+            controls,
+            accuracy=history.best.val_accuracy,
+            largest_share=largest_share(outcome.val_labels),
+            on="validation",
+        ),
+    )
     summary = RunSummary(
         run=str(target),
         name=target.name,
         recipe=recipe.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        command=command,
+        command=shared_command(command),
         seed=settings.seed,
         weights=base.weights.name,
         weights_sha256=base.weights.sha256,
-        weights_note=base.weights.note,
+        weights_note=shared_text(base.weights.note),
         image_size=base.image_size,
         engine=base.engine_name,
         precision=base.precision,
-        augmentation=recipe.augmentation.pipeline or recipe.augmentation.backend,
+        augmentation=shared_path(recipe.augmentation.pipeline or recipe.augmentation.backend),
         n_views=recipe.n_views,
         classes=ground.index.classes,
         n_train=len(split.train),
@@ -185,20 +197,10 @@ def _summary(
         controls=controls,
         baselines=beside,
         against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
-        warnings=(
-            *base.notes,
-            *ground.warnings,
-            *([outcome.diverged] if outcome.diverged else []),
-            *control_warnings(
-                controls,
-                accuracy=history.best.val_accuracy,
-                largest_share=largest_share(outcome.val_labels),
-                on="validation",
-            ),
-        ),
+        warnings=tuple(shared_text(line, ground.index.root) for line in warnings),
     )
     highest_rate = float(history.column("learning_rate").max())
-    next_step = most_promising(summary, data=str(ground.index.root), learning_rate=highest_rate)
+    next_step = most_promising(summary, data=shared_path(ground.index.root), learning_rate=highest_rate)
     return summary.model_copy(update={"next_step": next_step})
 
 
@@ -210,11 +212,20 @@ def _test_scores(outcome: Outcome, ground: Ground) -> TestScores | None:
     return TestScores(n_photos=len(labels), loss=loss, accuracy=accuracy)
 
 
+def shared_settings(settings: Settings) -> dict[str, Any]:
+    """The settings as config.toml holds them, with the paths of files as a shared file names them."""
+    table = settings.rendered()
+    table["base"]["weights"] = shared_path(settings.base.weights)
+    if pipeline := settings.recipe.augmentation.pipeline:
+        table["recipe"]["augmentation"]["pipeline"] = shared_path(pipeline)
+    return table
+
+
 def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Settings) -> ModelCard:
     height, width, channels = outcome.feature_shape
     return ModelCard(
         classes=ground.index.classes,
-        weights=base.weights.source,
+        weights=_to_find_again(base.weights.source),
         weights_sha256=base.weights.sha256,
         image_size=base.image_size,
         decode_policy=decoding.POLICY,
@@ -224,6 +235,12 @@ def _card(outcome: Outcome, *, ground: Ground, base: FrozenBase, settings: Setti
         feature_shape=(height, width, channels),
         plan=plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
     )
+
+
+def _to_find_again(source: str) -> str:
+    """The weights as model.json names them: predict must find them, so a path outside the home folder stays whole."""
+    shared = shared_path(source)
+    return shared if shared.startswith("~/") else source
 
 
 def _twin_rows(twins: Twins, ground: Ground) -> list[tuple[str, str, float]]:
@@ -248,8 +265,16 @@ def _split_rows(ground: Ground) -> list[SplitRow]:
     ]
 
 
-def _environment(ground: Ground, *, command: str) -> dict[str, Any]:
-    return {"command": command, "data": str(ground.index.root.resolve()), **environment_now()}
+def _environment(ground: Ground, *, base: FrozenBase, settings: Settings, command: str) -> dict[str, Any]:
+    """This machine's own account of the run; what runs.folder.PRIVATE names goes into no file that is shared."""
+    pipeline = settings.recipe.augmentation.pipeline
+    return {
+        "command": command,
+        "data": str(ground.index.root.resolve()),
+        "weights": str(base.weights.path.resolve()),
+        "pipeline": str(Path(pipeline).resolve()) if pipeline else None,
+        **environment_now(),
+    }
 
 
 def environment_now() -> dict[str, Any]:

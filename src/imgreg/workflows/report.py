@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from imgreg.errors import ArtefactError
+from imgreg.places import found_path
 from imgreg.runs.folder import read_run
 from imgreg.runs.sums import renew_sums
 
@@ -42,13 +43,13 @@ def _runs_of(folder: Path) -> list[Path]:
     """The folders of a comparison's runs: beside it, where both were moved together, or where they were."""
     document = _document(folder / "comparison.json")
     try:
-        named = [Path(run["run"]) for run in document["runs"]]
-    except (KeyError, TypeError) as error:
+        named = [found_path(run["run"]) for run in document["runs"]]
+    except (AttributeError, KeyError, TypeError) as error:
         raise ArtefactError(
             f"{folder}/comparison.json names no runs. The comparison is damaged: make it anew."
         ) from error
     beside = [folder.parent / run.name for run in named]
-    return [one if one.is_dir() else run for one, run in zip(beside, named, strict=True)]
+    return [one if one.is_dir() else folder.parent / run for one, run in zip(beside, named, strict=True)]
 
 
 def _rebuild_study(folder: Path) -> None:

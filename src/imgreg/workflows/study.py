@@ -13,6 +13,7 @@ from imgreg.analysis.controls import control_warnings, largest_share
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_CONTROLS, Settings
 from imgreg.errors import UsageError
+from imgreg.places import shared_command, shared_text
 from imgreg.recipes.topics import Derived
 from imgreg.runs.cell import Cell
 from imgreg.runs.folder import rows_to_csv, whole_folder, write_json, write_text
@@ -20,6 +21,7 @@ from imgreg.runs.summary import Control
 from imgreg.workflows.cells import fill_grid
 from imgreg.workflows.controls import controls_of_study
 from imgreg.workflows.names import checked_name, unused_name
+from imgreg.workflows.record import shared_settings
 from imgreg.workflows.watch import Watcher
 
 TEST_FRACTION = 0.2  # of all photos, where there are no folds
@@ -124,7 +126,16 @@ def study(
             for heading, names in (groups or {"all recipes": tuple(grid.cells)}).items()
         }
         panels = {heading: names for heading, names in panels.items() if len(names) > 1}
-        _write(folder, done, cells=cells, groups=panels, settings=settings, command=command, log_epochs=log_epochs)
+        _write(
+            folder,
+            done,
+            cells=cells,
+            groups=panels,
+            settings=settings,
+            command=shared_command(command),
+            notes=[shared_text(line, data) for line in notes],
+            log_epochs=log_epochs,
+        )
     return done
 
 
@@ -151,12 +162,15 @@ def _write(
     groups: Mapping[str, Sequence[str]],
     settings: Sequence[Settings],
     command: str,
+    notes: Sequence[str],
     log_epochs: bool,
 ) -> None:
+    """command, notes   as shared files have them, without this machine's folders"""
     import tomli_w
 
     how = {"command": command, "groups": {heading: list(names) for heading, names in groups.items()}}
-    write_json(folder / "study.json", study_document(done) | how | {"log_epochs": log_epochs})
+    shared = study_document(done) | {"study": done.folder.name, "notes": list(notes)} | how
+    write_json(folder / "study.json", shared | {"log_epochs": log_epochs})
     figures = ("recipe", "test_loss", "test_accuracy", "best_epoch", "gap_last")
     rows = [
         tuple(getattr(row, name) for name in figures)
@@ -165,7 +179,7 @@ def _write(
     ]
     header = (*figures, "effect", "low", "high", "p_holm", "word")
     write_text(folder / "table.csv", rows_to_csv(header, rows))
-    write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: one.rendered() for one in settings}))
+    write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: shared_settings(one) for one in settings}))
     write_json(folder / "cells.json", {name: [c.model_dump(mode="json") for c in row] for name, row in cells.items()})
     draw_study(
         folder,
@@ -173,7 +187,7 @@ def _write(
         cells=cells,
         groups=groups,
         answer=done.answer,
-        notes=done.notes,
+        notes=notes,
         controls=done.controls,
         baselines=done.baselines,
         command=command,

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from imgreg.config import Photos, Settings
 from imgreg.errors import ArtefactError, DatasetError, DivergedError
 from imgreg.heads.store import load_head
@@ -70,13 +68,13 @@ def verify(
     if not again:
         return Verification(folder, listed, files, None, (), ())
     photos = data or Path(str(run.environment.get("data", "")))
-    if not photos.exists():
+    if not _exists(photos):
         raise DatasetError(f"{photos}: the photos of {folder} are not there. Say where they are: --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
         with contextlib.suppress(DivergedError):  # the run may have come apart too: what it kept is compared
             train(
                 photos,
-                settings=_settings(run),
+                settings=recorded_settings(run),
                 models=Path(where),
                 name="again",
                 controls=(),
@@ -88,6 +86,13 @@ def verify(
         differences = _differences(run, folder, renewed, Path(where) / "again")
         reasons = _reasons(run, renewed)
     return Verification(folder, listed, files, not differences, differences, reasons if differences else ())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no system can have
+        return False
 
 
 def verification_document(done: Verification) -> dict[str, object]:
@@ -103,16 +108,27 @@ def verification_document(done: Verification) -> dict[str, object]:
     }
 
 
-def _settings(run: Run) -> Settings:
+def recorded_settings(run: Run) -> Settings:
+    """The settings that a run was trained with. raises ArtefactError if its config.toml is damaged"""
     try:
         table = tomllib.loads(run.config_toml)
         usual = {name: field.default for name, field in Photos.model_fields.items()}
+        _find_files_again(table, run.environment)
         # a default that is written out would count as asked for, and val_fraction is refused beside a given split
         table["photos"] = {k: v for k, v in table.get("photos", {}).items() if usual.get(k) != v}
         return Settings.model_validate(table)
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        first = (str(error).splitlines() or [""])[0]
+    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtefactError(f"{run.folder}/config.toml is not one that this imgreg reads: {first}.") from error
+
+
+def _find_files_again(table: dict[str, Any], environment: Mapping[str, Any]) -> None:
+    """Put the whole paths, which this machine alone knows, in place of those that config.toml shortens."""
+    base, augmentation = table.get("base", {}), table.get("recipe", {}).get("augmentation", {})
+    for part, key in ((base, "weights"), (augmentation, "pipeline")):
+        kept = environment.get(key)
+        if part.get(key) not in (None, "auto", "imagenet", "starter") and isinstance(kept, str):
+            part[key] = kept
 
 
 def _differences(run: Run, folder: Path, renewed: Run, again: Path) -> tuple[str, ...]:
