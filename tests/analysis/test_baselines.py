@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from imgreg.analysis.baselines import (
     FLATTENED,
@@ -91,6 +92,17 @@ def test_a_clear_baseline_is_named_before_a_better_unclear_one() -> None:
     )
     assert beating([unclear, clear]) is clear
     assert "channel means" in baseline_sentence([unclear, clear], head_loss=loss)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"accuracy": 1.5}, {"low": float("nan")}, {"loss_difference": {"mean": 0.1, "low": -1e308, "high": 0.2}}]
+)
+def test_figures_that_cannot_be_are_refused(damage: dict) -> None:
+    """A damaged metrics.json is told as such, and never drawn."""
+    document = pair(head=0.6, baseline=0.9)[0].model_dump()
+    assert Baseline.model_validate(document)
+    with pytest.raises(ValidationError, match=next(iter(damage))):
+        Baseline.model_validate(document | damage)
 
 
 def test_without_baselines_nothing_is_said() -> None:
