@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from imgreg.analysis.baselines import (
     FLATTENED,
@@ -35,7 +36,7 @@ def pair(*, n: int = 100, head: float, baseline: float, name: str = FLATTENED, s
     draw = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     of_head, of_baseline = (answers(draw.random(n) < share, sure=0.8) for share in (head, baseline))
-    found = beside_head(Predicted(name, of_baseline, "C = 1."), head=of_head, labels=labels)
+    found = beside_head(Predicted(name, of_baseline, 0.2, "C = 1."), head=of_head, labels=labels)
     return found, float(-np.log(of_head[np.arange(n), labels]).mean())
 
 
@@ -44,7 +45,7 @@ def test_differences_are_the_heads_less_the_baselines() -> None:
     of_baseline = np.array([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1], [0.4, 0.6]])
     of_head = np.array([[0.6, 0.4], [0.4, 0.6], [0.3, 0.7], [0.5, 0.5]])
     labels = np.array([0, 1, 0, 1])
-    found = beside_head(Predicted(MEANS, of_baseline, "note"), head=of_head, labels=labels)
+    found = beside_head(Predicted(MEANS, of_baseline, 0.2, "note"), head=of_head, labels=labels)
     differences = np.log(np.array([0.5, 0.8, 0.9, 0.6]) / np.array([0.6, 0.6, 0.3, 0.5]))
     assert found.loss_difference.mean == pytest.approx(differences.mean())
     half = 3.182446305284263 * differences.std(ddof=1) / 2  # t, 3 degrees of freedom
@@ -91,6 +92,17 @@ def test_a_clear_baseline_is_named_before_a_better_unclear_one() -> None:
     )
     assert beating([unclear, clear]) is clear
     assert "channel means" in baseline_sentence([unclear, clear], head_loss=loss)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"accuracy": 1.5}, {"low": float("nan")}, {"loss_difference": {"mean": 0.1, "low": -1e308, "high": 0.2}}]
+)
+def test_figures_that_cannot_be_are_refused(damage: dict) -> None:
+    """A damaged metrics.json is told as such, and never drawn."""
+    document = pair(head=0.6, baseline=0.9)[0].model_dump()
+    assert Baseline.model_validate(document)
+    with pytest.raises(ValidationError, match=next(iter(damage))):
+        Baseline.model_validate(document | damage)
 
 
 def test_without_baselines_nothing_is_said() -> None:

@@ -38,6 +38,8 @@ def test_is_scikit_learns_search_on_the_features_as_they_are(n_features: int, n_
         use_legacy_attributes=False,
     ).fit(x[:90].astype(np.float64), labels[:90])
     assert found.inverse_penalty == pytest.approx(model.C_)
+    of_truth = found.probabilities(x[:90])[np.arange(90), labels[:90]]
+    assert found.train_loss == pytest.approx(-np.log(of_truth).mean(), rel=1e-3)
     assert INVERSE_PENALTIES[0] < found.inverse_penalty < INVERSE_PENALTIES[-1]
     np.testing.assert_allclose(found.probabilities(x[90:]), model.predict_proba(x[90:].astype(np.float64)), atol=0.005)
 

@@ -17,6 +17,7 @@ def baseline(*, loss: float, beats: bool) -> Baseline:
     return Baseline(
         name="logistic-regression-means",
         loss=loss,
+        train_loss=0.2,
         accuracy=0.8,
         low=0.7,
         high=0.9,
@@ -69,7 +70,7 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
         ({"suspicions": ("label noise", "leakage"), "baselines": BEATS}, "clean split"),
         ({"suspicions": ("label noise",), "baselines": BEATS}, "better labels"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),
-        ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.39}, "stronger head"),
+        ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "stronger head"),
         ({"baselines": EVEN, "label": "underfitting"}, "training"),
         ({"baselines": EVEN, "label": "overfitting"}, "less overfitting"),
         ({"label": "too noisy to tell", "epochs_run": 9}, "clearer answer"),
@@ -95,9 +96,27 @@ def test_the_command_is_the_users_own_with_one_change() -> None:
     told = most_promising(run(baselines=BEATS, train_loss=0.1, command=typed), data=DATA, learning_rate=1e-3).sentence
     assert "`imgreg train 'my photos/ants' --image-size 128 --learning-rate 0.0001`" in told
     told = most_promising(run(baselines=BEATS, command="imgreg compare x"), data=DATA, learning_rate=1e-3).sentence
-    assert "`imgreg train 'my photos/ants' --recipe plain --learning-rate 0.0001`" in told
+    assert "`imgreg train 'my photos/ants' --recipe plain --learning-rate 0.01`" in told
     longer = most_promising(run(epochs_run=9), data=DATA, learning_rate=1e-3).sentence
     assert shlex.split(longer.split("`")[1])[-2:] == ["--epochs", "27"]
+
+
+def test_a_head_that_still_learned_is_trained_for_longer() -> None:
+    """One whose best epoch came early does not lack epochs: its rate is raised."""
+    late = most_promising(run(baselines=BEATS, epochs_run=10), data=DATA, learning_rate=1e-3).sentence
+    early = most_promising(run(baselines=BEATS, epochs_run=30), data=DATA, learning_rate=1e-3).sentence
+    assert "Train for longer (`imgreg train 'my photos/ants' --recipe plain --epochs 30`)" in late
+    assert "Raise the learning rate (`imgreg train 'my photos/ants' --recipe plain --learning-rate 0.01`)" in early
+    assert "(train loss 0.300, the baseline's 0.200)" in early
+
+
+def test_a_home_folder_stays_one_that_a_shell_finds() -> None:
+    """A run names it as ~, which a shell replaces only where it is not quoted."""
+    typed = "imgreg train ~/'my photos' --epochs 9"
+    told = most_promising(run(epochs_run=9, command=typed), data="~/my photos", learning_rate=1e-3).sentence
+    assert "`imgreg train ~/'my photos' --epochs 27`" in told
+    told = most_promising(run(suspicions=("label noise",)), data="~/my photos", learning_rate=1e-3).sentence
+    assert "`imgreg labels ~/'my photos'`" in told
 
 
 def test_better_features_are_those_that_the_run_has_not() -> None:

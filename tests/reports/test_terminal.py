@@ -81,6 +81,7 @@ def test_the_box_tells_who_is_better_and_one_next_step(make_run, healthy):
     one = Baseline(
         name="logistic-regression-means",
         loss=0.314,
+        train_loss=0.2,
         accuracy=0.85,
         low=0.7,
         high=0.9,

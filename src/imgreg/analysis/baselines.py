@@ -36,12 +36,15 @@ class Predicted:
     Attributes
     ----------
     probabilities : (n, n_classes) float64
+    train_loss : float
+        Its mean cross-entropy on the photos that it was fitted on.
     note : str
         How it was fitted.
     """
 
     name: str
     probabilities: NDArray[np.float64]
+    train_loss: float
     note: str
 
 
@@ -62,6 +65,7 @@ def beside_head(predicted: Predicted, *, head: ArrayLike, labels: NDArray[np.int
     return Baseline(
         name=predicted.name,
         loss=float(losses.mean()),
+        train_loss=predicted.train_loss,
         accuracy=float(right.mean()),
         low=low,
         high=high,

@@ -35,12 +35,15 @@ class LogisticRegressionFit:
     inverse_penalty : float
         scikit-learn's C, the one that cross-validation chose.
     n_train : int
+    train_loss : float
+        Mean cross-entropy of the train photos in nats, without the penalty.
     """
 
     weights: Float64Array
     bias: Float64Array
     inverse_penalty: float
     n_train: int
+    train_loss: float
 
     def probabilities(self, features: NDArray[np.floating]) -> Float64Array:
         """Compute each photo's class probabilities.
@@ -81,6 +84,8 @@ def fit_logistic_regression(features: NDArray[np.floating], labels: NDArray[np.i
     ----------
     Hastie & Tibshirani 2004, doi:10.1093/biostatistics/5.3.329: quadratic penalties and the rotation by the SVD.
     """
+    from sklearn.metrics import log_loss
+
     n_classes = int(labels.max()) + 1
     smallest = int(np.bincount(labels).min())
     if smallest < 2:
@@ -97,6 +102,7 @@ def fit_logistic_regression(features: NDArray[np.floating], labels: NDArray[np.i
         bias=bias - space.mean @ weights,
         inverse_penalty=inverse_penalty,
         n_train=len(labels),
+        train_loss=float(log_loss(labels, model.predict_proba(space.coordinates))),
     )
 
 

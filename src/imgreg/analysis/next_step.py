@@ -10,10 +10,12 @@ import shlex
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
 from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
-from imgreg.runs.summary import NextStep, RunSummary
+from imgreg.places import shared_command
+from imgreg.runs.summary import Baseline, NextStep, RunSummary
 
 LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice)
-LONGER, LOWER = 3, 10  # times as many epochs, a learning rate so many times lower
+LONGER, FASTER = 3, 10  # times as many epochs, a learning rate so many times higher or lower
+LATE = 0.8  # of the epochs: a best epoch after it was not the end of learning
 
 
 def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextStep:
@@ -34,8 +36,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     1. the loss became NaN                         training       (what the verdict says)
     2. the same pictures on both sides of a split  clean split
     3. labels that look wrong                      better labels
-    4. a baseline beats the head                   less overfitting where the head fits its train photos better than the
-                                                   baseline does new ones, else stronger head
+    4. a baseline beats the head                   less overfitting where the head fits the train photos better than the
+                                                   baseline does, else stronger head
     5. the verdict is underfitting                 training       (what the verdict says)
     6. the verdict is overfitting                  less overfitting (likewise)
     7. the verdict is too noisy to tell            clearer answer (likewise)
@@ -43,7 +45,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     9. a large gap at the kept epoch               more photos: neither head nor baseline makes more of these
     10. otherwise                                  better features: head and baseline make of these what they can
     """
-    verdict, photos = run.verdict, shlex.quote(data)
+    verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
     better = beating(run.baselines)
     if "broken_epoch" in verdict.evidence:
@@ -61,7 +63,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
             f"`imgreg labels {photos}` ranks the photos to look at.",
         )
     if better is not None:
-        return _against(run, baseline_loss=better.loss, photos=photos, learning_rate=learning_rate)
+        return _against(run, better, photos=photos, learning_rate=learning_rate)
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
         kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
         return NextStep(kind=kinds[verdict.label], sentence=verdict.next_step)
@@ -74,22 +76,24 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     return _beyond_the_head(run, photos=photos)
 
 
-def _against(run: RunSummary, *, baseline_loss: float, photos: str, learning_rate: float) -> NextStep:
+def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: float) -> NextStep:
     """For a head that a baseline on the same features beats."""
-    train_loss = run.best.train_loss
-    if train_loss < baseline_loss:
-        command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / LOWER:g}")
+    fits = f"(train loss {run.best.train_loss:.3f}, the baseline's {better.train_loss:.3f})"
+    if run.best.train_loss < better.train_loss:
+        slower = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
         return NextStep(
             kind="less overfitting",
-            sentence=f"Less overfitting: the kept head fits its train photos (loss {train_loss:.3f}) better than the "
-            f"baseline does new ones ({baseline_loss:.3f}), and loses it on new photos. Try a lower learning rate "
-            f"(`{command}`), more regularization or a smaller head.",
+            sentence=f"Less overfitting: the kept head fits the train photos better than the baseline does {fits}, and "
+            f"new ones worse. Try a lower learning rate (`{slower}`), more regularization or a smaller head.",
         )
-    command = _again(run, photos=photos, option="--epochs", value=f"{LONGER * run.epochs_run}")
+    if run.best_epoch >= LATE * run.epochs_run:
+        how, option, value = "Train for longer", "--epochs", f"{LONGER * run.epochs_run}"
+    else:
+        how, option, value = "Raise the learning rate", "--learning-rate", f"{learning_rate * FASTER:g}"
     return NextStep(
         kind="stronger head",
-        sentence=f"A head that fits more: the kept one fits its own train photos (loss {train_loss:.3f}) worse than "
-        f"the baseline does new ones ({baseline_loss:.3f}). Train for longer (`{command}`) or regularize less.",
+        sentence=f"A head that fits more: the kept one fits even the train photos worse than the baseline does {fits}. "
+        f"{how} (`{_again(run, photos=photos, option=option, value=value)}`) or regularize less.",
     )
 
 
@@ -128,4 +132,4 @@ def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
             skipping = True
         elif not part.startswith((f"{option}=", "--name=")) and part not in ("--json", "-q", "--quiet"):
             kept.append(part)
-    return f"{shlex.join(kept)} {option} {value}"
+    return f"{shared_command(shlex.join(kept))} {option} {value}"

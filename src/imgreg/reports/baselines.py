@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.controls import accuracy_interval
 from imgreg.reports.figure import LIGHT, in_ink, new_figure
+from imgreg.reports.fonts import drawable, families
+from imgreg.reports.forest import NAME_LIMIT
+from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -108,7 +111,8 @@ def _dots(axes: Axes, rows: Sequence[Row], *, label: str) -> None:
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [height, height], color=row.colour, linewidth=2, solid_capstyle="round")
         axes.plot([row.value], [height], "o", color=row.colour, markersize=6)
-    axes.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+    names = [drawable(one_line(row.name, limit=NAME_LIMIT)) for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), names, fontfamily=families(), parse_math=False)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(label, fontsize=10)
     axes.tick_params(labelsize=10)

@@ -116,12 +116,13 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     figure = baselines_figure(run.summary)
     if figure is None:
         return None
+    others = "baselines and controls" if run.summary.baselines else "controls"
+    paired = "; those of the differences are paired, photo by photo" if run.summary.baselines else ""
     return chart(
         save_figure(figure, target),
-        heading="This head beside its baselines and controls",
+        heading=f"This head beside its {others}",
         alt=baselines_words(run.summary),
-        caption=f"All on the same {run.summary.n_val} validation photos. Lines: 95 % intervals; those of the "
-        "differences are paired, photo by photo.",
+        caption=f"All on the same {run.summary.n_val} validation photos. Lines: 95 % intervals{paired}.",
     )
 
 

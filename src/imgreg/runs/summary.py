@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from imgreg.runs.history import Epoch
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Nats = Annotated[float, Field(ge=-1e4, le=1e4)]  # probabilities are clipped, so that no loss is above 17
 
 
 class _Document(BaseModel):
@@ -18,9 +21,9 @@ class Scores(_Document):
 
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: Share
     val_loss: float
-    val_accuracy: float
+    val_accuracy: Share
     gap: float
 
     @classmethod
@@ -84,18 +87,18 @@ class Control(_Document):
 
     name: str
     loss: float
-    accuracy: float
-    low: float
-    high: float
+    accuracy: Share
+    low: Share
+    high: Share
     note: str = ""
 
 
 class Difference(_Document):
     """A mean of paired differences, with its 95 % interval; None where a single pair gives none."""
 
-    mean: float
-    low: float | None
-    high: float | None
+    mean: Nats
+    low: Nats | None
+    high: Nats | None
 
 
 class Baseline(_Document):
@@ -103,6 +106,8 @@ class Baseline(_Document):
 
     Attributes
     ----------
+    train_loss : float
+        On the train photos that it was fitted on.
     low, high : float
         95 % interval of the accuracy (Clopper and Pearson).
     note : str
@@ -112,10 +117,11 @@ class Baseline(_Document):
     """
 
     name: str
-    loss: float
-    accuracy: float
-    low: float
-    high: float
+    loss: Nats
+    train_loss: Nats
+    accuracy: Share
+    low: Share
+    high: Share
     note: str
     loss_difference: Difference
     accuracy_difference: Difference

@@ -66,7 +66,7 @@ def predict_baselines(
         for portion in _portions(other, source=source)
     ]
     return tuple(
-        Predicted(name, np.concatenate(found), _note(fit, n_train=len(train)))
+        Predicted(name, np.concatenate(found), fit.train_loss, _note(fit, n_train=len(train)))
         for name, fit, found in zip(names, fits, zip(*answers, strict=True), strict=True)
     )
 

@@ -211,7 +211,7 @@ def _summary(
         calibration=calibrate(outcome.val_labels, _held_out(outcome)),
     )
     highest_rate = float(history.column("learning_rate").max())
-    next_step = most_promising(summary, data=str(ground.index.root), learning_rate=highest_rate)
+    next_step = most_promising(summary, data=shared_path(ground.index.root), learning_rate=highest_rate)
     return summary.model_copy(update={"next_step": next_step})
 
 
