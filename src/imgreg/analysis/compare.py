@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from imgreg.runs.folder import Run
 from imgreg.runs.summary import RunSummary
+
+_Side = Literal["train", "val", "test"]
+_SIDES: tuple[tuple[_Side, str], ...] = (("val", "validated"), ("train", "trained"), ("test", "tested"))
 
 
 class ComparisonRow(BaseModel):
@@ -124,7 +128,7 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
                 f"{both} tell different classes apart: {', '.join(first.summary.classes)} "
                 f"and {', '.join(run.summary.classes)}."
             )
-        for split, done in (("val", "validated"), ("train", "trained"), ("test", "tested")):
+        for split, done in _SIDES:
             ours, theirs = _photos(first, split=split), _photos(run, split=split)
             if ours != theirs:
                 shared = (ours & theirs).total()
@@ -157,6 +161,6 @@ def shared_suspicions(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _photos(run: Run, *, split: str) -> Counter[tuple[str, str]]:
+def _photos(run: Run, *, split: _Side) -> Counter[tuple[str, str]]:
     """Content and label of each photo on one side of the split; paths do not matter."""
-    return Counter((row.sha256, row.label) for row in run.split if row.split == split)
+    return Counter((row.sha256, row.label) for row in run.split if row.on(split))

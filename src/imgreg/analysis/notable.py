@@ -76,7 +76,7 @@ def notable_photos(run: Run) -> Notable:
     scored = scored_photos(run)
     p, rows = scored.probabilities, np.array(scored.rows, dtype=np.intp)
     right = np.flatnonzero(p.argmax(axis=1) == scored.labels)
-    train = [i for i, row in enumerate(run.split) if row.split == "train"]
+    train = [i for i, row in enumerate(run.split) if row.on("train")]
     own, best = run.history.train_own_probabilities, run.summary.best_epoch - 1
     return Notable(
         mistakes=tuple(rows[worst_mistakes(scored.labels, p, limit=N_MISTAKES)].tolist()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,8 @@ class Performance:
 
 def scored_photos(run: Run) -> Scored:
     """The photos a run's kept head is judged by."""
-    side = "test" if run.test_probabilities is not None else "val"
-    rows = tuple(i for i, row in enumerate(run.split) if row.split == side)
+    side: Literal["test", "val"] = "test" if run.test_probabilities is not None else "val"
+    rows = tuple(i for i, row in enumerate(run.split) if row.on(side))
     labels = np.array([run.summary.classes.index(run.split[i].label) for i in rows], dtype=np.int64)
     kept = run.history.val_probabilities[run.summary.best_epoch - 1]
     return Scored(side, rows, labels, kept if run.test_probabilities is None else run.test_probabilities)

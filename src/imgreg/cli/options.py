@@ -28,6 +28,7 @@ _RECIPE_OPTIONS: dict[str, tuple[type[Config], str]] = {
 }
 _SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--val-fraction": (config.Photos, "photos.val_fraction"),
+    "--folds": (config.Photos, "photos.folds"),
     "--split-seed": (config.Photos, "photos.split_seed"),
     "--max-bad": (config.Photos, "photos.max_bad"),
     "--allow-leakage": (config.Photos, "photos.allow_leakage"),

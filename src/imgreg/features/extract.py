@@ -21,6 +21,7 @@ from imgreg.features.stored import Stored, to_stored
 from imgreg.photos import decode as decoding
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo
+from imgreg.photos.mirror import MIRROR, mirrored
 
 Float16Array = NDArray[np.float16]
 UInt8Array = NDArray[np.uint8]
@@ -54,7 +55,11 @@ class FeatureSource:
         self.cache, self.base = cache, base
 
     def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
-        made_by = ("view 0",) if view == 0 or augmenter is None else (augmenter.digest, view, *_versions(*_AUGMENTING))
+        made_by: tuple[object, ...] = ("view 0",)
+        if view == MIRROR:
+            made_by = ("mirror image",)
+        elif view != 0 and augmenter is not None:
+            made_by = (augmenter.digest, view, *_versions(*_AUGMENTING))
         decoded_by = (decoding.POLICY, *_versions("pillow"))
         if photo.glance is not None and photo.glance.kind == "HEIF":
             decoded_by = (*decoded_by, f"pillow-heif {decoding.heif_version()}")
@@ -111,10 +116,7 @@ def _compute(
     ) -> list[tuple[str, UInt8Array]]:
         photo, views = job
         pixels = read_photo(photo, size_px=source.base.image_size)
-        return [
-            (key, pixels if augmenter is None else augmenter.view(pixels, sha256=photo.sha256, view=view))
-            for key, view, augmenter in views
-        ]
+        return [(key, _view(pixels, view, sha256=photo.sha256, augmenter=augmenter)) for key, view, augmenter in views]
 
     def pixels_in_order() -> Iterator[UInt8Array]:
         for made in read_ahead(make_views, jobs):
@@ -132,6 +134,12 @@ def _compute(
             rows, block_keys = [], []
         if on_view is not None:
             on_view(done, n_missing)
+
+
+def _view(pixels: UInt8Array, view: int, *, sha256: str, augmenter: Augmenter | None) -> UInt8Array:
+    if view == MIRROR:
+        return mirrored(pixels)
+    return pixels if augmenter is None else augmenter.view(pixels, sha256=sha256, view=view)
 
 
 def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:

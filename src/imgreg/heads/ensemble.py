@@ -18,13 +18,6 @@ Float32Array = NDArray[np.float32]
 Arrays = Mapping[str, Float32Array]  # of one head, named layer/array
 T = TypeVar("T")
 
-CLEAN, MIRROR = 0, -1  # views of a photo that heads answer from; augmented views are counted from 1
-
-
-def test_time_views(*, mirror: bool) -> tuple[int, ...]:
-    """Which views of a photo an answer is the mean of."""
-    return (CLEAN, MIRROR) if mirror else (CLEAN,)
-
 
 def mean_probabilities(
     views: Sequence[NDArray[np.floating]], *, plan: Sequence[Layer], heads: Sequence[Arrays]

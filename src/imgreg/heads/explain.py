@@ -7,7 +7,7 @@ cut the photos go up once, above it stand the last pooling and the head, whateve
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from imgreg.config import Head
 from imgreg.features.backbone import DOWNSCALE, N_CHANNELS, feature_shape, load_vgg16, preprocessed
 from imgreg.features.weights import Weights
 from imgreg.heads.build import build_plan, set_weights
+from imgreg.heads.ensemble import Arrays
 from imgreg.heads.plan import Layer
 
 LAST_CONVOLUTION = "block5_conv3"
@@ -66,13 +67,16 @@ def explain(
     *,
     base: Weights,
     plan: Sequence[Layer],
-    weights: Mapping[str, Float32Array],
+    heads: Sequence[Arrays],
+    asked: Sequence[int] | None = None,
     n_random: int = N_RANDOM_HEADS,
 ) -> Iterator[Explanation]:
     """Show, photo by photo, which places speak for a class.
 
     photos    each (size, size, 3) uint8 RGB, all of one size, the one the head was trained for
     classes   for each photo the class to explain, an index; None for the one answered
+    heads     of a run; a photo's map and probabilities are the means of theirs
+    asked     for each photo the one head that is asked, an index; None for all of them
     n_random  heads of the sanity check; 0 leaves it out
     source    Selvaraju et al. 2017, "Grad-CAM", arXiv:1610.02391: the gradient of the class's score before softmax,
               averaged over the places, weighs the maps; what speaks against the class is cut off. Under an instance
@@ -85,16 +89,23 @@ def explain(
         return
     below, pool = _cut(base)
     shape = feature_shape(len(photos[0]))
-    seeds = (0, *range(_SANITY_SEED, _SANITY_SEED + n_random))
-    trained, *random = (build_plan(plan, head=Head(), feature_shape=shape, seed=seed) for seed in seeds)
-    set_weights(trained, weights)
+
+    def above(seed: int, arrays: Arrays | None = None) -> Any:
+        head = build_plan(plan, head=Head(), feature_shape=shape, seed=seed)
+        if arrays is not None:
+            set_weights(head, arrays)
+        return _above(head, pool, size_px=len(photos[0]))
+
+    trained = [above(0, arrays) for arrays in heads]
+    others = [above(seed) for seed in range(_SANITY_SEED, _SANITY_SEED + n_random)]
     averaged = all(layer.kind != "instance_normalization" for layer in plan)
-    upper, *others = (_above(head, pool, size_px=len(photos[0])) for head in (trained, *random))
     for number, photo in enumerate(photos):
         maps = below(preprocessed(photo[None]))
-        answers = np.asarray(keras.ops.softmax(upper(maps)))[0]
+        uppers = trained if asked is None else [trained[asked[number]]]
+        answers = np.mean([np.asarray(keras.ops.softmax(upper(maps)))[0] for upper in uppers], axis=0)
         k = int(answers.argmax()) if classes is None else classes[number]
-        shown = _grad_cam(upper, maps, k, averaged=averaged)
+        cams = [_grad_cam(upper, maps, k, averaged=averaged) for upper in uppers]
+        shown: Float32Array = np.asarray(np.mean(cams, axis=0, dtype=np.float32))
         yield Explanation(
             explained=k,
             map=shown,

@@ -14,24 +14,43 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imgreg.errors import DatasetError
 from imgreg.photos.index import Photo
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Photos by side, in the index's order. `leaks` counts files whose bytes the user's split puts on several sides."""
+    """Photos by side, in the index's order.
+
+    leaks   files whose bytes the user's split puts on several sides
+    folds   with cross-validation, the fold of each photo; `train` and `val` are then the same photos. Else empty
+    """
 
     train: tuple[Photo, ...]
     val: tuple[Photo, ...]
     test: tuple[Photo, ...]
     given: bool
     leaks: int
+    folds: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> tuple[tuple[IntArray, IntArray], ...]:
+        """Of each head the rows of `train` that it is trained on and those of `val` that it is scored on."""
+        if not self.folds:
+            return ((np.arange(len(self.train)), np.arange(len(self.val))),)
+        folds = np.array(self.folds)
+        return tuple((np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in np.unique(folds))
 
 
-def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int) -> Split:
+def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, folds: int = 0) -> Split:
     """Honour a given split; draw validation photos from the train photos where none are given.
 
+    folds    0 for a single split; else each photo is dealt to one of so many folds, unless validation photos are given
     raises   DatasetError if a class has no train or no validation photo, or only some photos carry a split
     """
     given = {photo.split is not None for photo in photos}
@@ -40,6 +59,8 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int) -> 
         raise DatasetError(f"{lost.path}: has no split, but others have. Give every photo one, or none.")
     open_photos = [photo for photo in photos if photo.split in (None, "train")]
     val = [photo for photo in photos if photo.split == "val"]
+    if folds and not val:
+        return _cross_validated(photos, open_photos, folds=folds, seed=seed)
     drawn = set() if val else _drawn_hashes(open_photos, val_fraction=val_fraction, seed=seed)
     split = Split(
         train=tuple(photo for photo in open_photos if photo.kept_with not in drawn),
@@ -57,6 +78,45 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int) -> 
                     "Add photos of it; two different ones are the least, a hundred a fair start."
                 )
     return split
+
+
+def folds_that_fit(photos: Sequence[Photo], *, folds: int) -> int:
+    """So many folds, or fewer where a class has fewer different photos; 0 where two are not to be had."""
+    families: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        families[photo.label].add(photo.kept_with)
+    fewest = min((len(names) for names in families.values()), default=0)
+    return min(folds, fewest) if fewest >= 2 else 0
+
+
+def _cross_validated(photos: Sequence[Photo], open_photos: Sequence[Photo], *, folds: int, seed: int) -> Split:
+    """Every photo trains all heads but one, and validates that one.
+
+    In each class the families are dealt out in turn, by rank of hash; each class begins where the one before ended, so
+    that the folds are of one size.
+    """
+    if folds_that_fit(open_photos, folds=folds) < folds:
+        counts = Counter(photo.label for photo in open_photos)
+        label, n = min(counts.items(), key=lambda item: item[1])
+        raise DatasetError(
+            f"class {label!r} has {n} photos: {folds} folds need as many different photos of each class. "
+            "Add photos of it, or take fewer folds."
+        )
+    families: dict[str, str] = {}  # family -> the class that it is dealt with
+    for photo in open_photos:
+        families.setdefault(photo.kept_with, photo.label)
+    fold_of: dict[str, int] = {}
+    for label in sorted(set(families.values())):
+        for name in sorted((n for n, of in families.items() if of == label), key=lambda n: position(n, seed=seed)):
+            fold_of[name] = len(fold_of) % folds
+    return Split(
+        train=tuple(open_photos),
+        val=tuple(open_photos),
+        test=tuple(photo for photo in photos if photo.split == "test"),
+        given=False,
+        leaks=_leaks(photos),
+        folds=tuple(fold_of[photo.kept_with] for photo in open_photos),
+    )
 
 
 def position(sha256: str, *, seed: int) -> float:

@@ -6,11 +6,10 @@ Refuses to know: how runs are made, where photos are.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from imgreg.runs.history import Epoch, History
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
 METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
 SIDES = {"train": "train", "val": "validation", "test": "test"}
+_ALL_SIDES: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,11 @@ def _as_jpeg(sheet: Path) -> str:
 
 def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Photos of each class on each side of the split, and their sum."""
-    counted = Counter((row.label, row.split) for row in run.split)
-    rows = [(label, tuple(counted[label, split] for split in SIDES)) for label in run.summary.classes]
-    return (*rows, ("all", tuple(sum(counts[i] for _, counts in rows) for i in range(len(SIDES)))))
+    rows = [
+        (label, tuple(sum(row.on(side) for row in run.split if row.label == label) for side in _ALL_SIDES))
+        for label in run.summary.classes
+    ]
+    return (*rows, ("all", tuple(sum(counts[i] for _, counts in rows) for i in range(len(_ALL_SIDES)))))
 
 
 def _flat(values: Any, *, under: str = "") -> tuple[tuple[str, str], ...]:

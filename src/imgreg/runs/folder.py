@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -41,14 +41,27 @@ _READ = (
 )
 
 
+FOLD = "fold-"
+_SIDES = re.compile(rf"train|val|test|{FOLD}[1-9][0-9]?")
+
+
 @dataclass(frozen=True)
 class SplitRow:
     """One photo's place in the run: a row of split.csv, which also orders val_probabilities."""
 
     path: str
     label: str
-    split: str  # train, val or test
+    split: str  # train, val or test; with cross-validation fold-1, fold-2, ...: the fold that it validates
     sha256: str
+
+    def on(self, side: Literal["train", "val", "test"]) -> bool:
+        """Whether the photo is on this side of the split; with cross-validation it trains and validates."""
+        return self.split == side or (side != "test" and self.split.startswith(FOLD))
+
+    @property
+    def fold(self) -> int:
+        """Counted from 0; 0 too for a single split."""
+        return int(self.split.removeprefix(FOLD)) - 1 if self.split.startswith(FOLD) else 0
 
 
 @dataclass(frozen=True)
@@ -210,7 +223,15 @@ def _refuse_contradictions(
         (row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None
     ):  # it names a picture's file
         raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd[:80]!r}. The run is damaged: train it again.")
-    counts = tuple(sum(row.split == side for row in split) for side in ("train", "val", "test"))
+    if strange := next((row.split for row in split if not _SIDES.fullmatch(row.split)), None):
+        raise ArtefactError(
+            f"{folder}/split.csv: found the split {strange[:80]!r}. The run is damaged: train it again."
+        )
+    counts = (
+        sum(row.on("train") for row in split),
+        sum(row.on("val") for row in split),
+        sum(row.on("test") for row in split),
+    )
     if counts != (summary.n_train, summary.n_val, summary.n_test):
         raise ArtefactError(
             f"{folder}/split.csv: found {counts} train, val and test photos, metrics.json says "

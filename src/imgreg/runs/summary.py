@@ -170,6 +170,7 @@ class RunSummary(_Document):
     n_train: int
     n_val: int
     n_test: int
+    n_folds: int = 0  # of a cross-validation, in which each photo trains and validates; 0 for a single split
     n_skipped: int
     n_parameters: int  # trainable weights of the head
     epochs_run: int

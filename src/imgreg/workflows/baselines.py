@@ -21,6 +21,7 @@ from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.heads.forward import score
 from imgreg.photos.index import Photo, labels_of
+from imgreg.photos.split import Split
 from imgreg.places import cache_folder
 from imgreg.runs.cell import Cell
 from imgreg.workflows.watch import Watcher
@@ -29,6 +30,34 @@ if TYPE_CHECKING:
     from imgreg.workflows.prepare import Repeats
 
 _PORTION = 512  # photos whose whole features stand in memory at once
+
+
+def baselines_of_split(
+    split: Split, *, classes: Sequence[str], source: FeatureSource, watcher: Watcher
+) -> tuple[Predicted, ...]:
+    """Let each baseline answer the validation photos; with cross-validation one a fold, as a head."""
+    folds = [
+        predict_baselines(
+            [split.train[row] for row in of_train],
+            [split.val[row] for row in of_val],
+            classes=classes,
+            source=source,
+            watcher=watcher,
+        )
+        for of_train, of_val in split.rows
+    ]
+    if len(folds) == 1 or not all(folds):
+        return folds[0] if len(folds) == 1 else ()
+    order = np.argsort(np.concatenate([of_val for _, of_val in split.rows]))
+    return tuple(
+        Predicted(
+            name=same[0].name,
+            probabilities=np.concatenate([one.probabilities for one in same])[order],
+            train_loss=fmean(one.train_loss for one in same),
+            note=f"In each fold: {same[0].note}" if len({one.note for one in same}) == 1 else "C chosen in each fold.",
+        )
+        for same in zip(*folds, strict=True)
+    )
 
 
 def predict_baselines(

@@ -111,9 +111,8 @@ def _train_cell(
 ) -> Cell:
     from imgreg.heads.checkpoint import keeper, read_checkpoint
     from imgreg.heads.fit import fit_head
-    from imgreg.heads.forward import probabilities, score
-    from imgreg.heads.plan import plan_head
-    from imgreg.workflows.train import labelled
+    from imgreg.heads.forward import score
+    from imgreg.workflows.train import answered, labelled
 
     recipe, source, classes, split = prepared.settings.recipe, prepared.source, index.classes, repeat.split
     fitted = fit_head(
@@ -128,7 +127,7 @@ def _train_cell(
         keep=keeper(checkpoint_path(key), say=say),
     )
     test = labelled(split.test, classes=classes, source=source)
-    predicted = probabilities(test.all(0), plan=plan_head(recipe.head, n_classes=len(classes)), weights=fitted.weights)
+    predicted = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
     loss, accuracy = score(predicted, test.labels)
     history = fitted.history
     own = history.train_own_probabilities

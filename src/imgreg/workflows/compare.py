@@ -67,7 +67,7 @@ def compare(
     from imgreg.heads.checkpoint import forget_checkpoint
     from imgreg.places import cache_folder
     from imgreg.workflows.base import FrozenBase
-    from imgreg.workflows.baselines import predict_baselines
+    from imgreg.workflows.baselines import baselines_of_split
     from imgreg.workflows.controls import controls_of_run
     from imgreg.workflows.doubts import look_for_doubts
     from imgreg.workflows.prepare import lay_ground, refuse_writing_inside
@@ -95,12 +95,8 @@ def compare(
             outcomes = fit_side_by_side(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared[0].source)
             beside = controls_of_run(controls, ground, prepared[0], watcher=watcher)
-            baselines = predict_baselines(
-                ground.split.train,
-                ground.split.val,
-                classes=ground.index.classes,
-                source=prepared[0].source,
-                watcher=watcher,
+            baselines = baselines_of_split(
+                ground.split, classes=ground.index.classes, source=prepared[0].source, watcher=watcher
             )
         for done, (one, outcome, folder, target) in enumerate(zip(settings, outcomes, folders, targets, strict=True)):
             watcher.step("drawing the reports", done, len(settings) + 1, "")
@@ -198,7 +194,7 @@ def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Compa
 
     effects = comparison.effects
     changed = {path for one in effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
-    shown = [row for row in runs[0].split if row.path in changed and row.split == "val"]
+    shown = [row for row in runs[0].split if row.path in changed and row.on("val")]
     keep_pictures(folder, runs[0], shown)
     had = read_pictures(folder, (row.sha256 for row in shown))
     comparison_report(

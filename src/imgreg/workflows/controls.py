@@ -43,7 +43,11 @@ def controls_of_run(
             with _left_out_if_diverged(watcher):
                 found.append(_shuffled_run(ground, prepared, watcher=watcher))
         else:
-            loss, accuracy = _cheap(name, split.train, split.val, classes=classes)
+            answers = np.zeros((len(split.val), len(classes)))
+            for of_train, of_val in split.rows:
+                train, other = [split.train[row] for row in of_train], [split.val[row] for row in of_val]
+                answers[of_val] = _cheap(name, train, other, classes=classes)
+            loss, accuracy = score(answers, labels_of(split.val, classes))
             found.append(_control(name, loss=loss, accuracy=accuracy, n=len(split.val)))
         watcher.step("controls", len(found), len(names), name)
     return tuple(found)
@@ -63,7 +67,8 @@ def controls_of_study(
         scores: list[tuple[float, float]] = []
         for repeat in laid.drawn:
             watcher.step("controls", len(scores), len(laid.drawn), name)
-            scores.append(_cheap(name, repeat.split.train, repeat.split.test, classes=classes))
+            train, test = repeat.split.train, repeat.split.test
+            scores.append(score(_cheap(name, train, test, classes=classes), labels_of(test, classes)))
         watcher.step("controls", len(scores), len(laid.drawn), name)
         loss, accuracy = np.mean(scores, axis=0)
         found.append(_control(name, loss=loss, accuracy=accuracy, n=n_test))
@@ -123,16 +128,14 @@ def _memorized(recipe: str, share: float) -> str:
     return f"{recipe} fits {share:.0%} of the shuffled train labels by its last epoch: all that is memory."
 
 
-def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes: Sequence[str]) -> tuple[float, float]:
-    """loss, accuracy on the other photos"""
+def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes: Sequence[str]) -> NDArray[np.float64]:
+    """(len(other), n_classes) probabilities of the other photos"""
     assert name in CHEAP_CONTROLS
-    train_labels, labels = labels_of(train, classes), labels_of(other, classes)
+    train_labels = labels_of(train, classes)
     if name == "majority":
-        found = majority_probabilities(train_labels, n=len(other), n_classes=len(classes))
-    else:
-        numbers = control_numbers(name, (*train, *other))
-        found = linear_probabilities(numbers[: len(train)], train_labels, numbers[len(train) :])
-    return score(found, labels)
+        return majority_probabilities(train_labels, n=len(other), n_classes=len(classes))
+    numbers = control_numbers(name, (*train, *other))
+    return linear_probabilities(numbers[: len(train)], train_labels, numbers[len(train) :])
 
 
 def control_numbers(name: str, photos: Sequence[Photo]) -> NDArray[np.float64]:

@@ -29,10 +29,22 @@ class Doubts:
 
 def look_for_doubts(split: Split, *, classes: Sequence[str], source: FeatureSource) -> Doubts:
     """Look at the clean features of all train and validation photos, which the cache has."""
-    train, val = describe(split.train, source=source), describe(split.val, source=source)
-    labels = labels_of((*split.train, *split.val), classes)
-    noise = estimate_label_noise(np.concatenate([train, val]), labels)
-    return Doubts(find_twins(val, train), noise, choose_references(train))
+    train = describe(split.train, source=source)
+    val = train if split.folds else describe(split.val, source=source)
+    photos, described = (
+        (split.train, train)
+        if split.folds
+        else (
+            (*split.train, *split.val),
+            np.concatenate([train, val]),
+        )
+    )
+    nearest, similarity = np.zeros(len(val), np.int64), np.zeros(len(val))
+    for of_train, of_val in split.rows:
+        twins = find_twins(val[of_val], train[of_train])
+        nearest[of_val], similarity[of_val] = of_train[twins.nearest], twins.similarity
+    noise = estimate_label_noise(described, labels_of(photos, classes))
+    return Doubts(Twins(nearest, similarity), noise, choose_references(train))
 
 
 def describe(photos: Sequence[Photo], *, source: FeatureSource) -> NDArray[np.float32]:

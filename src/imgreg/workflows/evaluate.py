@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from imgreg.photos.index import Photo, index_photos
 from imgreg.runs.folder import read_run
 from imgreg.workflows.predict import Vote, load_classifier, predict
 from imgreg.workflows.watch import Watcher
+
+_SEEN: tuple[Literal["train", "val"], ...] = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,9 @@ def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
     """A line for each run that trained on, or was chosen by, some of the photos (known by their bytes)."""
     lines = []
     for run in runs:
-        sides = {row.sha256: row.split for row in read_run(run).split}
-        for side, what in (("train", "trained on"), ("val", "chose its epoch by")):
-            n = sum(sides.get(photo.sha256) == side for photo in photos)
+        trained, chosen = ({row.sha256 for row in read_run(run).split if row.on(side)} for side in _SEEN)
+        for seen, what in ((trained, "trained on"), (chosen - trained, "chose its epoch by")):
+            n = sum(photo.sha256 in seen for photo in photos)
             if n:
                 lines.append(f"{run} {what} {n} of these {len(photos)} photos: its figures on them flatter it.")
     return tuple(lines)

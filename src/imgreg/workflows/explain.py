@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from imgreg.analysis.compare import distinct
 from imgreg.errors import DatasetError, PhotoError, UsageError
 from imgreg.features.weights import Weights
+from imgreg.heads.ensemble import Arrays
 from imgreg.heads.explain import Explanation, explain
 from imgreg.heads.plan import Layer
 from imgreg.heads.store import load_head
@@ -39,18 +40,20 @@ def keep_maps(
     *,
     base: Weights,
     plan: Sequence[Layer],
-    weights: Mapping[str, NDArray[np.float32]],
+    heads: Sequence[Arrays],
 ) -> None:
     """Put the maps of some photos, laid over them, into folder/pictures.
 
-    rows   of run.split, each with the class, an index, whose evidence is shown
+    rows   of run.split, each with the class, an index, whose evidence is shown; with cross-validation by the head that
+           was not trained on the photo
     """
     from imgreg.reports.pictures import jpeg, overlay
 
     found = [(run.split[row], k, photo_bytes(run, run.split[row])) for row, k in rows]
     had = [(row, k, data) for row, k, data in found if data is not None]
     squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in had]
-    maps = explain(squares, [k for _, k, _ in had], base=base, plan=plan, weights=weights, n_random=0)
+    asked = [row.fold for row, _, _ in had]
+    maps = explain(squares, [k for _, k, _ in had], base=base, plan=plan, heads=heads, asked=asked, n_random=0)
     (folder / FOLDER).mkdir(exist_ok=True)
     for (row, _, data), one in zip(had, maps, strict=True):
         shown = overlay(decoding.picture(data, longest_px=PICTURE_PX), one.map)
@@ -100,7 +103,7 @@ def explain_photos(
     watcher.step("loading Keras", 1, 1, "")
     out.mkdir(parents=True, exist_ok=True)
     shown = [int(row.argmax()) if label is None else card.classes.index(label) for row in predicted]
-    explained = explain(squares, shown, base=base, plan=card.plan, weights=saved.weights)
+    explained = explain(squares, shown, base=base, plan=card.plan, heads=saved.heads)
     stems = distinct([_short(photo.stem) for photo in photos])
     for done, ((photo, data), stem, row, one) in enumerate(
         zip(read, stems, predicted, explained, strict=True), start=1

@@ -20,7 +20,7 @@ from imgreg.photos.split import Split
 from imgreg.places import cache_folder
 
 CHECKPOINTS = "checkpoints"  # the folder in the cache
-TRAINING_FORMAT = 2  # raised when the same recipe, split and seed may give other figures
+TRAINING_FORMAT = 3  # raised when the same recipe, split and seed may give other figures
 STALE_SECONDS = 30 * 86_400  # a training that nobody went on with for so long is forgotten
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
@@ -48,7 +48,7 @@ def training_key(
 def photos_digest(split: Split) -> str:
     """A name for the contents and labels on each side, in order."""
     sides = [[[photo.sha256, photo.label] for photo in side] for side in (split.train, split.val, split.test)]
-    return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([sides, list(split.folds)]).encode()).hexdigest()
 
 
 def checkpoint_path(key: str) -> Path:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +20,11 @@ from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.heads.calibration import FloatArray, apply_temperature
-from imgreg.heads.forward import majority, probabilities
+from imgreg.heads.ensemble import mean_probabilities
+from imgreg.heads.forward import majority
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.photos import decode as decoding
+from imgreg.photos.mirror import mirrored, test_time_views
 from imgreg.places import cache_folder
 from imgreg.workflows.watch import Watcher
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 UInt8Array = NDArray[np.uint8]
 Vote = Literal["mean", "majority"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Member:
-    """Heads on one base, and that base in an engine."""
+    """Runs on one base, and that base in an engine."""
 
     runs: tuple[SavedHead, ...]
     engine: Engine
@@ -95,14 +95,14 @@ class Classifier:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.members[0].heads[0].card.classes
+        return self.members[0].runs[0].card.classes
 
     @property
     def novelty_threshold(self) -> float | None:
         """The distance to the train photos beyond which a photo is unlike them; None where that is not known."""
-        heads = [head for member in self.members for head in member.heads]
-        calibration = heads[0].card.calibration
-        return calibration.novelty_threshold if calibration and len(heads) == 1 else None
+        runs = [run for member in self.members for run in member.runs]
+        calibration = runs[0].card.calibration
+        return calibration.novelty_threshold if calibration and len(runs) == 1 else None
 
 
 def load_classifier(
@@ -323,26 +323,9 @@ def _training_distance(stored: NDArray[np.float16], member: _Member) -> float | 
 def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
     for path in paths:
         try:
-            with _quiet_libraries():
-                pixels = decoding.decode_file(path, size_px=size_px)
+            yield decoding.decode_file(path, size_px=size_px)
         except PhotoError as error:
             yield error
-        else:
-            yield pixels
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep what C libraries (libtiff) write to stderr off the terminal while imgreg has nothing to say itself."""
-    sys.stderr.flush()
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
 
 
 def _decoded_apart(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from imgreg.photos.index import PhotoIndex, index_photos
 from imgreg.photos.known import KnownFiles
 from imgreg.photos.listing import photo_folders
 from imgreg.photos.resplit import Repeat, resplit
-from imgreg.photos.split import Split, split_photos, validation_count
+from imgreg.photos.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.places import cache_folder
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.near import with_families
 from imgreg.workflows.watch import Watcher
 
 SKIPPED_SHOWN = 10
+AUTO_FOLDS, MIN_AUTO_FOLDS = 5, 3
+ENOUGH_VALIDATION_PHOTOS = 100  # an accuracy of 90 % is then known to 6 points either way (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def lay_ground(
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
         index, warnings = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
-    split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed)
+    folds, chosen = _n_folds(index, photos)
+    warnings += chosen
+    split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed, folds=folds)
     if split.leaks:
         leak = (
             f"{split.leaks} files stand with the same bytes on several sides of the given split: the "
@@ -102,7 +107,31 @@ def lay_ground(
         watcher.say(line)
     if split.given and "val_fraction" in photos.model_fields_set:
         raise UsageError(f"--val-fraction has no effect: {data} gives its own validation photos. Leave it out.")
+    if split.given and photos.folds not in ("auto", 0):
+        raise UsageError(f"--folds has no effect: {data} gives its own validation photos. Leave it out.")
     return Ground(index, split, (*told, *warnings), time.perf_counter() - started)
+
+
+def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
+    """How many folds to train; 0 for a single split. With a line on the choice where cross-validation was chosen."""
+    if photos.folds != "auto":
+        if photos.folds == 1:
+            raise UsageError("--folds 1: expected 2 or more, or 0 for a single split.")
+        if photos.folds and "val_fraction" in photos.model_fields_set:
+            raise UsageError("--val-fraction has no effect with --folds: each photo validates one head.")
+        return photos.folds, []
+    if "val_fraction" in photos.model_fields_set or any(photo.split == "val" for photo in index.photos):
+        return 0, []
+    open_photos = [photo for photo in index.photos if photo.split in (None, "train")]
+    counts = Counter(photo.label for photo in open_photos)
+    n_val = sum(validation_count(n, val_fraction=photos.val_fraction) for n in counts.values())
+    folds = folds_that_fit(open_photos, folds=AUTO_FOLDS)
+    if n_val >= ENOUGH_VALIDATION_PHOTOS or folds < MIN_AUTO_FOLDS:
+        return 0, []
+    return folds, [
+        f"{folds}-fold cross-validation: a single split would leave {n_val} validation photos, too few for a clear "
+        "answer. --folds 0 makes a single split."
+    ]
 
 
 @dataclass(frozen=True)
@@ -164,7 +193,7 @@ def _in_families(
 
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:
     """A line for each class whose near-duplicates, kept together, made its share of validation photos far off."""
-    if split.given:
+    if split.given or split.folds:
         return []
     lines = []
     for label in sorted({photo.label for photo in split.train}):

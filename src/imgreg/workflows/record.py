@@ -37,6 +37,7 @@ from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import labels_of
 from imgreg.places import shared_command, shared_path, shared_text
 from imgreg.runs.folder import (
+    FOLD,
     SkippedRow,
     SplitRow,
     read_run,
@@ -110,7 +111,7 @@ def record(
         temperature=summary.calibration.temperature if summary.calibration else 1.0,
     )
     card = _card(outcome, ground=ground, base=base, settings=settings, calibration=calibration)
-    save_head(folder, card=card, weights=outcome.fitted.weights)
+    save_head(folder, card=card, heads=outcome.fitted.heads)
     write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
     write_json(folder / "environment.json", _environment(ground, base=base, settings=settings, command=command))
     write_json(folder / "augmentation.json", outcome.augmenter.described)
@@ -135,7 +136,7 @@ def record(
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    keep_maps(folder, run, answered, base=base.weights, plan=card.plan, weights=outcome.fitted.weights)
+    keep_maps(folder, run, answered, base=base.weights, plan=card.plan, heads=outcome.fitted.heads)
     write_run_report(folder, run)
     return summary
 
@@ -194,6 +195,7 @@ def _summary(
         n_train=len(split.train),
         n_val=len(split.val),
         n_test=len(split.test),
+        n_folds=len(split.rows) if split.folds else 0,
         n_skipped=len(ground.index.skipped),
         n_parameters=outcome.fitted.n_parameters,
         epochs_run=len(history.epochs),
@@ -253,6 +255,8 @@ def _card(
         stored=base.stored,
         feature_shape=(height, width, channels),
         plan=plan_head(settings.recipe.head, n_classes=len(ground.index.classes)),
+        n_heads=len(outcome.fitted.heads),
+        mirror=settings.recipe.prediction.mirror,
         calibration=calibration,
     )
 
@@ -278,10 +282,13 @@ def _twin_rows(twins: Twins, ground: Ground) -> list[tuple[str, str, float]]:
 
 
 def _split_rows(ground: Ground) -> list[SplitRow]:
+    split = ground.split
+    sides = [("train", photo) for photo in split.train] + [("val", photo) for photo in split.val]
+    if split.folds:
+        sides = [(f"{FOLD}{k + 1}", photo) for k, photo in zip(split.folds, split.train, strict=True)]
     return [
         SplitRow(ground.index.relative(photo), photo.label, side, photo.sha256)
-        for side, photos in (("train", ground.split.train), ("val", ground.split.val), ("test", ground.split.test))
-        for photo in photos
+        for side, photo in (*sides, *(("test", photo) for photo in split.test))
     ]
 
 

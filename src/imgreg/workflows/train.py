@@ -16,12 +16,13 @@ from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.heads.checkpoint import forget_checkpoint, keeper
-from imgreg.heads.fit import FittedHead, fit_head
-from imgreg.heads.forward import probabilities
+from imgreg.heads.ensemble import Arrays, mean_probabilities
+from imgreg.heads.fit import FittedHead, Fold, fit_head
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo, labels_of
+from imgreg.photos.mirror import test_time_views
 from imgreg.places import cache_folder
 from imgreg.runs.folder import read_run, whole_folder
 from imgreg.runs.history import Epoch
@@ -29,7 +30,7 @@ from imgreg.runs.summary import RunSummary
 from imgreg.runs.sums import write_sums
 from imgreg.startup import load_keras
 from imgreg.workflows.base import FrozenBase
-from imgreg.workflows.baselines import predict_baselines
+from imgreg.workflows.baselines import baselines_of_split
 from imgreg.workflows.controls import controls_of_run
 from imgreg.workflows.doubts import look_for_doubts
 from imgreg.workflows.kept_training import begun_training, checkpoint_path, photos_digest, training_key
@@ -81,12 +82,8 @@ def train(
             outcome = fit_on(ground, prepared, resume=resume, watcher=watcher)
             doubts = look_for_doubts(ground.split, classes=ground.index.classes, source=prepared.source)
             beside = controls_of_run(controls, ground, prepared, watcher=watcher)
-            baselines = predict_baselines(
-                ground.split.train,
-                ground.split.val,
-                classes=ground.index.classes,
-                source=prepared.source,
-                watcher=watcher,
+            baselines = baselines_of_split(
+                ground.split, classes=ground.index.classes, source=prepared.source, watcher=watcher
             )
         watcher.step("drawing the report", 0, 1, "")
         summary = record(
@@ -148,7 +145,7 @@ def prepare(ground: Ground, *, base: FrozenBase, settings: Settings, cache: Feat
     source = FeatureSource(cache, base=base.identity)
     augmenter = Augmenter(settings.recipe.augmentation, seed=settings.seed, size_px=base.image_size)
     extraction = extract_views(
-        ground, source=source, augmenter=augmenter, n_views=settings.recipe.n_views, base=base, watcher=watcher
+        ground, source=source, augmenter=augmenter, recipe=settings.recipe, base=base, watcher=watcher
     )
     return Prepared(
         settings=settings,
@@ -186,6 +183,7 @@ def fit_on(
             recipe,
             train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
             val=labelled(split.val, classes=classes, source=source),
+            folds=[Fold(*rows) for rows in split.rows],
             n_classes=len(classes),
             seed=settings.seed,
             on_epoch=_shown(recipe, watcher),
@@ -200,8 +198,7 @@ def fit_on(
     test = labelled(split.test, classes=classes, source=source) if split.test else None
     tested = None
     if test:
-        plan = plan_head(recipe.head, n_classes=len(classes))
-        tested = probabilities(test.all(0), plan=plan, weights=fitted.weights)
+        tested = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
     return Outcome(
         fitted=fitted,
         diverged=diverged,
@@ -218,15 +215,15 @@ def fit_on(
 
 
 def extract_views(
-    ground: Ground, *, source: FeatureSource, augmenter: Augmenter, n_views: int, base: FrozenBase, watcher: Watcher
+    ground: Ground, *, source: FeatureSource, augmenter: Augmenter, recipe: Recipe, base: FrozenBase, watcher: Watcher
 ) -> Extraction:
-    """Bring view 0 of every photo, and the augmented views of train photos only, into the cache."""
-    clean: list[tuple[int, Augmenter | None]] = [(0, None)]
-    augmented = [(view, augmenter) for view in range(1, n_views + 1)]
-    wanted: dict[Photo, list[tuple[int, Augmenter | None]]] = {
-        photo: [*clean, *augmented] for photo in ground.split.train
-    }
-    wanted |= dict.fromkeys((*ground.split.val, *ground.split.test), clean)
+    """Bring the test-time views of every photo, and the augmented views of train photos only, into the cache."""
+    clean: list[tuple[int, Augmenter | None]] = [
+        (view, None) for view in test_time_views(mirror=recipe.prediction.mirror)
+    ]
+    augmented = [(view, augmenter) for view in range(1, recipe.n_views + 1)]
+    wanted = dict.fromkeys((*ground.split.val, *ground.split.test), clean)
+    wanted |= {photo: [*clean, *augmented] for photo in ground.split.train}
 
     return extract(
         wanted,
@@ -235,6 +232,12 @@ def extract_views(
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking kept features"),
     )
+
+
+def answered(photos: Labelled, *, recipe: Recipe, heads: Sequence[Arrays], n_classes: int) -> NDArray[np.float32]:
+    """(n, n_classes) probabilities of a training's heads, averaged over them and the recipe's test-time views."""
+    views = [photos.all(view) for view in test_time_views(mirror=recipe.prediction.mirror)]
+    return mean_probabilities(views, plan=plan_head(recipe.head, n_classes=n_classes), heads=heads)
 
 
 def labelled(

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imgreg.config import Photos, Settings
 from imgreg.errors import ArtefactError, DatasetError, DivergedError
@@ -154,8 +154,10 @@ def _figures(folder: Path) -> list[dict[str, str]]:
 
 def _reasons(run: Run, renewed: Run) -> tuple[str, ...]:
     reasons = []
-    for side, name in (("train", "train"), ("val", "validation"), ("test", "test")):
-        was, now = (Counter((r.sha256, r.label) for r in one.split if r.split == side) for one in (run, renewed))
+    sides: tuple[tuple[Literal["train", "val", "test"], str], ...]
+    sides = (("train", "train"), ("val", "validation"), ("test", "test"))
+    for side, name in sides:
+        was, now = (Counter((r.sha256, r.label) for r in one.split if r.on(side)) for one in (run, renewed))
         if was != now:
             reasons.append(f"{(was - now).total()} {name} photos are gone, {(now - was).total()} have come.")
     for what in ("weights_sha256", "engine", "precision", "image_size"):

@@ -66,7 +66,12 @@ def run_text(summary: RunSummary) -> RenderableType:
         ),
         text_of(""),
         text_of(
-            f"Photos: {summary.n_train} train, {summary.n_val} validation"
+            "Photos: "
+            + (
+                f"{summary.n_train}, {summary.n_folds}-fold cross-validation"
+                if summary.n_folds
+                else f"{summary.n_train} train, {summary.n_val} validation"
+            )
             + (f", {summary.n_skipped} skipped (see skipped.csv)" if summary.n_skipped else "")
             + "."
         ),
