@@ -130,12 +130,12 @@ class Optimizer(Config):
     schedule: Literal["constant", "inverse_time", "exponential", "cosine", "cosine_restarts", "reduce_on_plateau"] = (
         Field("constant", description="How the learning rate goes down over the epochs.")
     )
-    decay_epochs: float = Field(
-        100,
+    decay_epochs: float | None = Field(
+        None,
         gt=0,
         le=1_000_000,
         description="Epochs over which inverse_time and exponential apply decay_rate once, a cosine falls to 0 (the "
-        "first time; each restart lasts twice as long), or a plateau must last.",
+        "first time; each restart lasts twice as long), or a plateau must last. By default all epochs of the training.",
     )
     decay_rate: float = Field(
         0.5,
@@ -277,6 +277,13 @@ class Recipe(Config):
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
     prediction: Prediction = Prediction()
+
+    @property
+    def schedule(self) -> Optimizer:
+        """The optimizer with its decay_epochs filled in."""
+        if self.optimizer.decay_epochs is not None:
+            return self.optimizer
+        return self.optimizer.model_copy(update={"decay_epochs": float(self.training.epochs)})
 
     @property
     def n_views(self) -> int:

@@ -129,7 +129,7 @@ def fit_head(
         for head in heads:
             shared.load(head)
             n_steps = math.ceil(len(head.fold.train) / recipe.training.batch_size)
-            rates = epoch_rates(recipe.optimizer, epoch=number, n_steps=n_steps, val_losses=val_losses)
+            rates = epoch_rates(recipe.schedule, epoch=number, n_steps=n_steps, val_losses=val_losses)
             objective = shared.train_epoch(of_train, head, view=view, rates=rates, on_step=on_step)
             one = _HeadEpoch(
                 objective=objective,

@@ -40,12 +40,14 @@ def build_optimizer(settings: Optimizer, *, variables: Sequence[Any]) -> Any:
 def epoch_rates(settings: Optimizer, *, epoch: int, n_steps: int, val_losses: Sequence[float]) -> NDArray[np.float32]:
     """The learning rate of each step of an epoch, by Keras' own schedules.
 
+    settings     with decay_epochs, as Recipe.schedule gives them
     epoch        counted from 1
     n_steps      gradient steps in each epoch
     val_losses   of the epochs before, which reduce_on_plateau looks at
     returns      (n_steps,) float32
     source       warm-up: Goyal et al. 2017, arXiv:1706.02677; restarts: Loshchilov & Hutter 2017, arXiv:1608.03983
     """
+    assert settings.decay_epochs is not None  # Recipe.schedule fills it in
     steps = np.arange((epoch - 1) * n_steps, epoch * n_steps, dtype=np.float32)
     n_warm = settings.warmup_epochs * n_steps
     after = _scheduled(settings, np.maximum(steps - n_warm, 0), decay_steps=settings.decay_epochs * n_steps)

@@ -82,11 +82,7 @@ def _laid(label: str, base: str, changes: Mapping[str, Any], overrides: Mapping[
     plain_changes = dict(changes)
     augments = load_recipe(base, overrides=plain_changes).n_views > 0
     own = {k: v for k, v in overrides.items() if augments or not k.startswith("augmentation.") or k == _BACKEND}
-    laid = load_recipe(base, overrides=plain_changes | own)
-    update: dict[str, Any] = {"name": label}
-    if laid.optimizer.schedule == "cosine":  # it ends with the training
-        update["optimizer"] = laid.optimizer.model_copy(update={"decay_epochs": float(laid.training.epochs)})
-    return laid.model_copy(update=update)
+    return load_recipe(base, overrides=plain_changes | own).model_copy(update={"name": label})
 
 
 def _factors(label: str, key: str, values: Sequence[float]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -99,7 +95,8 @@ _TOPICS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("1 lower rate", CONTROL, _LOW_RATE),
         ("2 + dropout", CONTROL, _LOW_RATE | {"head.dropout": 0.3}),
         ("3 + augmentation", CONTROL, _LOW_RATE | {"head.dropout": 0.3} | _AUGMENT),
-        ("4 + L2, batch norm", "regularized", {}),
+        ("4 + L2, batch norm", "blog", {}),
+        ("regularized", "regularized", {}),
     ],
     # TensorFlow's tutorial, beside plain's 256 units
     "capacity": [(name, name, {}) for name in ("tiny", "small", "medium", "large")],
@@ -146,7 +143,9 @@ _TOPICS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
 }
 
 _DERIVED: dict[str, tuple[Derived, ...]] = {
-    "ladder": (Derived("5 vote", "vote", (CONTROL, *(label for label, _, _ in _TOPICS["ladder"]))),),
+    "ladder": (
+        Derived("5 vote", "vote", (CONTROL, *(label for label, *_ in _TOPICS["ladder"] if label != "regularized"))),
+    ),
     "weights": (
         Derived("l1 searched", "search", tuple(label for label, _, _ in _TOPICS["weights"] if label[:3] == "l1 ")),
         Derived("l2 searched", "search", tuple(label for label, _, _ in _TOPICS["weights"] if label[:3] == "l2 ")),
