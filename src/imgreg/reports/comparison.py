@@ -17,7 +17,7 @@ from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
-from imgreg.reports.rows import notes, onset_of, renamed, shortened
+from imgreg.reports.rows import SHARE_IN_WORDS, notes, onset_of, renamed, share_of_gap, shortened
 from imgreg.reports.run import METRICS, raw
 from imgreg.reports.run_axes import Limits, shared_limits
 from imgreg.runs.folder import Run
@@ -69,6 +69,8 @@ def comparison_report(
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
         answer=answer(rows),
+        shares=[share_of_gap(row) for row in rows],
+        share_in_words=SHARE_IN_WORDS.format(rows[0].name),
         warnings=warnings,
         baselines=baselines,
         against_baselines=against_baselines,

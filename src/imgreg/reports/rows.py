@@ -22,6 +22,17 @@ FIGURE_NAMES = {  # of analysis.metrics
     "calibration_error": "calibration error",
 }
 
+SHARE_IN_WORDS = "Share: of {}'s last gap; where that would mislead (a gap near 0 or below), the difference in nats."
+
+
+def share_of_gap(row: ComparisonRow) -> str:
+    """The last gap as a share of the control's, or by how many nats it differs; a dash where it does not."""
+    if row.gap_share is not None:
+        return f"{100 * row.gap_share:.0f}%"
+    if row.gap_difference == 0:
+        return "–"
+    return f"{row.gap_difference:+.2f}" if abs(row.gap_difference) < 99.995 else f"{row.gap_difference:+.0f}"
+
 
 def notes(summary: RunSummary) -> tuple[str, ...]:
     """What a reader of the run must know: about the weights, then the warnings, each once."""
