@@ -17,7 +17,7 @@ from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
-from imgreg.reports.rows import SHARE_IN_WORDS, notes, onset_of, renamed, share_of_gap, shortened
+from imgreg.reports.rows import SHARE_IN_WORDS, notes, onset_of, renamed, share_of_gap, shortened, stopped_in_words
 from imgreg.reports.run import METRICS, raw
 from imgreg.reports.run_axes import Limits, shared_limits
 from imgreg.runs.folder import Run
@@ -78,6 +78,7 @@ def comparison_report(
         forest=_forest(effects, target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
+        stopped=[stopped_in_words(run.summary) for run in runs],
         own_notes=[tuple(note for note in each if note not in common) for each in told],
         overlays=_overlays(histories),
         panels=_panels(runs, rows=rows, limits=shared_limits(histories)),

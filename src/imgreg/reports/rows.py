@@ -39,6 +39,19 @@ def notes(summary: RunSummary) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))
 
 
+def stopped_in_words(summary: RunSummary) -> str:
+    """That early stopping ended the training, when and why; empty where it did not."""
+    it = summary.stopped_early
+    if it is None:
+        return ""
+    epochs = "epoch" if it.patience_epochs == 1 else f"{it.patience_epochs} epochs"
+    lower = f" by more than {it.min_delta:g} nats" if it.min_delta else ""
+    return (
+        f"Training stopped early, after epoch {it.epoch} of {it.max_epochs}: the last {epochs} did not lower the "
+        f"validation loss{lower} (patience_epochs = {it.patience_epochs})."
+    )
+
+
 def calibration_in_words(summary: RunSummary) -> str:
     """What predict does to the probabilities, and what it is worth; empty for a run of an older imgreg."""
     found = summary.calibration

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
-from imgreg.reports.rows import SHARE_IN_WORDS, notes, renamed, share_of_gap, shortened
+from imgreg.reports.rows import SHARE_IN_WORDS, notes, renamed, share_of_gap, shortened, stopped_in_words
 from imgreg.reports.terminal.parts import (
     WIDTH,
     baselines_lines,
@@ -50,6 +50,7 @@ def run_text(summary: RunSummary) -> RenderableType:
     test = summary.test
     parts: list[RenderableType] = [
         text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
+        *([text_of(stopped)] if (stopped := stopped_in_words(summary)) else []),
         *([text_of(summary.against_baselines)] if summary.against_baselines else []),
         text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
         *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
