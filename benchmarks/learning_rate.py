@@ -1,4 +1,4 @@
-"""Which lowered learning rate? The regularized recipe at several, with Keras' default 1e-3 as the control.
+"""Which lowered learning rate? The blog's recipe at several, with Keras' default 1e-3 as the control.
 
 usage: python benchmarks/learning_rate.py DATA [SEED ...]
 
@@ -36,9 +36,9 @@ def main(data: Path, seeds: list[int]) -> None:
     rows = []
     with FeatureCache(cache_folder(), say=watcher.say) as cache:
         source = FeatureSource(cache, base=base.identity)
-        augmenter = Augmenter(load_recipe("regularized").augmentation, seed=0, size_px=base.image_size)
+        augmenter = Augmenter(load_recipe("blog").augmentation, seed=0, size_px=base.image_size)
         extract_views(ground, source=source, augmenter=augmenter, base=base, watcher=watcher)
-        trials = [("plain", 1e-3), *(("regularized", rate) for rate in RATES)]
+        trials = [("plain", 1e-3), *(("blog", rate) for rate in RATES)]
         for name, rate in trials:
             recipe = load_recipe(name, overrides={"optimizer.learning_rate": rate})
             for seed in seeds:
