@@ -28,7 +28,7 @@ from imgreg.recipes import load_recipe
 from imgreg.startup import load_keras
 
 EPOCHS, BATCH, VIEWS, STEPS = 100, 32, 8, 3
-RECIPES = ("plain", "regularized")
+RECIPES = ("plain", "blog")
 
 
 def main(data: Path, image_size: int, precision: str) -> None:
@@ -152,7 +152,7 @@ def _as_keras(root: Path) -> Path:
 
 
 def _imgreg(data: Path, root: Path, image_size: int, precision: str, name: str) -> tuple[float, dict[str, Any]]:
-    options = ["--weights", "starter", "--image-size", str(image_size), "--precision", precision]
+    options = ["--folds", "0", "--weights", "starter", "--image-size", str(image_size), "--precision", precision]
     options += ["--epochs", str(EPOCHS), "--views", str(VIEWS), "--models", str(root / "models"), "--name", name]
     started = time.perf_counter()
     done = subprocess.run(

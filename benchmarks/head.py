@@ -21,7 +21,7 @@ N_PHOTOS, BATCH, EPOCHS = 245, 32, 12
 
 
 def main(image_size: int) -> None:
-    recipe = load_recipe("regularized")
+    recipe = load_recipe("blog")
     shape = feature_shape(image_size)
     draw = np.random.default_rng(0)
     features = draw.random((N_PHOTOS, *shape)).astype(np.float16)

@@ -86,7 +86,7 @@ def _accuracy(features: np.ndarray, labels: np.ndarray, *, n_train: int, n_class
     train = Labelled(lambda _view, rows: features[:n_train][rows], labels[:n_train])
     val = Labelled(lambda _view, rows: features[n_train:][rows], labels[n_train:])
     overrides = {"augmentation.backend": "none", "training.epochs": 30, "optimizer.learning_rate": 1e-4}
-    recipe = load_recipe("regularized", overrides=overrides)
+    recipe = load_recipe("blog", overrides=overrides)
     best = [fit_head(recipe, train=train, val=val, n_classes=n_classes, seed=seed).history.best for seed in SEEDS]
     return float(np.mean([epoch.val_accuracy for epoch in best]))
 

@@ -40,7 +40,8 @@ def main(image_size: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         draw_sample(root / "photos", count=12, seed=0)
-        options = ["--weights", "starter", "--image-size", str(image_size), "--epochs", "2", "--views", "1"]
+        options = ["--recipe", "blog", "--folds", "0", "--weights", "starter", "--image-size", str(image_size)]
+        options += ["--epochs", "2", "--views", "1"]
         _run([*IMGREG, "train", root / "photos", *options, "--models", root, "--name", "run", "-q"])
         _save_for_keras(root / "run", root / "whole.keras", image_size)
         photo = next((root / "photos").glob("*/*.*"))
@@ -70,11 +71,11 @@ def _save_for_keras(run: Path, target: Path, image_size: int) -> None:
 
     saved = load_head(run)
     base = build_backbone(resolve_weights("starter"))
-    head = build_head(load_recipe("regularized").head, feature_shape=saved.card.feature_shape, n_classes=2, seed=0)
+    head = build_head(load_recipe("blog").head, feature_shape=saved.card.feature_shape, n_classes=2, seed=0)
     for layer in head.layers:
         for variable in layer.variables:
             if "seed_generator" not in variable.path:
-                variable.assign(saved.weights[f"{layer.name}/{variable.name}"])
+                variable.assign(saved.heads[0][f"{layer.name}/{variable.name}"])
     photos = keras.Input((image_size, image_size, 3), dtype="uint8")
     keras.Model(photos, head(base(photos))).save(target)
 

@@ -82,7 +82,7 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
     from imgreg.recipes import load_recipe
     from imgreg.workflows.train import labelled
 
-    recipe = load_recipe("regularized", overrides={"training.epochs": 2, "augmentation.views": n_views})
+    recipe = load_recipe("blog", overrides={"training.epochs": 2, "augmentation.views": n_views})
     photos = tuple(
         Photo(f"{n}.jpg", "ab"[n % 2], None, hashlib.sha256(f"{n}".encode()).hexdigest()) for n in range(n_photos)
     )
@@ -123,7 +123,8 @@ def _photos(root: Path, count: int) -> Path:
 
 
 def _train(data: Path, root: Path, name: str) -> dict[str, Any]:
-    options = ["--weights", "starter", "--image-size", "64", "--views", "1", "--epochs", "3"]
+    options = ["--recipe", "blog", "--folds", "0", "--weights", "starter", "--image-size", "64"]
+    options += ["--views", "1", "--epochs", "3"]
     process = subprocess.Popen(
         [sys.executable, "-m", "imgreg", "train", data, *options, "--models", root / "m", "--name", name, "--json"],
         env=os.environ | {"IMGREG_CACHE": str(root / f"cache-{data.name}")},

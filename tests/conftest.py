@@ -206,6 +206,8 @@ TRAIN_ARGUMENTS = (
     "6",
     "--views",
     "2",
+    "--folds",
+    "0",
     "--set",
     "head.units=[8]",
 )

@@ -332,7 +332,7 @@ class Photos(Config):
     folds: Literal["auto"] | Annotated[int, Field(ge=0, le=20)] = Field(
         "auto",
         description="Cross-validation: train so many heads, each photo scored by the head that never saw it, and "
-        "answer by their mean. 0: a single split. auto: 5 where a single split would leave fewer than 100 validation "
+        "answer by their mean. 0: a single split. auto: 5 where a single split would leave fewer than 200 validation "
         "photos.",
     )
     split_seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")

@@ -47,7 +47,7 @@ def told(head: FittedHead) -> tuple[object, ...]:
     own = head.history.train_own_probabilities
     assert own is not None
     return (
-        {name: array.tobytes() for name, array in head.weights.items()},
+        [{name: array.tobytes() for name, array in one.items()} for one in head.heads],
         head.history.val_probabilities.tobytes(),
         own.tobytes(),
         [replace(row, seconds=0) for row in head.history.epochs],

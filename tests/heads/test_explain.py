@@ -54,7 +54,7 @@ def last_maps(photo: np.ndarray) -> np.ndarray:
 
 
 def explained(photo: np.ndarray, plan, weights, **options):
-    return next(explain([photo], None, base=resolve_weights("starter"), plan=plan, weights=weights, **options))
+    return next(explain([photo], None, base=resolve_weights("starter"), plan=plan, heads=[weights], **options))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_answer_is_explained_where_no_class_is_named(photo) -> None:
     assert found.explained == int(found.probabilities.argmax())
     assert found.probabilities.sum() == pytest.approx(1, abs=1e-5)
     others = [(found.explained + 1) % 3]
-    (other,) = explain([photo], others, base=resolve_weights("starter"), plan=plan, weights=weights, n_random=0)
+    (other,) = explain([photo], others, base=resolve_weights("starter"), plan=plan, heads=[weights], n_random=0)
     assert (other.explained, found.map.max() > 0) == (others[0], True)
     assert not np.allclose(other.map, found.map)
 

@@ -39,8 +39,8 @@ def cross_entropy(p: np.ndarray, labels: np.ndarray) -> float:
 def test_the_same_seed_gives_the_same_bytes(train_set: Labelled, val_set: Labelled) -> None:
     """Dropout, augmentation, order and initial weights all repeat to the bit."""
     one, two = (fitted(train_set, val_set, **HEAVY) for _ in range(2))
-    assert {name: array.tobytes() for name, array in one.weights.items()} == {
-        name: array.tobytes() for name, array in two.weights.items()
+    assert {name: array.tobytes() for name, array in one.heads[0].items()} == {
+        name: array.tobytes() for name, array in two.heads[0].items()
     }
     assert one.history.val_probabilities.tobytes() == two.history.val_probabilities.tobytes()
 
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_bytes(train_set: Labelled, val_set: Labell
 def test_another_seed_gives_another_head(train_set: Labelled, val_set: Labelled) -> None:
     """The seed reaches the training."""
     one, two = (fitted(train_set, val_set, seed=seed, **HEAVY) for seed in (0, 1))
-    assert not np.array_equal(one.weights["hidden_1/kernel"], two.weights["hidden_1/kernel"])
+    assert not np.array_equal(one.heads[0]["hidden_1/kernel"], two.heads[0]["hidden_1/kernel"])
 
 
 def test_clean_train_loss_equals_the_one_by_hand(train_set: Labelled, val_set: Labelled) -> None:
@@ -56,7 +56,7 @@ def test_clean_train_loss_equals_the_one_by_hand(train_set: Labelled, val_set: L
     result = fitted(train_set, val_set, **HEAVY)
     best = result.history.best
     plan = plan_head(recipe(**HEAVY).head, n_classes=2)
-    p = probabilities(train_set.all(0), plan=plan, weights=result.weights)
+    p = probabilities(train_set.all(0), plan=plan, weights=result.heads[0])
     assert cross_entropy(p, train_set.labels) == pytest.approx(best.train_loss, abs=1e-6)
     assert (p.argmax(1) == train_set.labels).mean() == best.train_accuracy
 
@@ -67,7 +67,7 @@ def test_validation_loss_equals_the_one_by_hand(train_set: Labelled, val_set: La
     for row, p in zip(result.history.epochs, result.history.val_probabilities, strict=True):
         assert cross_entropy(p, val_set.labels) == pytest.approx(row.val_loss, abs=1e-9)
     plan = plan_head(recipe(**HEAVY).head, n_classes=2)
-    kept = probabilities(val_set.all(0), plan=plan, weights=result.weights)
+    kept = probabilities(val_set.all(0), plan=plan, weights=result.heads[0])
     np.testing.assert_allclose(kept, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-6)
 
 
@@ -124,8 +124,8 @@ def test_features_read_in_portions_train_the_same_head(
         return train_set.features(view, rows)
 
     in_portions = fitted(replace(train_set, features=watched), val_set, **tables)
-    for name, array in in_memory.weights.items():
-        assert array.tobytes() == in_portions.weights[name].tobytes(), name
+    for name, array in in_memory.heads[0].items():
+        assert array.tobytes() == in_portions.heads[0][name].tobytes(), name
     assert in_memory.history.val_probabilities.tobytes() == in_portions.history.val_probabilities.tobytes()
     assert most.count(2 * batch_size) >= 4
 
@@ -139,7 +139,7 @@ def test_the_penalty_is_in_the_objective_and_not_in_the_losses(train_set: Labell
     }
     result = fitted(train_set, val_set, **tables)
     (row,) = result.history.epochs
-    by_hand = 0.5 * float(np.square(result.weights["hidden_1/kernel"].astype(np.float64)).sum())
+    by_hand = 0.5 * float(np.square(result.heads[0]["hidden_1/kernel"].astype(np.float64)).sum())
     assert row.weight_penalty == pytest.approx(by_hand, rel=1e-5)
     assert row.objective == pytest.approx(row.train_loss + row.weight_penalty, abs=2e-3)
     assert row.val_loss == pytest.approx(cross_entropy(result.history.val_probabilities[0], val_set.labels), abs=1e-9)
@@ -152,7 +152,7 @@ def test_dropout_and_batch_normalization_are_off_in_scoring(train_set: Labelled,
     result = fitted(train_set, val_set, **tables)
     plan = plan_head(recipe(**tables).head, n_classes=2)
     alone = np.concatenate(
-        [probabilities(photo[None], plan=plan, weights=result.weights) for photo in val_set.all(0)]
+        [probabilities(photo[None], plan=plan, weights=result.heads[0]) for photo in val_set.all(0)]
     )  # one at a time: batch statistics would be degenerate
     np.testing.assert_allclose(alone, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-5)
 
@@ -239,11 +239,11 @@ def test_a_feature_that_is_not_finite_is_refused(
 def test_weights_that_are_not_finite_are_noticed_behind_a_finite_loss(train_set: Labelled) -> None:
     """A dead relu hides a NaN in its unit: the loss is finite, and the weights give it away."""
     model = build_head(recipe(head={"units": (8,)}).head, feature_shape=(2, 2, 6), n_classes=2, seed=0)
-    calm = fit._not_finite(model, (0.5, 0.5), [np.full((3, 2), 0.5, np.float32)])
+    calm = fit._HeadEpoch(0.5, 0.0, *[np.full((3, 2), 0.5, np.float32)] * 2)
+    assert fit._not_finite(model, calm) is None
     kernel = model.layers[1].kernel
     kernel.assign(kernel.numpy() * np.nan)
-    assert calm is None
-    assert fit._not_finite(model, (0.5, 0.5), [np.full((3, 2), 0.5, np.float32)]) == "the weights became"
+    assert fit._not_finite(model, calm) == "the weights became"
 
 
 def test_parameters_are_counted(train_set: Labelled, val_set: Labelled) -> None:

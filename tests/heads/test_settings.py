@@ -75,7 +75,7 @@ def test_activity_penalty_quiets_the_hidden_units(train_set: Labelled, val_set: 
         result = fitted(train_set, train_set, head=head, epochs=30, batch_size=10)
         plan = plan_head(Head.model_validate(head), n_classes=2)
         until = 1 + next(i for i, layer in enumerate(plan) if layer.name == "activation_1")
-        means.append(probabilities(train_set.all(0), plan=plan[:until], weights=result.weights).mean())
+        means.append(probabilities(train_set.all(0), plan=plan[:until], weights=result.heads[0]).mean())
     assert means[1] < 0.5 * means[0]
 
 
@@ -83,7 +83,7 @@ def test_max_norm_bounds_hidden_units(train_set: Labelled, val_set: Labelled) ->
     """Each hidden unit's incoming weights keep the norm; without the limit some exceed it."""
     for limit, exceeds in ((0.5, False), (0.0, True)):
         head = {"units": (8, 4)} | ({"max_norm": limit} if limit else {})
-        weights = fitted(train_set, val_set, head=head, epochs=10, optimizer={"learning_rate": 0.01}).weights
+        weights = fitted(train_set, val_set, head=head, epochs=10, optimizer={"learning_rate": 0.01}).heads[0]
         norms = [np.linalg.norm(weights[f"hidden_{n}/kernel"], axis=0).max() for n in (1, 2)]
         assert (max(norms) > 0.5001) == exceeds
 
@@ -95,13 +95,13 @@ def test_dropout_may_differ_by_layer(train_set: Labelled, val_set: Labelled) -> 
     alike, each = (
         fitted(train_set, val_set, head={"units": (8, 4), "dropout": rate}, epochs=3) for rate in (0.4, (0.4, 0.4))
     )
-    assert alike.weights["hidden_1/kernel"].tobytes() == each.weights["hidden_1/kernel"].tobytes()
+    assert alike.heads[0]["hidden_1/kernel"].tobytes() == each.heads[0]["hidden_1/kernel"].tobytes()
 
 
 def test_equal_initial_weights_stay_equal(train_set: Labelled, val_set: Labelled) -> None:
     """Zeros show why not: every hidden unit learns the same, so many are as good as one."""
     head = {"units": (8,), "activation": "sigmoid", "initializer": "zeros"}
-    kernel = fitted(train_set, val_set, head=head, epochs=5, batch_size=10).weights["hidden_1/kernel"]
+    kernel = fitted(train_set, val_set, head=head, epochs=5, batch_size=10).heads[0]["hidden_1/kernel"]
     np.testing.assert_array_equal(kernel, np.repeat(kernel[:, :1], 8, axis=1))
 
 
@@ -154,9 +154,9 @@ def test_scaling_stays_as_it_was_fitted(train_set: Labelled, val_set: Labelled) 
     head = {"units": (8,), "scaling": "standardize"}
     result = fitted(train_set, val_set, head=head, epochs=3)
     pooled = train_set.all(0).reshape(50, -1).astype(np.float64)
-    np.testing.assert_allclose(result.weights["scaling/moving_mean"], pooled.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(result.heads[0]["scaling/moving_mean"], pooled.mean(axis=0), atol=1e-6)
     plan = plan_head(Head.model_validate(head), n_classes=2)
-    kept = probabilities(val_set.all(0), plan=plan, weights=result.weights)
+    kept = probabilities(val_set.all(0), plan=plan, weights=result.heads[0])
     np.testing.assert_allclose(kept, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-6)
 
 
@@ -178,7 +178,7 @@ def test_weight_decay_shrinks_what_adam_keeps(train_set: Labelled, val_set: Labe
     """AdamW with a strong decay ends with smaller kernels than Adam."""
     norms = [
         np.linalg.norm(
-            fitted(train_set, val_set, head={"units": (8,)}, optimizer=optimizer, epochs=20).weights["hidden_1/kernel"]
+            fitted(train_set, val_set, head={"units": (8,)}, optimizer=optimizer, epochs=20).heads[0]["hidden_1/kernel"]
         )
         for optimizer in (
             {"name": "adam", "learning_rate": 0.01},

@@ -37,7 +37,7 @@ WEIGHTS = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    save_head(tmp_path, card=CARD, weights=WEIGHTS)
+    save_head(tmp_path, card=CARD, heads=[WEIGHTS])
     return tmp_path
 
 
@@ -45,8 +45,8 @@ def test_a_head_comes_back(run: Path) -> None:
     """Card and arrays are those that were saved."""
     saved = load_head(run)
     assert saved.card.plan == CARD.plan
-    assert saved.weights.keys() == WEIGHTS.keys()
-    np.testing.assert_array_equal(saved.weights["hidden_1/kernel"], WEIGHTS["hidden_1/kernel"])
+    assert saved.heads[0].keys() == WEIGHTS.keys()
+    np.testing.assert_array_equal(saved.heads[0]["hidden_1/kernel"], WEIGHTS["hidden_1/kernel"])
 
 
 def test_an_exchanged_head_is_refused(run: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_exchanged_head_is_refused(run: Path) -> None:
 
 def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
     """A head whose arrays do not fit its plan is refused even with the right hash."""
-    save_head(tmp_path, card=CARD, weights=WEIGHTS | {"classes/bias": np.zeros(3, np.float32)})
+    save_head(tmp_path, card=CARD, heads=[WEIGHTS | {"classes/bias": np.zeros(3, np.float32)}])
     with pytest.raises(ArtefactError, match="found arrays"):
         load_head(tmp_path)
 
@@ -123,7 +123,7 @@ def test_impossible_groups_are_refused(tmp_path: Path, groups: int) -> None:
     head = Head(units=(4,), normalization="before_activation", normalization_kind="group", groups=2)
     normalization = {f"normalization_1/{name}": np.ones(4, np.float32) for name in ("gamma", "beta")}
     card = msgspec.structs.replace(CARD, plan=plan_head(head, n_classes=2))
-    save_head(tmp_path, card=card, weights=WEIGHTS | normalization)
+    save_head(tmp_path, card=card, heads=[WEIGHTS | normalization])
     assert load_head(tmp_path).card.plan == card.plan
     text = (tmp_path / "model.json").read_text()
     assert '"groups": 2' in text

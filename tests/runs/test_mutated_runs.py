@@ -270,7 +270,7 @@ def use_head(run: Path) -> None:
     saved = load_head(run)
     features = np.ones((1, *saved.card.feature_shape), np.float16)
     with np.errstate(all="ignore"):
-        answer = probabilities(features, plan=saved.card.plan, weights=saved.weights)
+        answer = probabilities(features, plan=saved.card.plan, weights=saved.heads[0])
     assert answer.shape == (1, len(saved.card.classes))
 
 

@@ -26,7 +26,7 @@ def prepared(trained: Trained, cache: FeatureCache, **recipes: dict[str, object]
     all_settings = [
         Settings.model_validate(
             {
-                "photos": {"max_bad": 0.1},
+                "photos": {"max_bad": 0.1, "folds": 0},
                 "base": {"weights": "starter", "image_size": 64},
                 "recipe": {"name": name, **tables},
             }
@@ -45,9 +45,9 @@ def test_three_at_once_are_bit_for_bit_as_one_at_a_time(trained: Trained) -> Non
         alone = fit_side_by_side(ground, ready, watcher=Watcher(), n_at_once=1)
         at_once = fit_side_by_side(ground, ready, watcher=Watcher(), n_at_once=3)
     for one, other in zip(alone, at_once, strict=True):
-        assert one.fitted.weights.keys() == other.fitted.weights.keys()
-        for name, array in one.fitted.weights.items():
-            assert array.tobytes() == other.fitted.weights[name].tobytes(), name
+        assert one.fitted.heads[0].keys() == other.fitted.heads[0].keys()
+        for name, array in one.fitted.heads[0].items():
+            assert array.tobytes() == other.fitted.heads[0][name].tobytes(), name
         assert one.fitted.history.val_probabilities.tobytes() == other.fitted.history.val_probabilities.tobytes()
 
 

@@ -118,8 +118,9 @@ def test_a_killed_study_goes_on(data: Path, tmp_path: Path, cells: Path) -> None
 
 
 def test_compare_repeats_shares_cells_with_study(data: Path, tmp_path: Path, cells: Path) -> None:
-    """compare --folds pairs the recipes asked for, and a wider comparison trains only what is new."""
-    folded = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--set", "head.units=[8]", "--folds", "2")
+    """compare --repeats --folds pairs the recipes asked for, and a wider comparison trains only what is new."""
+    folded = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--set", "head.units=[8]")
+    folded = (*folded, "--repeats", "1", "--folds", "2")
     first = imgreg(*("compare", data, "--recipes", "plain,dropout", "--models", tmp_path / "models", "--json"), *folded)
     assert first.code == 0, first.err
     assert {row["recipe"] for row in first.json["table"]["rows"]} == {"plain", "dropout"}

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
-from imgreg.cli.options import build_settings, controls_option, given_flags, repeats_options, settings_options
+from imgreg.cli.options import (
+    build_settings,
+    controls_option,
+    folds_option,
+    given_flags,
+    repeats_option,
+    settings_options,
+)
 from imgreg.config import CHEAP_CONTROLS
 from imgreg.errors import UsageError
 
@@ -20,7 +27,8 @@ from imgreg.errors import UsageError
     metavar="A,B,...",
     help="Recipes to compare, the first is the control.  [default: plain,regularized]",
 )
-@repeats_options(default=None)
+@repeats_option(default=None)
+@folds_option
 @controls_option
 @settings_options
 @tensorboard_option
@@ -43,12 +51,12 @@ def command(
 ) -> None:
     """Train with and without regularization, curves side by side.
 
-    With one DATA: trains each recipe on the same split, seed and features. With two or more RUN folders: lays
+    With one DATA: trains each recipe on the same split or folds, seed and features. With two or more RUN folders: lays
     finished runs over each other. Writes report.html to a folder under models/, beside it its figures as PNG and SVG
     (colour is the run, solid is train, dashed is validation) and a table.
 
-    With --repeats or --folds every recipe is trained on many splits, as imgreg study does, and the answer says in
-    pairs and with intervals which of them helped; no run is kept.
+    With --repeats every recipe is trained on many splits, as imgreg study does, and the answer says in pairs and with
+    intervals which of them helped; no run is kept. With --folds too, each repeat tests every photo once.
 
     \b
     Example:
@@ -86,22 +94,25 @@ def command(
             from imgreg.cli.train import typed_command
 
             names = [part.strip() for part in (recipes or "plain,regularized").split(",") if part.strip()]
-            settings = [build_settings(one, options, ranges_where_augmented=True) for one in names]
+            split = options if repeats is not None else options | {"folds": folds}
+            settings = [build_settings(one, split, ranges_where_augmented=True) for one in names]
             ranges = options["views"] is not None or any(o.startswith("augmentation.") for o in options["overrides"])
             if ranges and not any(one.recipe.n_views for one in settings):
                 raise UsageError(
                     "--views and --set augmentation... have no effect: none of the recipes augments. "
                     "Leave them out, or give --augment."
                 )
-            if repeats is not None or folds is not None:
+            if repeats is not None:
                 if tensorboard:
-                    raise UsageError("--tensorboard has no effect with --repeats or --folds, which keep no run.")
+                    raise UsageError("--tensorboard has no effect with --repeats, which keeps no run.")
+                if folds == 1:
+                    raise UsageError("--folds 1: expected 2 or more.")
                 from imgreg.workflows.study import study
 
                 done = study(
                     targets[0],
                     settings=settings,
-                    repeats=repeats or 1,
+                    repeats=repeats,
                     folds=folds or 0,
                     models=models,
                     name=name,

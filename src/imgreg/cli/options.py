@@ -28,7 +28,6 @@ _RECIPE_OPTIONS: dict[str, tuple[type[Config], str]] = {
 }
 _SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--val-fraction": (config.Photos, "photos.val_fraction"),
-    "--folds": (config.Photos, "photos.folds"),
     "--split-seed": (config.Photos, "photos.split_seed"),
     "--max-bad": (config.Photos, "photos.max_bad"),
     "--allow-leakage": (config.Photos, "photos.allow_leakage"),
@@ -39,11 +38,12 @@ _SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "--stored": (config.Base, "base.stored"),
     "--seed": (config.Settings, "seed"),
 }
+_FOLDS = (config.Photos, "photos.folds")  # of train and compare; study, howmuch and labels split by themselves
 _BASE_OPTIONS = ("--weights", "--image-size", "--engine", "--precision")
 
 
 def settings_options(function: F) -> F:
-    """Every option that `build_settings` reads, except --recipe."""
+    """Every option that `build_settings` reads, except --recipe and --folds."""
     augment = click.option(
         "--augment",
         metavar="none|keras|albumentations|FILE",
@@ -60,6 +60,11 @@ def settings_options(function: F) -> F:
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
     return function
+
+
+def folds_option(function: F) -> F:
+    """--folds, for commands that keep the run of a cross-validation."""
+    return _option("--folds", *_FOLDS)(function)  # type: ignore[no-any-return]
 
 
 def base_options(function: F) -> F:
@@ -121,18 +126,27 @@ def _read_controls(_context: click.Context, _parameter: click.Parameter, text: s
     return tuple(dict.fromkeys([*(["majority"] if set(measured) & set(names) else []), *names]))
 
 
-def repeats_options(*, default: int | None, folds: int | None = None) -> Callable[[F], F]:
-    """--repeats and --folds."""
+def repeats_option(*, default: int | None) -> Callable[[F], F]:
+    """--repeats"""
 
     def decorate(function: F) -> F:
-        repeats = click.option(
+        decorated: F = click.option(
             "--repeats",
             type=click.IntRange(min=1, max=1000),
             default=default,
             show_default=default is not None,
             metavar="N",
             help="Split, train and test anew so many times, each time alike for every recipe.",
-        )
+        )(function)
+        return decorated
+
+    return decorate
+
+
+def repeats_options(*, default: int, folds: int | None = None) -> Callable[[F], F]:
+    """--repeats and --folds, for commands that keep no run."""
+
+    def decorate(function: F) -> F:
         in_folds = click.option(
             "--folds",
             type=click.IntRange(min=2, max=100),
@@ -141,7 +155,7 @@ def repeats_options(*, default: int | None, folds: int | None = None) -> Callabl
             metavar="N",
             help="Let each repeat test every photo once, in so many folds.",
         )
-        decorated: F = repeats(in_folds(function))
+        decorated: F = repeats_option(default=default)(in_folds(function))
         return decorated
 
     return decorate
@@ -172,17 +186,17 @@ def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augment
     ranges_where_augmented   leave augmentation's ranges and views out for a recipe that does not augment, as
                              compare's plain
     """
-    given = {flag: options[_parameter(flag)] for flag in _SETTINGS_OPTIONS}
+    known = _SETTINGS_OPTIONS | ({"--folds": _FOLDS} if "folds" in options else {})
     overrides = recipe_overrides(options)
     if ranges_where_augmented:
         ranges = {key for key in overrides if key.startswith("augmentation.")} - {"augmentation.backend"}
         if load_recipe(recipe, overrides={k: v for k, v in overrides.items() if k not in ranges}).n_views == 0:
             overrides = {key: value for key, value in overrides.items() if key not in ranges}
     tables: dict[str, Any] = {"recipe": load_recipe(recipe, overrides=overrides)}
-    for flag, (_, key) in _SETTINGS_OPTIONS.items():
-        if given[flag] is not None:
+    for flag, (_, key) in known.items():
+        if (value := options[_parameter(flag)]) is not None:
             table, _, leaf = key.rpartition(".")
-            (tables.setdefault(table, {}) if table else tables)[leaf] = given[flag]
+            (tables.setdefault(table, {}) if table else tables)[leaf] = value
     try:
         return config.Settings.model_validate(tables)
     except ValidationError as error:
@@ -203,7 +217,7 @@ def given_flags(options: dict[str, Any]) -> list[str]:
     return [
         typed.get(name, f"--{name.replace('_', '-')}")
         for name, value in options.items()
-        if value not in (None, (), False)
+        if value is not None and value is not False and value != ()  # 0 is a value
     ]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
-from imgreg.cli.options import build_settings, controls_option, recipe_option, settings_options
+from imgreg.cli.options import build_settings, controls_option, folds_option, recipe_option, settings_options
 
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How the head is built and trained.")
 @controls_option
+@folds_option
 @settings_options
 @tensorboard_option
 @training_options

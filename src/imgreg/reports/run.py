@@ -172,7 +172,7 @@ def _shown(
 def _learned(run: Run, row: int, *, pictures: Mapping[str, bytes]) -> ShownPhoto:
     own = run.history.train_own_probabilities
     assert own is not None  # most_memorized names none otherwise
-    train = [i for i, photo in enumerate(run.split) if photo.split == "train"]
+    train = [i for i, photo in enumerate(run.split) if photo.on("train")]
     course, photo = own[:, train.index(row)], run.split[row]
     x = np.linspace(0, 100, len(course)) if len(course) > 1 else np.array([50.0])
     return ShownPhoto(

@@ -33,7 +33,8 @@ def preview(
     refuse_inside(data, target.parent, option="--out")
     if target.suffix.lower() != ".png":
         raise UsageError(f"--out {target}: expected a name that ends in .png.")
-    ground = lay_ground(data, photos, base=None, watcher=watcher or Watcher())
+    single = photos.model_copy(update={"folds": 0})
+    ground = lay_ground(data, single, base=None, watcher=watcher or Watcher())
     target.parent.mkdir(parents=True, exist_ok=True)
     views_sheet(
         some_of_each_class(ground.split.train, n_photos=n_photos),
