@@ -46,6 +46,18 @@ def test_blog_is_the_blogs_last_model() -> None:
     } == {0.2}
 
 
+def test_weight_penalties_have_their_sources_numbers() -> None:
+    """The blog on model size takes Keras' default factor, 0.01, for l1, for l1_l2 and for a factor of one's own; the
+    tutorial takes 0.001 for l2."""
+    penalties = {name: load_recipe(name).head for name in ("l1", "l2", "l1_l2", "l2_custom")}
+    assert {name: (head.l1, head.l2) for name, head in penalties.items()} == {
+        "l1": (0.01, 0),
+        "l2": (0, 0.001),
+        "l1_l2": (0.01, 0.01),
+        "l2_custom": (0, 0.01),
+    }
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_headers_say_source_and_expectation(name: str) -> None:
     """Every bundled recipe says where it comes from and what to expect."""
