@@ -37,7 +37,7 @@ class Head(Config):
         description="Scaling of each pooled feature, fitted on the train photos: mean 0 and deviation 1, or 0..1.",
     )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
-    activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"] = Field(
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
         "relu", description="Activation of the hidden layers."
     )
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
@@ -119,7 +119,7 @@ class Head(Config):
 class Optimizer(Config):
     """What turns gradients into steps, and how long the steps are over the epochs. As in keras.optimizers."""
 
-    name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="The optimizer.")
+    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field("adam", description="The optimizer.")
     learning_rate: float = Field(
         1e-3, gt=0, le=10, description="Learning rate, the highest where a schedule lowers it (Keras' Adam: 0.001)."
     )
@@ -127,6 +127,9 @@ class Optimizer(Config):
         0.004, ge=0, le=1, description="AdamW's decay of kernels: each step shrinks them by this times the rate."
     )
     momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD and RMSprop.")
+    beta_1: float = Field(0.9, ge=0, lt=1, description="Adam's and AdamW's decay of the mean gradient.")
+    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's and AdamW's decay of the mean squared gradient.")
+    epsilon: float = Field(1e-7, gt=0, le=1, description="Adam's and AdamW's constant against a division by 0.")
     schedule: Literal["constant", "inverse_time", "exponential", "cosine", "cosine_restarts", "reduce_on_plateau"] = (
         Field("constant", description="How the learning rate goes down over the epochs.")
     )
@@ -144,6 +147,9 @@ class Optimizer(Config):
         description="inverse_time: rate / (1 + this · epochs / decay_epochs); exponential and reduce_on_plateau: the "
         "factor, below 1.",
     )
+    alpha: float = Field(
+        0.0, ge=0, le=1, description="Share of the learning rate at which a cosine ends, instead of 0."
+    )
     warmup_epochs: float = Field(
         0.0, ge=0, le=1000, description="Epochs over which the rate rises from 0, before the schedule begins."
     )
@@ -154,6 +160,10 @@ class Optimizer(Config):
             found["weight_decay"] = f"with {self.name} (it is AdamW's)"
         if self.name not in ("sgd", "rmsprop"):
             found["momentum"] = f"with {self.name}"
+        if self.name not in ("adam", "adamw"):
+            found |= dict.fromkeys(("beta_1", "beta_2", "epsilon"), f"with {self.name} (it is Adam's and AdamW's)")
+        if self.schedule not in ("cosine", "cosine_restarts"):
+            found["alpha"] = f"with schedule = {self.schedule}"
         if self.schedule == "constant":
             found |= dict.fromkeys(("decay_epochs", "decay_rate"), "with a constant learning rate")
         elif self.schedule in ("cosine", "cosine_restarts"):

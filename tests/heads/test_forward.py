@@ -16,7 +16,7 @@ FEATURES = np.random.default_rng(0).normal(0, 2, (20, 3, 3, 5)).astype(np.float3
 
 
 @pytest.mark.parametrize("pool", ["flatten", "avg", "max"])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"])
 @pytest.mark.parametrize("normalization", ["none", "before_activation", "after_activation", "after_dropout"])
 def test_numpy_answers_as_keras(pool: str, activation: str, normalization: str) -> None:
     """Every pool, activation and place of BatchNormalization, after its statistics have moved."""

@@ -30,6 +30,10 @@ def rates(n_epochs: int = 30, n_steps: int = 4, **settings: Any) -> np.ndarray:
             lambda s: 0.05 * (1 + np.cos(np.pi * np.minimum(s / 20, 1))),
         ),
         (
+            {"schedule": "cosine", "decay_epochs": 5, "alpha": 0.2},
+            lambda s: 0.1 * (0.2 + 0.8 * 0.5 * (1 + np.cos(np.pi * np.minimum(s / 20, 1)))),
+        ),
+        (
             {"schedule": "cosine_restarts", "decay_epochs": 5},  # cycles of 20, 40 and 80 steps
             lambda s: (
                 0.05 * (1 + np.cos(np.pi * np.where(s < 20, s / 20, np.where(s < 60, (s - 20) / 40, (s - 60) / 80))))
@@ -84,6 +88,10 @@ def test_rates_fall_on_a_plateau() -> None:
         ({"name": "adamw", "weight_decay": 0.5}, "AdamW", ("weight_decay", 0.5)),
         ({"name": "rmsprop", "momentum": 0.3}, "RMSprop", ("momentum", 0.3)),
         ({"name": "sgd", "momentum": 0.9}, "SGD", ("momentum", 0.9)),
+        ({"name": "ftrl"}, "Ftrl", None),
+        ({"beta_1": 0.8}, "Adam", ("beta_1", 0.8)),
+        ({"beta_2": 0.99}, "Adam", ("beta_2", 0.99)),
+        ({"name": "adamw", "epsilon": 0.01}, "AdamW", ("epsilon", 0.01)),
     ],
 )
 def test_optimizers_are_keras(settings: dict[str, Any], kind: str, figure: Any) -> None:
@@ -95,6 +103,22 @@ def test_optimizers_are_keras(settings: dict[str, Any], kind: str, figure: Any) 
     assert type(optimizer).__name__ == kind
     if figure:
         assert getattr(optimizer, figure[0]) == figure[1]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd", "ftrl"])
+def test_defaults_are_keras(name: str) -> None:
+    """Left alone, an optimizer has Keras' own configuration, but for the decay of AdamW."""
+    import keras
+
+    from imgreg.config import Head
+
+    kinds = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD", "ftrl": "Ftrl"}
+    model = build_head(Head(units=(3,)), feature_shape=(1, 1, 4), n_classes=2, seed=0)
+    ours = build_optimizer(Optimizer(name=name), variables=model.trainable_variables).get_config()
+    theirs = getattr(keras.optimizers, kinds[name])(learning_rate=1e-3).get_config()
+    for config in (ours, theirs):
+        config.pop("learning_rate")
+    assert ours == pytest.approx(theirs)
 
 
 def test_adamw_decays_kernels_only() -> None:

@@ -21,6 +21,7 @@ ACTIVATIONS: dict[str | None, Callable[[Float32Array], Float32Array]] = {
     "gelu": lambda x: _gelu(x),
     "tanh": np.tanh,
     "sigmoid": lambda x: np.asarray((1 + np.tanh(x / 2)) / 2, dtype=np.float32),
+    "linear": lambda x: x,
     "softmax": lambda x: _softmax(x),
 }
 

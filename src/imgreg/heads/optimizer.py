@@ -21,15 +21,18 @@ def build_optimizer(settings: Optimizer, *, variables: Sequence[Any]) -> Any:
     import keras
 
     rate = settings.learning_rate
+    of_adam = {"beta_1": settings.beta_1, "beta_2": settings.beta_2, "epsilon": settings.epsilon}
     if settings.name == "adamw":
-        optimizer = keras.optimizers.AdamW(learning_rate=rate, weight_decay=settings.weight_decay)
+        optimizer = keras.optimizers.AdamW(learning_rate=rate, weight_decay=settings.weight_decay, **of_adam)
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if v.name != "kernel"])
     elif settings.name == "rmsprop":
         optimizer = keras.optimizers.RMSprop(learning_rate=rate, momentum=settings.momentum)
     elif settings.name == "sgd":
         optimizer = keras.optimizers.SGD(learning_rate=rate, momentum=settings.momentum)
+    elif settings.name == "ftrl":
+        optimizer = keras.optimizers.Ftrl(learning_rate=rate)
     else:
-        optimizer = keras.optimizers.Adam(learning_rate=rate)
+        optimizer = keras.optimizers.Adam(learning_rate=rate, **of_adam)
     # Summing gradients over replicas (there is one) goes through tf.custom_gradient, which keeps each compiled graph,
     # and with it a head's variables, for the life of the process: 28 MB a head, gigabytes a study.
     optimizer._all_reduce_sum_gradients = list
@@ -83,9 +86,9 @@ def _scheduled(settings: Optimizer, steps: NDArray[np.float32], *, decay_steps: 
     elif settings.schedule == "exponential":
         schedule = schedules.ExponentialDecay(rate, decay_steps, settings.decay_rate)
     elif settings.schedule == "cosine":
-        schedule = schedules.CosineDecay(rate, decay_steps)
+        schedule = schedules.CosineDecay(rate, decay_steps, alpha=settings.alpha)
     elif settings.schedule == "cosine_restarts":
-        schedule = schedules.CosineDecayRestarts(rate, decay_steps)
+        schedule = schedules.CosineDecayRestarts(rate, decay_steps, alpha=settings.alpha)
         return np.array([schedule(step) for step in steps], dtype=np.float32)  # it takes a step at a time
     else:
         return np.full(len(steps), rate, dtype=np.float32)

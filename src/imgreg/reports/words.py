@@ -90,7 +90,7 @@ def _regularizers(
 def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:
     if not optimizer or not training:
         return []
-    name = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}[optimizer["name"]]
+    name = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD", "ftrl": "Ftrl"}[optimizer["name"]]
     schedule = optimizer.get("schedule", "constant").replace("_", " ")
     text = (
         f"{name} at a learning rate of {optimizer['learning_rate']:g} ({schedule}), batches of "

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from imgreg.config import Settings
+from imgreg.config import Recipe, Settings
 from imgreg.features.extract import BaseIdentity
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint
 from imgreg.photos.split import Split
@@ -22,6 +22,10 @@ from imgreg.places import cache_folder
 CHECKPOINTS = "checkpoints"  # the folder in the cache
 TRAINING_FORMAT = 3  # raised when the same recipe, split and seed may give other figures
 STALE_SECONDS = 30 * 86_400  # a training that nobody went on with for so long is forgotten
+_LATER = {  # settings added since that format: in the key only where they differ from their defaults
+    "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
+    "training": ("min_delta",),
+}
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
 
@@ -36,13 +40,24 @@ def training_key(
     versions = [importlib.metadata.version(name) for name in _VERSIONS_OF]
     document: list[Any] = [
         TRAINING_FORMAT,
-        settings.recipe.model_dump(mode="json", exclude={"name", "source", "expect"}),
+        _recipe_document(settings.recipe),
         _pipeline_bytes(settings),
         settings.seed,
         head_seed,
         [repr(identity), list(classes), versions, photos],
     ]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _recipe_document(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a key names it: a setting that was added later, left at its default, changes no key."""
+    document = recipe.model_dump(mode="json", exclude={"name", "source", "expect"})
+    for table, names in _LATER.items():
+        defaults = type(getattr(recipe, table))().model_dump(mode="json")
+        for name in names:
+            if document[table][name] == defaults[name]:
+                del document[table][name]
+    return document
 
 
 def photos_digest(split: Split) -> str:
