@@ -65,8 +65,12 @@ def test_json_has_what_the_issue_names(trained: Trained) -> None:
     assert found["best_epoch"] == found["best"]["epoch"]
     assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= found["best"].keys() & found["last"].keys()
     features = found["features"]
-    assert features["n_computed"] + features["n_read"] == 4 * found["n_train"] + 2 * found["n_val"]  # 2 of mirror images
-    assert features["n_computed"] >= 3 * found["n_train"] + found["n_val"]  # clean views of photos that look alike came before
+    assert (
+        features["n_computed"] + features["n_read"] == 4 * found["n_train"] + 2 * found["n_val"]
+    )  # 2 of mirror images
+    assert (
+        features["n_computed"] >= 3 * found["n_train"] + found["n_val"]
+    )  # clean views of photos that look alike came before
     assert found["seconds"]["total"] >= found["seconds"]["head"] > 0
 
 
