@@ -180,11 +180,21 @@ class Training(Config):
         ge=0,
         description="Stop after this many epochs without a better validation cross-entropy; 0: never.",
     )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Nats by which the validation cross-entropy must fall to count as better for patience_epochs; the "
+        "epoch of the lowest is kept all the same.",
+    )
 
     def idle(self) -> dict[str, str]:
+        found: dict[str, str] = {}
         if self.patience_epochs >= self.epochs:
-            return {"patience_epochs": f"with {self.epochs} epochs: it must be less"}
-        return {}
+            found["patience_epochs"] = f"with {self.epochs} epochs: it must be less"
+        if self.patience_epochs == 0:
+            found["min_delta"] = "without early stopping (patience_epochs = 0)"
+        return found
 
 
 _RANGES = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range")

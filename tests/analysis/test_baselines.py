@@ -54,6 +54,16 @@ def test_differences_are_the_heads_less_the_baselines() -> None:
     assert (found.accuracy, found.accuracy_difference.mean) == (1.0, -0.5)
 
 
+def test_a_difference_of_accuracies_stays_within_one() -> None:
+    """Two photos, one of which only the head gets right: the t-interval of the accuracies, -5.85 to 6.85, is clipped
+    to what a difference can be; that of the losses is not."""
+    head, baseline = answers(np.array([True, True]), sure=0.8), answers(np.array([True, False]), sure=0.8)
+    found = beside_head(Predicted(MEANS, baseline, 0.2, ""), head=head, labels=np.array([0, 1]))
+    assert (found.accuracy_difference.low, found.accuracy_difference.high) == (-1, 1)
+    assert found.loss_difference.low is not None
+    assert found.loss_difference.low < -1
+
+
 def test_one_photo_gives_no_interval() -> None:
     """With a single photo nothing is claimed, and the JSON has no infinity."""
     assert mean_difference(np.array([0.3])).low is None

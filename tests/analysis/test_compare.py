@@ -89,6 +89,21 @@ def test_no_share_of_a_gap_that_is_not_there():
     assert [row.gap_share for row in comparison_table([control, PLAIN])] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("of_control", "of_run", "low"),
+    [(0.02, 0.3, None), (0.5, -0.3, None), (0.5, 6.0, None), (0.5, 0.25, -0.1), (-0.1, 0.3, None)],
+    ids=["next to no gap", "below 0", "twelve times", "a gap that may be chance", "control below 0"],
+)
+def test_no_share_that_would_mislead(of_control: float, of_run: float, low: float | None) -> None:
+    """Where a share would be impossible or a share of noise there is none, but the difference in nats."""
+    judged = Verdict(label="overfitting", sentence="", next_step="", evidence={"gap_last_low": low})
+    control = summary("plain", best=scores(1, 0.1, 0.5), last=scores(2, 0.1, 0.1 + of_control))
+    run = summary("l2", best=scores(1, 0.4, 0.5), last=scores(2, 0.4, 0.4 + of_run))
+    _, row = comparison_table([control.model_copy(update={"verdict": judged}), run])
+    assert row.gap_share is None
+    assert row.gap_difference == pytest.approx(of_run - of_control)
+
+
 def test_runs_are_called_by_recipe_where_that_tells_them_apart():
     """Recipes name the runs; where two share one, the runs' own names do, and namesakes are numbered."""
     first, second = (PLAIN.model_copy(update={"name": name}) for name in ("monday", "tuesday"))

@@ -83,6 +83,21 @@ def test_the_answer_follows_the_interval() -> None:
     assert "cannot be told from 5 repeats" in said[2]
 
 
+def test_intervals_of_an_error_rate_stay_within_0_and_1() -> None:
+    """Three repeats that disagree: no interval of an error rate, nor of its gain, leaves what an error rate can be."""
+    scores = np.random.default_rng(0).uniform(0.2, 0.8, (3, 5))
+    free, found = (
+        learning_curve(scores.tolist(), sizes=SIZES, n_test=80, more=200, what="test error", highest=highest)
+        for highest in (np.inf, 1.0)
+    )
+    assert max(free.highs) > 1  # so that there is something to clip
+    assert min(found.lows) >= 0
+    assert max(found.highs) <= 1
+    for point in found.fitted:
+        assert 0 <= point.low <= point.high <= 1
+        assert -1 <= point.gain_low <= point.gain_high <= 1
+
+
 @pytest.mark.parametrize("scores", [[[0.3, 0.2, 0.1, 0.1, 0.1]]])
 def test_one_repeat_is_refused(scores: list[list[float]]) -> None:
     """One repeat shows no spread."""

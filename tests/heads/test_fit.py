@@ -12,7 +12,7 @@ from imgreg.config import Recipe
 from imgreg.errors import DivergedError, FeatureError
 from imgreg.heads import fit, views
 from imgreg.heads.build import build_head
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.fit import FittedHead, epochs_since_better, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
@@ -175,6 +175,37 @@ def test_patience_stops_on_plain_validation_cross_entropy(train_set: Labelled, v
         training={"epochs": 200, "batch_size": 16, "patience_epochs": 3},
     )
     assert result.history.last.epoch == result.history.best.epoch + 3 < 200
+
+
+def test_patience_counts_as_keras() -> None:
+    """keras.callbacks.EarlyStopping stops after the same epoch, on random losses and any min_delta."""
+    import keras
+
+    draw = np.random.default_rng(0)
+    n_stopped = 0
+    for min_delta in (0.0, 0.02, 0.1):
+        for patience in (1, 2, 5):
+            losses = list(np.round(np.exp(-np.arange(40) / 8) + draw.normal(0, 0.02, 40), 3))
+            callback = keras.callbacks.EarlyStopping("val_loss", min_delta=min_delta, patience=patience, mode="min")
+            callback.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+            callback.on_train_begin()
+            for number, loss in enumerate(losses):
+                callback.on_epoch_end(number, {"val_loss": loss})
+                waited = epochs_since_better(losses[: number + 1], min_delta=min_delta)
+                assert callback.model.stop_training == (waited >= patience), (min_delta, patience, number)
+                if callback.model.stop_training:
+                    n_stopped += 1
+                    break
+    assert n_stopped > 5
+
+
+def test_min_delta_stops_while_the_loss_still_creeps_down(train_set: Labelled, val_set: Labelled) -> None:
+    """With a min_delta that no epoch reaches training ends after the patience; the lowest loss is kept all the same."""
+    settings = {"optimizer": {"learning_rate": 1e-4}}
+    training = {"epochs": 20, "batch_size": 16, "patience_epochs": 4, "min_delta": 5.0}
+    history = fitted(train_set, val_set, **settings, training=training).history
+    assert history.last.epoch == 5  # the first is always better than none
+    assert history.best.val_loss < history.epochs[0].val_loss
 
 
 def test_diverging_is_an_error_that_says_what_to_do(train_set: Labelled, val_set: Labelled) -> None:

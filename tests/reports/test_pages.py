@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +15,7 @@ from imgreg.analysis.photo_effects import photo_effects
 from imgreg.reports.comparison import comparison_report
 from imgreg.reports.run import run_report
 from imgreg.runs.folder import SkippedRow
-from imgreg.runs.summary import Baseline, Control, Difference, NextStep
+from imgreg.runs.summary import Baseline, Control, Difference, NextStep, StoppedEarly
 
 EVIL = "<script>alert(1)</script>"
 
@@ -70,6 +71,15 @@ def standard(tmp_path_factory, make_run, overfitting):
     folder = tmp_path_factory.mktemp("standard")
     run_report(run, folder=folder, pictures={}, maps={})
     return run, (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_early_stopping_is_told(report, make_run, healthy):
+    """A run's report says when and why training stopped early."""
+    run = make_run(healthy)
+    early = StoppedEarly(epoch=100, max_epochs=300, patience_epochs=7, min_delta=0.0)
+    page = report(replace(run, summary=run.summary.model_copy(update={"stopped_early": early})))
+    assert "Training stopped early, after epoch 100 of 300: the last 7 epochs did not lower" in page.text
+    assert page.raw["summary"]["stopped_early"]["patience_epochs"] == 7
 
 
 def test_verdict_comes_first(standard, overfitting):

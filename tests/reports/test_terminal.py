@@ -15,7 +15,7 @@ from imgreg.analysis.labels import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
 from imgreg.reports.terminal.repeats import howmuch_text, labels_text
 from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
-from imgreg.runs.summary import Baseline, Control, Difference, NextStep, Suspicion
+from imgreg.runs.summary import Baseline, Control, Difference, NextStep, StoppedEarly, Suspicion
 
 
 def printed(renderable, *, width=80):
@@ -56,8 +56,25 @@ def test_every_text_fits_80_columns(odd_runs):
     texts += [printed(comparison_text(rows)), printed(runs_text(summaries))]
     for text in texts:
         assert max(cell_len(line) for line in text.splitlines()) <= 80
-    assert ">999%" in texts[-2]
+    exploding = f"{rows[-1].gap_difference:+.0f}"  # nats: hundreds of times the control's gap
+    assert exploding in texts[-2]
+    assert ">" not in texts[-2]
     assert "too noisy to tell" in texts[-1]
+
+
+def test_early_stopping_is_told(make_run, healthy):
+    """When and why training stopped early stands beside the verdict; of a run that did not, nothing is said."""
+    run = make_run(healthy).summary
+    assert "stopped early" not in printed(run_text(run))
+    early = StoppedEarly(epoch=100, max_epochs=300, patience_epochs=7, min_delta=0.0)
+    flat = " ".join(printed(run_text(run.model_copy(update={"stopped_early": early}))).replace("│", " ").split())
+    assert (
+        f"{run.verdict.sentence} Training stopped early, after epoch 100 of 300: the last 7 epochs did not lower the "
+        "validation loss (patience_epochs = 7)."
+    ) in flat
+    creeping = early.model_copy(update={"patience_epochs": 1, "min_delta": 0.01})
+    flat = " ".join(printed(run_text(run.model_copy(update={"stopped_early": creeping}))).replace("│", " ").split())
+    assert "the last epoch did not lower the validation loss by more than 0.01 nats" in flat
 
 
 def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):

@@ -27,6 +27,7 @@ def test_sizes_halve_and_the_folder_tells_it(data: Path, tmp_path: Path) -> None
     found = done.json["test_error"]
     assert found["sizes"] == [8, 15, 30]
     assert found["n_test"] == 10
+    assert all(0 <= low <= high <= 1 for low, high in zip(found["lows"], found["highs"], strict=True))
     assert found["more"]["n_train"] == 80
     assert (done.json["n_trained"], done.json["n_kept"]) == (6, 0)
     assert done.json["answer"][0].startswith("50 more train photos would bring")

@@ -74,6 +74,19 @@ def test_json_has_what_the_issue_names(trained: Trained) -> None:
     assert found["seconds"]["total"] >= found["seconds"]["head"] > 0
 
 
+def test_early_stopping_is_recorded(trained: Trained, tmp_path: Path) -> None:
+    """With a patience that no epoch satisfies the JSON, metrics.json and the box say where training stopped and why;
+    a run that was not stopped has null."""
+    assert trained.document["stopped_early"] is None
+    stopping = ("--patience", "2", "--set", "training.min_delta=9", "--models", tmp_path, "--name", "early")
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, *stopping, "--control", "none", "--json")
+    assert done.code == 0, done.err
+    assert done.json["epochs_run"] == 3  # the first is better than none
+    wanted = {"epoch": 3, "max_epochs": 6, "patience_epochs": 2, "min_delta": 9.0}
+    assert done.json["stopped_early"] == wanted
+    assert json.loads((tmp_path / "early" / "metrics.json").read_text())["stopped_early"] == wanted
+
+
 def test_the_head_is_paired_with_logistic_regression(trained: Trained) -> None:
     """Both baselines are there, on the head's own validation photos: the difference is the kept epoch's."""
     found = trained.document

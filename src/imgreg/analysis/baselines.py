@@ -71,12 +71,22 @@ def beside_head(predicted: Predicted, *, head: ArrayLike, labels: NDArray[np.int
         high=high,
         note=predicted.note,
         loss_difference=mean_difference(cross_entropies(of_head, labels) - losses),
-        accuracy_difference=mean_difference((of_head.argmax(axis=1) == labels).astype(np.float64) - right),
+        accuracy_difference=mean_difference(
+            (of_head.argmax(axis=1) == labels).astype(np.float64) - right, within=(-1, 1)
+        ),
     )
 
 
-def mean_difference(differences: NDArray[np.float64]) -> Difference:
+def mean_difference(differences: NDArray[np.float64], *, within: tuple[float, float] = (-np.inf, np.inf)) -> Difference:
     """The mean of paired differences with its 95 % t-interval, None where one photo alone gives none.
+
+    Parameters
+    ----------
+    differences : (n,) float64
+        Of each photo.
+    within : (float, float)
+        What a difference can be. The interval is clipped to it: the truth lies there too, so that the interval covers
+        it as often.
 
     Examples
     --------
@@ -86,7 +96,8 @@ def mean_difference(differences: NDArray[np.float64]) -> Difference:
     mean, half = float(differences.mean()), uncertainty(differences)[1]
     if not np.isfinite(half):
         return Difference(mean=mean, low=None, high=None)
-    return Difference(mean=mean, low=mean - half, high=mean + half)
+    lowest, highest = within
+    return Difference(mean=mean, low=max(mean - half, lowest), high=min(mean + half, highest))
 
 
 def beating(baselines: Sequence[Baseline]) -> Baseline | None:

@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from imgreg.runs.folder import Run
 from imgreg.runs.summary import RunSummary
 
+LEAST_GAP = 0.05  # nats; a share of less is a share of noise
+LARGEST_SHARE = 3
+
 _Side = Literal["train", "val", "test"]
 _SIDES: tuple[tuple[_Side, str], ...] = (("val", "validated"), ("train", "trained"), ("test", "tested"))
 
@@ -24,8 +27,8 @@ _SIDES: tuple[tuple[_Side, str], ...] = (("val", "validated"), ("train", "traine
 class ComparisonRow(BaseModel):
     """One run in a comparison. Losses are plain cross-entropies in nats, accuracies lie in 0..1.
 
-    A gap is validation minus train cross-entropy. `gap_share` is gap_last as a share of the first run's (the
-    control's), None where the control has no gap to take a share of.
+    A gap is validation minus train cross-entropy. `gap_difference` is gap_last less the first run's (the control's),
+    `gap_share` the one as a share of the other: None where a share would mislead, see _gap_share.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +45,7 @@ class ComparisonRow(BaseModel):
     last_train_loss: float
     gap_best: float
     gap_last: float
+    gap_difference: float
     gap_share: float | None
 
 
@@ -61,10 +65,20 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
             last_train_loss=run.last.train_loss,
             gap_best=run.best.gap,
             gap_last=run.last.gap,
-            gap_share=run.last.gap / runs[0].last.gap if runs[0].last.gap > 0 else None,
+            gap_difference=run.last.gap - runs[0].last.gap,
+            gap_share=_gap_share(run.last.gap, control=runs[0]),
         )
         for name, run in zip(names_of(runs), runs, strict=True)
     )
+
+
+def _gap_share(gap: float, *, control: RunSummary) -> float | None:
+    """A gap as a share of the control's; None where either is below 0, where the control's is next to nothing or may
+    be chance by its 95 % interval, and for several times the control's: there nats say more."""
+    of_control, low = control.last.gap, control.verdict.evidence.get("gap_last_low")
+    if of_control < LEAST_GAP or (low is not None and low <= 0) or not 0 <= gap <= LARGEST_SHARE * of_control:
+        return None
+    return gap / of_control
 
 
 def names_of(runs: Sequence[RunSummary]) -> tuple[str, ...]:

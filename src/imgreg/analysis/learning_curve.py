@@ -74,18 +74,27 @@ class LearningCurve(BaseModel):
 
 
 def learning_curve(
-    scores: Sequence[Sequence[float]], *, sizes: Sequence[int], n_test: float, more: int, what: str, seed: int = 0
+    scores: Sequence[Sequence[float]],
+    *,
+    sizes: Sequence[int],
+    n_test: float,
+    more: int,
+    what: str,
+    highest: float = math.inf,
+    seed: int = 0,
 ) -> LearningCurve:
     """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
 
     scores    a row a repeat, a loss or error rate for each size
     sizes     train photos, ascending; three or more different ones
     n_test    photos that each score was taken on
+    highest   of what the score can be, 1 for an error rate; the lowest is 0
     raises    ValueError for fewer than two repeats or three sizes
 
     The interval is a bootstrap over the repeats, fitted anew each time; deviations are stretched as repeats share
     photos (Nadeau & Bengio's factor, see effects.py). It speaks of this law: that the curve goes on by it beyond twice
-    today's photos is hope.
+    today's photos is hope. Its ends are clipped to what the score can be: the truth lies there too, and is covered as
+    often.
 
     source    Hestness et al. 2017, arXiv:1712.00409 and Rosenfeld et al. 2020, arXiv:1909.12673 (error falls by a power
               law to a floor); Viering & Loog 2023, doi:10.1109/TPAMI.2022.3220744 (how well that holds)
@@ -106,7 +115,7 @@ def learning_curve(
     grid = np.unique(np.round(np.geomspace(n[0], n[-1] + more, 40)).astype(int))
     grid = np.union1d(grid, [int(n[-1]), int(n[-1]) + more])
     floors, scales, exponents = laws[1:].T[..., None]
-    found = floors + scales * grid**-exponents
+    found = np.clip(floors + scales * grid**-exponents, 0, highest)
     today = int(np.searchsorted(grid, n[-1]))
     tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
     lows, highs = np.percentile(found, tails, axis=0)
@@ -116,7 +125,7 @@ def learning_curve(
         Forecast(
             n_train=int(x),
             score=law.at(x),
-            low=max(float(lows[i]), 0.0),
+            low=float(lows[i]),
             high=float(highs[i]),
             gain=law.at(n[-1]) - law.at(x),
             gain_low=float(gain_lows[i]),
@@ -124,7 +133,7 @@ def learning_curve(
         )
         for i, x in enumerate(grid)
     )
-    mean_lows, mean_highs = np.percentile(np.array(drawn_means), tails, axis=0)
+    mean_lows, mean_highs = np.percentile(np.clip(drawn_means, 0, highest), tails, axis=0)
     return LearningCurve(
         what=what,
         n_repeats=n_repeats,

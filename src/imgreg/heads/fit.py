@@ -91,7 +91,7 @@ def fit_head(
     val_probabilities: list[NDArray[np.float32]] = []
     train_own_probabilities: list[NDArray[np.float32]] = []
     best: tuple[Arrays, ...] = ()
-    best_loss, best_epoch = math.inf, 0
+    best_loss = math.inf
     if begun is not None:
         assert begun.history.train_own_probabilities is not None  # a checkpoint has it
         n_values = len(begun.variables) // len(heads)
@@ -101,7 +101,7 @@ def fit_head(
         val_probabilities += list(begun.history.val_probabilities)
         train_own_probabilities += list(begun.history.train_own_probabilities)
         best = separated(begun.best_weights, n_heads=len(heads))
-        best_loss, best_epoch = begun.history.best.val_loss, begun.history.best.epoch
+        best_loss = begun.history.best.val_loss
     for row in epochs:
         for head in heads:
             head.draw.permutation(len(head.fold.train))  # as it was in that epoch
@@ -120,11 +120,11 @@ def fit_head(
 
     patience = recipe.training.patience_epochs
     for number in range(len(epochs) + 1, recipe.training.epochs + 1):
-        if patience and number - 1 - best_epoch >= patience:
+        val_losses = [row.val_loss for row in epochs]
+        if patience and epochs_since_better(val_losses, min_delta=recipe.training.min_delta) >= patience:
             break
         started = time.perf_counter()
         view = 1 + (number - 1) % recipe.n_views if recipe.n_views else CLEAN
-        val_losses = [row.val_loss for row in epochs]
         done: list[_HeadEpoch] = []
         for head in heads:
             shared.load(head)
@@ -151,12 +151,27 @@ def fit_head(
         val_probabilities.append(predicted)
         train_own_probabilities.append(own)
         if row.val_loss < best_loss:
-            best_loss, best_epoch, best = row.val_loss, number, tuple(shared.arrays(head) for head in heads)
+            best_loss, best = row.val_loss, tuple(shared.arrays(head) for head in heads)
         if on_epoch is not None:
             on_epoch(epochs[-1])
         if keep is not None:
             keep(checkpoint)
     return fitted()
+
+
+def epochs_since_better(val_losses: Sequence[float], *, min_delta: float = 0.0) -> int:
+    """Count the epochs since the last that was better by more than min_delta nats, as keras.callbacks.EarlyStopping.
+
+    >>> epochs_since_better([0.9, 0.8, 0.79, 0.78]), epochs_since_better([0.9, 0.8, 0.79, 0.78], min_delta=0.05)
+    (0, 2)
+    """
+    best, n_waited = math.inf, 0
+    for loss in val_losses:
+        if loss < best - min_delta:
+            best, n_waited = loss, 0
+        else:
+            n_waited += 1
+    return n_waited
 
 
 def _head_seed(seed: int, k: int) -> int:

@@ -17,7 +17,16 @@ from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
-from imgreg.reports.rows import held_out_in_words, notes, onset_of, renamed, shortened
+from imgreg.reports.rows import (
+    SHARE_IN_WORDS,
+    held_out_in_words,
+    notes,
+    onset_of,
+    renamed,
+    share_of_gap,
+    shortened,
+    stopped_in_words,
+)
 from imgreg.reports.run import METRICS, raw
 from imgreg.reports.run_axes import Limits, shared_limits
 from imgreg.runs.folder import Run
@@ -69,6 +78,8 @@ def comparison_report(
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
         answer=answer(rows),
+        shares=[share_of_gap(row) for row in rows],
+        share_in_words=SHARE_IN_WORDS.format(rows[0].name),
         warnings=warnings,
         baselines=baselines,
         against_baselines=against_baselines,
@@ -76,6 +87,7 @@ def comparison_report(
         forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
+        stopped=[stopped_in_words(run.summary) for run in runs],
         own_notes=[tuple(note for note in each if note not in common) for each in told],
         overlays=_overlays(histories),
         panels=_panels(runs, rows=rows, limits=shared_limits(histories)),

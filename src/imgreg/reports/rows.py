@@ -22,6 +22,17 @@ FIGURE_NAMES = {  # of analysis.metrics
     "calibration_error": "calibration error",
 }
 
+SHARE_IN_WORDS = "Share: of {}'s last gap; where that would mislead (a gap near 0 or below), the difference in nats."
+
+
+def share_of_gap(row: ComparisonRow) -> str:
+    """The last gap as a share of the control's, or by how many nats it differs; a dash where it does not."""
+    if row.gap_share is not None:
+        return f"{100 * row.gap_share:.0f}%"
+    if row.gap_difference == 0:
+        return "–"
+    return f"{row.gap_difference:+.2f}" if abs(row.gap_difference) < 99.995 else f"{row.gap_difference:+.0f}"
+
 
 def notes(summary: RunSummary) -> tuple[str, ...]:
     """What a reader of the run must know: about the weights, then the warnings, each once."""
@@ -33,6 +44,19 @@ def held_out_in_words(summary: RunSummary) -> str:
     if summary.n_folds:
         return f"{summary.n_val} photos, each scored by the head that did not see it"
     return f"{summary.n_val} validation photos"
+
+
+def stopped_in_words(summary: RunSummary) -> str:
+    """That early stopping ended the training, when and why; empty where it did not."""
+    it = summary.stopped_early
+    if it is None:
+        return ""
+    epochs = "epoch" if it.patience_epochs == 1 else f"{it.patience_epochs} epochs"
+    lower = f" by more than {it.min_delta:g} nats" if it.min_delta else ""
+    return (
+        f"Training stopped early, after epoch {it.epoch} of {it.max_epochs}: the last {epochs} did not lower the "
+        f"validation loss{lower} (patience_epochs = {it.patience_epochs})."
+    )
 
 
 def calibration_in_words(summary: RunSummary) -> str:

@@ -21,7 +21,14 @@ from imgreg.reports.figure import save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import performance_figures
 from imgreg.reports.plots import curves, curves_chart
-from imgreg.reports.rows import FIGURE_NAMES, calibration_in_words, held_out_in_words, notes, onset_of
+from imgreg.reports.rows import (
+    FIGURE_NAMES,
+    calibration_in_words,
+    held_out_in_words,
+    notes,
+    onset_of,
+    stopped_in_words,
+)
 from imgreg.reports.run_axes import Metric
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import PRIVATE, Run
@@ -88,6 +95,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         run=run,
         charts=_curves(run, onset=onset),
         standing=standing,
+        stopped=stopped_in_words(summary),
         measured=measured,
         figure_names=FIGURE_NAMES,
         figures=figures,

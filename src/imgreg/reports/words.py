@@ -102,8 +102,9 @@ def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:
         f"{name} at a learning rate of {optimizer['learning_rate']:g} ({schedule}), batches of "
         f"{training['batch_size']}, up to {training['epochs']} epochs"
     )
-    patience = training.get("patience_epochs")
-    return [text + (f", stopped after {patience} without a better validation loss." if patience else ".")]
+    patience, least = training.get("patience_epochs"), training.get("min_delta")
+    better = f"a validation loss better by {least:g}" if least else "a better validation loss"
+    return [text + (f", stopped after {patience} without {better}." if patience else ".")]
 
 
 def _augmentation(augmentation: dict[str, Any]) -> list[str]:

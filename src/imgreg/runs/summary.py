@@ -51,6 +51,25 @@ class Seconds(_Document):
     total: float
 
 
+class StoppedEarly(_Document):
+    """Where early stopping ended a training before its last epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The last one that was trained, of `max_epochs`.
+    patience_epochs : int
+        So many epochs in a row brought no better validation loss.
+    min_delta : float
+        By how many nats a loss had to be lower to count as better.
+    """
+
+    epoch: int
+    max_epochs: int
+    patience_epochs: int
+    min_delta: float
+
+
 class FeatureCounts(_Document):
     """Views of photos that went through the base, and that were read from the cache; among these those that went
     through it just before, to tell whether two photos are the same picture."""
@@ -175,6 +194,7 @@ class RunSummary(_Document):
     n_parameters: int  # trainable weights of the head
     epochs_run: int
     best_epoch: int
+    stopped_early: StoppedEarly | None = None  # nor has a run of an older imgreg this
     best: Scores
     last: Scores
     test: TestScores | None

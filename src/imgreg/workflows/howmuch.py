@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,10 +92,10 @@ def howmuch(
         rows = [cells[start : start + len(sizes)] for start in range(0, len(cells), len(sizes))]
         n_test = fmean(len(repeat.split.test) for repeat in whole)
         error, loss = (
-            learning_curve(scores, sizes=sizes, n_test=n_test, more=more, what=what)
-            for what, scores in (
-                ("test error", [[1 - cell.test_accuracy for cell in row] for row in rows]),
-                ("test loss", [[cell.test_loss for cell in row] for row in rows]),
+            learning_curve(scores, sizes=sizes, n_test=n_test, more=more, what=what, highest=highest)
+            for what, highest, scores in (
+                ("test error", 1.0, [[1 - cell.test_accuracy for cell in row] for row in rows]),
+                ("test loss", math.inf, [[cell.test_loss for cell in row] for row in rows]),
             )
         )
         done = HowMuch(

@@ -24,7 +24,7 @@ from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.twins import Twins
 from imgreg.analysis.verdict import judge
-from imgreg.config import Settings
+from imgreg.config import Settings, Training
 from imgreg.errors import DatasetError
 from imgreg.features.extract import Extraction
 from imgreg.heads.calibration import Calibration
@@ -48,7 +48,7 @@ from imgreg.runs.folder import (
     write_test_probabilities,
     write_text,
 )
-from imgreg.runs.summary import Control, FeatureCounts, RunSummary, Scores, Seconds, TestScores
+from imgreg.runs.summary import Control, FeatureCounts, RunSummary, Scores, Seconds, StoppedEarly, TestScores
 from imgreg.workflows.base import FrozenBase
 from imgreg.workflows.doubts import Doubts
 from imgreg.workflows.explain import N_MAPS, keep_maps
@@ -200,6 +200,7 @@ def _summary(
         n_parameters=outcome.fitted.n_parameters,
         epochs_run=len(history.epochs),
         best_epoch=history.best.epoch,
+        stopped_early=_stopped_early(outcome, settings.recipe.training),
         best=Scores.of(history.best),
         last=Scores.of(history.last),
         test=_test_scores(outcome, ground),
@@ -221,6 +222,18 @@ def _summary(
     highest_rate = float(history.column("learning_rate").max())
     next_step = most_promising(summary, data=shared_path(ground.index.root), learning_rate=highest_rate)
     return summary.model_copy(update={"next_step": next_step})
+
+
+def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
+    n_epochs = len(outcome.fitted.history.epochs)
+    if outcome.diverged or n_epochs == training.epochs:
+        return None
+    return StoppedEarly(
+        epoch=n_epochs,
+        max_epochs=training.epochs,
+        patience_epochs=training.patience_epochs,
+        min_delta=training.min_delta,
+    )
 
 
 def _test_scores(outcome: Outcome, ground: Ground) -> TestScores | None:

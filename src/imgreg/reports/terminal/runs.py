@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgreg.analysis.compare import ComparisonRow, answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
-from imgreg.reports.rows import notes, renamed, shortened
+from imgreg.reports.rows import SHARE_IN_WORDS, notes, renamed, share_of_gap, shortened, stopped_in_words
 from imgreg.reports.terminal.parts import (
     WIDTH,
     baselines_lines,
@@ -50,6 +50,7 @@ def run_text(summary: RunSummary) -> RenderableType:
     test = summary.test
     parts: list[RenderableType] = [
         text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
+        *([text_of(stopped)] if (stopped := stopped_in_words(summary)) else []),
         *([text_of(summary.against_baselines)] if summary.against_baselines else []),
         text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
         *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
@@ -112,7 +113,6 @@ def comparison_text(
         "\nshare",
     )
     for row in rows:
-        share = _share(row.gap_share)
         table.add_row(
             text_of(row.name),
             str(row.best_epoch),
@@ -123,7 +123,7 @@ def comparison_text(
             nats(row.last_train_loss),
             nats(row.gap_best),
             nats(row.gap_last),
-            share,
+            share_of_gap(row),
         )
     return Group(
         text_of(answer(rows), style="bold"),
@@ -132,7 +132,8 @@ def comparison_text(
         text_of(""),
         table,
         text_of(
-            f"Losses are plain cross-entropies. Gap: validation minus train loss. Share: of {rows[0].name}'s last gap.",
+            "Losses are plain cross-entropies. Gap: validation minus train loss. "
+            + SHARE_IN_WORDS.format(rows[0].name),
             style="dim",
         ),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings),
@@ -154,7 +155,3 @@ def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
             text_of(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
         )
     return table
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}%" if value < 9.995 else ">999%"
