@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgreg.analysis.compare import answer, comparison_table, same_ground, shared_suspicions
+from imgreg.analysis.compare import comparison_table, same_ground, shared_suspicions
 from imgreg.runs.folder import Run, SplitRow
 from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, Suspicion, Verdict
 
@@ -110,14 +110,6 @@ def test_runs_are_called_by_recipe_where_that_tells_them_apart():
     assert [row.name for row in comparison_table([first, REGULARIZED])] == ["plain", "regularized"]
     assert [row.name for row in comparison_table([first, second])] == ["monday", "tuesday"]
     assert [row.name for row in comparison_table([first, first])] == ["monday", "monday (2)"]
-
-
-def test_answer_names_the_run_that_ends_best():
-    """The answer names the run with the lowest last validation loss, or says none beats the control."""
-    assert answer(comparison_table([PLAIN, REGULARIZED])).startswith("regularized ends best: validation loss 0.45")
-    assert "(25 %)" in answer(comparison_table([PLAIN, REGULARIZED]))
-    assert answer(comparison_table([REGULARIZED, PLAIN])).startswith("No run ends better than regularized")
-    assert "second run" in answer(comparison_table([PLAIN]))
 
 
 def test_equal_ground_has_nothing_to_say(run):

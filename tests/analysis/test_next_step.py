@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from imgreg.analysis.next_step import most_promising
-from imgreg.runs.summary import Baseline, Difference, RunSummary, Scores, Suspicion, Verdict
+from imgreg.runs.summary import Baseline, Difference, RunSummary, Scores, StoppedEarly, Suspicion, Verdict
 
 DATA = "my photos/ants"
 
@@ -108,6 +108,15 @@ def test_a_head_that_still_learned_is_trained_for_longer() -> None:
     assert "Train for longer (`imgreg train 'my photos/ants' --recipe plain --epochs 30`)" in late
     assert "Raise the learning rate (`imgreg train 'my photos/ants' --recipe plain --learning-rate 0.01`)" in early
     assert "(train loss 0.300, the baseline's 0.200)" in early
+
+
+def test_what_stopped_early_gets_more_patience() -> None:
+    """More epochs would change nothing where early stopping ended the training."""
+    early = StoppedEarly(epoch=10, max_epochs=100, patience_epochs=4, min_delta=0.1)
+    for known in ({"baselines": BEATS, "epochs_run": 10}, {"epochs_run": 9}):
+        stopped = run(**known).model_copy(update={"stopped_early": early})
+        told = most_promising(stopped, data=DATA, learning_rate=1e-3).sentence
+        assert shlex.split(told.split("`")[1])[-2:] == ["--patience", "12"]
 
 
 def test_a_home_folder_stays_one_that_a_shell_finds() -> None:

@@ -159,7 +159,9 @@ def test_with_the_mirror_image_scores_are_the_mean_of_both(train_set: Labelled, 
         return Labelled(features, photos.labels)
 
     result = fit_head(recipe(tables), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3)
-    plain = fit_head(recipe({"head": {"units": (8,)}}), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3)
+    plain = fit_head(
+        recipe({"head": {"units": (8,)}}), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3
+    )
     plan = plan_head(recipe(tables).head, n_classes=2)
     (head,), best = result.heads, result.history.best.epoch - 1
     views = [probabilities(turned(val_set).all(view), plan=plan, weights=head) for view in (0, -1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,16 @@ def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfi
         f"{rows[1].gap_share:.0%}",
     ]
     assert "different seeds: 0 and 1" in text
+
+
+def test_comparison_names_each_runs_own_verdict(make_run, overfitting, plant):
+    """A run that stopped too early is told so beside what the comparison says of it."""
+    falling = plant(np.linspace(0.69, 0.3, 12), np.linspace(0.69, 0.35, 12))
+    runs = [make_run(overfitting), make_run(falling, name="short")]
+    runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "low_lr"}))
+    flat = " ".join(printed(comparison_text(comparison_table([run.summary for run in runs]))).split())
+    assert "plain by itself: Overfitting from epoch" in flat
+    assert "low_lr by itself: Stopped too early: the validation loss still fell" in flat
 
 
 def test_comparison_says_where_the_report_is(make_run, overfitting, tmp_path):

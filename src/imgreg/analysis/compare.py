@@ -47,6 +47,8 @@ class ComparisonRow(BaseModel):
     gap_last: float
     gap_difference: float
     gap_share: float | None
+    verdict: str
+    verdict_sentence: str
 
 
 def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
@@ -67,6 +69,8 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
             gap_last=run.last.gap,
             gap_difference=run.last.gap - runs[0].last.gap,
             gap_share=_gap_share(run.last.gap, control=runs[0]),
+            verdict=run.verdict.label,
+            verdict_sentence=run.verdict.sentence,
         )
         for name, run in zip(names_of(runs), runs, strict=True)
     )
@@ -98,34 +102,6 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
         candidates = (name if n == 1 else f"{name} ({n})" for n in count(1))
         taken[next(c for c in candidates if c not in taken)] = None
     return tuple(taken)
-
-
-def answer(rows: Sequence[ComparisonRow]) -> str:
-    """The comparison in a few sentences: who ends best, what became of the gap, and who was best at its best epoch."""
-    control = rows[0]
-    if len(rows) == 1:
-        return f"Only {control.name}: give a second run to compare it with."
-    winner = min(rows, key=lambda row: row.last_val_loss)
-    if winner is control:
-        return (
-            f"No run ends better than {control.name}: "
-            f"its last validation loss is {control.last_val_loss:.2f}, "
-            f"the next is {min(row.last_val_loss for row in rows[1:]):.2f}. {_best_epochs(rows)}"
-        )
-    share = "" if winner.gap_share is None else f" ({100 * winner.gap_share:.0f} %)"
-    return (
-        f"{winner.name} ends best: validation loss {winner.last_val_loss:.2f} instead of {control.name}'s "
-        f"{control.last_val_loss:.2f}, and a gap to the train loss of {winner.gap_last:.2f} instead of "
-        f"{control.gap_last:.2f}{share}. {_best_epochs(rows)}"
-    )
-
-
-def _best_epochs(rows: Sequence[ComparisonRow]) -> str:
-    """The heads that were kept are those of the best epochs: they are what a user gets."""
-    first, *rest = sorted(rows, key=lambda row: row.best_val_loss)
-    others = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in rest)
-    best = f"{first.name} {first.best_val_loss:.2f} (epoch {first.best_epoch})"
-    return f"At the best epochs, whose heads are kept: {best}, {others}."
 
 
 def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -68,10 +68,11 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
         kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
         return NextStep(kind=kinds[verdict.label], sentence=verdict.next_step)
     if run.best_epoch == run.epochs_run:
+        option, value = _longer(run)
         return NextStep(
             kind="training",
             sentence="Longer training: the best epoch was the last. "
-            f"Try `{_again(run, photos=photos, option='--epochs', value=f'{LONGER * run.epochs_run}')}`.",
+            f"Try `{_again(run, photos=photos, option=option, value=value)}`.",
         )
     return _beyond_the_head(run, photos=photos)
 
@@ -87,14 +88,21 @@ def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: f
             f"new ones worse. Try a lower learning rate (`{slower}`), more regularization or a smaller head.",
         )
     if run.best_epoch >= LATE * run.epochs_run:
-        how, option, value = "Train for longer", "--epochs", f"{LONGER * run.epochs_run}"
+        how, (option, value) = "Train for longer", _longer(run)
     else:
-        how, option, value = "Raise the learning rate", "--learning-rate", f"{learning_rate * FASTER:g}"
+        how, (option, value) = "Raise the learning rate", ("--learning-rate", f"{learning_rate * FASTER:g}")
     return NextStep(
         kind="stronger head",
         sentence=f"A head that fits more: the kept one fits even the train photos worse than the baseline does {fits}. "
         f"{how} (`{_again(run, photos=photos, option=option, value=value)}`) or regularize less.",
     )
+
+
+def _longer(run: RunSummary) -> tuple[str, str]:
+    """The option that lets a training go on for longer, and its value: more epochs do not where it stopped early."""
+    if run.stopped_early is not None:
+        return "--patience", f"{LONGER * run.stopped_early.patience_epochs}"
+    return "--epochs", f"{LONGER * run.epochs_run}"
 
 
 def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:

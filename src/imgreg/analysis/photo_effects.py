@@ -23,6 +23,21 @@ from imgreg.runs.folder import Run
 _Key = tuple[str, str, int]  # content, label, number among copies
 
 
+class EndDifference(BaseModel):
+    """As mean, low, high and p_holm of a PhotoEffect, of the heads as they stood after the last epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    low: float
+    high: float
+    p_holm: float
+
+    @property
+    def clear(self) -> bool:
+        return self.p_holm < 1 - CONFIDENCE
+
+
 class PhotoEffect(BaseModel):
     """A run's kept head against the control's, on the same validation photos.
 
@@ -31,6 +46,7 @@ class PhotoEffect(BaseModel):
     p_holm            of the difference, corrected for the number of runs
     fixed, broken     paths of the photos that only the run, only the control gets right
     p_mcnemar         exact McNemar, two-sided: that they err equally often
+    last              the difference after the last epoch, whatever head was kept
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +62,7 @@ class PhotoEffect(BaseModel):
     fixed: tuple[str, ...]
     broken: tuple[str, ...]
     p_mcnemar: float
+    last: EndDifference
 
     @property
     def sentence(self) -> str:
@@ -70,6 +87,11 @@ def photo_effects(runs: Sequence[Run]) -> tuple[PhotoEffect, ...]:
     ]
     measured = [_difference([(a.loss, b.loss) for a, b in pairs]) for _, pairs in paired]
     corrected = holm([p for *_, p in measured])
+    at_end = [_difference([(a.last_loss, b.last_loss) for a, b in pairs]) for _, pairs in paired]
+    last = [
+        EndDifference(mean=mean, low=low, high=high, p_holm=p)
+        for (mean, low, high, _), p in zip(at_end, holm([p for *_, p in at_end]), strict=True)
+    ]
     matters = MATTERS * float(np.mean([one.loss for one in control.values()])) if control else 0.0
     return tuple(
         PhotoEffect(
@@ -84,8 +106,9 @@ def photo_effects(runs: Sequence[Run]) -> tuple[PhotoEffect, ...]:
             fixed=tuple(a.path for a, b in pairs if b.right and not a.right),
             broken=tuple(a.path for a, b in pairs if a.right and not b.right),
             p_mcnemar=mcnemar([a.right for a, _ in pairs], [b.right for _, b in pairs]),
+            last=at_its_end,
         )
-        for (name, pairs), (mean, low, high, _), p in zip(paired, measured, corrected, strict=True)
+        for (name, pairs), (mean, low, high, _), p, at_its_end in zip(paired, measured, corrected, last, strict=True)
     )
 
 
@@ -110,19 +133,21 @@ class _Judged(NamedTuple):
     path: str
     right: bool
     loss: float
+    last_loss: float
 
 
 def _by_photo(run: Run) -> dict[_Key, _Judged]:
-    """What the kept head makes of each validation photo, by content, label, and number among copies."""
+    """What the kept head makes of each validation photo, by content, label, and number among copies; and the last
+    epoch's loss."""
     kept = run.history.val_probabilities[run.summary.best_epoch - 1]
     rows = [row for row in run.split if row.on("val")]
     labels = np.array([run.summary.classes.index(row.label) for row in rows], dtype=np.int64)
     seen: Counter[tuple[str, str]] = Counter()
     found: dict[_Key, _Judged] = {}
-    losses = cross_entropies(kept, labels)
-    for row, label, answer, loss in zip(rows, labels, kept.argmax(axis=1), losses, strict=True):
+    losses, last_losses = cross_entropies(kept, labels), cross_entropies(run.history.val_probabilities[-1], labels)
+    for row, label, answer, loss, last in zip(rows, labels, kept.argmax(axis=1), losses, last_losses, strict=True):
         seen[row.sha256, row.label] += 1
         found[row.sha256, row.label, seen[row.sha256, row.label]] = _Judged(
-            row.path, bool(answer == label), float(loss)
+            row.path, bool(answer == label), float(loss), float(last)
         )
     return found

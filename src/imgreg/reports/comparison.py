@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.compare import ComparisonRow
+from imgreg.analysis.comparison_answer import answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.places import shared_command
 from imgreg.reports.figure import save_figure
@@ -26,6 +27,7 @@ from imgreg.reports.rows import (
     share_of_gap,
     shortened,
     stopped_in_words,
+    verdicts_in_words,
 )
 from imgreg.reports.run import METRICS, raw
 from imgreg.reports.run_axes import Limits, shared_limits
@@ -77,7 +79,8 @@ def comparison_report(
         runs=runs,
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
-        answer=answer(rows),
+        answer=answer(rows, effects),
+        verdicts=verdicts_in_words(rows),
         shares=[share_of_gap(row) for row in rows],
         share_in_words=SHARE_IN_WORDS.format(rows[0].name),
         warnings=warnings,

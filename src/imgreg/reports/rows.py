@@ -34,6 +34,11 @@ def share_of_gap(row: ComparisonRow) -> str:
     return f"{row.gap_difference:+.2f}" if abs(row.gap_difference) < 99.995 else f"{row.gap_difference:+.0f}"
 
 
+def verdicts_in_words(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
+    """Each run's own verdict, a sentence each."""
+    return tuple(f"{row.name} by itself: {row.verdict_sentence}" for row in rows)
+
+
 def notes(summary: RunSummary) -> tuple[str, ...]:
     """What a reader of the run must know: about the weights, then the warnings, each once."""
     return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.compare import ComparisonRow, answer
+from imgreg.analysis.compare import ComparisonRow
+from imgreg.analysis.comparison_answer import answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
-from imgreg.reports.rows import SHARE_IN_WORDS, notes, renamed, share_of_gap, shortened, stopped_in_words
+from imgreg.reports.rows import (
+    SHARE_IN_WORDS,
+    notes,
+    renamed,
+    share_of_gap,
+    shortened,
+    stopped_in_words,
+    verdicts_in_words,
+)
 from imgreg.reports.terminal.parts import (
     WIDTH,
     baselines_lines,
@@ -126,9 +135,10 @@ def comparison_text(
             share_of_gap(row),
         )
     return Group(
-        text_of(answer(rows), style="bold"),
+        text_of(answer(rows, effects), style="bold"),
         *([text_of(against_baselines)] if against_baselines else []),
         *(text_of(effect.sentence) for effect in effects),
+        *(text_of(sentence) for sentence in verdicts_in_words(rows)),
         text_of(""),
         table,
         text_of(
