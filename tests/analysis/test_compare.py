@@ -62,6 +62,17 @@ PLAIN = summary("plain", best=scores(5, 0.2, 0.5), last=scores(100, 0.0, 1.0))
 REGULARIZED = summary("regularized", best=scores(80, 0.25, 0.4), last=scores(100, 0.2, 0.45))
 
 
+def test_overrides_tell_runs_apart():
+    """Runs of one recipe are called by what differs between them, and overrides that all share are left out."""
+    bn, longer = "head.normalization=before_activation", "training.epochs=30"
+    plain, changed = (PLAIN.model_copy(update={"overrides": it}) for it in ((longer,), (bn, longer)))
+    other = REGULARIZED.model_copy(update={"overrides": (longer, "head.l2=0.1")})
+    rows = comparison_table([plain, changed, other])
+    assert [row.name for row in rows] == ["plain", f"plain + {bn}", "regularized + head.l2=0.1"]
+    assert [row.recipe for row in rows] == ["plain", "plain", "regularized"]
+    assert rows[1].overrides == (bn, longer)
+
+
 @pytest.fixture
 def run(plant):
     split = tuple(
@@ -133,6 +144,20 @@ def test_each_difference_of_ground_is_a_sentence(run, values, says):
     (sentence,) = same_ground([run, changed(run, **values)])
     assert sentence.startswith("plain and other")
     assert says in sentence
+
+
+def test_two_runs_of_one_recipe_are_told_apart_by_their_settings(run: Run) -> None:
+    """Also where the recipe is the user's own: both values of each setting that differs."""
+    ours = replace(run, config_toml='[recipe]\nname = "plain"\n[recipe.head]\nl2 = 0.1\nunits = [8]\n')
+    theirs = replace(
+        ours,
+        config_toml='[recipe]\nname = "plain"\n[recipe.head]\nl2 = 0.2\nunits = [8]\n[recipe.training]\nepochs = 5\n',
+    )
+    assert same_ground([ours, theirs]) == (
+        "plain and plain (2) are of one recipe, plain, and differ in head.l2 (0.1 and 0.2), "
+        "training.epochs (not set and 5).",
+    )
+    assert same_ground([ours, ours]) == same_ground([ours, replace(theirs, config_toml="no toml [")]) == ()
 
 
 def test_other_validation_photos_are_counted(run):

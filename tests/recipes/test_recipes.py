@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imgreg.config import Augmentation, Recipe, Settings
 from imgreg.errors import UsageError
-from imgreg.recipes import load_recipe, parse_override, recipe_names
+from imgreg.recipes import load_recipe, overrides_of, parse_override, recipe_names
 
 
 def test_plain_is_the_blogs_first_model() -> None:
@@ -140,6 +140,30 @@ def test_fewer_epochs_than_a_files_patience_take_the_patience_along(tmp_path: Pa
     assert load_recipe(mine, overrides={"training.epochs": 5}).training.patience_epochs == 0
     with pytest.raises(UsageError, match="it must be less"):
         load_recipe(mine, overrides={"training.epochs": 5, "training.patience_epochs": 10})
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_was_changed_in_a_recipe_is_found(name: str, tmp_path: Path) -> None:
+    """Untouched: nothing. With overrides: just these, in a form that --set takes again; none for a recipe of one's own,
+    unless it borrows a bundled one's name."""
+    assert overrides_of(load_recipe(name)) == ()
+    changes = {"head.units": [32, 16], "head.dropout": [0.45, 0.25], "head.normalization": "after_dropout"}
+    changes |= {"head.activation": "gelu", "training.epochs": 17, "optimizer.learning_rate": 3e-5}
+    recipe = load_recipe(name, overrides=changes)
+    found = overrides_of(recipe)
+    assert {one.partition("=")[0] for one in found} <= changes.keys()
+    assert load_recipe(name, overrides=dict(map(parse_override, found))) == recipe
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(recipe.rendered() | {"name": "mine"}))
+    assert overrides_of(load_recipe(str(tmp_path / "mine.toml"))) == ()
+
+
+def test_a_pipelines_folder_is_not_told() -> None:
+    """An override is shown in shared files, which name no folder."""
+    changes = {"augmentation.backend": "albumentations", "augmentation.pipeline": "/srv/secret/mine.json"}
+    assert overrides_of(load_recipe("plain", overrides=changes)) == (
+        "augmentation.backend=albumentations",
+        "augmentation.pipeline=mine.json",
+    )
 
 
 @pytest.mark.parametrize("text", ["head.dropout", "=0.5", ""])

@@ -151,6 +151,18 @@ def test_repeated_texts_fit_80_columns():
     assert "12.5" in texts[1]
 
 
+def test_what_was_changed_in_a_recipe_is_shown(make_run, overfitting):
+    """The box and the list of runs name the recipe with what was changed in it, in 80 columns."""
+    run = make_run(overfitting).summary
+    assert "Recipe:" not in printed(run_text(run))
+    changed = run.model_copy(update={"overrides": ("head.normalization=before_activation", "head.l2=0.1")})
+    wanted = "plain + head.normalization=before_activation, head.l2=0.1"
+    for text in (printed(run_text(changed)), printed(runs_text([changed]))):
+        assert max(cell_len(line) for line in text.splitlines()) <= 80
+    assert f"Recipe: {wanted}." in " ".join(printed(run_text(changed)).replace("│", " ").split())
+    assert wanted in printed(runs_text([changed]), width=140)
+
+
 def test_given_names_stay_on_one_line(make_run, overfitting):
     """A name that imgreg gives by itself can be copied from a list of 80 columns."""
     name = "20261121-093015-compare-regularized"

@@ -7,6 +7,7 @@ whether one errs less; of the recipes, effects.py.
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
@@ -15,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from imgreg.runs.folder import Run
-from imgreg.runs.summary import RunSummary
+from imgreg.runs.summary import RunSummary, recipe_label
 
 LEAST_GAP = 0.05  # nats; a share of less is a share of noise
 LARGEST_SHARE = 3
@@ -36,6 +37,7 @@ class ComparisonRow(BaseModel):
     name: str  # what the comparison calls the run, see names_of
     run: str  # its folder
     recipe: str
+    overrides: tuple[str, ...]  # see RunSummary
     best_epoch: int
     epochs_run: int
     best_val_loss: float
@@ -58,6 +60,7 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
             name=name,
             run=run.run,
             recipe=run.recipe,
+            overrides=run.overrides,
             best_epoch=run.best_epoch,
             epochs_run=run.epochs_run,
             best_val_loss=run.best.val_loss,
@@ -86,9 +89,11 @@ def _gap_share(gap: float, *, control: RunSummary) -> float | None:
 
 
 def names_of(runs: Sequence[RunSummary]) -> tuple[str, ...]:
-    """What a comparison calls the runs: by their recipes where these differ, else by their own names."""
-    recipes = [run.recipe for run in runs]
-    return tuple(recipes) if len(set(recipes)) == len(runs) else distinct([run.name for run in runs])
+    """What a comparison calls the runs: by their recipes, with the overrides that not all have, where that tells them
+    apart; else by their own names."""
+    shared = set(runs[0].overrides).intersection(*(run.overrides for run in runs)) if runs else set()
+    labels = [recipe_label(run.recipe, [one for one in run.overrides if one not in shared]) for run in runs]
+    return tuple(labels) if len(set(labels)) == len(runs) else distinct([run.name for run in runs])
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -105,7 +110,7 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
-    """What differs from the first run, besides the recipe, a sentence each; empty where all is equal."""
+    """What differs from the first run, besides the recipe's name, a sentence each; empty where all is equal."""
     if not runs:
         return ()
     first = runs[0]
@@ -136,6 +141,8 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
         ):
             if ours_is != theirs_is:
                 found.append(f"{both} have different {what}: {ours_is} and {theirs_is}.")
+        if run.summary.recipe == first.summary.recipe and (settings := _other_settings(first, run)):
+            found.append(f"{both} are of one recipe, {run.summary.recipe}, and differ in {', '.join(settings)}.")
         if run.summary.weights_sha256 != first.summary.weights_sha256:
             found.append(
                 f"{both} stand on different VGG16 weights: {first.summary.weights} "
@@ -143,6 +150,24 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
                 f"({run.summary.weights_sha256[:8]})."
             )
     return tuple(found)
+
+
+def _other_settings(first: Run, run: Run) -> list[str]:
+    """Settings of two runs' recipes that differ, each with both values; none where a config.toml cannot be read."""
+    ours, theirs = _recipe_settings(first), _recipe_settings(run)
+    if not ours or not theirs:
+        return []
+    pairs = {key: (ours.get(key, "not set"), theirs.get(key, "not set")) for key in {**ours, **theirs}}
+    return [f"{key} ({a} and {b})" for key, (a, b) in pairs.items() if a != b]
+
+
+def _recipe_settings(run: Run) -> dict[str, object]:
+    try:
+        recipe = tomllib.loads(run.config_toml)["recipe"]
+        tables = {name: table for name, table in recipe.items() if isinstance(table, dict)}
+    except (KeyError, AttributeError, tomllib.TOMLDecodeError):
+        return {}
+    return {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
 
 
 def shared_suspicions(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from imgreg.config import Augmentation, Head, Optimizer, Prediction, Recipe, Training
 from imgreg.errors import UsageError
+from imgreg.places import shared_path
 
 FOLDER = Path(__file__).parent
 _TABLES = (
@@ -69,6 +70,38 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
         return Recipe.model_validate(tables)
     except ValidationError as error:
         raise UsageError(f"recipe {name}: {validation_text(error, Recipe)}") from error
+
+
+def overrides_of(recipe: Recipe) -> tuple[str, ...]:
+    """What differs from the bundled recipe of the same name, as `--set` takes it; nothing for a recipe of one's own.
+
+    Paths are named as a shared file names them.
+
+    >>> overrides_of(load_recipe("l2", overrides={"head.l2": 0.1, "head.units": [64, 64]}))
+    ('head.units=[64, 64]', 'head.l2=0.1')
+    >>> overrides_of(load_recipe("l2"))
+    ()
+    """
+    if recipe.name not in recipe_names():
+        return ()
+    bundled = load_recipe(recipe.name)
+    return tuple(
+        f"{name}.{key}={_typed(shared_path(value) if key == 'pipeline' else value)}"
+        for name, _ in _TABLES
+        for key, value in getattr(recipe, name).rendered().items()
+        if value != getattr(getattr(bundled, name), key)
+    )
+
+
+def _typed(value: Any) -> str:
+    """A value as a user would type it.
+
+    >>> _typed((0.5, 0.25)), _typed(True), _typed("avg"), _typed(1e-5)
+    ('[0.5, 0.25]', 'true', 'avg', '1e-05')
+    """
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_typed, value))}]"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

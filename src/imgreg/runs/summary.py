@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -174,6 +175,7 @@ class RunSummary(_Document):
     run: str
     name: str
     recipe: str
+    overrides: tuple[str, ...] = ()  # settings that differ from the bundled recipe of this name, as --set takes them
     created: str  # ISO 8601, UTC
     command: str
     seed: int
@@ -207,3 +209,18 @@ class RunSummary(_Document):
     seconds: Seconds
     features: FeatureCounts
     warnings: tuple[str, ...]
+
+    @property
+    def recipe_label(self) -> str:
+        """The recipe with what was changed in it."""
+        return recipe_label(self.recipe, self.overrides)
+
+
+def recipe_label(recipe: str, overrides: Iterable[str]) -> str:
+    """Name a recipe with what was changed in it.
+
+    >>> recipe_label("l2", ["head.l2=0.1", "head.units=[64]"]), recipe_label("l2", [])
+    ('l2 + head.l2=0.1, head.units=[64]', 'l2')
+    """
+    changed = ", ".join(overrides)
+    return f"{recipe} + {changed}" if changed else recipe

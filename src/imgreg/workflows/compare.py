@@ -166,7 +166,8 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
     comparison = lay_side_by_side(target, runs)
     shared = _shared_document(comparison)
     documents = shared["table"]
-    write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), [tuple(row.values()) for row in documents]))
+    lines = [tuple(", ".join(v) if isinstance(v, list) else v for v in row.values()) for row in documents]
+    write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), lines))
     write_comparison_report(folder, runs, comparison)
     write_json(folder / "comparison.json", shared)
     return comparison

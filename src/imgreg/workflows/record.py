@@ -36,6 +36,7 @@ from imgreg.photos import decode as decoding
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import labels_of
 from imgreg.places import shared_command, shared_path, shared_text
+from imgreg.recipes import overrides_of
 from imgreg.runs.folder import (
     FOLD,
     SkippedRow,
@@ -180,6 +181,7 @@ def _summary(
         run=str(target),
         name=target.name,
         recipe=recipe.name,
+        overrides=overrides_of(recipe),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         command=shared_command(command),
         seed=settings.seed,

@@ -34,8 +34,9 @@ from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
-_NAME = 16  # columns of a run's name in the comparison's table; longer ones take a second line
+_NAME = 16  # columns of a run's name in the comparison's table; longer ones take two more lines
 _LISTED_NAME = 36  # and in the list of runs, where it is to be copied
 _TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
 
@@ -85,6 +86,7 @@ def run_text(summary: RunSummary) -> RenderableType:
             + (f", {summary.n_skipped} skipped (see skipped.csv)" if summary.n_skipped else "")
             + "."
         ),
+        *([text_of(f"Recipe: {one_line(summary.recipe_label, limit=400)}.")] if summary.overrides else []),
         text_of(f"VGG16 weights: {summary.weights}."),
         *baselines_lines(summary.baselines, on="validation"),
         *controls_lines(summary.controls, on="validation"),
@@ -107,7 +109,7 @@ def comparison_text(
     """The answer in a sentence, the table, what stands against comparing, and where the report is."""
     from rich.console import Group
 
-    short = shortened(rows, limit=2 * _NAME)
+    short = shortened(rows, limit=3 * _NAME)
     effects, rows = renamed(effects, rows=rows, short=short), short
     table = table_of(
         "run",
@@ -151,6 +153,15 @@ def comparison_text(
     )
 
 
+def _listed(summary: RunSummary) -> Text:
+    """A run's name, and below it its recipe where something was changed in it."""
+    name = text_of(one_line(summary.name, limit=2 * _LISTED_NAME))
+    if summary.overrides:
+        name.append("\n")
+        name.append_text(text_of(one_line(summary.recipe_label, limit=2 * _LISTED_NAME), style="dim"))
+    return name
+
+
 def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
     """A line a run, in the order given: its best epoch's validation figures, and the verdict. A name that imgreg gave
     stays on one line of 80 columns, to be copied."""
@@ -158,7 +169,7 @@ def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
     table.columns[-1].justify = "left"
     for summary in summaries:
         table.add_row(
-            text_of(one_line(summary.name, limit=2 * _LISTED_NAME)),
+            _listed(summary),
             summary.created[5:16].replace("T", " "),
             nats(summary.best.val_loss),
             percent(summary.best.val_accuracy),
