@@ -44,11 +44,11 @@ from imgreg.analysis.metrics import calibration_error
 from imgreg.config import Base, Recipe
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
+from imgreg.features.test_time import test_time_views
 from imgreg.heads.fit import Fold, fit_head
 from imgreg.heads.forward import score
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo, index_photos, labels_of
-from imgreg.photos.mirror import test_time_views
 from imgreg.photos.resplit import resplit
 from imgreg.photos.split import Split, split_photos
 from imgreg.places import cache_folder

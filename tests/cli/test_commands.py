@@ -257,7 +257,7 @@ def test_a_shown_recipe_can_be_trained(trained: Trained, tmp_path: Path) -> None
     (tmp_path / "mine.toml").write_text(
         text.replace('name = "plain"', 'name = "mine"').replace("epochs = 100", "epochs = 2")
     )
-    small = ("--weights", "starter", "--image-size", "64", "--models", tmp_path / "m")
+    small = ("--weights", "starter", "--image-size", "64", "--folds", "0", "--models", tmp_path / "m")
     done = imgreg("train", trained.data, "--recipe", tmp_path / "mine.toml", *small, "--json")
     assert (done.json["recipe"], done.json["epochs_run"]) == ("mine", 2)
 

@@ -113,7 +113,7 @@ def test_diverging_ends_with_seven(trained: Trained, tmp_path: Path) -> None:
         "--epochs",
         "200",
     )
-    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--models", tmp_path)
+    small = ("--weights", "starter", "--image-size", "64", "--folds", "0", "--recipe", "plain", "--models", tmp_path)
     done = imgreg("train", trained.data, *small, *wild)
     assert done.code == 7, done.err[-500:]
     assert "--learning-rate 1" in done.err
@@ -133,7 +133,7 @@ def test_one_head_of_a_comparison_may_come_apart(trained: Trained, tmp_path: Pat
         'name = "wild"\n[head]\nunits = [64, 64, 64, 64, 64, 64, 64, 64]\nactivation = "elu"\n'
         "[optimizer]\nlearning_rate = 10\n[training]\nepochs = 60\n"
     )
-    small = ("--weights", "starter", "--image-size", "64", "--models", tmp_path / "m", "--name", "c")
+    small = ("--weights", "starter", "--image-size", "64", "--folds", "0", "--models", tmp_path / "m", "--name", "c")
     done = imgreg("compare", trained.data, *small, "--recipes", f"tiny,{wild}", "--epochs", "60")
     assert done.code == 7, done.err[-500:]
     assert f"{tmp_path / 'm' / 'c-wild'}: training diverged in epoch" in done.err
@@ -228,7 +228,7 @@ def test_what_libtiff_says_in_a_set_of_photos_stays_off_stderr(trained: Trained,
     shutil.copy(fax, data / "warm")
     checked = imgreg_process("check", data)
     assert checked.code == 0
-    small = (*TRAIN_ARGUMENTS[:4], "--recipe", "tiny", "--epochs", "1", "--control", "majority")
+    small = (*TRAIN_ARGUMENTS[:4], "--folds", "0", "--recipe", "tiny", "--epochs", "1", "--control", "majority")
     done = imgreg_process("train", data, *small, "--models", tmp_path / "models", "--name", "run")
     assert done.code == 0, done.err
     assert "fax.tif" in (tmp_path / "models" / "run" / "split.csv").read_text()

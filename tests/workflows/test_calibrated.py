@@ -237,5 +237,5 @@ def test_the_report_says_the_temperature(run: Path) -> None:
     write_sums(run)
     assert imgreg("report", run).code == 0
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "a temperature of 1.23, fitted to the 77 validation photos" in page
+    assert f"a temperature of 1.23, fitted to the {metrics['n_val']} validation photos" in page
     assert "the log loss from 0.987 to" in page

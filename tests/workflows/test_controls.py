@@ -8,7 +8,8 @@ import pytest
 
 from conftest import Finished, imgreg, paint_set
 
-SMALL = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--set", "head.units=[8]")
+SMALL = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--folds", "0")
+SMALL = (*SMALL, "--set", "head.units=[8]")
 ALL = "majority,colour-histogram,file-metadata,shuffled-labels"
 
 

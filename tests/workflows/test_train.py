@@ -15,6 +15,7 @@ from PIL import Image
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, paint, paint_set, tree
 from imgreg.config import Photos, Settings
+from imgreg.recipes import load_recipe
 from imgreg.workflows.prepare import lay_ground
 from imgreg.workflows.watch import Watcher
 
@@ -64,8 +65,12 @@ def test_json_has_what_the_issue_names(trained: Trained) -> None:
     assert found["best_epoch"] == found["best"]["epoch"]
     assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= found["best"].keys() & found["last"].keys()
     features = found["features"]
-    assert features["n_computed"] + features["n_read"] == 3 * found["n_train"] + found["n_val"]
-    assert features["n_computed"] >= 2 * found["n_train"]  # clean views of photos that look alike came before
+    assert (
+        features["n_computed"] + features["n_read"] == 4 * found["n_train"] + 2 * found["n_val"]
+    )  # 2 of mirror images
+    assert (
+        features["n_computed"] >= 3 * found["n_train"] + found["n_val"]
+    )  # clean views of photos that look alike came before
     assert found["seconds"]["total"] >= found["seconds"]["head"] > 0
 
 
@@ -97,7 +102,7 @@ def test_the_head_is_paired_with_logistic_regression(trained: Trained) -> None:
 
 def test_baselines_fit_what_is_stored(trained: Trained, tmp_path: Path) -> None:
     """Where the cache keeps channel means alone there is one baseline."""
-    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--epochs", "1")
+    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--epochs", "1", "--folds", "0")
     pooled = ("--stored", "avg", "--set", "head.pool=avg", "--set", "head.units=[]")
     done = imgreg("train", trained.data, *small, *pooled, "--models", tmp_path, "--json")
     assert done.code == 0, done.err
@@ -157,7 +162,7 @@ def test_config_repeats_the_settings(trained: Trained) -> None:
     settings = Settings.model_validate(table)
     assert settings.recipe.head.units == (8,)
     assert settings.recipe.training.epochs == 6
-    assert table["recipe"]["head"]["dropout"] == 0.3
+    assert table["recipe"]["head"]["dropout"] == load_recipe("regularized").head.dropout > 0
     assert settings.base.image_size == 64
 
 
@@ -243,10 +248,10 @@ def test_a_manifests_photo_folders_are_protected(trained: Trained, tmp_path: Pat
 
 def test_no_more_views_are_computed_than_epochs_use(trained: Trained, tmp_path: Path) -> None:
     """Two epochs see two views, however many are asked for."""
-    asked = ("--weights", "starter", "--image-size", "64", "--set", "head.units=[8]", "--epochs", "2", "--views", "50")
+    asked = (*TRAIN_ARGUMENTS, "--epochs", "2", "--views", "50")
     done = imgreg("train", trained.data, *asked, "--models", tmp_path, "--json")
     assert done.json["n_views"] == 2
-    assert done.json["features"]["n_read"] == 3 * done.json["n_train"] + done.json["n_val"]
+    assert done.json["features"]["n_read"] == 4 * done.json["n_train"] + 2 * done.json["n_val"]
 
 
 def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
@@ -266,7 +271,9 @@ def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
 def test_the_runs_augmentation_is_on_record(trained: Trained) -> None:
     """augmentation.json holds the ranges that made the views."""
     made_by = json.loads((trained.folder / "augmentation.json").read_text())
-    assert (made_by["backend"], made_by["rotation_range"], made_by["fill_mode"]) == ("keras", 40, "nearest")
+    asked = load_recipe("regularized").augmentation
+    assert (made_by["backend"], made_by["rotation_range"]) == ("keras", asked.rotation_range)
+    assert made_by["fill_mode"] == asked.fill_mode
 
 
 def test_hangul_and_odd_names_go_all_the_way(tmp_path: Path) -> None:

@@ -131,6 +131,10 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
                     f"{both} were not {done} on the same photos: "
                     f"{ours.total()} and {theirs.total()}, of which {shared} in common."
                 )
+        if run.summary.n_folds != first.summary.n_folds:
+            found.append(f"{both} were not split alike: {_split_words(first)} and {_split_words(run)}.")
+        elif _folds(run) != _folds(first):
+            found.append(f"{both} have the photos in different folds.")
         for what, ours_is, theirs_is in (
             ("seeds", first.summary.seed, run.summary.seed),
             ("image sizes", f"{first.summary.image_size} px", f"{run.summary.image_size} px"),
@@ -179,3 +183,17 @@ def shared_suspicions(runs: Sequence[Run]) -> tuple[str, ...]:
 def _photos(run: Run, *, split: _Side) -> Counter[tuple[str, str]]:
     """Content and label of each photo on one side of the split; paths do not matter."""
     return Counter((row.sha256, row.label) for row in run.split if row.on(split))
+
+
+def _split_words(run: Run) -> str:
+    n_folds = run.summary.n_folds
+    return f"{n_folds}-fold cross-validation" if n_folds else "a single split"
+
+
+def _folds(run: Run) -> frozenset[frozenset[tuple[str, str]]]:
+    """The contents and labels that stand in one fold; none for a single split."""
+    together: dict[int, set[tuple[str, str]]] = {}
+    for row in run.split if run.summary.n_folds else ():
+        if row.on("val"):
+            together.setdefault(row.fold, set()).add((row.sha256, row.label))
+    return frozenset(map(frozenset, together.values()))

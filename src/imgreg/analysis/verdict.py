@@ -49,10 +49,12 @@ def judge(
     val_labels: NDArray[np.integer],
     twins: Twins | None = None,
     noise: LabelNoise | None = None,
+    cross_validated: bool = False,
 ) -> Verdict:
     """Say what the curves show, with the figures it rests on, and whether they can be trusted.
 
     val_labels   (n_val,) the true class of each validation photo, 0..n_classes-1, in val_probabilities' order
+    cross_validated   whether each photo was scored by the head that did not see it: then none can be held out besides
     twins        which validation photos resemble a train photo; None if nobody looked. noise likewise, of the labels
     returns      one of the four labels, a sentence, a next step, the evidence, and suspicions (suspicions.py)
     raises       ValueError if the labels do not belong to the history
@@ -192,14 +194,15 @@ def judge(
                 if math.isfinite(margin)
                 else "but a single validation photo proves nothing."
             ),
-            "Hold out more photos for validation, or repeat with other seeds and splits.",
+            f"{'Add photos' if cross_validated else 'Hold out more photos for validation'}, or repeat with other seeds "
+            "and splits.",
         )
     if n_val < MIN_VAL_PHOTOS:
         photos = "1 validation photo is" if n_val == 1 else f"{n_val} validation photos are"
         return verdict(
             TOO_NOISY,
             f"Too noisy to tell: no rise of the validation loss, but {photos} too few to go by.",
-            f"Hold out at least {MIN_VAL_PHOTOS} photos for validation.",
+            f"{'Use' if cross_validated else 'Hold out'} at least {MIN_VAL_PHOTOS} photos for validation.",
         )
     fall = smooth_val[since_fifth] - smooth_val[end]
     train_fall = smooth_train[since_fifth] - smooth_train[end]

@@ -64,7 +64,7 @@ def settings_options(function: F) -> F:
 
 def folds_option(function: F) -> F:
     """--folds, for commands that keep the run of a cross-validation."""
-    return _option("--folds", *_FOLDS)(function)  # type: ignore[no-any-return]
+    return _option("--folds", *_FOLDS)(function)
 
 
 def base_options(function: F) -> F:

@@ -68,7 +68,7 @@ def explain(
     base: Weights,
     plan: Sequence[Layer],
     heads: Sequence[Arrays],
-    asked: Sequence[int] | None = None,
+    asked: Sequence[int | None] | None = None,
     n_random: int = N_RANDOM_HEADS,
 ) -> Iterator[Explanation]:
     """Show, photo by photo, which places speak for a class.
@@ -76,7 +76,7 @@ def explain(
     photos    each (size, size, 3) uint8 RGB, all of one size, the one the head was trained for
     classes   for each photo the class to explain, an index; None for the one answered
     heads     of a run; a photo's map and probabilities are the means of theirs
-    asked     for each photo the one head that is asked, an index; None for all of them
+    asked     for each photo the one head that is asked, an index, or None for all; by default all for each
     n_random  heads of the sanity check; 0 leaves it out
     source    Selvaraju et al. 2017, "Grad-CAM", arXiv:1610.02391: the gradient of the class's score before softmax,
               averaged over the places, weighs the maps; what speaks against the class is cut off. Under an instance
@@ -101,7 +101,7 @@ def explain(
     averaged = all(layer.kind != "instance_normalization" for layer in plan)
     for number, photo in enumerate(photos):
         maps = below(preprocessed(photo[None]))
-        uppers = trained if asked is None else [trained[asked[number]]]
+        uppers = trained if asked is None or (one := asked[number]) is None else [trained[one]]
         answers = np.mean([np.asarray(keras.ops.softmax(upper(maps)))[0] for upper in uppers], axis=0)
         k = int(answers.argmax()) if classes is None else classes[number]
         cams = [_grad_cam(upper, maps, k, averaged=averaged) for upper in uppers]

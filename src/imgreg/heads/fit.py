@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
+from imgreg.features.test_time import CLEAN, test_time_views
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
@@ -26,7 +27,6 @@ from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
 from imgreg.heads.views import IntArray, Labelled, Views
-from imgreg.photos.mirror import CLEAN, test_time_views
 from imgreg.runs.history import Epoch, History
 
 STEPS_A_CALL = 32  # between two of them a signal is heard

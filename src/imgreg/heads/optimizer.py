@@ -50,12 +50,12 @@ def epoch_rates(settings: Optimizer, *, epoch: int, n_steps: int, val_losses: Se
     returns      (n_steps,) float32
     source       warm-up: Goyal et al. 2017, arXiv:1706.02677; restarts: Loshchilov & Hutter 2017, arXiv:1608.03983
     """
-    assert settings.decay_epochs is not None  # Recipe.schedule fills it in
+    decay_epochs = settings.decay_epochs or 1.0  # Recipe.schedule fills it in; a constant rate has none
     steps = np.arange((epoch - 1) * n_steps, epoch * n_steps, dtype=np.float32)
     n_warm = settings.warmup_epochs * n_steps
-    after = _scheduled(settings, np.maximum(steps - n_warm, 0), decay_steps=settings.decay_epochs * n_steps)
+    after = _scheduled(settings, np.maximum(steps - n_warm, 0), decay_steps=decay_epochs * n_steps)
     if settings.schedule == "reduce_on_plateau":
-        after = after * plateau_factor(val_losses, patience_epochs=settings.decay_epochs, factor=settings.decay_rate)
+        after = after * plateau_factor(val_losses, patience_epochs=decay_epochs, factor=settings.decay_rate)
     risen = np.minimum((steps + 1) / n_warm, 1) if n_warm else np.ones(n_steps)
     return (after * risen).astype(np.float32)
 

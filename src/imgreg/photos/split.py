@@ -82,11 +82,16 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, fol
 
 def folds_that_fit(photos: Sequence[Photo], *, folds: int) -> int:
     """So many folds, or fewer where a class has fewer different photos; 0 where two are not to be had."""
-    families: dict[str, set[str]] = defaultdict(set)
-    for photo in photos:
-        families[photo.label].add(photo.kept_with)
-    fewest = min((len(names) for names in families.values()), default=0)
+    fewest = min((len(names) for names in _families(photos).values()), default=0)
     return min(folds, fewest) if fewest >= 2 else 0
+
+
+def _families(photos: Sequence[Photo]) -> dict[str, set[str]]:
+    """The families of each class: photos that are different."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        found[photo.label].add(photo.kept_with)
+    return found
 
 
 def _cross_validated(photos: Sequence[Photo], open_photos: Sequence[Photo], *, folds: int, seed: int) -> Split:
@@ -96,15 +101,15 @@ def _cross_validated(photos: Sequence[Photo], open_photos: Sequence[Photo], *, f
     that the folds are of one size.
     """
     if folds_that_fit(open_photos, folds=folds) < folds:
-        counts = Counter(photo.label for photo in open_photos)
-        label, n = min(counts.items(), key=lambda item: item[1])
+        label, names = min(sorted(_families(open_photos).items()), key=lambda item: len(item[1]))
+        different = "1 photo" if len(names) == 1 else f"{len(names)} different photos"
         raise DatasetError(
-            f"class {label!r} has {n} photos: {folds} folds need as many different photos of each class. "
+            f"class {label!r} has {different}: {folds} folds need as many different photos of each class. "
             "Add photos of it, or take fewer folds."
         )
     families: dict[str, str] = {}  # family -> the class that it is dealt with
     for photo in open_photos:
-        families.setdefault(photo.kept_with, photo.label)
+        families[photo.kept_with] = min(photo.label, families.get(photo.kept_with, photo.label))
     fold_of: dict[str, int] = {}
     for label in sorted(set(families.values())):
         for name in sorted((n for n, of in families.items() if of == label), key=lambda n: position(n, seed=seed)):

@@ -53,7 +53,7 @@ def baselines_figure(summary: RunSummary) -> Figure | None:
     n_axes = 2 if differences else 1
     figure = new_figure(4.8, sum(heights[:n_axes]) + 0.85 * n_axes)
     upper, *lower = figure.subplots(n_axes, 1, squeeze=False, height_ratios=[h + 0.2 for h in heights[:n_axes]])[:, 0]
-    _dots(upper, accuracies, label=f"accuracy on the {summary.n_val} validation photos")
+    _dots(upper, accuracies, label=_photos(summary))
     _as_percent(upper)
     for axes in lower:
         _dots(axes, differences, label="validation loss, head minus baseline (nats)")
@@ -123,6 +123,12 @@ def _dots(axes: Axes, rows: Sequence[Row], *, label: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     in_ink(axes)
+
+
+def _photos(summary: RunSummary) -> str:
+    if summary.n_folds:
+        return f"out-of-fold accuracy on {summary.n_val} photos"
+    return f"accuracy on the {summary.n_val} validation photos"
 
 
 def _as_percent(axes: Axes) -> None:

@@ -20,6 +20,7 @@ from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
+    held_out_in_words,
     notes,
     onset_of,
     renamed,
@@ -86,7 +87,7 @@ def comparison_report(
         baselines=baselines,
         against_baselines=against_baselines,
         effects=effects,
-        forest=_forest(effects, target=folder / "forest.png"),
+        forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
         stopped=[stopped_in_words(run.summary) for run in runs],
@@ -132,7 +133,7 @@ def _overlays(histories: Mapping[str, History]) -> tuple[Chart, ...]:
     )
 
 
-def _forest(effects: Sequence[PhotoEffect], *, target: Path) -> Chart | None:
+def _forest(effects: Sequence[PhotoEffect], *, photos: str, target: Path) -> Chart | None:
     if not effects:
         return None
     figure = forest_figure(effects, control=effects[0].control, what="validation loss (nats)")
@@ -140,7 +141,7 @@ def _forest(effects: Sequence[PhotoEffect], *, target: Path) -> Chart | None:
         save_figure(figure, target),
         heading="Difference in validation loss, photo by photo",
         alt=" ".join(effect.sentence for effect in effects),
-        caption=f"The kept heads, on the same {effects[0].n_photos} validation photos; left of the line is better than "
+        caption=f"The kept heads, on the same {photos}; left of the line is better than "
         f"{effects[0].control}. 95 % intervals over the photos.",
     )
 

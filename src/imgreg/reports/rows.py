@@ -44,6 +44,13 @@ def notes(summary: RunSummary) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for note in (summary.weights_note, *summary.warnings) if note))
 
 
+def held_out_in_words(summary: RunSummary) -> str:
+    """The photos that a run's validation figures are of."""
+    if summary.n_folds:
+        return f"{summary.n_val} photos, each scored by the head that did not see it"
+    return f"{summary.n_val} validation photos"
+
+
 def stopped_in_words(summary: RunSummary) -> str:
     """That early stopping ended the training, when and why; empty where it did not."""
     it = summary.stopped_early
@@ -64,9 +71,10 @@ def calibration_in_words(summary: RunSummary) -> str:
         return ""
     if found.note:
         return found.note
+    held_out = held_out_in_words(summary)
     return (
         f"predict divides the logarithms of the probabilities by a temperature of {found.temperature:.2f}, fitted to "
-        f"the {found.n_photos} validation photos. Cross-validated on them, it takes the calibration error from "
+        f"the {held_out}. Cross-validated on them, it takes the calibration error from "
         f"{found.calibration_error_before:.3f} to {found.calibration_error_after:.3f} and the log loss from "
         f"{found.log_loss_before:.3f} to {found.log_loss_after:.3f}."
     )

@@ -21,7 +21,14 @@ from imgreg.reports.figure import save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import performance_figures
 from imgreg.reports.plots import curves, curves_chart
-from imgreg.reports.rows import FIGURE_NAMES, calibration_in_words, notes, onset_of, stopped_in_words
+from imgreg.reports.rows import (
+    FIGURE_NAMES,
+    calibration_in_words,
+    held_out_in_words,
+    notes,
+    onset_of,
+    stopped_in_words,
+)
 from imgreg.reports.run_axes import Metric
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import PRIVATE, Run
@@ -29,8 +36,12 @@ from imgreg.runs.history import Epoch, History
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
 METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
-SIDES = {"train": "train", "val": "validation", "test": "test"}
-_ALL_SIDES: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+_SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
+    ("train", "train"),
+    ("val", "validation"),
+    ("test", "test"),
+)
+_SIDES_IN_FOLDS: tuple[tuple[Literal["val", "test"], str], ...] = (("val", "in folds"), ("test", "test"))
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,8 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         figure_names=FIGURE_NAMES,
         figures=figures,
         calibration=calibration_in_words(summary),
-        scored_side=SIDES[scored.side],
+        on_test=scored.side == "test",
+        scored_photos=f"{summary.n_test} test photos" if scored.side == "test" else held_out_in_words(summary),
         n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),
         mistakes=mistakes,
         uncertain=uncertain,
@@ -99,6 +111,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         command=command,
         views=_as_jpeg(sheet) if sheet.is_file() else "",
         notes=notes(summary),
+        sides=[name for _, name in (_SIDES_IN_FOLDS if summary.n_folds else _SIDES)],
         counts=_counts(run),
         shown_skipped=[replace(row, path=shared_path(row.path)) for row in run.skipped[:SHOWN_SKIPPED]],
         environment=_flat({key: value for key, value in run.environment.items() if key not in PRIVATE}),
@@ -123,7 +136,7 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
         save_figure(figure, target),
         heading=f"This head beside its {others}",
         alt=baselines_words(run.summary),
-        caption=f"All on the same {run.summary.n_val} validation photos. Lines: 95 % intervals{paired}.",
+        caption=f"All on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
     )
 
 
@@ -202,11 +215,12 @@ def _as_jpeg(sheet: Path) -> str:
 
 def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Photos of each class on each side of the split, and their sum."""
+    sides = [side for side, _ in (_SIDES_IN_FOLDS if run.summary.n_folds else _SIDES)]
     rows = [
-        (label, tuple(sum(row.on(side) for row in run.split if row.label == label) for side in _ALL_SIDES))
+        (label, tuple(sum(row.on(side) for row in run.split if row.label == label) for side in sides))
         for label in run.summary.classes
     ]
-    return (*rows, ("all", tuple(sum(counts[i] for _, counts in rows) for i in range(len(_ALL_SIDES)))))
+    return (*rows, ("all", tuple(sum(counts[i] for _, counts in rows) for i in range(len(sides)))))
 
 
 def _flat(values: Any, *, under: str = "") -> tuple[tuple[str, str], ...]:

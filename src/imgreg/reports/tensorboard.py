@@ -102,7 +102,7 @@ def _hparams(run: Run) -> dict[str, bool | float | str]:
     """The recipe and the seed, flat, in TensorBoard's types."""
     settings = tomllib.loads(run.config_toml)
     flat: dict[str, bool | float | str] = {"seed": settings.get("seed", 0), "recipe": run.summary.recipe}
-    for table in ("head", "optimizer", "training", "augmentation"):
+    for table in ("head", "optimizer", "training", "augmentation", "prediction"):
         for key, value in settings.get("recipe", {}).get(table, {}).items():
             flat[f"{table}.{key}"] = value if isinstance(value, bool | int | float | str) else str(value)
     return flat

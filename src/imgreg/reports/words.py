@@ -8,7 +8,12 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-_POOLS = {"flatten": "flattened", "avg": "averaged over the places", "max": "at their maximum over the places"}
+_POOLS = {
+    "flatten": "flattened",
+    "avg": "averaged over the places",
+    "max": "at their maximum over the places",
+    "flatten+max": "flattened, and beside it at their maximum over the places",
+}
 _PLACES = {
     "before_activation": "before the activation",
     "after_activation": "after the activation",
@@ -44,6 +49,7 @@ def recipe_in_words(config_toml: str) -> tuple[str, ...]:
             _regularizers(head, optimizer, training, augmentation),
             *_training(optimizer, training),
             *_augmentation(augmentation),
+            *_prediction(recipe.get("prediction", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return ()
@@ -111,3 +117,9 @@ def _augmentation(augmentation: dict[str, Any]) -> list[str]:
         ["mirrored"] if augmentation.get("horizontal_flip") else []
     )
     return [f"Augmented by {augmentation['backend']}: {', '.join(moves) or 'nothing'}."]
+
+
+def _prediction(prediction: dict[str, Any]) -> list[str]:
+    if not prediction.get("mirror"):
+        return []
+    return ["Its probabilities are the mean over the photo and its mirror image."]

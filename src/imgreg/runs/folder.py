@@ -237,6 +237,13 @@ def _refuse_contradictions(
             f"{folder}/split.csv: found {counts} train, val and test photos, metrics.json says "
             f"{(summary.n_train, summary.n_val, summary.n_test)}. The run is damaged: train it again."
         )
+    folds = {row.split for row in split if row.split.startswith(FOLD)}
+    alone = any(row.split in ("train", "val") for row in split)
+    if folds != {f"{FOLD}{k}" for k in range(1, min(summary.n_folds, 100) + 1)} or (folds and alone):
+        raise ArtefactError(
+            f"{folder}/split.csv: found {len(folds)} folds, metrics.json says {summary.n_folds}. The run is damaged: "
+            "train it again."
+        )
     if unknown := next((row.label for row in split if row.label not in summary.classes), None):
         raise ArtefactError(
             f"{folder}/split.csv: found the label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}. "

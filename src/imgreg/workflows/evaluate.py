@@ -84,11 +84,13 @@ def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
     """A line for each run that trained on, or was chosen by, some of the photos (known by their bytes)."""
     lines = []
     for run in runs:
-        trained, chosen = ({row.sha256 for row in read_run(run).split if row.on(side)} for side in _SEEN)
+        read = read_run(run)
+        trained, chosen = ({row.sha256 for row in read.split if row.on(side)} for side in _SEEN)
+        honest = " In its report each is scored by the head that did not see it." if read.summary.n_folds else ""
         for seen, what in ((trained, "trained on"), (chosen - trained, "chose its epoch by")):
             n = sum(photo.sha256 in seen for photo in photos)
             if n:
-                lines.append(f"{run} {what} {n} of these {len(photos)} photos: its figures on them flatter it.")
+                lines.append(f"{run} {what} {n} of these {len(photos)} photos: its figures on them flatter it.{honest}")
     return tuple(lines)
 
 

@@ -45,14 +45,14 @@ def keep_maps(
     """Put the maps of some photos, laid over them, into folder/pictures.
 
     rows   of run.split, each with the class, an index, whose evidence is shown; with cross-validation by the head that
-           was not trained on the photo
+           was not trained on the photo, if there is one
     """
     from imgreg.reports.pictures import jpeg, overlay
 
     found = [(run.split[row], k, photo_bytes(run, run.split[row])) for row, k in rows]
     had = [(row, k, data) for row, k, data in found if data is not None]
     squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in had]
-    asked = [row.fold for row, _, _ in had]
+    asked = [row.fold if row.on("val") else None for row, _, _ in had]  # no head saw a test photo: all are asked
     maps = explain(squares, [k for _, k, _ in had], base=base, plan=plan, heads=heads, asked=asked, n_random=0)
     (folder / FOLDER).mkdir(exist_ok=True)
     for (row, _, data), one in zip(had, maps, strict=True):

@@ -19,12 +19,12 @@ from imgreg.analysis.novelty import distances
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
+from imgreg.features.test_time import mirrored, test_time_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
 from imgreg.heads.ensemble import mean_probabilities
 from imgreg.heads.forward import majority
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.photos import decode as decoding
-from imgreg.photos.mirror import mirrored, test_time_views
 from imgreg.places import cache_folder
 from imgreg.workflows.watch import Watcher
 

@@ -15,6 +15,7 @@ from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
+from imgreg.features.test_time import test_time_views
 from imgreg.heads.checkpoint import forget_checkpoint, keeper
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
@@ -22,7 +23,6 @@ from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo, labels_of
-from imgreg.photos.mirror import test_time_views
 from imgreg.places import cache_folder
 from imgreg.runs.folder import read_run, whole_folder
 from imgreg.runs.history import Epoch

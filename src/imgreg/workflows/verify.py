@@ -116,6 +116,7 @@ def recorded_settings(run: Run) -> Settings:
         _find_files_again(table, run.environment)
         # a default that is written out would count as asked for, and val_fraction is refused beside a given split
         table["photos"] = {k: v for k, v in table.get("photos", {}).items() if usual.get(k) != v}
+        table["photos"]["folds"] = run.summary.n_folds  # what auto chose then; a run of an older imgreg has one split
         return Settings.model_validate(table)
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
