@@ -44,7 +44,7 @@ from imgreg.analysis.metrics import calibration_error
 from imgreg.config import Base, Recipe
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
-from imgreg.features.test_time import test_time_views
+from imgreg.features.tta import tta_views
 from imgreg.heads.fit import Fold, fit_head
 from imgreg.heads.forward import score
 from imgreg.photos.augment import Augmenter
@@ -91,7 +91,7 @@ class Bench:
         wanted: dict[Photo, list[tuple[int, Augmenter | None]]] = {photo: [(0, None)] for photo in self.photos}
         for recipe in recipes:
             augmenter = self.augmenter(recipe)
-            views = [(view, None) for view in test_time_views(mirror=recipe.prediction.mirror)]
+            views = [(view, None) for view in tta_views(mirror=recipe.prediction.mirror)]
             views += [(view, augmenter) for view in range(1, recipe.n_views + 1)]
             for photo in self.photos:
                 wanted[photo] += [view for view in views if view not in wanted[photo]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imgreg.errors import DatasetError
 from imgreg.photos.index import Photo
-from imgreg.photos.split import split_photos
+from imgreg.photos.split import folds_that_fit, split_photos
 
 MOVED = {1: 3, 10: 6, 300: 16}  # of 200 photos, by how many come to each class
 
@@ -139,3 +139,43 @@ def test_half_a_split_is_an_error() -> None:
     """A manifest that gives some photos a split and others none is refused."""
     with pytest.raises(DatasetError, match="has no split, but others have"):
         split_photos([photo(1, "a", split="train"), photo(2, "b")], val_fraction=0.2, seed=0)
+
+
+def test_folds_are_even_and_keep_families_together() -> None:
+    """Each photo validates one fold; in each class the folds differ by a photo at most, copies share a fold."""
+    given_photos = [*photos(28), *photos(2, first=1000), photo(0, "a", copy=1)]
+    split = split_photos(given_photos, val_fraction=0.2, seed=0, folds=5)
+    assert split.train == split.val == tuple(given_photos)
+    by_class = Counter((one.label, fold) for one, fold in zip(given_photos[:-1], split.folds, strict=False))
+    for label in "ab":
+        sizes = [by_class[label, fold] for fold in range(5)]
+        assert max(sizes) - min(sizes) <= 1
+    assert split.folds[0] == split.folds[-1]
+    seen = [row for _, of_val in split.rows for row in of_val]
+    assert sorted(seen) == list(range(len(given_photos)))
+    assert all(not set(of_train) & set(of_val) for of_train, of_val in split.rows)
+
+
+def test_folds_do_not_depend_on_order() -> None:
+    """The same photos in another order, under other names, fall into the same folds."""
+    given_photos = photos(20)
+    one = split_photos(given_photos, val_fraction=0.2, seed=3, folds=4)
+    turned = split_photos(given_photos[::-1], val_fraction=0.2, seed=3, folds=4)
+    assert one.folds == turned.folds[::-1]
+    assert one.folds != split_photos(given_photos, val_fraction=0.2, seed=4, folds=4).folds
+
+
+def test_given_validation_photos_are_not_cross_validated() -> None:
+    """A split that the user gave is kept whatever the number of folds."""
+    given_photos = [*photos(6), *(photo(900 + i, label, split="val") for i, label in enumerate("ab"))]
+    given_photos = [one if one.split else photo(i, one.label, split="train") for i, one in enumerate(given_photos)]
+    assert split_photos(given_photos, val_fraction=0.2, seed=0, folds=5).folds == ()
+
+
+def test_a_class_too_small_for_the_folds_is_refused() -> None:
+    """The class and its number of photos are named; folds_that_fit says how many would do."""
+    few = [*photos(8), *(photo(500 + i, "c") for i in range(3))]
+    with pytest.raises(DatasetError, match="class 'c' has 3 different photos: 5 folds need"):
+        split_photos(few, val_fraction=0.2, seed=0, folds=5)
+    assert folds_that_fit(few, folds=5) == 3
+    assert folds_that_fit([photo(1, "a"), photo(2, "b")], folds=5) == 0

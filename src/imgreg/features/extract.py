@@ -18,7 +18,7 @@ from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
 from imgreg.features.engines import Engine
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import Stored, to_stored
-from imgreg.features.test_time import MIRROR, mirrored
+from imgreg.features.tta import MIRROR, mirrored
 from imgreg.photos import decode as decoding
 from imgreg.photos.augment import Augmenter
 from imgreg.photos.index import Photo

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
-from imgreg.features.test_time import CLEAN, test_time_views
+from imgreg.features.tta import CLEAN, tta_views
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
@@ -81,7 +81,7 @@ def fit_head(
               head; FeatureError if a feature is NaN or infinite
     """
     folds = folds or [Fold(np.arange(len(train.labels)), np.arange(len(val.labels)))]
-    scored = test_time_views(mirror=recipe.prediction.mirror)
+    scored = tta_views(mirror=recipe.prediction.mirror)
     of_train = Views(train, kept_bytes=KEPT_BYTES, first=scored)
     of_val = Views(val, kept_bytes=KEPT_BYTES // 3, first=scored)
     shared = _SharedModel(recipe, train, n_classes=n_classes, feature_shape=of_train.feature_shape)

@@ -19,7 +19,7 @@ from imgreg.analysis.novelty import distances
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
-from imgreg.features.test_time import mirrored, test_time_views
+from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
 from imgreg.heads.ensemble import mean_probabilities
 from imgreg.heads.forward import majority
@@ -279,7 +279,7 @@ class _Given:
 def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
     """What the member gives for each photo, in order."""
     card = member.runs[0].card
-    views = len(test_time_views(mirror=card.mirror))
+    views = len(tta_views(mirror=card.mirror))
     embedded = (to_stored(one, card.stored)[None] for one in member.engine.embed(_views(photos, mirror=card.mirror)))
     for stored in _batched(embedded, views):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -15,7 +15,7 @@ from imgreg.config import CHEAP_CONTROLS, Recipe, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
-from imgreg.features.test_time import test_time_views
+from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import forget_checkpoint, keeper
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
@@ -218,9 +218,7 @@ def extract_views(
     ground: Ground, *, source: FeatureSource, augmenter: Augmenter, recipe: Recipe, base: FrozenBase, watcher: Watcher
 ) -> Extraction:
     """Bring the test-time views of every photo, and the augmented views of train photos only, into the cache."""
-    clean: list[tuple[int, Augmenter | None]] = [
-        (view, None) for view in test_time_views(mirror=recipe.prediction.mirror)
-    ]
+    clean: list[tuple[int, Augmenter | None]] = [(view, None) for view in tta_views(mirror=recipe.prediction.mirror)]
     augmented = [(view, augmenter) for view in range(1, recipe.n_views + 1)]
     wanted = dict.fromkeys((*ground.split.val, *ground.split.test), clean)
     wanted |= {photo: [*clean, *augmented] for photo in ground.split.train}
@@ -236,7 +234,7 @@ def extract_views(
 
 def answered(photos: Labelled, *, recipe: Recipe, heads: Sequence[Arrays], n_classes: int) -> NDArray[np.float32]:
     """(n, n_classes) probabilities of a training's heads, averaged over them and the recipe's test-time views."""
-    views = [photos.all(view) for view in test_time_views(mirror=recipe.prediction.mirror)]
+    views = [photos.all(view) for view in tta_views(mirror=recipe.prediction.mirror)]
     return mean_probabilities(views, plan=plan_head(recipe.head, n_classes=n_classes), heads=heads)
 
 

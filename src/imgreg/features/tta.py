@@ -1,4 +1,4 @@
-"""Test-time views: a photo and its mirror image, from which heads answer. Augmented views are counted from 1."""
+"""Test-time augmentation: heads answer from a photo and its mirror image. Augmented train views are counted from 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 CLEAN, MIRROR = 0, -1
 
 
-def test_time_views(*, mirror: bool) -> tuple[int, ...]:
+def tta_views(*, mirror: bool) -> tuple[int, ...]:
     """Which views of a photo an answer is the mean of."""
     return (CLEAN, MIRROR) if mirror else (CLEAN,)
 
