@@ -42,7 +42,7 @@ def test_predict_is_the_mean_and_blind_to_the_side(trained: Trained, run: Path, 
     """predict loads all heads; a photo and its mirror image get the same probabilities."""
     from PIL import Image, ImageOps
 
-    photo = sorted((trained.data / "warm").iterdir())[0]
+    photo = trained.data / "warm" / "w00.jpg"
     copy, turned = tmp_path / "a.png", tmp_path / "b.png"
     with Image.open(photo) as image:
         small = image.convert("RGB").resize((64, 64))
@@ -67,7 +67,7 @@ def test_the_kept_scores_are_out_of_fold(run: Path) -> None:
 
 def test_every_command_takes_the_run(trained: Trained, run: Path, tmp_path: Path) -> None:
     """report, explain, evaluate, runs and verify work on it; evaluate says that its photos were seen."""
-    photo = sorted((trained.data / "cold").iterdir())[0]
+    photo = trained.data / "cold" / "c00.jpg"
     assert imgreg("report", run).code == 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "3-fold cross-validation" in page
@@ -99,19 +99,10 @@ def test_another_number_of_heads_is_refused(run: Path, tmp_path: Path, n_heads: 
 
 def test_folds_are_chosen_where_photos_are_few(trained: Trained, tmp_path: Path) -> None:
     """Without --folds a small set is cross-validated, and the line says why; --val-fraction asks for a single split."""
-    arguments = [
-        a
-        for pair in zip(TRAIN_ARGUMENTS[::2], TRAIN_ARGUMENTS[1::2], strict=True)
-        if pair[0] != "--folds"
-        for a in pair
-    ]
-    done = imgreg(
-        "train", trained.data, *arguments, "--epochs", "1", "--models", tmp_path / "m", "--name", "a", "--json"
-    )
+    at = TRAIN_ARGUMENTS.index("--folds")
+    usual = (*TRAIN_ARGUMENTS[:at], *TRAIN_ARGUMENTS[at + 2 :], "--epochs", "1", "--models", tmp_path / "m", "--json")
+    done = imgreg("train", trained.data, *usual, "--name", "a")
     assert (done.code, done.json["n_folds"]) == (0, 5), done.err
     assert "5-fold cross-validation: a single split would leave" in done.err
-    single = imgreg(
-        *("train", trained.data, *arguments, "--epochs", "1", "--val-fraction", "0.3"),
-        *("--models", tmp_path / "m", "--name", "b", "--json"),
-    )
+    single = imgreg("train", trained.data, *usual, "--val-fraction", "0.3", "--name", "b")
     assert (single.code, single.json["n_folds"]) == (0, 0), single.err
