@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgreg.config import Optimizer
+from imgreg.config import Optimizer, Recipe
 from imgreg.heads.build import build_head
 from imgreg.heads.optimizer import build_optimizer, epoch_rates, plateau_factor
 
 
 def rates(n_epochs: int = 30, n_steps: int = 4, **settings: Any) -> np.ndarray:
-    optimizer = Optimizer.model_validate({"learning_rate": 0.1} | settings)
+    optimizer = Recipe(name="x", optimizer={"learning_rate": 0.1} | settings).schedule
     return np.concatenate(
         [epoch_rates(optimizer, epoch=e, n_steps=n_steps, val_losses=[]) for e in range(1, n_epochs + 1)]
     )
@@ -116,9 +116,8 @@ def test_defaults_are_keras(name: str) -> None:
     model = build_head(Head(units=(3,)), feature_shape=(1, 1, 4), n_classes=2, seed=0)
     ours = build_optimizer(Optimizer(name=name), variables=model.trainable_variables).get_config()
     theirs = getattr(keras.optimizers, kinds[name])(learning_rate=1e-3).get_config()
-    for config in (ours, theirs):
-        config.pop("learning_rate")
-    assert ours == pytest.approx(theirs)
+    own = ("name", "learning_rate")  # Keras numbers the names, and the rate is float32 in a built optimizer
+    assert {k: v for k, v in ours.items() if k not in own} == {k: v for k, v in theirs.items() if k not in own}
 
 
 def test_adamw_decays_kernels_only() -> None:
