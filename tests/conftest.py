@@ -144,7 +144,7 @@ class Finished:
 
 def imgreg(*arguments: object, stdin: bytes = b"") -> Finished:
     """Run the command line in this process, through its own main: TensorFlow is loaded once for all tests."""
-    from imgreg.cli import main
+    from imgreg.cli import main, stopping
 
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -165,6 +165,7 @@ def imgreg(*arguments: object, stdin: bytes = b"") -> Finished:
             sys.argv, sys.stdin, sys.stdout, sys.stderr = before
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+            stopping._received.clear()  # a process ends here; what it was sent must not stop the next command
             for stream in streams:
                 stream.flush()
                 stream.detach()
