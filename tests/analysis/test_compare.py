@@ -160,6 +160,28 @@ def test_two_runs_of_one_recipe_are_told_apart_by_their_settings(run: Run) -> No
     assert same_ground([ours, ours]) == same_ground([ours, replace(theirs, config_toml="no toml [")]) == ()
 
 
+def in_folds(run: Run, *names: str) -> Run:
+    """The run as a cross-validation with one of these folds for each photo."""
+    split = tuple(replace(row, split=name) for row, name in zip(run.split, names, strict=True))
+    return replace(run, split=split, summary=run.summary.model_copy(update={"n_folds": len(set(names))}))
+
+
+def test_other_folds_are_told(run: Run) -> None:
+    """Another number of folds, or the same photos dealt otherwise, are other ground; the folds' numbers are not."""
+    halves = in_folds(run, *["fold-1", "fold-2"] * 3)
+    thirds = in_folds(changed(run), *["fold-1", "fold-2", "fold-3"] * 2)
+    otherwise = in_folds(changed(run), *["fold-1"] * 3, *["fold-2"] * 3)
+    renumbered = in_folds(changed(run), *["fold-2", "fold-1"] * 3)
+    assert same_ground([halves, thirds]) == (
+        "plain and other were not split alike: 2-fold cross-validation and 3-fold cross-validation.",
+    )
+    assert same_ground([halves, otherwise]) == ("plain and other have the photos in different folds.",)
+    assert same_ground([halves, renumbered]) == ()
+    told = same_ground([halves, changed(run)])
+    assert "plain and other were not validated on the same photos: 6 and 2, of which 2 in common." in told
+    assert "plain and other were not split alike: 2-fold cross-validation and a single split." in told
+
+
 def test_other_validation_photos_are_counted(run):
     """One validation photo with other bytes, or another label, makes the runs not comparable."""
     *same, last = run.split

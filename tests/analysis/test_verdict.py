@@ -188,3 +188,12 @@ def test_no_better_than_guessing_is_not_fitting_well(plant):
     falling = verdict(plant, train, same_for_all(np.linspace(0.71, 0.67, 40)))
     assert falling.label == UNDERFITTING
     assert "80" in falling.next_step
+
+
+@pytest.mark.parametrize(("cross_validated", "says"), [(False, "Hold out"), (True, "Use")])
+def test_few_photos_that_all_validate_cannot_be_held_out(plant, cross_validated, says):
+    """Where each photo already validates, the advice is not to hold out more of them."""
+    history = plant(0.2 + RIGHT, same_for_all(0.28 + RIGHT, n_val=10))
+    found = judge(history, val_labels=labels(10), cross_validated=cross_validated)
+    assert found.label == TOO_NOISY
+    assert found.next_step.startswith(f"{says} at least 20 photos")

@@ -13,6 +13,7 @@ from imgreg.features.cache import FeatureCache
 from imgreg.features.engines import Engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, Extraction, FeatureSource, extract
 from imgreg.features.stored import Stored
+from imgreg.features.tta import MIRROR
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.views import Views
 from imgreg.photos.augment import Augmenter
@@ -82,6 +83,22 @@ def test_every_epoch_reads_what_the_uncached_path_computes(
             np.testing.assert_array_equal(features.numpy(), uncached, err_msg=f"epoch {epoch}")
             seen.add(uncached.tobytes())
     assert len(seen) == EPOCHS  # the views do differ
+
+
+def test_a_mirror_image_is_a_view_of_its_own(tmp_path: Path, engine: Engine, photos: tuple[Photo, ...]) -> None:
+    """Its key is neither the clean photo's nor an augmented view's, whatever augments, and its features are those of
+    the photo flipped left to right."""
+    flipping = Augmenter(Augmentation.model_validate({"backend": "keras", "views": 4}), seed=3, size_px=SIZE)
+    with FeatureCache(tmp_path, say=silent) as cache:
+        source = source_in(cache)
+        keys = [source.key(photos[0], view, augmenter=flipping) for view in (MIRROR, 0, 1, 2)]
+        assert len(set(keys)) == 4
+        assert keys[0] == source.key(photos[0], MIRROR)
+        extract({photo: [(0, None), (MIRROR, None)] for photo in photos}, source=source, load=lambda: engine)
+        turned = [np.ascontiguousarray(decode(read_bytes(one.path), size_px=SIZE)[:, ::-1]) for one in photos]
+        expected = np.stack(list(engine.embed(turned))).astype(np.float16)
+        np.testing.assert_array_equal(source.read(photos, MIRROR), expected)
+        assert not np.array_equal(source.read(photos, 0), expected)
 
 
 def test_pooled_features_are_kept_apart_from_maps(tmp_path: Path, engine: Engine, photos: tuple[Photo, ...]) -> None:

@@ -65,8 +65,9 @@ def explained(photo: np.ndarray, plan, weights, **options):
             pool="avg", units=(8, 4), activation="gelu", normalization="before_activation", normalization_kind="layer"
         ),
         Head(pool="max", units=(), scaling="standardize"),
+        Head(pool="flatten+max", units=(8,), activation="tanh", normalization="before_activation"),
     ],
-    ids=["flatten", "avg", "max"],
+    ids=["flatten", "avg", "max", "flatten+max"],
 )
 def test_the_map_is_grad_cams(photo, head) -> None:
     """ReLU of the last convolution's maps, weighed by the mean gradient of the class's score before softmax: a channel
@@ -104,6 +105,21 @@ def test_the_answer_is_explained_where_no_class_is_named(photo) -> None:
     (other,) = explain([photo], others, base=resolve_weights("starter"), plan=plan, heads=[weights], n_random=0)
     assert (other.explained, found.map.max() > 0) == (others[0], True)
     assert not np.allclose(other.map, found.map)
+
+
+def test_several_heads_are_explained_by_the_mean_of_their_maps(photo) -> None:
+    """So are their probabilities; where a photo asks one head, both are that head's."""
+    plan, one = trained(Head(units=(8,)), seed=5)
+    _, two = trained(Head(units=(8,)), seed=6)
+    options = {"base": resolve_weights("starter"), "plan": plan, "heads": [one, two], "n_random": 0}
+    together, first, second = explain([photo] * 3, [0, 0, 0], **options, asked=[None, 0, 1])
+    assert not np.allclose(first.map, second.map)
+    np.testing.assert_allclose(together.map, (first.map + second.map) / 2, rtol=1e-5)
+    np.testing.assert_allclose(together.probabilities, (first.probabilities + second.probabilities) / 2, rtol=1e-5)
+    (alone,) = explain([photo], [0], **options | {"heads": [two]})
+    np.testing.assert_array_equal(second.map, alone.map)
+    (unasked,) = explain([photo], [0], **options)
+    np.testing.assert_array_equal(unasked.map, together.map)
 
 
 def test_random_heads_give_other_maps(photo) -> None:

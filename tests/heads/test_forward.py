@@ -9,7 +9,7 @@ import pytest
 
 from imgreg.config import Head
 from imgreg.heads.build import build_head, weights_by_name
-from imgreg.heads.forward import probabilities, score
+from imgreg.heads.forward import flatten_and_max, probabilities, score
 from imgreg.heads.plan import plan_head
 
 FEATURES = np.random.default_rng(0).normal(0, 2, (20, 3, 3, 5)).astype(np.float32)
@@ -35,6 +35,30 @@ def test_numpy_answers_as_keras(pool: str, activation: str, normalization: str) 
     expected = np.asarray(model(FEATURES, training=False))
     found = probabilities(FEATURES, plan=plan_head(head, n_classes=3), weights=weights_by_name(model))
     np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_flatten_and_max_answers_as_keras() -> None:
+    """On maps as relu leaves them, some of them all zero, NumPy and Keras agree and every answer is finite."""
+    head = Head(pool="flatten+max", units=(7,), normalization="before_activation")
+    model = build_head(head, feature_shape=(3, 3, 5), n_classes=3, seed=1)
+    maps = 40 * np.maximum(FEATURES, 0)
+    maps[:2] = 0
+    for _ in range(3):
+        model(maps, training=True)
+    found = probabilities(maps, plan=plan_head(head, n_classes=3), weights=weights_by_name(model))
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, np.asarray(model(maps, training=False)), atol=1e-5)
+
+
+def test_flatten_and_max_is_blind_to_a_maps_scale() -> None:
+    """Map and maxima have the same length, whatever the photo's scale; the mean square of all values is 1."""
+    pooled = flatten_and_max(FEATURES)
+    assert pooled.shape == (20, 3 * 3 * 5 + 5)
+    lengths = np.linalg.norm(pooled[:, :45], axis=1), np.linalg.norm(pooled[:, 45:], axis=1)
+    np.testing.assert_allclose(*lengths, rtol=1e-5)
+    np.testing.assert_allclose(np.square(pooled).mean(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(flatten_and_max(7 * FEATURES), pooled, rtol=1e-5)
+    assert (flatten_and_max(np.zeros((2, 3, 3, 5), np.float32)) == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["layer", "group"])

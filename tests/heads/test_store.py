@@ -49,6 +49,20 @@ def test_a_head_comes_back(run: Path) -> None:
     np.testing.assert_array_equal(saved.heads[0]["hidden_1/kernel"], WEIGHTS["hidden_1/kernel"])
 
 
+def test_several_heads_come_back_each_with_its_own_arrays(tmp_path: Path) -> None:
+    """Also with a pool whose vector is longer than the map; what the card says of mirror images is kept."""
+    card = msgspec.structs.replace(
+        CARD, plan=plan_head(Head(units=(4,), pool="flatten+max"), n_classes=2), n_heads=2, mirror=True
+    )
+    kernels = [np.full((512 + 512, 4), k, np.float32) for k in (1, 2)]
+    save_head(tmp_path, card=card, heads=[WEIGHTS | {"hidden_1/kernel": kernel} for kernel in kernels])
+    saved = load_head(tmp_path)
+    assert (len(saved.heads), saved.card.mirror) == (2, True)
+    for head, kernel in zip(saved.heads, kernels, strict=True):
+        assert head.keys() == WEIGHTS.keys()
+        np.testing.assert_array_equal(head["hidden_1/kernel"], kernel)
+
+
 def test_an_exchanged_head_is_refused(run: Path) -> None:
     """Arrays that model.json does not name by hash are not used."""
     save_file(WEIGHTS | {"classes/bias": np.ones(2, np.float32)}, run / "head.safetensors")

@@ -32,6 +32,8 @@ def test_what_regularizes_is_named_with_its_strength() -> None:
     assert "L1" not in told
     assert "turned by up to 40°" in told
     assert "label smoothing 0.1" in words("plain", training__label_smoothing=0.1)
+    assert "mirror image" not in told
+    assert "the mean over the photo and its mirror image" in words("plain", prediction__mirror=True)
     assert "Dropout 0.5, 0.2" in words("plain", head__units=[8, 4], head__dropout=[0.5, 0.2])
 
 
