@@ -82,6 +82,28 @@ def test_early_stopping_is_told(report, make_run, healthy):
     assert page.raw["summary"]["stopped_early"]["patience_epochs"] == 7
 
 
+def test_a_cross_validated_run_is_told_as_one(report, make_run, overfitting):
+    """Its photos are counted once and called what they are; what its heads learned by heart is shown."""
+    run = make_run(overfitting, n_train=0)
+    split = tuple(replace(row, split=f"fold-{1 + i % 4}") for i, row in enumerate(run.split))
+    own = np.full((100, 80), 0.9, np.float32)
+    own[: overfitting.best.epoch, 7] = 0.1
+    run = replace(
+        run,
+        split=split,
+        history=replace(overfitting, train_own_probabilities=own),
+        summary=run.summary.model_copy(update={"n_folds": 4, "n_train": 80}),
+    )
+    page = report(run)
+    assert "80 photos in 4-fold cross-validation" in page.text
+    assert "The kept heads on the 80 photos, each scored by the head that did not see it" in page.text
+    assert "Class in folds test ants 40 0 bees 40 0 all 80 0" in page.text
+    assert "each photo trains 3 of the 4 heads" in page.text
+    assert "validation photos" not in page.text
+    assert page.raw["photos"]["memorized"] == [run.split[7].path]
+    assert page.text.count("Learned by heart") == 1
+
+
 def test_verdict_comes_first(standard, overfitting):
     """The verdict and its figures stand before the curves, and the kept epoch is named."""
     run, text = standard
