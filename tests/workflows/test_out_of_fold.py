@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +34,7 @@ N_FOLDS = 3
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ground, Prepared]:
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, Prepared]]:
     """24 photos in 3 folds, their features in the cache. Four stand there again as PNG: near-duplicates that nobody
     looked for, and that therefore fall into folds as they come."""
     from PIL import Image
@@ -47,13 +49,12 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ground, Prepared]:
     ground = lay_ground(data, settings.photos, base=None, watcher=Watcher())
     base = FrozenBase(settings.base, watcher=Watcher())
     with FeatureCache(cache_folder(), say=print) as cache:
-        return ground, prepare(ground, base=base, settings=settings, cache=cache, watcher=Watcher())
+        yield ground, prepare(ground, base=base, settings=settings, cache=cache, watcher=Watcher())
 
 
 @pytest.fixture
-def source(ready: tuple[Ground, Prepared]):
-    with FeatureCache(cache_folder(), say=print) as cache:
-        yield FeatureSource(cache, base=ready[1].source.base)
+def source(ready: tuple[Ground, Prepared]) -> FeatureSource:
+    return ready[1].source
 
 
 def test_a_photo_is_no_twin_of_itself(ready: tuple[Ground, Prepared], source: FeatureSource) -> None:
@@ -169,8 +170,6 @@ def test_test_photos_are_answered_by_all_heads(compared) -> None:
     paths = [root / "data" / row.path for row in tested]
     done = imgreg("predict", *paths, "--run", run.folder, "--csv")
     assert done.code == 0, done.err
-    import csv
-
     said = np.array([[float(row["cold"]), float(row["warm"])] for row in csv.DictReader(done.out.splitlines())])
     assert run.test_probabilities is not None
     assert run.summary.calibration is not None
