@@ -9,7 +9,6 @@ import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
 from imgreg.cli.options import (
-    build_settings,
     controls_option,
     folds_option,
     given_flags,
@@ -18,6 +17,7 @@ from imgreg.cli.options import (
 )
 from imgreg.config import CHEAP_CONTROLS
 from imgreg.errors import UsageError
+from imgreg.recipes.settings import build_settings
 
 
 @click.command("compare")

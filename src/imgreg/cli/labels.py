@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import training_options
-from imgreg.cli.options import build_settings, recipe_option, repeats_options, settings_options
+from imgreg.cli.options import recipe_option, repeats_options, settings_options
+from imgreg.recipes.settings import build_settings
 
 
 @click.command("labels")

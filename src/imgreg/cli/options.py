@@ -11,39 +11,17 @@ from pydantic import ValidationError
 from imgreg import config
 from imgreg.config import CHEAP_CONTROLS, CONTROLS
 from imgreg.errors import UsageError
-from imgreg.recipes import load_recipe, parse_override, validation_text
+from imgreg.recipes import validation_text
+from imgreg.recipes.settings import FOLDS, RECIPE_OPTIONS, SETTINGS_OPTIONS
 from imgreg.table import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# option -> (the table that describes it, its key in a recipe or in Settings)
-_RECIPE_OPTIONS: dict[str, tuple[type[Config], str]] = {
-    "--epochs": (config.Training, "training.epochs"),
-    "--batch-size": (config.Training, "training.batch_size"),
-    "--patience": (config.Training, "training.patience_epochs"),
-    "--learning-rate": (config.Optimizer, "optimizer.learning_rate"),
-    "--dropout": (config.Head, "head.dropout"),
-    "--l2": (config.Head, "head.l2"),
-    "--views": (config.Augmentation, "augmentation.views"),
-}
-_SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
-    "--val-fraction": (config.Photos, "photos.val_fraction"),
-    "--split-seed": (config.Photos, "photos.split_seed"),
-    "--max-bad": (config.Photos, "photos.max_bad"),
-    "--allow-leakage": (config.Photos, "photos.allow_leakage"),
-    "--weights": (config.Base, "base.weights"),
-    "--image-size": (config.Base, "base.image_size"),
-    "--engine": (config.Base, "base.engine"),
-    "--precision": (config.Base, "base.precision"),
-    "--stored": (config.Base, "base.stored"),
-    "--seed": (config.Settings, "seed"),
-}
-_FOLDS = (config.Photos, "photos.folds")  # of train and compare; study, howmuch and labels split by themselves
-_BASE_OPTIONS = ("--weights", "--image-size", "--engine", "--precision")
+_BASE_OPTIONS = ("weights", "image_size", "engine", "precision")
 
 
 def settings_options(function: F) -> F:
-    """Every option that `build_settings` reads, except --recipe and --folds."""
+    """Every option that recipes.settings.build_settings reads, except the recipe and --folds."""
     augment = click.option(
         "--augment",
         metavar="none|keras|albumentations|FILE",
@@ -56,7 +34,7 @@ def settings_options(function: F) -> F:
         metavar="KEY=VALUE",
         help="Set any key of the recipe, e.g. head.dropout=0.5. Repeatable; `imgreg recipes plain` shows the keys.",
     )
-    decorators = [_option(flag, *where) for flag, where in (_RECIPE_OPTIONS | _SETTINGS_OPTIONS).items()]
+    decorators = [_option(name, *where) for name, where in (RECIPE_OPTIONS | SETTINGS_OPTIONS).items()]
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
     return function
@@ -64,23 +42,20 @@ def settings_options(function: F) -> F:
 
 def folds_option(function: F) -> F:
     """--folds, for commands that keep the run of a cross-validation."""
-    return _option("--folds", *_FOLDS)(function)
+    return _option("folds", *FOLDS)(function)
 
 
 def base_options(function: F) -> F:
     """What says which base describes the photos, for commands that train nothing; see build_base."""
-    for flag in reversed(_BASE_OPTIONS):
-        function = _option(flag, *_SETTINGS_OPTIONS[flag])(function)
+    for name in reversed(_BASE_OPTIONS):
+        function = _option(name, *SETTINGS_OPTIONS[name])(function)
     return function
 
 
 def build_base(options: dict[str, Any]) -> config.Base:
     """The base that `base_options` ask for. raises UsageError"""
-    given = {flag: options[_parameter(flag)] for flag in _BASE_OPTIONS}
     try:
-        return config.Base.model_validate(
-            {_SETTINGS_OPTIONS[flag][1].rpartition(".")[2]: value for flag, value in given.items() if value is not None}
-        )
+        return config.Base.model_validate({name: options[name] for name in _BASE_OPTIONS if options[name] is not None})
     except ValidationError as error:
         raise UsageError(validation_text(error, config.Base)) from error
 
@@ -161,56 +136,6 @@ def repeats_options(*, default: int, folds: int | None = None) -> Callable[[F], 
     return decorate
 
 
-def recipe_overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """What the command line says of the recipe: dotted key -> value. raises UsageError for a key given twice"""
-    overrides: dict[str, Any] = {
-        key: value for flag, (_, key) in _RECIPE_OPTIONS.items() if (value := options[_parameter(flag)]) is not None
-    }
-    if options["augment"] is not None:
-        is_backend = options["augment"] in ("none", "keras", "albumentations")
-        overrides["augmentation.backend"] = options["augment"] if is_backend else "albumentations"
-        if not is_backend:
-            overrides["augmentation.pipeline"] = options["augment"]
-    for text in options["overrides"]:
-        key, value = parse_override(text)
-        if key in overrides:
-            raise UsageError(f"--set {key} and the option for it are both given. Leave one out.")
-        overrides[key] = value
-    return overrides
-
-
-def build_settings(recipe: str, options: dict[str, Any], *, ranges_where_augmented: bool = False) -> config.Settings:
-    """Lay the command line over a recipe. raises UsageError
-
-    options                  what click parsed by `settings_options`; None where an option was not given
-    ranges_where_augmented   leave augmentation's ranges and views out for a recipe that does not augment, as
-                             compare's plain
-    """
-    known = _SETTINGS_OPTIONS | ({"--folds": _FOLDS} if "folds" in options else {})
-    overrides = recipe_overrides(options)
-    if ranges_where_augmented:
-        ranges = {key for key in overrides if key.startswith("augmentation.")} - {"augmentation.backend"}
-        if load_recipe(recipe, overrides={k: v for k, v in overrides.items() if k not in ranges}).n_views == 0:
-            overrides = {key: value for key, value in overrides.items() if key not in ranges}
-    tables: dict[str, Any] = {"recipe": load_recipe(recipe, overrides=overrides)}
-    for flag, (_, key) in known.items():
-        if (value := options[_parameter(flag)]) is not None:
-            table, _, leaf = key.rpartition(".")
-            (tables.setdefault(table, {}) if table else tables)[leaf] = value
-    try:
-        return config.Settings.model_validate(tables)
-    except ValidationError as error:
-        raise UsageError(validation_text(error, config.Settings)) from error
-
-
-def with_recipe(settings: config.Settings, recipe: config.Recipe) -> config.Settings:
-    """The same settings for another recipe. raises UsageError where they do not go together"""
-    try:
-        return config.Settings(seed=settings.seed, photos=settings.photos, base=settings.base, recipe=recipe)
-    except ValidationError as error:
-        raise UsageError(validation_text(error, config.Settings)) from error
-
-
 def given_flags(options: dict[str, Any]) -> list[str]:
     """The options that were given, as they are typed."""
     typed = {"overrides": "--set"}
@@ -221,8 +146,9 @@ def given_flags(options: dict[str, Any]) -> list[str]:
     ]
 
 
-def _option(flag: str, model: type[Config], key: str) -> Callable[[F], F]:
+def _option(name: str, model: type[Config], key: str) -> Callable[[F], F]:
     field = model.model_fields[key.rpartition(".")[2]]
+    flag = f"--{name.replace('_', '-')}"
     kind: Any = field.annotation
     if kind is bool:
         return click.option(flag, is_flag=True, default=None, help=field.description)
@@ -232,7 +158,7 @@ def _option(flag: str, model: type[Config], key: str) -> Callable[[F], F]:
         type_: Any = click.Choice(get_args(kind))
     else:
         type_ = next(t for t in (int, float, str) if t in kinds)
-    default = "" if flag in _RECIPE_OPTIONS or field.default is None else f"default: {field.default}"
+    default = "" if name in RECIPE_OPTIONS or field.default is None else f"default: {field.default}"
     notes = "; ".join(note for note in (default, bounds) if note)
     metavar = None if get_origin(kind) is Literal else {int: "N", float: "X", str: "NAME|FILE"}[type_]
     return click.option(
@@ -262,7 +188,3 @@ def _bounds(metadata: list[Any]) -> str:
         f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
     ]
     return ", ".join(dict.fromkeys(found))
-
-
-def _parameter(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")

@@ -9,13 +9,11 @@ import click
 
 from imgreg.cli.flags import training_options
 from imgreg.cli.options import (
-    build_settings,
     controls_option,
-    recipe_overrides,
     repeats_options,
     settings_options,
-    with_recipe,
 )
+from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
 
 
 @click.command("study")

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
-from imgreg.cli.options import build_settings, controls_option, folds_option, recipe_option, settings_options
+from imgreg.cli.options import controls_option, folds_option, recipe_option, settings_options
+from imgreg.recipes.settings import build_settings
 
 
 @click.command("train")

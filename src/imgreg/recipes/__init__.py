@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,13 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
         raise UsageError(f"{path}: the recipe file cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: the recipe is not valid TOML: {error}.") from error
-    tables.setdefault("name", path.stem)
-    overrides = overrides or {}
+    return recipe_of({"name": path.stem} | tables, overrides=overrides or {})
+
+
+def recipe_of(given: Mapping[str, Any], *, overrides: Mapping[str, Any]) -> Recipe:
+    """Lay overrides (dotted key -> value) over a recipe's tables, and check the result. Raises UsageError."""
+    tables: dict[str, Any] = deepcopy(dict(given))
+    name = tables["name"]
     for key, value in overrides.items():
         *parents, leaf = _known_key(key)
         table = tables
