@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
-COVERAGE_FLOOR := 85  # per cent of the lines; raised to what is reached, never lowered
+COVERAGE_FLOOR := 96  # per cent of the lines: what is reached today (97.0), never lowered
 
 .PHONY: help demo test coverage test-optimized check bench
 .DEFAULT_GOAL := help

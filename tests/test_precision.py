@@ -79,3 +79,13 @@ def test_what_a_run_is_computed_in(
         assert done.code == 0, (command, done.err)
         assert ("has no bfloat16. Using float32" in done.err) == (precision == "bfloat16" and not machine)
     assert asked == [precision if machine else "float32"] * 3
+
+
+def test_the_switch_of_onednn_takes_bfloat16_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a machine with bfloat16 can run the tests as one without."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core")
+    assert not has_bfloat16()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX")
+    with_newer = has_bfloat16()
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert with_newer == has_bfloat16()

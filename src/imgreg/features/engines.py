@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,8 +64,16 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName
     return engine, "bfloat16" if has_bfloat16() else "float32"
 
 
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+
+
 def has_bfloat16() -> bool:
-    """Whether OpenVINO computes in bfloat16 on this processor (AMX or AVX512-BF16)."""
+    """Whether OpenVINO computes in bfloat16 on this processor (AMX or AVX512-BF16).
+
+    ONEDNN_MAX_CPU_ISA, which keeps oneDNN from newer instructions, is honoured: AVX512_CORE takes bfloat16 away.
+    """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BFLOAT16:
+        return False
     return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

@@ -21,12 +21,18 @@ from imgreg.runs.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the loss
 
 
 def curves(history: History, *, title: str, target: Path, onset: int | None = None) -> None:
-    """curves.png and .svg of one run: loss above the learning rate, and accuracy beside them."""
+    """Write curves.png and .svg of one run."""
+    save_figure(curves_figure(history, title=title, onset=onset), target)
+
+
+def curves_figure(history: History, *, title: str, onset: int | None = None) -> Figure:
+    """Draw one run: loss above the learning rate, and accuracy beside them."""
     figure = new_figure(10, 4.9)
     grid = figure.add_gridspec(2, 2, **_RATE)
     loss = figure.add_subplot(grid[0, 0])
@@ -36,7 +42,7 @@ def curves(history: History, *, title: str, target: Path, onset: int | None = No
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
     _rate_below(loss, rate, history, colour=LIGHT.runs[1])
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
-    save_figure(figure, target)
+    return figure
 
 
 def overlay(runs: Mapping[str, History], *, target: Path) -> None:

@@ -1,0 +1,81 @@
+"""What an analysis found, as a value that shows itself in a notebook."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imgreg.api.table import Table
+
+if TYPE_CHECKING:
+    from imgreg.api.run import TrainedRun
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a comparison, a study, a learning curve, a check of labels or of photos found.
+
+    Attributes
+    ----------
+    title : str
+        What was asked.
+    answer : tuple of str
+        The findings in sentences, the most important first.
+    table : Table
+        The figures behind them.
+    document : dict
+        All of it as plain values: what the command prints with --json.
+    folder : Path or None
+        Where the report and its files are; None where nothing is written.
+    figure : str
+        File name of the main figure in that folder, an SVG or PNG; empty for none.
+    """
+
+    title: str
+    answer: tuple[str, ...]
+    table: Table
+    document: dict[str, Any]
+    folder: Path | None = None
+    figure: str = ""
+
+    @property
+    def report(self) -> Path | None:
+        """The HTML report, where there is one."""
+        report = self.folder / "report.html" if self.folder else None
+        return report if report and report.is_file() else None
+
+    def __repr__(self) -> str:
+        return "\n".join([self.title, *self.answer, str(self.table)])
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<h3>{escape(self.title)}</h3>"
+            + "".join(f"<p>{escape(line)}</p>" for line in self.answer)
+            + tables_html(self.table)
+            + (figure_html(self.folder / self.figure, alt=self.title) if self.folder and self.figure else "")
+            + (f"<p>Report: {escape(str(self.report))}</p>" if self.report else "")
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class ComparisonResult(Result):
+    """A comparison with its runs, the first of which is the control."""
+
+    runs: tuple[TrainedRun, ...] = field(default=())
+
+
+def tables_html(table: Table) -> str:
+    """A table as HTML; nothing for an empty one."""
+    return table._repr_html_() if len(table) else ""
+
+
+def figure_html(path: Path, *, alt: str) -> str:
+    """A figure's file as an image that holds its own bytes; nothing where there is no such file."""
+    if not path.is_file():
+        return ""
+    kind = "svg+xml" if path.suffix == ".svg" else path.suffix[1:]
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{escape(alt)}" style="max-width:100%" src="data:image/{kind};base64,{data}">'

@@ -1,0 +1,265 @@
+"""A trained run as a Python object: its curves, its verdict, and its classifier."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgreg.api.progress import watching
+from imgreg.api.result import Result, figure_html, tables_html
+from imgreg.api.table import Table
+from imgreg.errors import PhotoError
+from imgreg.runs.folder import Run, read_run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from imgreg.runs.summary import RunSummary, Verdict
+    from imgreg.workflows.predict import Classifier, Prediction
+
+PathLike = str | Path
+
+
+def load_run(folder: PathLike) -> TrainedRun:
+    """Read a finished run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What `imgreg train` or `Workspace.train` wrote, such as models/first-try.
+
+    Raises
+    ------
+    ArtefactError
+        If the folder holds no run, or a file of it is damaged or was changed.
+    """
+    return TrainedRun(read_run(Path(folder)))
+
+
+class TrainedRun:
+    """A finished run. In a notebook it shows its verdict, figures and curves.
+
+    Examples
+    --------
+    >>> run = imgreg.load_run("models/first-try")  # doctest: +SKIP
+    >>> run.predict("photo.jpg").label  # doctest: +SKIP
+    'ants'
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files are."""
+        return self._run.folder
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.summary.name
+
+    @property
+    def summary(self) -> RunSummary:
+        """Every figure of the run, as in metrics.json."""
+        return self._run.summary
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the curves say: a label, a sentence, the next step and the evidence."""
+        return self.summary.verdict
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.summary.classes
+
+    @property
+    def history(self) -> Table:
+        """A row for each epoch; train and validation are scored alike. Losses are cross-entropies in nats."""
+        return Table([vars(row) | {"gap": row.gap} for row in self._run.history.epochs])
+
+    @property
+    def val_probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """(n_val, n_classes) float32: the kept head's answers for the validation photos, ordered as `val_photos`."""
+        kept: np.ndarray[Any, np.dtype[np.float32]] = self._run.history.val_probabilities[self.summary.best_epoch - 1]
+        return kept
+
+    @property
+    def val_photos(self) -> Table:
+        """Path and label of each validation photo; of each photo of a cross-validated run."""
+        return Table([{"path": row.path, "label": row.label} for row in self._run.split if row.on("val")])
+
+    @property
+    def report(self) -> Path:
+        """The HTML report, one file that needs no network."""
+        return self.folder / "report.html"
+
+    def plot_curves(self) -> Figure:
+        """Loss and accuracy over the epochs, train solid and validation dashed, as a matplotlib Figure."""
+        from imgreg.reports.plots import curves_figure
+
+        return curves_figure(self._run.history, title=self.name)
+
+    def predict(
+        self, photos: PathLike | Iterable[PathLike], *, confidence: float | None = None, progress: bool = True
+    ) -> Prediction | list[Prediction]:
+        """Classify a photo, or several.
+
+        Parameters
+        ----------
+        photos : path, or paths
+            Files in any format that `imgreg predict` reads.
+        confidence : float, optional
+            Level of the prediction sets, 0 to 1; see `imgreg predict --confidence`.
+
+        Returns
+        -------
+        Prediction or list of Prediction
+            One for one path, a list for several. `label` is the answer, `probability` its calibrated probability.
+
+        Raises
+        ------
+        PhotoError
+            If the only photo cannot be read. Among several, that photo's `error` says why.
+        """
+        from imgreg.workflows.predict import predict
+
+        one = isinstance(photos, str | Path)
+        paths = [Path(photos)] if isinstance(photos, str | Path) else [Path(photo) for photo in photos]
+        with watching(progress=progress and not one) as watcher:
+            answers = []
+            for done, answer in enumerate(predict(paths, classifier=self._classifier(one, confidence)), start=1):
+                watcher.step("predicting", done, len(paths), "")
+                answers.append(answer)
+        if not one:
+            return answers
+        if answers[0].error is not None:
+            raise PhotoError(f"{paths[0]}: {answers[0].error}")
+        return answers[0]
+
+    def _classifier(self, one_photo: bool, confidence: float | None) -> Classifier:
+        from imgreg.workflows.predict import load_classifier
+
+        wanted = (one_photo, confidence)
+        if wanted not in self._classifiers:
+            self._classifiers[wanted] = load_classifier([self.folder], one_photo=one_photo, confidence=confidence)
+        return self._classifiers[wanted]
+
+    @cached_property
+    def _classifiers(self) -> dict[tuple[bool, float | None], Classifier]:
+        return {}
+
+    def evaluate(self, data: PathLike, *, split: str | None = None, progress: bool = True) -> Result:
+        """Score the run on labelled photos.
+
+        Parameters
+        ----------
+        data : path
+            A folder of class folders, of split folders, or a CSV manifest.
+        split : {"train", "val", "test"}, optional
+            Only this part of the data's own split.
+
+        Returns
+        -------
+        Result
+            `document` holds every metric with its 95 % bootstrap interval.
+        """
+        from imgreg.workflows.evaluate import evaluate, evaluation_document
+
+        with watching(progress=progress) as watcher:
+            done = evaluate([self.folder], Path(data), side=split, watcher=watcher)
+        document = evaluation_document(done)
+        shown = [{"metric": name, **figure.model_dump()} for name, figure in done.metrics.figures.items()]
+        return Result(f"{self.name} on {Path(data).name}", answer=done.notes, table=Table(shown), document=document)
+
+    def explain(self, photo: PathLike, *, label: str | None = None) -> Explained:
+        """Show which parts of a photo speak for a class, by Grad-CAM.
+
+        Parameters
+        ----------
+        photo : path
+        label : str, optional
+            The class to explain; by default the predicted one.
+
+        References
+        ----------
+        Selvaraju et al. 2017, arXiv:1610.02391.
+        """
+        from imgreg.workflows.explain import explain_photos
+
+        with TemporaryDirectory() as folder:
+            (done,) = explain_photos([Path(photo)], run=self.folder, out=Path(folder), label=label)
+            return Explained(
+                done.label, done.probability, done.answer, np.load(done.map), png=done.overlay.read_bytes()
+            )
+
+    def __repr__(self) -> str:
+        best = self.summary.best
+        return (
+            f"TrainedRun({self.name!r}: {self.summary.recipe_label}, validation loss {best.val_loss:.3f}, "
+            f"accuracy {best.val_accuracy:.1%}, {self.verdict.label})"
+        )
+
+    def _repr_html_(self) -> str:
+        summary = self.summary
+        rows = [
+            {
+                "": f"{what}, epoch {scores.epoch}",
+                "train loss": scores.train_loss,
+                "train accuracy": f"{scores.train_accuracy:.1%}",
+                "validation loss": scores.val_loss,
+                "validation accuracy": f"{scores.val_accuracy:.1%}",
+                "gap": scores.gap,
+            }
+            for what, scores in (("best", summary.best), ("last", summary.last))
+        ]
+        following = summary.next_step.sentence if summary.next_step else summary.verdict.next_step
+        sentences = [summary.against_baselines, f"Next: {following}", *summary.warnings]
+        return (
+            f"<h3>{escape(self.name)}</h3><p><b>{escape(summary.verdict.sentence)}</b></p>"
+            + "".join(f"<p>{escape(line)}</p>" for line in sentences if line)
+            + tables_html(Table(rows))
+            + figure_html(self.folder / "curves.svg", alt="Loss and accuracy by epoch, train and validation")
+            + f"<p>Report: {escape(str(self.report))}</p>"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Explained:
+    """Where a run looks in one photo. In a notebook it shows the photo with the map over it.
+
+    Attributes
+    ----------
+    label, probability : str, float
+        The class that is explained, and its probability.
+    answer : str
+        The predicted class.
+    map : (rows, columns) float32
+        Grad-CAM, 0..1.
+    png : bytes
+        The photo with the map laid over it.
+    """
+
+    label: str
+    probability: float
+    answer: str
+    map: np.ndarray[Any, np.dtype[np.float32]]
+    png: bytes
+
+    def __repr__(self) -> str:
+        return f"Explained({self.label!r}, probability {self.probability:.3f})"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<p>{escape(self.label)}: {self.probability:.1%}</p><img alt="Grad-CAM for {escape(self.label)}" '
+            f'src="data:image/png;base64,{base64.b64encode(self.png).decode()}">'
+        )

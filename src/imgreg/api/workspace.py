@@ -1,0 +1,380 @@
+"""Where runs and kept features go, and every analysis that writes there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgreg.api.progress import watching
+from imgreg.api.result import ComparisonResult, Result
+from imgreg.api.run import PathLike, TrainedRun, load_run
+from imgreg.api.table import Table
+from imgreg.config import CHEAP_CONTROLS, Base, Recipe
+from imgreg.errors import UsageError
+from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
+from imgreg.runs.folder import list_runs
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder of runs. Its methods do what the commands of the same name do, and write the same files.
+
+    Parameters
+    ----------
+    models : path
+        Folder of the runs; made when the first is written.
+    cache_gb : float, optional
+        Room for kept features in gigabytes, 20 by default. Where they are kept: $IMGREG_CACHE, else the user's cache.
+    progress : bool
+        Show progress bars, in a notebook or on a terminal. Warnings go to the logger `imgreg` either way.
+
+    Notes
+    -----
+    Further options of every training method are those of the command line with underscores: epochs, batch_size,
+    patience, learning_rate, dropout, l2, views, augment, val_fraction, split_seed, max_bad, allow_leakage, weights,
+    image_size, engine, precision, stored, seed; and `overrides`, which maps dotted keys of the recipe to values, such
+    as {"head.units": [64, 64]}.
+
+    Examples
+    --------
+    >>> ws = imgreg.Workspace("models")  # doctest: +SKIP
+    >>> run = ws.train("data/", epochs=50)  # doctest: +SKIP
+    >>> run.predict("photo.jpg").label  # doctest: +SKIP
+    'ants'
+    """
+
+    models: PathLike = "models"
+    cache_gb: float | None = None
+    progress: bool = True
+
+    def train(
+        self,
+        data: PathLike,
+        *,
+        recipe: str | Recipe = "regularized",
+        name: str | None = None,
+        controls: Sequence[str] = CHEAP_CONTROLS,
+        tensorboard: bool = False,
+        resume: bool | None = None,
+        **options: Any,
+    ) -> TrainedRun:
+        """Train a head on the frozen features of a folder of photos.
+
+        Parameters
+        ----------
+        data : path
+            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV with the columns
+            path,label[,split].
+        recipe : str or Recipe
+            A bundled recipe's name, a TOML file, or a Recipe.
+        name : str, optional
+            Name of the run's folder; by default time and recipe.
+        controls : sequence of str
+            What is run beside the head: majority, colour-histogram, file-metadata, shuffled-labels.
+        tensorboard : bool
+            Write event files for TensorBoard too.
+        resume : bool, optional
+            Resume an interrupted training of the same photos and settings: by default if there is one.
+        **options
+            See the class, and `folds`: the number of folds of a cross-validation, 0 for a single split.
+
+        Raises
+        ------
+        DatasetError
+            If the photos cannot be used as a dataset.
+        UsageError
+            For an option that does not exist, or does not fit the others.
+        DivergedError
+            If the loss became NaN or infinite; the best epoch before that was written.
+        """
+        from imgreg.workflows.train import train
+
+        settings = build_settings(recipe, options)
+        with watching(progress=self.progress) as watcher:
+            summary = train(
+                Path(data),
+                settings=settings,
+                models=Path(self.models),
+                name=name,
+                cache_bytes=self._cache_bytes,
+                controls=controls,
+                tensorboard=tensorboard,
+                resume=resume,
+                watcher=watcher,
+            )
+        return load_run(summary.run)
+
+    def compare(
+        self,
+        data: PathLike,
+        recipes: Sequence[str | Recipe] = ("plain", "regularized"),
+        *,
+        repeats: int | None = None,
+        name: str | None = None,
+        controls: Sequence[str] = CHEAP_CONTROLS,
+        resume: bool | None = None,
+        **options: Any,
+    ) -> ComparisonResult:
+        """Train several recipes on the same split, or on many.
+
+        Parameters
+        ----------
+        data : path
+            As in `train`.
+        recipes : sequence of str or Recipe
+            The first is the control.
+        repeats : int, optional
+            Train each recipe on so many splits and pair the scores; no run is kept. By default once, and the runs are
+            kept.
+        **options
+            As in `train`.
+        """
+        if isinstance(recipes, str):
+            raise UsageError(f"recipes = {recipes!r}: expected a list of recipes, e.g. ['plain', 'regularized'].")
+        folds = options.pop("folds", None)
+        split = options if repeats is not None else options | {"folds": folds}
+        settings = [build_settings(one, split, ranges_where_augmented=True) for one in recipes]
+        if repeats is not None:
+            return self._study(
+                data, "Comparison", settings, repeats, folds or 0, name=name, controls=controls, resume=resume
+            )
+        from imgreg.analysis.comparison_answer import answer
+        from imgreg.workflows.compare import compare, comparison_document
+
+        with watching(progress=self.progress) as watcher:
+            done = compare(
+                Path(data),
+                settings=settings,
+                models=Path(self.models),
+                name=name,
+                cache_bytes=self._cache_bytes,
+                controls=controls,
+                resume=resume,
+                watcher=watcher,
+            )
+        return ComparisonResult(
+            f"Comparison of {', '.join(row.name for row in done.rows)}",
+            answer=(answer(done.rows, done.effects), *filter(None, [done.against_baselines]), *done.warnings),
+            table=Table([row.model_dump(mode="json", exclude={"run", "verdict_sentence"}) for row in done.rows]),
+            document=comparison_document(done),
+            folder=done.folder,
+            figure="panels.svg",
+            runs=tuple(load_run(run.run) for run in done.runs),
+        )
+
+    def study(
+        self,
+        data: PathLike,
+        topics: Sequence[str] = ("ladder",),
+        *,
+        repeats: int = 5,
+        folds: int = 0,
+        name: str | None = None,
+        resume: bool | None = None,
+        **options: Any,
+    ) -> Result:
+        """Train the recipes of some topics on repeated splits, and pair each with plain.
+
+        Parameters
+        ----------
+        topics : sequence of str
+            Some of ladder, capacity, weights, dropout, normalization, initializer, activation, schedule,
+            augmentation, all.
+        repeats : int
+            Splits drawn.
+        folds : int
+            Let each repeat test every photo once, in so many folds; 0 for single splits.
+        **options
+            As in `train`.
+        """
+        from imgreg.recipes.topics import CONTROL, load_topics
+
+        first = build_settings(CONTROL, options, ranges_where_augmented=True)
+        chosen = load_topics(list(topics), overrides=recipe_overrides(options))
+        settings = [first, *(with_recipe(first, recipe) for recipe in chosen.recipes)]
+        return self._study(
+            data,
+            f"Study of {', '.join(topics)}",
+            settings,
+            repeats,
+            folds,
+            name=name,
+            resume=resume,
+            derived=chosen.derived,
+            groups=chosen.groups,
+        )
+
+    def _study(
+        self, data: PathLike, title: str, settings: Sequence[Any], repeats: int, folds: int, **more: Any
+    ) -> ComparisonResult:
+        from imgreg.workflows.study import study, study_document
+
+        with watching(progress=self.progress) as watcher:
+            done = study(
+                Path(data),
+                settings=settings,
+                repeats=repeats,
+                folds=folds,
+                models=Path(self.models),
+                cache_bytes=self._cache_bytes,
+                watcher=watcher,
+                **more,
+            )
+        rows = [row.model_dump(mode="json") for row in done.table.rows]
+        plain = {name for row in rows for name, value in row.items() if isinstance(value, dict | list)}
+        return ComparisonResult(
+            f"{title} on {repeats} splits",
+            answer=(*done.answer, *done.notes),
+            table=Table([{name: value for name, value in row.items() if name not in plain} for row in rows]),
+            document=study_document(done),
+            folder=done.folder,
+            figure="forest.png",
+        )
+
+    def learning_curve(
+        self,
+        data: PathLike,
+        *,
+        recipe: str | Recipe = "regularized",
+        repeats: int = 5,
+        more: int = 200,
+        name: str | None = None,
+        resume: bool | None = None,
+        **options: Any,
+    ) -> Result:
+        """Estimate what more photos would bring, from heads trained on fewer and fewer of them.
+
+        Parameters
+        ----------
+        repeats : int
+            Splits drawn, each with every number of train photos.
+        more : int
+            Train photos to look ahead.
+        **options
+            As in `train`.
+        """
+        from imgreg.workflows.howmuch import howmuch, howmuch_document
+
+        settings = build_settings(recipe, options)
+        with watching(progress=self.progress) as watcher:
+            done = howmuch(
+                Path(data),
+                settings=settings,
+                repeats=repeats,
+                more=more,
+                models=Path(self.models),
+                name=name,
+                cache_bytes=self._cache_bytes,
+                resume=resume,
+                watcher=watcher,
+            )
+        error = done.error
+        rows = [
+            {"n_train": n_train, "test_error": mean, "low": low, "high": high}
+            for n_train, mean, low, high in zip(error.sizes, error.means, error.lows, error.highs, strict=True)
+        ]
+        return Result(
+            f"Learning curve of {Path(data).name}",
+            answer=(*done.answer, *done.notes),
+            table=Table(rows),
+            document=howmuch_document(done),
+            folder=done.folder,
+            figure="curve.png",
+        )
+
+    def label_issues(
+        self,
+        data: PathLike,
+        *,
+        recipe: str | Recipe = "low_lr",
+        repeats: int = 3,
+        folds: int = 5,
+        name: str | None = None,
+        resume: bool | None = None,
+        **options: Any,
+    ) -> Result:
+        """Rank the photos by how likely their label is wrong, judged by heads that never saw them."""
+        from imgreg.workflows.labels import labels, labels_document
+
+        settings = build_settings(recipe, options)
+        with watching(progress=self.progress) as watcher:
+            done = labels(
+                Path(data),
+                settings=settings,
+                repeats=repeats,
+                folds=folds,
+                models=Path(self.models),
+                name=name,
+                cache_bytes=self._cache_bytes,
+                resume=resume,
+                watcher=watcher,
+            )
+        document = labels_document(done)
+        photos: Any = document["photos"]
+        return Result(
+            f"Label issues of {Path(data).name}",
+            answer=(*done.answer, *done.notes),
+            table=Table(photos),
+            document=document,
+            folder=done.folder,
+            figure="sheet.png",
+        )
+
+    def check(self, data: PathLike, *, fix: PathLike | None = None, **base: Any) -> Result:
+        """Find unreadable files, copies, leaks between splits, imbalance and shortcuts, before anything is trained.
+
+        Parameters
+        ----------
+        fix : path, optional
+            A CSV manifest to write, without the photos that would stop a training.
+        **base
+            weights, image_size, engine or precision of the frozen base, which confirms near-duplicates.
+        """
+        from imgreg.workflows.check import check, check_document
+
+        with watching(progress=self.progress) as watcher:
+            done = check(
+                Path(data),
+                base=Base(**base),
+                fix=None if fix is None else Path(fix),
+                cache_bytes=self._cache_bytes,
+                watcher=watcher,
+            )
+        document = check_document(done)
+        shown = [
+            {"code": one.code, "severity": one.severity, "finding": one.says, "advice": one.advice}
+            for one in done.findings
+        ]
+        answer = ("Training would refuse these photos.",) if done.stops else ()
+        answer = answer or (("Training would accept these photos.",) if done.findings else ("No problems found.",))
+        return Result(f"Check of {Path(data).name}", answer=answer, table=Table(shown), document=document)
+
+    @property
+    def runs(self) -> Table:
+        """The runs in the folder, oldest first."""
+        return Table(
+            [
+                {
+                    "name": run.name,
+                    "created": run.created,
+                    "recipe": run.recipe_label,
+                    "n_train": run.n_train,
+                    "n_val": run.n_val,
+                    "val_loss": run.best.val_loss,
+                    "val_accuracy": run.best.val_accuracy,
+                    "gap": run.last.gap,
+                    "verdict": run.verdict.label,
+                }
+                for run in list_runs(Path(self.models))[0]
+            ]
+        )
+
+    def load(self, name: str) -> TrainedRun:
+        """Read a run of this folder by its name. Raises ArtefactError if there is none, or it is damaged."""
+        return load_run(Path(self.models) / name)
+
+    @property
+    def _cache_bytes(self) -> int | None:
+        return None if self.cache_gb is None else round(self.cache_gb * 1e9)
