@@ -92,7 +92,7 @@ def recipe_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     given = options.get("overrides") or ()
     for key, value in given.items() if isinstance(given, Mapping) else map(parse_override, given):
         if key in overrides:
-            raise UsageError(f"{key} is given twice: as an override (--set) and by its own option. Leave one out.")
+            raise UsageError(f"{key}: an override (--set) and its own option are both given. Leave one out.")
         overrides[key] = value
     return overrides
 
