@@ -29,6 +29,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow e
     for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(_threads, "1")
 
+# `make test-optimized` runs these under -O; here they would only be slow.
+collect_ignore = [] if sys.flags.optimize else ["test_optimized.py"]
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 

@@ -49,9 +49,10 @@ class TrainedRun:
 
     Examples
     --------
-    >>> run = imgreg.load_run("models/first-try")  # doctest: +SKIP
-    >>> run.predict("photo.jpg").label  # doctest: +SKIP
-    'ants'
+    ::
+
+        run = imgreg.load_run("models/first-try")
+        run.predict("photo.jpg").label
     """
 
     def __init__(self, run: Run) -> None:

@@ -39,10 +39,11 @@ class Workspace:
 
     Examples
     --------
-    >>> ws = imgreg.Workspace("models")  # doctest: +SKIP
-    >>> run = ws.train("data/", epochs=50)  # doctest: +SKIP
-    >>> run.predict("photo.jpg").label  # doctest: +SKIP
-    'ants'
+    ::
+
+        ws = imgreg.Workspace("models")
+        run = ws.train("data/", epochs=50)
+        run.predict("photo.jpg").label
     """
 
     models: PathLike = "models"
