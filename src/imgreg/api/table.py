@@ -14,6 +14,8 @@ _SHOWN = 20  # rows; the others are there all the same
 class Table(Sequence[Mapping[str, Any]]):
     """Rows with the same columns, in order.
 
+    Examples
+    --------
     >>> table = Table([{"recipe": "plain", "loss": 0.4213}])
     >>> table[0]["recipe"], len(table), table.columns
     ('plain', 1, ('recipe', 'loss'))
