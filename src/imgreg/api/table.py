@@ -36,7 +36,7 @@ class Table(Sequence[Mapping[str, Any]]):
             import pandas
         except ImportError as error:
             raise MachineError(
-                "pandas is not installed. Run `pip install imgreg[notebook]`, or use the rows themselves."
+                "pandas is not installed. Run `pip install imgreg[notebook]`, or use the rows directly."
             ) from error
         return pandas.DataFrame(list(self._rows), columns=list(self.columns))
 

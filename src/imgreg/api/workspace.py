@@ -347,7 +347,7 @@ class Workspace:
             {"code": one.code, "severity": one.severity, "finding": one.says, "advice": one.advice}
             for one in done.findings
         ]
-        answer = ("Training would refuse these photos.",) if done.stops else ()
+        answer = ("Training would reject these photos.",) if done.stops else ()
         answer = answer or (("Training would accept these photos.",) if done.findings else ("No problems found.",))
         return Result(f"Check of {Path(data).name}", answer=answer, table=Table(shown), document=document)
 
