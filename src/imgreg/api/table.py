@@ -31,7 +31,7 @@ class Table(Sequence[Mapping[str, Any]]):
         return tuple(self._rows[0]) if self._rows else ()
 
     def to_frame(self) -> Any:
-        """A pandas.DataFrame with a row for each row. Raises MachineError where pandas is not installed."""
+        """Convert to a pandas.DataFrame. Raises MachineError if pandas is not installed."""
         try:
             import pandas
         except ImportError as error:
