@@ -4,7 +4,7 @@
 >>> imgreg.load_recipe("plain").head.units
 (256,)
 
-`Workspace` trains and compares, `load_run` reads a finished run, `load_recipe` reads a recipe. Every error that the user
+`Workspace` trains and compares, `load_run` reads a finished run, `load_recipe` reads a recipe. Every error that a user
 can fix is an `ImgregError`. Names are imported when they are first used, so `import imgreg` is cheap.
 """
 

@@ -57,8 +57,8 @@ def test_nothing_helped_is_said() -> None:
     losses = {"plain": [0.5, 0.6, 0.7, 0.5], "l2": [0.6, 0.5, 0.6, 0.7]}
     cells = {name: [cell(name, i, loss=loss) for i, loss in enumerate(row)] for name, row in losses.items()}
     said = study_answer(study_table(cells))
-    assert said[0].startswith("Nothing helped beyond doubt")
-    assert said[1].startswith("Not enough data to tell: l2; so many repeats would find a difference of 0.")
+    assert said[0].startswith("No recipe clearly helped")
+    assert said[1].startswith("Not enough data to tell: l2; this many repeats can detect a difference of 0.")
 
 
 def test_the_gap_is_told_apart_from_the_loss() -> None:

@@ -158,7 +158,7 @@ def test_a_pipeline_that_changes_the_size_is_refused(tmp_path: Path) -> None:
     import albumentations
 
     albumentations.save(albumentations.Compose([albumentations.CenterCrop(16, 16)]), tmp_path / "crop.json")
-    with pytest.raises(ArtefactError, match="must keep size and type"):
+    with pytest.raises(ArtefactError, match="must preserve shape and dtype"):
         Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "crop.json")), seed=0, size_px=48)
 
 

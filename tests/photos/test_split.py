@@ -137,7 +137,7 @@ def test_validation_is_drawn_from_train_where_only_a_test_split_is_given() -> No
 
 def test_half_a_split_is_an_error() -> None:
     """A manifest that gives some photos a split and others none is refused."""
-    with pytest.raises(DatasetError, match="has no split, but others have"):
+    with pytest.raises(DatasetError, match="has no split, but other photos do"):
         split_photos([photo(1, "a", split="train"), photo(2, "b")], val_fraction=0.2, seed=0)
 
 

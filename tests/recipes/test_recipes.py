@@ -101,15 +101,15 @@ def test_settings_survive_toml(dropout: float, units: list[int], backend: str) -
         ({"head.dropout": [0.1, 0.2]}, "dropout gives 2 rates for 1 hidden layers"),
         (
             {"head.normalization": "after_dropout", "head.normalization_kind": "instance"},
-            "normalization_kind = instance is meaningless on a vector",
+            "normalization_kind = instance has no meaning for a vector",
         ),
-        ({"head.normalization_kind": "layer"}, "normalization_kind would have no effect without a normalization"),
+        ({"head.normalization_kind": "layer"}, "normalization_kind would have no effect without normalization"),
         ({"head.groups": 4, "head.normalization": "after_dropout"}, "groups would have no effect"),
         (
             {"head.normalization": "after_dropout", "head.normalization_kind": "group", "head.groups": 7},
             "groups = 7 does not divide 256 units",
         ),
-        ({"head.map_normalization": "instance", "head.pool": "avg"}, "nothing would be left"),
+        ({"head.map_normalization": "instance", "head.pool": "avg"}, "leaves nothing for pool = avg"),
         ({"optimizer.weight_decay": 0.1}, "weight_decay would have no effect with adam"),
         ({"optimizer.name": "sgd", "optimizer.beta_1": 0.8}, "beta_1 would have no effect with sgd"),
         ({"optimizer.alpha": 0.1}, "alpha would have no effect with schedule = constant"),
@@ -153,7 +153,7 @@ def test_fewer_epochs_than_a_files_patience_take_the_patience_along(tmp_path: Pa
     (tmp_path / "mine.toml").write_text("[training]\nepochs = 100\npatience_epochs = 10\n")
     mine = str(tmp_path / "mine.toml")
     assert load_recipe(mine, overrides={"training.epochs": 5}).training.patience_epochs == 0
-    with pytest.raises(UsageError, match="it must be less"):
+    with pytest.raises(UsageError, match="it must be smaller"):
         load_recipe(mine, overrides={"training.epochs": 5, "training.patience_epochs": 10})
 
 

@@ -101,7 +101,7 @@ def test_a_cross_validated_run_is_told_as_one(report, make_run, overfitting):
     assert "each photo trains 3 of the 4 heads" in page.text
     assert "validation photos" not in page.text
     assert page.raw["photos"]["memorized"] == [run.split[7].path]
-    assert page.text.count("Learned by heart") == 1
+    assert page.text.count("Memorized") == 1
 
 
 def test_verdict_comes_first(standard, overfitting):

@@ -66,7 +66,7 @@ def test_every_text_fits_80_columns(odd_runs):
 def test_early_stopping_is_told(make_run, healthy):
     """When and why training stopped early stands beside the verdict; of a run that did not, nothing is said."""
     run = make_run(healthy).summary
-    assert "stopped early" not in printed(run_text(run))
+    assert "Early stopping" not in printed(run_text(run))
     early = StoppedEarly(epoch=100, max_epochs=300, patience_epochs=7, min_delta=0.0)
     flat = " ".join(printed(run_text(run.model_copy(update={"stopped_early": early}))).replace("│", " ").split())
     assert (

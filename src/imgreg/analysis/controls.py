@@ -19,7 +19,7 @@ INVERSE_PENALTY = 0.03  # scikit-learn's C, on standardized numbers
 # the files do not, and account for less than a quarter.
 EXPLAINS = {"colour-histogram": 1 / 2, "file-metadata": 1 / 3}
 IN_WORDS = {
-    "colour-histogram": "the colours of a photo alone",
+    "colour-histogram": "a photo's colours alone",
     "file-metadata": "file size, format and camera metadata alone",
 }
 

@@ -89,7 +89,7 @@ class TrainedRun:
 
     @property
     def val_probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """(n_val, n_classes) float32: the saved head's probabilities for the validation photos, in the order of `val_photos`."""
+        """(n_val, n_classes) float32: probabilities of the validation photos, in the order of `val_photos`."""
         kept: np.ndarray[Any, np.dtype[np.float32]] = self._run.history.val_probabilities[self.summary.best_epoch - 1]
         return kept
 
