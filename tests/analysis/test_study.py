@@ -73,7 +73,7 @@ def test_the_gap_is_told_apart_from_the_loss() -> None:
         for name, row in gaps.items()
     }
     said = study_answer(study_table(cells))
-    assert said[1].startswith("Smaller gap after the last epoch than plain's 0.5")
+    assert said[1].startswith("Smaller train-validation gap after the last epoch than plain's 0.5")
     assert said[1].endswith("r6 0.11 and 3 others.")
 
 
@@ -85,7 +85,7 @@ def test_what_is_clear_alone_is_told() -> None:
     rows |= {f"r{i}": [b + d for b, d in zip(base, draw.normal(0, 0.2, 5), strict=True)] for i in range(60)}
     table = study_table({name: [cell(name, i, loss=v) for i, v in enumerate(row)] for name, row in rows.items()})
     said = " ".join(study_answer(table))
-    assert "Clear by their own interval, not among 61 comparisons:" in said
+    assert "Significant individually, but not after correction for 61 comparisons:" in said
     assert "bad (worse)" in said
     assert "Hurt" not in said
 

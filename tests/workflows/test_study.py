@@ -167,7 +167,7 @@ def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, cells:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--topic", "dropuot"], 2, "topic 'dropuot' is not known. Known: ladder, capacity"),
+        (["--topic", "dropuot"], 2, "unknown topic 'dropuot'. Known: ladder, capacity"),
         (["--topic", "dropout", "--dropout", "0.2"], 2, "head.dropout cannot be set"),
         (
             ["--topic", "normalization", "--stored", "max", "--set", "head.pool=max"],
