@@ -44,19 +44,23 @@ class Head(Config):
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
         "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
     )
-    l1: float = Field(0.0, ge=0, le=10, description="L1 penalty on the hidden kernels, times the sum of |weight|.")
-    l2: float = Field(0.0, ge=0, le=10, description="L2 penalty on the hidden kernels, times the sum of weight².")
+    l1: float = Field(
+        0.0, ge=0, le=10, description="L1 penalty factor of the hidden kernels, times the sum of |weight|."
+    )
+    l2: float = Field(
+        0.0, ge=0, le=10, description="L2 penalty factor of the hidden kernels, times the sum of weight²."
+    )
     activity_l1: float = Field(
         0.0,
         ge=0,
         le=10,
-        description="L1 penalty on the hidden outputs, times the mean per photo of the sum of |output|.",
+        description="L1 penalty factor of the hidden outputs, times the sum of |output|, mean per photo.",
     )
     activity_l2: float = Field(
         0.0,
         ge=0,
         le=10,
-        description="L2 penalty on the hidden outputs, times the mean per photo of the sum of output².",
+        description="L2 penalty factor of the hidden outputs, times the sum of output², mean per photo.",
     )
     max_norm: float = Field(
         0.0, ge=0, le=1000, description="Maximum norm of a hidden unit's incoming weights (MaxNorm); 0: no limit."

@@ -34,7 +34,7 @@ NEEDS_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a syst
         (["--recipe", "plian"], 2, "Did you mean 'plain'"),
         (["--recipe", "plain", "--views", "4"], 2, "no effect without augmentation"),
         (["--image-size", "5"], 2, "base.image_size = 5"),
-        (["--augment", "nowhere.json", "--weights", "starter"], 4, "nowhere.json: albumentations cannot load this pipeline"),
+        (["--augment", "nowhere.json", "--weights", "starter"], 4, "nowhere.json: albumentations cannot load"),
         (["--weights", "nowhere.safetensors"], 5, "not a file"),
         (["--name", "a/b"], 2, "not a valid run name"),
         (["--epochs", "5", "--set", "training.patience_epochs=5"], 2, "it must be smaller"),

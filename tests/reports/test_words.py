@@ -27,7 +27,7 @@ def test_every_recipe_has_words(name: str) -> None:
 def test_what_regularizes_is_named_with_its_strength() -> None:
     """The blog's four means together, and no means that the recipe has not."""
     told = words("blog", head__l2=0.002, head__dropout=0.4)
-    for means in ("L2 penalty 0.002", "Dropout 0.4", "BatchNormalization", "augmented photos"):
+    for means in ("L2 penalty 0.002", "dropout 0.4", "BatchNormalization", "augmentation"):
         assert means in told
     assert "L1" not in told
     assert "turned by up to 40°" in told

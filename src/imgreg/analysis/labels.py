@@ -125,8 +125,8 @@ def labels_answer(table: LabelTable) -> tuple[str, ...]:
     often = sum(row.forgotten >= FORGOTTEN_OFTEN for row in table.rows)
     if table.n_contradicted:
         first = (
-            f"Contradicted labels: {table.n_contradicted} of {n} ({table.n_contradicted / n:.1%}). Heads that never saw "
-            "the photo are as confident of another class as they are for that class's own photos. Review these first."
+            f"Contradicted labels: {table.n_contradicted} of {n} ({table.n_contradicted / n:.1%}). Heads that never "
+            "saw the photo are as confident of another class as they are for that class's own photos. Review these first."
         )
     else:
         first = f"None of the {n} labels is contradicted: no head that never saw a photo is sure of another class."

@@ -44,7 +44,7 @@ def command(
 
     Writes NAME-explained.png, the photo next to its Grad-CAM heatmap (from VGG16's last convolution), and
     NAME-map.npy, the heatmap as an array. As a sanity check, heatmaps are also computed for heads with random weights:
-    if they look alike, the heatmap reflects the photo rather than what the run has learned.
+    if they look the same, the heatmap reflects the photo rather than what the run has learned.
 
     \b
     Example:

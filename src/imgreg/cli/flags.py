@@ -35,8 +35,8 @@ cache_size_option = click.option(
 resume_option = click.option(
     "--resume/--no-resume",
     default=None,
-    help="Resume an interrupted training of the same photos and settings, or start over; the resulting head is "
-    "bit-identical.  [default: resume if possible]",
+    help="Resume an interrupted training of the same photos and settings, or start over; the head is bit-"
+    "identical either way.  [default: resume if possible]",
 )
 name_option = click.option("--name", help="Name of the run folder.  [default: time and recipe]")
 quiet_option = click.option(

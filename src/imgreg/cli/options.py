@@ -111,7 +111,7 @@ def repeats_option(*, default: int | None) -> Callable[[F], F]:
             default=default,
             show_default=default is not None,
             metavar="N",
-            help="Number of random splits; every recipe is trained on the same ones.",
+            help="Number of random splits, the same for every recipe.",
         )(function)
         return decorated
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "runs",
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Run folder; repeat it for a voting ensemble.  [default: the newest under models/]",
+    help="Run folder; repeat for a voting ensemble.  [default: the newest under models/]",
 )
 @vote_option
 @click.option(
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "19 for 0.95.",
 )
 @models_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo, one per line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo and line.")
 @click.option(
     "--csv",
     "as_csv",

@@ -25,25 +25,25 @@ from imgreg.errors import UsageError
     type=click.IntRange(1, 100),
     default=4,
     show_default=True,
-    help="Number of photos, taken from the classes in turn.",
+    help="Number of photos, the classes in turn.",
 )
 @click.option("--views", type=click.IntRange(1, 20), default=6, show_default=True, help="Augmented views per photo.")
 @click.option(
     "--augment",
     metavar="FILE",
-    help="Use a pipeline file written by albumentations.save instead of the two built-in backends.",
+    help="Pipeline file written by albumentations.save, instead of both backends.",
 )
 @click.option(
     "--recipe",
     metavar="NAME|FILE.toml",
-    help="Recipe whose augmentation settings are shown.  [default: regularized]",
+    help="Recipe with the augmentation settings.  [default: regularized]",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Seed of the split and the views; the same as in train gives the same views.",
+    help="Random seed; the same seed as in train gives the same views.",
 )
 @click.option(
     "--image-size",

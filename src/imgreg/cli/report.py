@@ -17,8 +17,8 @@ from imgreg.cli.flags import json_option, verbosity_options
 def command(run: Path, and_open: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Rebuild a run's report.
 
-    RUN is the folder of a run, a comparison or a study, possibly from an older version of imgreg. Rebuilds report.html
-    and its figures from the contents of the folder; nothing is trained, and TensorFlow is not needed.
+    RUN is the folder of a run, a comparison or a study, also of an older imgreg version. Rebuilds report.html and its
+    figures from the contents of the folder; nothing is trained, and TensorFlow is not needed.
 
     \b
     Example:

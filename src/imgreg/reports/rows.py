@@ -59,8 +59,8 @@ def stopped_in_words(summary: RunSummary) -> str:
     epochs = "epoch" if it.patience_epochs == 1 else f"{it.patience_epochs} epochs"
     lower = f" by more than {it.min_delta:g} nats" if it.min_delta else ""
     return (
-        f"Early stopping after epoch {it.epoch} of {it.max_epochs}: the last {epochs} did not lower the validation "
-        f"loss{lower} (patience_epochs = {it.patience_epochs})."
+        f"Training stopped early, after epoch {it.epoch} of {it.max_epochs}: the last {epochs} did not lower the "
+        f"validation loss{lower} (patience_epochs = {it.patience_epochs})."
     )
 
 
