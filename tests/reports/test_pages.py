@@ -96,8 +96,8 @@ def test_a_cross_validated_run_is_told_as_one(report, make_run, overfitting):
     )
     page = report(run)
     assert "80 photos in 4-fold cross-validation" in page.text
-    assert "The saved heads on the 80 photos, each scored by the head that never saw it" in page.text
-    assert "Class in folds test ants 40 0 bees 40 0 all 80 0" in page.text
+    assert "Scores of the saved heads on the 80 photos, each scored by the head that never saw it" in page.text
+    assert "Class cross-validation test ants 40 0 bees 40 0 all 80 0" in page.text
     assert "each photo trains 3 of the 4 heads" in page.text
     assert "validation photos" not in page.text
     assert page.raw["photos"]["memorized"] == [run.split[7].path]

@@ -126,7 +126,7 @@ def labels_answer(table: LabelTable) -> tuple[str, ...]:
     if table.n_contradicted:
         first = (
             f"Contradicted labels: {table.n_contradicted} of {n} ({table.n_contradicted / n:.1%}). Heads that never "
-            "saw the photo are as confident of another class as they are for that class's own photos. Review these first."
+            "saw the photo are as confident of another class as of that class's own photos. Review these first."
         )
     else:
         first = f"None of the {n} labels is contradicted: no head that never saw a photo is sure of another class."

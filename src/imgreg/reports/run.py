@@ -41,7 +41,7 @@ _SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
     ("val", "validation"),
     ("test", "test"),
 )
-_SIDES_IN_FOLDS: tuple[tuple[Literal["val", "test"], str], ...] = (("val", "in folds"), ("test", "test"))
+_SIDES_IN_FOLDS: tuple[tuple[Literal["val", "test"], str], ...] = (("val", "cross-validation"), ("test", "test"))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
         save_figure(figure, target),
         heading=f"This head compared with {others}",
         alt=baselines_words(run.summary),
-        caption=f"All scored on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
+        caption=f"All on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
     )
 
 
