@@ -30,7 +30,7 @@ def test_what_regularizes_is_named_with_its_strength() -> None:
     for means in ("L2 penalty 0.002", "dropout 0.4", "BatchNormalization", "augmentation"):
         assert means in told
     assert "L1" not in told
-    assert "turned by up to 40°" in told
+    assert "rotated by up to 40°" in told
     assert "label smoothing 0.1" in words("plain", training__label_smoothing=0.1)
     assert "mirror image" not in told
     assert "averaged over the photo and its mirror image" in words("plain", prediction__mirror=True)

@@ -192,7 +192,7 @@ def howmuch_answer(error: LearningCurve, loss: LearningCurve) -> tuple[str, ...]
     today, more = error.sizes[-1], error.more
     added = more.n_train - today
     promise = (
-        f"{added} more train photos would raise the accuracy by about {_points(more.gain)} points (95 % interval "
+        f"{added} more train photos would change the accuracy by about {_points(more.gain)} points (95 % interval "
         f"{_points(more.gain_low)} to {_points(more.gain_high)}): from {1 - error.law.at(today):.1%} with {today} to "
         f"{1 - more.score:.1%} with {more.n_train}."
     )

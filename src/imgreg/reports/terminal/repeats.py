@@ -38,7 +38,7 @@ def study_text(
     """The answer, the ranked table in 80 columns, and where the report is."""
     from rich.console import Group
 
-    lines = table_of("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nin words")
+    lines = table_of("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult")
     lines.columns[-1].justify = "left"
     for row in table.rows:
         effect = row.effect
@@ -127,7 +127,7 @@ def labels_text(
             row.history,
         )
     sheet, listed = (
-        text_of(f"{what}: {folder / name}") for what, name in (("Sheet", "sheet.png"), ("All", "labels.csv"))
+        text_of(f"{what}: {folder / name}") for what, name in (("Contact sheet", "sheet.png"), ("All photos", "labels.csv"))
     )
     for line in (sheet, listed):
         line.no_wrap, line.overflow = True, "ignore"
