@@ -73,7 +73,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
     assert "an interrupted training goes on after epoch 4 of 6" in again.err
     assert imgreg("cache", "show", "--json").json["interrupted"] == {"n_trainings": 0, "n_bytes": 0}
     anew = imgreg(*arguments[:-1], "anew", "--resume", "--json")
-    assert "no interrupted training of these photos and settings is kept" in anew.err
+    assert "no interrupted training of these photos and settings was found" in anew.err
     for name in ("head.safetensors", "val_probabilities.npy", "train_own_probabilities.npy"):
         assert (tmp_path / "m" / "cut" / name).read_bytes() == (tmp_path / "m" / "anew" / name).read_bytes()
 

@@ -4,8 +4,8 @@
 >>> imgreg.load_recipe("plain").head.units
 (256,)
 
-`Workspace` trains and compares, `load_run` reads a finished run, `load_recipe` a recipe. Whatever can go wrong in a way
-the user can fix is an `ImgregError`. Names are imported when they are first used, so `import imgreg` is cheap.
+`Workspace` trains and compares, `load_run` reads a finished run, `load_recipe` reads a recipe. Every error that a user
+can fix is an `ImgregError`. Names are imported when they are first used, so `import imgreg` is cheap.
 """
 
 from __future__ import annotations

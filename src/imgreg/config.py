@@ -25,51 +25,62 @@ class Head(Config):
 
     pool: Literal["flatten", "avg", "max", "flatten+max"] = Field(
         "flatten",
-        description="How the 512-channel feature map becomes a vector; flatten+max sets the flattened map and the "
-        "channels' maxima side by side, each scaled to unit length.",
+        description="How to turn the 512-channel feature map into a vector; flatten+max concatenates the flattened "
+        "map and the channel maxima, each scaled to unit length.",
     )
     map_normalization: Literal["none", "instance"] = Field(
         "none",
-        description="Instance normalization of the feature map, each photo's channel by itself, before the pool.",
+        description="Instance normalization of the feature map, per photo and channel, before pooling.",
     )
     scaling: Literal["none", "standardize", "min_max"] = Field(
         "none",
-        description="Scaling of each pooled feature, fitted on the train photos: mean 0 and deviation 1, or 0..1.",
+        description="Scaling of the pooled features, fitted on the train photos: to mean 0 and standard deviation "
+        "1, or to 0..1.",
     )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
         "relu", description="Activation of the hidden layers."
     )
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
-        "glorot_uniform", description="Initial kernels of the Dense layers; zeros shows why not."
+        "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
     )
-    l1: float = Field(0.0, ge=0, le=10, description="L1 penalty on hidden kernels: this times the sum of |weight|.")
-    l2: float = Field(0.0, ge=0, le=10, description="L2 penalty on hidden kernels: this times the sum of weight².")
+    l1: float = Field(
+        0.0, ge=0, le=10, description="L1 penalty factor of the hidden kernels, times the sum of |weight|."
+    )
+    l2: float = Field(
+        0.0, ge=0, le=10, description="L2 penalty factor of the hidden kernels, times the sum of weight²."
+    )
     activity_l1: float = Field(
-        0.0, ge=0, le=10, description="L1 penalty on hidden outputs: this times the sum of |output|, a photo's mean."
+        0.0,
+        ge=0,
+        le=10,
+        description="L1 penalty factor of the hidden outputs, times the sum of |output|, mean per photo.",
     )
     activity_l2: float = Field(
-        0.0, ge=0, le=10, description="L2 penalty on hidden outputs: this times the sum of output², a photo's mean."
+        0.0,
+        ge=0,
+        le=10,
+        description="L2 penalty factor of the hidden outputs, times the sum of output², mean per photo.",
     )
     max_norm: float = Field(
-        0.0, ge=0, le=1000, description="Largest norm of a hidden unit's incoming weights, as MaxNorm; 0: no limit."
+        0.0, ge=0, le=1000, description="Maximum norm of a hidden unit's incoming weights (MaxNorm); 0: no limit."
     )
     dropout: ShareOrList = Field(
-        0.0, description="Share of hidden units silenced at each training step; a list gives each hidden layer its own."
+        0.0, description="Fraction of hidden units dropped at each training step; a list sets it per hidden layer."
     )
     normalization: Literal["none", "before_activation", "after_activation", "after_dropout"] = Field(
-        "none", description="Where a normalization stands in each hidden layer."
+        "none", description="Position of the normalization in each hidden layer."
     )
     normalization_kind: Literal["batch", "layer", "group", "instance"] = Field(
-        "batch", description="Which normalization stands there: BatchNormalization, LayerNormalization or group's."
+        "batch", description="Kind of normalization: BatchNormalization, LayerNormalization, or group normalization."
     )
-    groups: int = Field(8, ge=1, le=65_536, description="Groups of units that group normalization takes together.")
+    groups: int = Field(8, ge=1, le=65_536, description="Number of groups in group normalization.")
     batch_norm_momentum: float = Field(
         0.99,
         ge=0,
         lt=1,
-        description="Momentum of BatchNormalization's moving mean and variance (Keras: 0.99). Lower it where an epoch "
-        "has few steps: 0.99 looks back over some 100 steps.",
+        description="Momentum of BatchNormalization's moving mean and variance (Keras: 0.99). Lower it if an epoch "
+        "has few steps: 0.99 averages over about 100 steps.",
     )
 
     def idle(self) -> dict[str, str]:
@@ -79,7 +90,7 @@ class Head(Config):
             return dict.fromkeys((*hidden, *kinds), "without hidden layers (units = [])")
         if self.normalization == "none":
             kinds = ("normalization_kind", "groups", "batch_norm_momentum")
-            return dict.fromkeys(kinds, "without a normalization (normalization = none)")
+            return dict.fromkeys(kinds, "without normalization (normalization = none)")
         found: dict[str, str] = {}
         if self.normalization_kind != "group":
             found["groups"] = f"with normalization_kind = {self.normalization_kind}"
@@ -97,21 +108,21 @@ class Head(Config):
         if self.units and self.normalization != "none":
             if self.normalization_kind == "instance":
                 raise ValueError(
-                    "normalization_kind = instance is meaningless on a vector: it takes the mean over a channel's "
-                    "places, and a unit has one. Set map_normalization = instance, or take layer or group"
+                    "normalization_kind = instance has no meaning for a vector: it normalizes over positions, and a "
+                    "unit has only one. Set map_normalization = instance, or use layer or group"
                 )
             odd = [n for n in self.units if n % self.groups]
             if self.normalization_kind == "group" and odd:
-                raise ValueError(f"groups = {self.groups} does not divide {odd[0]} units: take a divisor")
+                raise ValueError(f"groups = {self.groups} does not divide {odd[0]} units: choose a divisor")
         if self.map_normalization == "instance" and self.pool == "avg":
             raise ValueError(
-                "map_normalization = instance makes every channel's average the same for all photos: "
-                "with pool = avg nothing would be left. Take pool = flatten or max"
+                "map_normalization = instance gives every channel the same average in all photos, which leaves "
+                "nothing for pool = avg. Use pool = flatten or max"
             )
         if self.units and len(self.dropouts) != len(self.units):
             raise ValueError(
-                f"dropout gives {len(self.dropouts)} rates for {len(self.units)} hidden layers: "
-                "one each, or one for all"
+                f"dropout has {len(self.dropouts)} rates for {len(self.units)} hidden layers: give one per layer, or "
+                "one for all"
             )
         return self
 
@@ -119,49 +130,50 @@ class Head(Config):
 class Optimizer(Config):
     """What turns gradients into steps, and how long the steps are over the epochs. As in keras.optimizers."""
 
-    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field("adam", description="The optimizer.")
+    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field("adam", description="Optimizer.")
     learning_rate: float = Field(
-        1e-3, gt=0, le=10, description="Learning rate, the highest where a schedule lowers it (Keras' Adam: 0.001)."
+        1e-3, gt=0, le=10, description="Learning rate; the peak rate if a schedule is used (Keras' Adam: 0.001)."
     )
     weight_decay: float = Field(
-        0.004, ge=0, le=1, description="AdamW's decay of kernels: each step shrinks them by this times the rate."
+        0.004, ge=0, le=1, description="AdamW's weight decay of the kernels per step, times the learning rate."
     )
     momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD and RMSprop.")
-    beta_1: float = Field(0.9, ge=0, lt=1, description="Adam's and AdamW's decay of the mean gradient.")
-    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's and AdamW's decay of the mean squared gradient.")
-    epsilon: float = Field(1e-7, gt=0, le=1, description="Adam's and AdamW's constant against a division by 0.")
+    beta_1: float = Field(0.9, ge=0, lt=1, description="Adam's and AdamW's decay rate of the first moment.")
+    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's and AdamW's decay rate of the second moment.")
+    epsilon: float = Field(1e-7, gt=0, le=1, description="Adam's and AdamW's constant for numerical stability.")
     schedule: Literal["constant", "inverse_time", "exponential", "cosine", "cosine_restarts", "reduce_on_plateau"] = (
-        Field("constant", description="How the learning rate goes down over the epochs.")
+        Field("constant", description="Learning rate schedule.")
     )
     decay_epochs: float | None = Field(
         None,
         gt=0,
         le=1_000_000,
-        description="Epochs over which inverse_time and exponential apply decay_rate once, a cosine falls to 0 (the "
-        "first time; each restart lasts twice as long), or a plateau must last. By default all epochs of the training.",
+        description="Epochs after which inverse_time and exponential have applied decay_rate once, the (first) "
+        "cosine reaches 0 (each restart lasts twice as long), or a plateau counts. By default, all "
+        "epochs.",
     )
     decay_rate: float = Field(
         0.5,
         gt=0,
         le=1000,
-        description="inverse_time: rate / (1 + this · epochs / decay_epochs); exponential and reduce_on_plateau: the "
-        "factor, below 1.",
+        description="inverse_time: rate / (1 + this · epochs / decay_epochs); exponential and reduce_on_plateau: "
+        "multiply by this, below 1.",
     )
     alpha: float = Field(
-        0.0, ge=0, le=1, description="Share of the learning rate at which a cosine ends, instead of 0."
+        0.0, ge=0, le=1, description="Fraction of the learning rate at which a cosine ends, instead of 0."
     )
     warmup_epochs: float = Field(
-        0.0, ge=0, le=1000, description="Epochs over which the rate rises from 0, before the schedule begins."
+        0.0, ge=0, le=1000, description="Epochs of linear warm-up from 0 before the schedule starts."
     )
 
     def idle(self) -> dict[str, str]:
         found: dict[str, str] = {}
         if self.name != "adamw":
-            found["weight_decay"] = f"with {self.name} (it is AdamW's)"
+            found["weight_decay"] = f"with {self.name} (only with AdamW)"
         if self.name not in ("sgd", "rmsprop"):
             found["momentum"] = f"with {self.name}"
         if self.name not in ("adam", "adamw"):
-            found |= dict.fromkeys(("beta_1", "beta_2", "epsilon"), f"with {self.name} (it is Adam's and AdamW's)")
+            found |= dict.fromkeys(("beta_1", "beta_2", "epsilon"), f"with {self.name} (only with Adam and AdamW)")
         if self.schedule not in ("cosine", "cosine_restarts"):
             found["alpha"] = f"with schedule = {self.schedule}"
         if self.schedule == "constant":
@@ -180,28 +192,28 @@ class Optimizer(Config):
 class Training(Config):
     """How long and in what portions the head is trained."""
 
-    epochs: int = Field(100, ge=1, le=100_000, description="Passes over the train photos.")
-    batch_size: int = Field(32, ge=1, le=65_536, description="Photos in one gradient step.")
+    epochs: int = Field(100, ge=1, le=100_000, description="Maximum number of epochs.")
+    batch_size: int = Field(32, ge=1, le=65_536, description="Batch size.")
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of each label that is spread over all classes while training."
+        0.0, ge=0, lt=1, description="Label smoothing: fraction of each label spread over all classes during training."
     )
     patience_epochs: int = Field(
         0,
         ge=0,
-        description="Stop after this many epochs without a better validation cross-entropy; 0: never.",
+        description="Early stopping: stop after this many epochs without a better validation cross-entropy; 0: off.",
     )
     min_delta: float = Field(
         0.0,
         ge=0,
         le=10,
-        description="Nats by which the validation cross-entropy must fall to count as better for patience_epochs; the "
-        "epoch of the lowest is kept all the same.",
+        description="Minimum decrease of the validation cross-entropy (in nats) that patience_epochs counts as an "
+        "improvement; the epoch with the lowest is kept in any case.",
     )
 
     def idle(self) -> dict[str, str]:
         found: dict[str, str] = {}
         if self.patience_epochs >= self.epochs:
-            found["patience_epochs"] = f"with {self.epochs} epochs: it must be less"
+            found["patience_epochs"] = f"with {self.epochs} epochs: it must be smaller"
         if self.patience_epochs == 0:
             found["min_delta"] = "without early stopping (patience_epochs = 0)"
         return found
@@ -214,36 +226,40 @@ class Augmentation(Config):
     """Random variants ("views") of train photos. Ranges as in Keras' ImageDataGenerator."""
 
     backend: Literal["none", "keras", "albumentations"] = Field(
-        "none", description="Who makes the views: Keras' ImageDataGenerator or albumentations."
+        "none", description="Augmentation backend: Keras' ImageDataGenerator or albumentations."
     )
     pipeline: str | None = Field(
         None,
-        description="A pipeline that albumentations serialised (.json, .yaml), in place of the ranges below.",
+        description="Pipeline file written by albumentations (.json, .yaml), instead of the ranges below.",
     )
     views: int = Field(
         8,
         ge=1,
         le=100_000,
-        description="Augmented views of each train photo; epoch e trains on view 1 + ((e - 1) mod views).",
+        description="Augmented views per train photo; epoch e trains on view 1 + ((e - 1) mod views).",
     )
     strength: float = Field(
-        1.0, gt=0, le=10, description="Times every range below: 0.5 for half the rotation, shift, shear and zoom."
+        1.0, gt=0, le=10, description="Factor on all ranges below: 0.5 halves rotation, shift, shear and zoom."
     )
-    rotation_range: float = Field(40.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
-    width_shift_range: float = Field(0.2, ge=0, lt=1, description="Largest shift sideways, as a share of the width.")
+    rotation_range: float = Field(40.0, ge=0, le=180, description="Maximum rotation in either direction, in degrees.")
+    width_shift_range: float = Field(
+        0.2, ge=0, lt=1, description="Maximum horizontal shift, as a fraction of the width."
+    )
     height_shift_range: float = Field(
-        0.2, ge=0, lt=1, description="Largest shift up or down, as a share of the height."
+        0.2, ge=0, lt=1, description="Maximum vertical shift, as a fraction of the height."
     )
     shear_range: float = Field(
         0.2,
         ge=0,
         le=89,
-        description="Largest shear angle, in degrees (Keras' unit: the usual 0.2 is a hair).",
+        description="Maximum shear angle, in degrees (as in Keras, where the usual 0.2 is hardly visible).",
     )
-    zoom_range: float = Field(0.2, ge=0, lt=1, description="Zoom factors lie between 1 - this and 1 + this, per axis.")
-    horizontal_flip: bool = Field(True, description="Mirror half of the views left to right.")
+    zoom_range: float = Field(
+        0.2, ge=0, lt=1, description="Zoom factors are drawn from 1 - this to 1 + this, per axis."
+    )
+    horizontal_flip: bool = Field(True, description="Mirror half of the views horizontally.")
     fill_mode: Literal["nearest", "reflect", "wrap", "constant"] = Field(
-        "nearest", description="What fills the corners that a shift or rotation leaves empty."
+        "nearest", description="How to fill the areas left empty by a shift or rotation."
     )
 
     def idle(self) -> dict[str, str]:
@@ -270,8 +286,8 @@ class Augmentation(Config):
         except ValidationError as error:
             name = error.errors()[0]["loc"][0]
             raise ValueError(
-                f"strength = {self.strength:g} makes {name} {self.strength * getattr(self, str(name)):g}, too much: "
-                "lower the one or the other"
+                f"strength = {self.strength:g} raises {name} to {self.strength * getattr(self, str(name)):g}, which "
+                "is too large: lower one of them"
             ) from error
         return self
 
@@ -281,17 +297,16 @@ class Prediction(Config):
 
     mirror: bool = Field(
         False,
-        description="Average the probabilities of the photo and of its mirror image, at training's scores and in "
-        "predict alike.",
+        description="Average the probabilities of each photo and its mirror image, when scoring and in predict.",
     )
 
 
 class Recipe(Config):
     """How a head is built and trained. A recipe file is this as TOML; its header says source and expectation."""
 
-    name: str = Field(min_length=1, max_length=80, description="The recipe's name, shown in figures and tables.")
-    source: str = Field("", description="Where the recipe comes from.")
-    expect: str = Field("", description="What to expect of it.")
+    name: str = Field(min_length=1, max_length=80, description="Name of the recipe, shown in figures and tables.")
+    source: str = Field("", description="Source of the recipe.")
+    expect: str = Field("", description="Expected result.")
     head: Head = Head()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
@@ -317,19 +332,19 @@ class Base(Config):
     weights: str = Field(
         "auto",
         min_length=1,
-        description="auto (ImageNet's if they can be had, else the bundled starter), imagenet, starter, or a file.",
+        description="auto (ImageNet if available, else the bundled starter weights), imagenet, starter, or a file.",
     )
     image_size: int | None = Field(
-        None, ge=32, le=1024, description="Width and height in pixels; the default is the weights' own."
+        None, ge=32, le=1024, description="Width and height in pixels; the default depends on the weights."
     )
-    engine: Literal["auto", "openvino", "keras"] = Field("auto", description="What computes the features.")
+    engine: Literal["auto", "openvino", "keras"] = Field("auto", description="Engine that computes the features.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Arithmetic of the base; auto takes bfloat16 where the processor has it."
+        "auto", description="Precision of VGG16; auto uses bfloat16 if the processor supports it."
     )
     stored: Literal["map", "avg", "max"] = Field(
         "map",
-        description="What the cache keeps of a view: the map, for any head (50 KB at 224 px), or its average or "
-        "maximum (1 KB), for heads of that pool.",
+        description="What to cache per augmented view: the feature map, for any head (50 KB at 224 px), or only its "
+        "channel averages or maxima (1 KB), for heads with that pool.",
     )
 
 
@@ -337,18 +352,18 @@ class Photos(Config):
     """Which photos are used and how they are split."""
 
     val_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Share of each class held out for validation, where no split is given."
+        0.2, gt=0, lt=1, description="Fraction of each class held out for validation, unless DATA is already split."
     )
     folds: Literal["auto"] | Annotated[int, Field(ge=0, le=20)] = Field(
         "auto",
-        description="Cross-validation: train so many heads, each photo scored by the head that never saw it, and "
-        "answer by their mean. 0: a single split. auto: 5 where a single split would leave fewer than 200 validation "
-        "photos.",
+        description="Cross-validation: train this many heads, score each photo with the head that never saw it, and "
+        "predict the mean of the heads. 0: a single split. auto: 5 if a single split would have fewer "
+        "than 200 validation photos.",
     )
-    split_seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
-    max_bad: float = Field(0.05, ge=0, le=1, description="Largest share of unreadable files that is gone along with.")
+    split_seed: int = Field(0, ge=0, lt=2**32, description="Random seed of the split.")
+    max_bad: float = Field(0.05, ge=0, le=1, description="Maximum fraction of unreadable files to tolerate.")
     allow_leakage: bool = Field(
-        False, description="Train even if a picture stands in several classes, or on several sides of a given split."
+        False, description="Train even if identical files appear in more than one class or split."
     )
 
 
@@ -360,7 +375,9 @@ CONTROLS = (*CHEAP_CONTROLS, SHUFFLED_LABELS)
 class Settings(Config):
     """All that one training depends on, apart from the photos themselves. Rendered as a run's config.toml."""
 
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the initial weights, the order, dropout and the views.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Random seed of the initial weights, shuffling, dropout and augmentation."
+    )
     photos: Photos = Photos()
     base: Base = Base()
     recipe: Recipe
@@ -369,10 +386,13 @@ class Settings(Config):
     def _refuse_lost_maps(self) -> Self:
         kept, pool = self.base.stored, self.recipe.head.pool
         if kept != "map" and self.recipe.head.map_normalization != "none":
-            raise ValueError(f"stored = {kept} keeps no map, which recipe {self.recipe.name}'s map_normalization needs")
+            raise ValueError(
+                f"stored = {kept} does not keep the feature map, which recipe {self.recipe.name} needs "
+                "for map_normalization"
+            )
         if kept not in ("map", pool):
             raise ValueError(
-                f"stored = {kept} keeps no map, which recipe {self.recipe.name} needs for pool = {pool}: "
-                f"set head.pool={kept}, or keep the map"
+                f"stored = {kept} does not keep the feature map, which recipe {self.recipe.name} needs for pool = "
+                f"{pool}: set head.pool={kept}, or use stored = map"
             )
         return self

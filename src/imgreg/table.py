@@ -20,7 +20,7 @@ class Config(BaseModel):
     def _refuse_idle(self) -> Self:
         idle = self.idle()
         for name in sorted(idle.keys() & self.model_fields_set):
-            raise ValueError(f"{name} would have no effect {idle[name]}: leave it out")
+            raise ValueError(f"{name} would have no effect {idle[name]}: omit it")
         return self
 
     def rendered(self) -> dict[str, Any]:

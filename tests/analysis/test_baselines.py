@@ -75,8 +75,8 @@ def test_one_photo_gives_no_interval() -> None:
 @pytest.mark.parametrize(
     ("head", "baseline", "says"),
     [
-        (0.6, 0.9, "Logistic regression on the same features does better here: validation loss"),
-        (0.9, 0.6, "The head does better than logistic regression on the same features"),
+        (0.6, 0.9, "Logistic regression on the same features performs better: validation loss"),
+        (0.9, 0.6, "The head performs better than logistic regression on the same features"),
         (0.8, 0.8, "No clear difference between the head and logistic regression"),
     ],
 )

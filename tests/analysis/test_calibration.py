@@ -54,7 +54,7 @@ def test_too_few_photos_leave_the_probabilities_as_they_are() -> None:
     assert calibrate(labels, p).note == ""
     few = calibrate(labels[1:], p[1:])
     assert (few.temperature, few.log_loss_after) == (1.0, few.log_loss_before)
-    assert f"{MIN_PHOTOS - 1} held-out photos are fewer than {MIN_PHOTOS}" in few.note
+    assert f"{MIN_PHOTOS - 1} held-out photos are too few (at least {MIN_PHOTOS} needed)" in few.note
 
 
 def test_a_calibrated_head_is_left_in_peace() -> None:

@@ -136,7 +136,7 @@ def test_equal_ground_has_nothing_to_say(run):
         ({"seed": 7}, "different seeds: 0 and 7"),
         ({"image_size": 224}, "different image sizes: 128 px and 224 px"),
         ({"weights": "imagenet", "weights_sha256": "cd" * 32}, "starter (abababab) and imagenet (cdcdcdcd)"),
-        ({"classes": ("bees", "ants")}, "different classes apart: ants, bees and bees, ants"),
+        ({"classes": ("bees", "ants")}, "have different classes: ants, bees and bees, ants"),
     ],
 )
 def test_each_difference_of_ground_is_a_sentence(run, values, says):
@@ -154,7 +154,7 @@ def test_two_runs_of_one_recipe_are_told_apart_by_their_settings(run: Run) -> No
         config_toml='[recipe]\nname = "plain"\n[recipe.head]\nl2 = 0.2\nunits = [8]\n[recipe.training]\nepochs = 5\n',
     )
     assert same_ground([ours, theirs]) == (
-        "plain and plain (2) are of one recipe, plain, and differ in head.l2 (0.1 and 0.2), "
+        "plain and plain (2) use the same recipe, plain, with different settings: head.l2 (0.1 and 0.2), "
         "training.epochs (not set and 5).",
     )
     assert same_ground([ours, ours]) == same_ground([ours, replace(theirs, config_toml="no toml [")]) == ()
@@ -173,13 +173,13 @@ def test_other_folds_are_told(run: Run) -> None:
     otherwise = in_folds(changed(run), *["fold-1"] * 3, *["fold-2"] * 3)
     renumbered = in_folds(changed(run), *["fold-2", "fold-1"] * 3)
     assert same_ground([halves, thirds]) == (
-        "plain and other were not split alike: 2-fold cross-validation and 3-fold cross-validation.",
+        "plain and other were split differently: 2-fold cross-validation and 3-fold cross-validation.",
     )
-    assert same_ground([halves, otherwise]) == ("plain and other have the photos in different folds.",)
+    assert same_ground([halves, otherwise]) == ("plain and other assign the photos to different folds.",)
     assert same_ground([halves, renumbered]) == ()
     told = same_ground([halves, changed(run)])
-    assert "plain and other were not validated on the same photos: 6 and 2, of which 2 in common." in told
-    assert "plain and other were not split alike: 2-fold cross-validation and a single split." in told
+    assert "plain and other were not validated on the same photos: 6 and 2, 2 in common." in told
+    assert "plain and other were split differently: 2-fold cross-validation and a single split." in told
 
 
 def test_other_validation_photos_are_counted(run):
@@ -189,7 +189,7 @@ def test_other_validation_photos_are_counted(run):
     other_label = replace(changed(run), split=(*same, replace(last, label="ants")))
     for other in (other_bytes, other_label):
         assert same_ground([run, other]) == (
-            "plain and other were not validated on the same photos: 2 and 2, of which 1 in common.",
+            "plain and other were not validated on the same photos: 2 and 2, 1 in common.",
         )
 
 

@@ -68,14 +68,14 @@ def test_colours_that_solve_the_task_are_told(colours: float, head: float, n: in
     assert len(found) == told
     if told:
         assert f"{colours:.0%} of the validation photos (95 % interval {controls[1].low:.0%}" in found[0]
-        assert f"the head: {head:.0%}, a constant answer: 50%" in found[0]
+        assert f"the head: {head:.0%}, always the largest class: 50%" in found[0]
 
 
 def test_file_facts_are_told_earlier_than_colours() -> None:
     """They show nothing of a photo: a third is enough."""
     both = [control("colour-histogram", 0.72, n=1000), control("file-metadata", 0.72, n=1000)]
     (told,) = control_warnings(both, accuracy=0.95, largest_share=0.5, on="test")
-    assert told.startswith("Control file-metadata: size, format and camera data alone")
+    assert told.startswith("Control file-metadata: file size, format and camera metadata alone")
 
 
 def test_a_constant_answer_is_that_of_the_photos_scored() -> None:

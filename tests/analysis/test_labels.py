@@ -51,7 +51,7 @@ def test_history_tells_the_memorized_from_the_learned() -> None:
 def test_the_answer_counts() -> None:
     """The sentences hold the counts; without a contradiction the first one says so."""
     some, doubt, history = labels_answer(ranked([0.9, 0.9, 0.1, 0.9], labels=[0, 0, 0, 1]))
-    assert some.startswith("1 of 4 labels are contradicted (25.0%)")
-    assert doubt.startswith("1 labels in all")
-    assert history.startswith("History: 1 labels")
-    assert labels_answer(ranked([0.9, 0.8], labels=[0, 1]))[0].startswith("None of 2 labels is contradicted")
+    assert some.startswith("Contradicted labels: 1 of 4 (25.0%)")
+    assert doubt.startswith("Labels that differ from what those heads predict: 1.")
+    assert history.startswith("History: memorized (predicted only by heads trained on the photo itself): 1;")
+    assert labels_answer(ranked([0.9, 0.8], labels=[0, 1]))[0].startswith("None of the 2 labels is contradicted")

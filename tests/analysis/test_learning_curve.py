@@ -78,9 +78,9 @@ def test_the_answer_follows_the_interval() -> None:
     flat = 0.2 + draw.normal(0, 0.001, (5, 5))
     noisy = 0.2 + 0.3 * np.array(SIZES) ** -0.5 + draw.normal(0, 0.05, (5, 5))
     said = [howmuch_answer(curve(scores), curve(scores))[1] for scores in (steep, flat, noisy)]
-    assert said[0].startswith("More photos help")
-    assert "next to nothing" in said[1]
-    assert "cannot be told from 5 repeats" in said[2]
+    assert said[0].startswith("More photos would clearly help")
+    assert "would hardly help" in said[1]
+    assert "5 repeats cannot tell" in said[2]
 
 
 def test_intervals_of_an_error_rate_stay_within_0_and_1() -> None:

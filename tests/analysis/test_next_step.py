@@ -105,7 +105,7 @@ def test_a_head_that_still_learned_is_trained_for_longer() -> None:
     """One whose best epoch came early does not lack epochs: its rate is raised."""
     late = most_promising(run(baselines=BEATS, epochs_run=10), data=DATA, learning_rate=1e-3).sentence
     early = most_promising(run(baselines=BEATS, epochs_run=30), data=DATA, learning_rate=1e-3).sentence
-    assert "Train for longer (`imgreg train 'my photos/ants' --recipe plain --epochs 30`)" in late
+    assert "Train longer (`imgreg train 'my photos/ants' --recipe plain --epochs 30`)" in late
     assert "Raise the learning rate (`imgreg train 'my photos/ants' --recipe plain --learning-rate 0.01`)" in early
     assert "(train loss 0.300, the baseline's 0.200)" in early
 

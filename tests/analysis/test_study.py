@@ -57,8 +57,8 @@ def test_nothing_helped_is_said() -> None:
     losses = {"plain": [0.5, 0.6, 0.7, 0.5], "l2": [0.6, 0.5, 0.6, 0.7]}
     cells = {name: [cell(name, i, loss=loss) for i, loss in enumerate(row)] for name, row in losses.items()}
     said = study_answer(study_table(cells))
-    assert said[0].startswith("Nothing helped beyond doubt")
-    assert said[1].startswith("Not enough data to tell: l2; so many repeats would find a difference of 0.")
+    assert said[0].startswith("No recipe clearly helped")
+    assert said[1].startswith("Not enough data to tell: l2; this many repeats can detect a difference of 0.")
 
 
 def test_the_gap_is_told_apart_from_the_loss() -> None:
@@ -73,7 +73,7 @@ def test_the_gap_is_told_apart_from_the_loss() -> None:
         for name, row in gaps.items()
     }
     said = study_answer(study_table(cells))
-    assert said[1].startswith("Smaller gap after the last epoch than plain's 0.5")
+    assert said[1].startswith("Smaller train-validation gap after the last epoch than plain's 0.5")
     assert said[1].endswith("r6 0.11 and 3 others.")
 
 
@@ -85,7 +85,7 @@ def test_what_is_clear_alone_is_told() -> None:
     rows |= {f"r{i}": [b + d for b, d in zip(base, draw.normal(0, 0.2, 5), strict=True)] for i in range(60)}
     table = study_table({name: [cell(name, i, loss=v) for i, v in enumerate(row)] for name, row in rows.items()})
     said = " ".join(study_answer(table))
-    assert "Clear by their own interval, not among 61 comparisons:" in said
+    assert "Significant individually, but not after correction for 61 comparisons:" in said
     assert "bad (worse)" in said
     assert "Hurt" not in said
 

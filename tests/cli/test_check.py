@@ -84,7 +84,7 @@ def test_what_stands_in_two_classes_stops_every_training(data: Path, tmp_path: P
     for command in (("train",), ("study", "--repeats", "2")):
         done = imgreg(*command, data, *BASE, "--models", tmp_path / "m")
         assert done.code == 3, done.err
-        assert "1 picture stands with the same bytes in several classes" in done.err
+        assert "1 picture appears in more than one class (identical files)" in done.err
         assert "--allow-leakage" in done.err
     assert [path.name for path in (tmp_path / "m").iterdir()] == [".locks"]
 
@@ -93,7 +93,7 @@ def test_a_manifest_among_the_photos_is_refused(data: Path) -> None:
     """The photo folder is never written to."""
     done = imgreg("check", data, *BASE, "--fix", data / "train" / "clean.csv")
     assert done.code == 2
-    assert "lies inside the photo folder" in done.err
+    assert "is inside the photo folder" in done.err
 
 
 def test_the_split_keeps_pictures_of_other_bytes_together(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_the_split_keeps_pictures_of_other_bytes_together(tmp_path: Path) -> Non
         )
         done = imgreg("train", tmp_path / "data", *arguments)
         assert done.code == 0, done.err
-        assert "pictures are there several times" in done.err
+        assert "pictures have near-duplicates" in done.err
         sides: dict[str, set[str]] = {}
         with (tmp_path / "m" / name / "split.csv").open() as lines:
             for row in csv.DictReader(lines):
@@ -139,5 +139,8 @@ def test_a_class_of_one_size_is_told_before_training(tmp_path: Path) -> None:
     assert 0.75 < found["figures"]["low"] < found["figures"]["accuracy"]
     assert found["figures"]["largest_share"] == 0.5
     said = " ".join(imgreg("check", tmp_path, *BASE).out.split())
-    assert "shortcut-file-metadata (take care) Size, format and camera data alone tell the classes apart in" in said
+    assert (
+        "shortcut-file-metadata (take care) File size, format and camera metadata alone tell the classes apart in"
+        in said
+    )
     assert "take photos of each class from the same sources" in said

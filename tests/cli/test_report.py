@@ -151,7 +151,7 @@ def test_explain_says_how_like_the_maps_of_random_heads_are(trained: Trained, tm
     done = imgreg("explain", photo, "--run", trained.folder, "--class", "cold", "--out", tmp_path)
     assert done.code == 0, done.err
     assert done.out.startswith(f"{tmp_path / photo.stem}-explained.png  cold ")
-    assert "random" in done.out or "no place" in done.out
+    assert "random" in done.out or "no region" in done.out
 
 
 def test_explain_refuses_before_it_writes(trained: Trained, tmp_path: Path) -> None:
@@ -163,9 +163,13 @@ def test_explain_refuses_before_it_writes(trained: Trained, tmp_path: Path) -> N
     copy.parent.mkdir()
     shutil.copy(photo, copy)
     for arguments, code, words in (
-        ((photo, "--class", "lukewarm", *run, "--out", tmp_path / "a"), 2, "the run tells cold, warm apart"),
-        ((photo, *run, "--out", photo.parent / "why"), 2, "lies inside the photo folder"),
-        ((copy, *run, "--out", copy.parent), 2, "where imgreg does not write"),
+        (
+            (photo, "--class", "lukewarm", *run, "--out", tmp_path / "a"),
+            2,
+            "expected one of the run's classes, cold, warm",
+        ),
+        ((photo, *run, "--out", photo.parent / "why"), 2, "is inside the photo folder"),
+        ((copy, *run, "--out", copy.parent), 2, "imgreg never writes to photo folders"),
         ((trained.data / "cold" / "broken.jpg", photo, *run, "--out", tmp_path / "b"), 3, "broken.jpg: "),
         ((tmp_path / "none.jpg", *run, "--out", tmp_path / "c"), 3, "No such file"),
     ):

@@ -69,7 +69,7 @@ def test_a_run_made_in_the_home_folder_can_be_used_there_and_names_it_nowhere(
 
     assert imgreg("predict", next((data / "warm").iterdir()), "--run", run).code == 0
     verified = imgreg("verify", run)
-    assert (verified.code, "to the bit" in verified.out) == (0, True), verified.out
+    assert (verified.code, "bit-identical" in verified.out) == (0, True), verified.out
 
     for models in (home / "models", tmp_path / "elsewhere" / "models"):
         compared = imgreg("compare", run, trained.folder, "--models", models, "--name", "both")

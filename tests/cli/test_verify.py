@@ -26,8 +26,8 @@ def test_a_run_comes_out_the_same_again(run: Path) -> None:
     done = imgreg("verify", run)
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        "Every file is as it was.",
-        "Trained again: the same head and history, to the bit.",
+        "All files are unchanged.",
+        "Reproduced: the head and the history are bit-identical.",
     ]
     assert {path: path.read_bytes() for path in run.parent.rglob("*") if path.is_file()} == before
 
@@ -38,10 +38,10 @@ def test_another_seed_is_not_the_same_run(run: Path) -> None:
     config.write_text(config.read_text().replace("seed = 0", "seed = 1", 1))
     done = imgreg("verify", run, "--json")
     assert done.code == 4
-    assert done.json["files"] == ["config.toml was changed"]
+    assert done.json["files"] == ["config.toml has changed"]
     assert done.json["same_when_trained_again"] is False
-    assert done.json["differences"][0] == "The head is another."
-    assert "differs from epoch 1 on" in done.json["differences"][1]
+    assert done.json["differences"][0] == "The head differs."
+    assert "differs from epoch 1" in done.json["differences"][1]
 
 
 def test_photos_that_have_gone_or_come_are_the_reason(run: Path, trained: Trained, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_photos_that_are_not_there_are_asked_for(run: Path) -> None:
     (run / "environment.json").write_text(json.dumps(environment | {"data": "/nowhere/at/all"}))
     done = imgreg("verify", run)
     assert done.code == 3
-    assert "Say where they are: --data" in done.err
+    assert "Give their current location with --data" in done.err
 
 
 def test_verify_reads_every_photo(run: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,12 +102,12 @@ def test_a_larger_file_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held_out", "references", "message"),
     [
-        ([0.5, 0.25], [[1.0]], "not ascending probabilities"),
-        ([0.5, 1.5], [[1.0]], "not ascending probabilities"),
-        ([-0.5, 0.5], [[1.0]], "not ascending probabilities"),
-        ([np.nan, 0.5], [[1.0]], "not ascending probabilities"),
-        ([0.25, 0.5], [[np.inf]], "a reference that is not finite"),
-        ([0.25, 0.5], [[np.nan]], "a reference that is not finite"),
+        ([0.5, 0.25], [[1.0]], "are not ascending probabilities"),
+        ([0.5, 1.5], [[1.0]], "are not ascending probabilities"),
+        ([-0.5, 0.5], [[1.0]], "are not ascending probabilities"),
+        ([np.nan, 0.5], [[1.0]], "are not ascending probabilities"),
+        ([0.25, 0.5], [[np.inf]], "a reference is not finite"),
+        ([0.25, 0.5], [[np.nan]], "a reference is not finite"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(tmp_path: Path, held_out: list, references: list, message: str) -> None:

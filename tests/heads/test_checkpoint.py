@@ -157,7 +157,7 @@ def test_a_full_disk_is_told_once_and_costs_no_training(
     for _ in range(3):
         keep(lambda: checkpoint)
     assert len(lines) == 1
-    assert "begins anew" in lines[0]
+    assert "it will start over" in lines[0]
 
 
 def test_arrays_come_back_as_they_were(checkpoint: Checkpoint, kept: Path) -> None:

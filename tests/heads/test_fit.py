@@ -234,7 +234,7 @@ def test_a_feature_that_is_not_finite_is_refused(
         monkeypatch.setattr(fit, "KEPT_BYTES", 0)
     sets = {"train": train_set, "val": val_set}
     sets[side] = Labelled(damaged, sets[side].labels)
-    with pytest.raises(FeatureError, match="1 of .* photos have features that are NaN or infinite"):
+    with pytest.raises(FeatureError, match="1 of .* photos have NaN or infinite features"):
         fitted(**sets)
 
 

@@ -158,14 +158,14 @@ def test_a_pipeline_that_changes_the_size_is_refused(tmp_path: Path) -> None:
     import albumentations
 
     albumentations.save(albumentations.Compose([albumentations.CenterCrop(16, 16)]), tmp_path / "crop.json")
-    with pytest.raises(ArtefactError, match="must keep size and type"):
+    with pytest.raises(ArtefactError, match="must preserve shape and dtype"):
         Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "crop.json")), seed=0, size_px=48)
 
 
 def test_a_foreign_pipeline_file_is_refused(tmp_path: Path) -> None:
     """A JSON file that is no pipeline is an error that says how to write one."""
     (tmp_path / "x.json").write_text('{"hello": 1}')
-    with pytest.raises(ArtefactError, match=r"x.json: not a pipeline.*albumentations.save"):
+    with pytest.raises(ArtefactError, match=r"x.json: albumentations cannot load this pipeline.*albumentations.save"):
         Augmenter(Augmentation(backend="albumentations", pipeline=str(tmp_path / "x.json")), seed=0, size_px=48)
 
 

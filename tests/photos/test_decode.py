@@ -109,7 +109,7 @@ def test_a_phones_heic_is_read(orientation: int) -> None:
 def test_heic_without_its_library_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pillow-heif the message names the extra."""
     monkeypatch.setattr("imgreg.photos.decode.heif_version", lambda: None)
-    with pytest.raises(PhotoError, match=r"a HEIC photo: pip install 'imgreg\[heic\]'") as refused:
+    with pytest.raises(PhotoError, match=r"a HEIC photo: run pip install 'imgreg\[heic\]'") as refused:
         decode(b"\0\0\0\x18ftypheic" + b"\0" * 40, size_px=32)
     assert refused.value.code == "unsupported"
 

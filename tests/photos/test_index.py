@@ -44,7 +44,7 @@ def test_split_folders_beside_class_folders_are_refused(tmp_path: Path) -> None:
     """A class folder beside train/ is named, not passed over."""
     paint_set(tmp_path / "train", n_each=1)
     paint_set(tmp_path, n_each=1)
-    with pytest.raises(DatasetError, match="found 'cold' beside 'train'"):
+    with pytest.raises(DatasetError, match="found 'cold' next to 'train'"):
         index_photos(tmp_path, max_bad=0)
 
 
@@ -69,7 +69,7 @@ def test_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.jpg,x\n", "found the columns file, label"),
+        ("file,label\na.jpg,x\n", "found columns file, label"),
         ("path,label\na.jpg,\n", "line 2: path or label is empty"),
         ("path,label,split\na.jpg,x,holdout\n", "line 2: found split 'holdout'"),
     ],
@@ -173,7 +173,7 @@ def test_files_beside_the_classes_are_told(tmp_path: Path) -> None:
     (tmp_path / "SOURCE.txt").write_text("where these come from")
     found = index_photos(tmp_path, max_bad=0)
     assert len(found.photos) == 2
-    assert found.notes == ("1 photo stands beside the class folders, unused: loose.jpg.",)
+    assert found.notes == ("1 photo is outside the class folders and not used: loose.jpg.",)
 
 
 def test_one_picture_in_two_classes_is_told(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_one_picture_in_two_classes_is_told(tmp_path: Path) -> None:
     (tmp_path / "warm" / "copy.jpg").write_bytes((tmp_path / "cold" / "c00.jpg").read_bytes())
     found = index_photos(tmp_path, max_bad=0)
     assert found.notes == ()
-    assert found.torn.startswith("1 picture stands with the same bytes in several classes")
+    assert found.torn.startswith("1 picture appears in more than one class (identical files)")
 
 
 def test_a_manifest_keeps_line_ends_inside_quotes(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_small_classes_stand_on_both_sides() -> None:
 
 def test_one_photo_of_a_class_is_an_error() -> None:
     """A class that cannot stand on both sides is named."""
-    with pytest.raises(DatasetError, match=r"class 'b' has no (train|validation) photo \(of 1 in all\)"):
+    with pytest.raises(DatasetError, match=r"class 'b' has no (train|validation) photo \(of 1 in total\)"):
         split_photos([*photos(1)[:1], photo(10, "a"), photo(11, "b")], val_fraction=0.2, seed=0)
 
 
@@ -137,7 +137,7 @@ def test_validation_is_drawn_from_train_where_only_a_test_split_is_given() -> No
 
 def test_half_a_split_is_an_error() -> None:
     """A manifest that gives some photos a split and others none is refused."""
-    with pytest.raises(DatasetError, match="has no split, but others have"):
+    with pytest.raises(DatasetError, match="has no split, but other photos do"):
         split_photos([photo(1, "a", split="train"), photo(2, "b")], val_fraction=0.2, seed=0)
 
 

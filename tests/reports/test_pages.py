@@ -96,12 +96,12 @@ def test_a_cross_validated_run_is_told_as_one(report, make_run, overfitting):
     )
     page = report(run)
     assert "80 photos in 4-fold cross-validation" in page.text
-    assert "The kept heads on the 80 photos, each scored by the head that did not see it" in page.text
-    assert "Class in folds test ants 40 0 bees 40 0 all 80 0" in page.text
+    assert "Scores of the saved heads on the 80 photos, each scored by the head that never saw it" in page.text
+    assert "Class cross-validation test ants 40 0 bees 40 0 all 80 0" in page.text
     assert "each photo trains 3 of the 4 heads" in page.text
     assert "validation photos" not in page.text
     assert page.raw["photos"]["memorized"] == [run.split[7].path]
-    assert page.text.count("Learned by heart") == 1
+    assert page.text.count("Memorized") == 1
 
 
 def test_verdict_comes_first(standard, overfitting):
@@ -235,13 +235,13 @@ def test_baselines_stand_beside_the_verdict(tmp_path, make_run, overfitting):
     assert {"baselines.png", "baselines.svg"} <= set(written)
     assert (tmp_path / "baselines.svg").read_text().count("log. regression, flattened") == 2
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    box = page.text.index("Logistic regression on the same features does better here: validation loss 0.310")
+    box = page.text.index("Logistic regression on the same features performs better: validation loss 0.310")
     assert page.text.index(run.summary.verdict.sentence) < box < page.text.index("Best validation loss")
     (figure,) = [a for tag, a in page.tags if tag == "img" and a["alt"].startswith("Validation accuracy: this head")]
     assert "log. regression, flattened 85.0% (95 %: 75.0% to 92.0%)" in figure["alt"]
     assert "log. regression, flattened +0.200 (95 %: +0.100 to +0.300); log. regression, means +0.100." in figure["alt"]
     assert "largest class 50.0% (95 %: 40.0% to 60.0%)" in figure["alt"]
-    assert page.text.index("This head beside its baselines") < page.text.index("Cross-entropy loss")
+    assert page.text.index("This head compared with baselines") < page.text.index("Cross-entropy loss")
 
 
 def test_one_next_step_is_told(tmp_path, make_run, overfitting):
@@ -269,7 +269,7 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
     )
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"{EVIL} ends better than plain: validation loss" in page.text  # the third run ends as well
-    assert "318 and 300, of which 300 in common" in page.text
+    assert "318 and 300, 300 in common" in page.text
     assert page.text.count(note) == 1
     assert page.text.count("Only here.") == 1
     assert all(run.summary.verdict.sentence in page.text for run in runs)

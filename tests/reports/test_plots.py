@@ -44,7 +44,7 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
         assert val.get_ydata() == pytest.approx(overfitting.column(f"val_{metric}"))
         legend = [text.get_text() for text in axes.get_legend().get_texts()]
         assert any(f"lowest validation loss: epoch {overfitting.best.epoch} " in text for text in legend)
-        assert "overfitting from epoch 12 on" in legend
+        assert "overfitting from epoch 12" in legend
         *_, dot, onset = axes.get_lines()
         assert (dot.get_xdata()[0], dot.get_marker()) == (overfitting.best.epoch, "o")
         assert onset.get_xdata()[0] == 12

@@ -145,7 +145,7 @@ def test_repeated_texts_fit_80_columns():
     for text in texts:
         assert max(cell_len(line) for line in text.splitlines()) <= 80
         assert "\x1b" not in text
-    assert "100256 (by the law)" in texts[0]
+    assert "100256 (extrapolated)" in texts[0]
     assert "models/x/report.html" in texts[0]
     assert "models/x/sheet.png" in texts[1]
     assert "12.5" in texts[1]
@@ -202,8 +202,8 @@ def test_comparison_names_each_runs_own_verdict(make_run, overfitting, plant):
     runs = [make_run(overfitting), make_run(falling, name="short")]
     runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "low_lr"}))
     flat = " ".join(printed(comparison_text(comparison_table([run.summary for run in runs]))).split())
-    assert "plain by itself: Overfitting from epoch" in flat
-    assert "low_lr by itself: Stopped too early: the validation loss still fell" in flat
+    assert "plain: Overfitting from epoch" in flat
+    assert "low_lr: Stopped too early: the validation loss still fell" in flat
 
 
 def test_comparison_says_where_the_report_is(make_run, overfitting, tmp_path):

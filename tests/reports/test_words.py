@@ -19,22 +19,22 @@ def words(name: str, **overrides: object) -> str:
 def test_every_recipe_has_words(name: str) -> None:
     """Base, regularizers and training are told for each recipe that imgreg comes with."""
     told = words(name)
-    assert told.startswith("A frozen VGG16")
-    assert "at a learning rate of" in told
-    assert ("Nothing regularizes it." in told) == (name in ("plain", "low_lr", "tiny", "small", "medium", "large"))
+    assert told.startswith("Frozen VGG16")
+    assert "with learning rate" in told
+    assert ("No regularization." in told) == (name in ("plain", "low_lr", "tiny", "small", "medium", "large"))
 
 
 def test_what_regularizes_is_named_with_its_strength() -> None:
     """The blog's four means together, and no means that the recipe has not."""
     told = words("blog", head__l2=0.002, head__dropout=0.4)
-    for means in ("L2 penalty 0.002", "Dropout 0.4", "BatchNormalization", "augmented photos"):
+    for means in ("L2 penalty 0.002", "dropout 0.4", "BatchNormalization", "augmentation"):
         assert means in told
     assert "L1" not in told
-    assert "turned by up to 40°" in told
+    assert "rotated by up to 40°" in told
     assert "label smoothing 0.1" in words("plain", training__label_smoothing=0.1)
     assert "mirror image" not in told
-    assert "the mean over the photo and its mirror image" in words("plain", prediction__mirror=True)
-    assert "Dropout 0.5, 0.2" in words("plain", head__units=[8, 4], head__dropout=[0.5, 0.2])
+    assert "averaged over the photo and its mirror image" in words("plain", prediction__mirror=True)
+    assert "dropout 0.5, 0.2" in words("plain", head__units=[8, 4], head__dropout=[0.5, 0.2])
 
 
 def test_settings_that_cannot_be_read_have_no_words() -> None:

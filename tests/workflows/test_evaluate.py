@@ -91,7 +91,7 @@ def test_a_vote_of_one_is_refused(command: str, trained: Trained, new_photos: Pa
     arguments = ["--run", trained.folder, new_photos] if command == "predict" else [trained.folder, new_photos]
     done = imgreg(command, *arguments, "--vote", "majority")
     assert done.code == 2
-    assert "no effect on one run" in done.err
+    assert "no effect on a single run" in done.err
 
 
 def test_other_classes_are_refused(trained: Trained, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_terminal_and_refusals(checked: tuple[Path, Finished], tmp_path: Path) -
     )
     assert again.code == 0, again.err
     assert "2 of 28 labels are contradicted" in again.out
-    assert f"Sheet: {tmp_path / 'again' / 'sheet.png'}" in again.out
+    assert f"Contact sheet: {tmp_path / 'again' / 'sheet.png'}" in again.out
     first, second = (folder / "labels.csv" for folder in (root / "models" / "check", tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()
     inside = imgreg("labels", root / "data" / "all.csv", *SMALL, *FOLDS, "--models", root / "data" / "cold")

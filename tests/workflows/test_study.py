@@ -167,10 +167,14 @@ def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, cells:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--topic", "dropuot"], 2, "topic 'dropuot' is not known. Known: ladder, capacity"),
+        (["--topic", "dropuot"], 2, "unknown topic 'dropuot'. Known: ladder, capacity"),
         (["--topic", "dropout", "--dropout", "0.2"], 2, "head.dropout cannot be set"),
-        (["--topic", "normalization", "--stored", "max", "--set", "head.pool=max"], 2, "stored = max keeps no map"),
-        (["--topic", "dropout", "--repeats", "1"], 2, "shows no spread"),
+        (
+            ["--topic", "normalization", "--stored", "max", "--set", "head.pool=max"],
+            2,
+            "stored = max does not keep the feature map",
+        ),
+        (["--topic", "dropout", "--repeats", "1"], 2, "gives no confidence interval"),
         (["--topic", "dropout", "--folds", "50"], 3, "50 folds need at least 50"),
     ],
 )

@@ -129,9 +129,9 @@ def baseline_sentence(baselines: Sequence[Baseline], *, head_loss: float, on: st
         f"head minus baseline {difference.mean:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
     )
     if worse:
-        return f"{name[0].upper()}{name[1:]} does better here: {figures} ({interval})."
+        return f"{name[0].upper()}{name[1:]} performs better: {figures} ({interval})."
     if difference.high < 0:
-        return f"The head does better than {name}: {figures} ({interval})."
+        return f"The head performs better than {name}: {figures} ({interval})."
     return f"No clear difference between the head and {name}: {figures} ({interval})."
 
 
@@ -153,7 +153,7 @@ def comparison_sentence(runs: Mapping[str, RunSummary]) -> str:
     if not shared:
         return ""
     best = min(shared, key=lambda one: one.loss)
-    words: dict[str, list[str]] = {"beats": [], "is beaten by": [], "shows no clear difference to": []}
+    words: dict[str, list[str]] = {"beats": [], "is beaten by": [], "shows no clear difference from": []}
     for name, run in runs.items():
         difference = next(one.loss_difference for one in run.baselines if one.name == best.name)
         told = f"{name} ({run.best.val_loss:.3f})"
@@ -162,7 +162,7 @@ def comparison_sentence(runs: Mapping[str, RunSummary]) -> str:
         elif difference.high is not None and difference.high < 0:
             words["is beaten by"].append(told)
         else:
-            words["shows no clear difference to"].append(told)
+            words["shows no clear difference from"].append(told)
     return _standing(best.name, f"validation loss {best.loss:.3f}", words)
 
 
@@ -234,6 +234,6 @@ def study_sentence(baselines: Sequence[StudyBaseline]) -> str:
     words = {
         "beats": named["hurt"],
         "is beaten by": named["helped"],
-        "shows no clear difference to": [one.name for one in best.effects if one.word not in named],
+        "shows no clear difference from": [one.name for one in best.effects if one.word not in named],
     }
     return _standing(best.name, f"test loss {best.test_loss:.3f}", words)

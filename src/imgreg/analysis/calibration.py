@@ -92,7 +92,7 @@ def calibrate(labels: ArrayLike, probabilities: ArrayLike) -> CalibrationScores:
     after = cross_validated(true, before)
     n = len(true)
     note = (
-        f"Not calibrated: {n} held-out photos are fewer than {MIN_PHOTOS}. The temperature stays 1."
+        f"Not calibrated: {n} held-out photos are too few (at least {MIN_PHOTOS} needed). The temperature stays at 1."
         if n < MIN_PHOTOS
         else ""
     )

@@ -120,21 +120,21 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
         both = f"{names[0]} and {name}"
         if run.summary.classes != first.summary.classes:
             found.append(
-                f"{both} tell different classes apart: {', '.join(first.summary.classes)} "
-                f"and {', '.join(run.summary.classes)}."
+                f"{both} have different classes: {', '.join(first.summary.classes)} and "
+                f"{', '.join(run.summary.classes)}."
             )
         for split, done in _SIDES:
             ours, theirs = _photos(first, split=split), _photos(run, split=split)
             if ours != theirs:
                 shared = (ours & theirs).total()
                 found.append(
-                    f"{both} were not {done} on the same photos: "
-                    f"{ours.total()} and {theirs.total()}, of which {shared} in common."
+                    f"{both} were not {done} on the same photos: {ours.total()} and {theirs.total()}, {shared} in "
+                    "common."
                 )
         if run.summary.n_folds != first.summary.n_folds:
-            found.append(f"{both} were not split alike: {_split_words(first)} and {_split_words(run)}.")
+            found.append(f"{both} were split differently: {_split_words(first)} and {_split_words(run)}.")
         elif _folds(run) != _folds(first):
-            found.append(f"{both} have the photos in different folds.")
+            found.append(f"{both} assign the photos to different folds.")
         for what, ours_is, theirs_is in (
             ("seeds", first.summary.seed, run.summary.seed),
             ("image sizes", f"{first.summary.image_size} px", f"{run.summary.image_size} px"),
@@ -142,12 +142,13 @@ def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
             if ours_is != theirs_is:
                 found.append(f"{both} have different {what}: {ours_is} and {theirs_is}.")
         if run.summary.recipe == first.summary.recipe and (settings := _other_settings(first, run)):
-            found.append(f"{both} are of one recipe, {run.summary.recipe}, and differ in {', '.join(settings)}.")
+            found.append(
+                f"{both} use the same recipe, {run.summary.recipe}, with different settings: {', '.join(settings)}."
+            )
         if run.summary.weights_sha256 != first.summary.weights_sha256:
             found.append(
-                f"{both} stand on different VGG16 weights: {first.summary.weights} "
-                f"({first.summary.weights_sha256[:8]}) and {run.summary.weights} "
-                f"({run.summary.weights_sha256[:8]})."
+                f"{both} use different VGG16 weights: {first.summary.weights} ({first.summary.weights_sha256[:8]}) "
+                f"and {run.summary.weights} ({run.summary.weights_sha256[:8]})."
             )
     return tuple(found)
 

@@ -18,7 +18,10 @@ INVERSE_PENALTY = 0.03  # scikit-learn's C, on standardized numbers
 # to what a photo shows, and clearly account for 23 to 41 % of a perfect score on five sets of real photos; the facts of
 # the files do not, and account for less than a quarter.
 EXPLAINS = {"colour-histogram": 1 / 2, "file-metadata": 1 / 3}
-IN_WORDS = {"colour-histogram": "a photo's colours alone", "file-metadata": "size, format and camera data alone"}
+IN_WORDS = {
+    "colour-histogram": "a photo's colours alone",
+    "file-metadata": "file size, format and camera metadata alone",
+}
 
 Float64Array = NDArray[np.float64]
 
@@ -92,9 +95,9 @@ def control_warnings(controls: Sequence[Control], *, accuracy: float, largest_sh
     """
     return tuple(
         f"Control {one.name}: {IN_WORDS[one.name]} tell the classes apart in {one.accuracy:.0%} of the {on} photos "
-        f"(95 % interval {one.low:.0%} to {one.high:.0%}; the head: {accuracy:.0%}, a constant answer: "
-        f"{largest_share:.0%}). The head may have learned backgrounds or sources: look for photos of each class that "
-        "differ in nothing else."
+        f"(95 % interval {one.low:.0%} to {one.high:.0%}; the head: {accuracy:.0%}, always the largest class: "
+        f"{largest_share:.0%}). The head may have learned backgrounds or photo sources: collect photos of each class "
+        "that do not differ in these."
         for one in controls
         if one.name in EXPLAINS and explains(one.name, low=one.low, largest_share=largest_share, reached=accuracy)
     )

@@ -118,7 +118,7 @@ def _interval(differences: np.ndarray, *, n_train: float, n_test: float) -> tupl
     """low, high, p, detectable"""
     n = len(differences)
     if n < 2:
-        raise ValueError(f"{n} repeat shows no spread: expected 2 or more")
+        raise ValueError(f"{n} repeat has no variance: expected 2 or more")
     mean = float(differences.mean())
     error = math.sqrt((1 / n + n_test / n_train) * float(differences.var(ddof=1)))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
@@ -147,12 +147,12 @@ def _effect(
         sentence = f"{name} {'lowered' if mean < 0 else 'raised'} {what} by {abs(mean):.2f} {found}."
     elif bound <= matters:
         word = "no difference that matters"
-        sentence = f"{name}: no difference in {what} larger than {bound:.2f} {found}."
+        sentence = f"{name}: no difference in {what} greater than {bound:.2f} {found}."
     else:
         word = "not enough data"
         sentence = (
-            f"{name}: not enough data to tell, {what} {mean:+.2f} {found}; "
-            f"so many repeats would find a difference of {detectable:.2f}."
+            f"{name}: not enough data to tell, {what} {mean:+.2f} {found}; this many repeats can detect a difference "
+            f"of {detectable:.2f}."
         )
     return Effect(
         name=name,

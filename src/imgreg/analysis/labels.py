@@ -125,15 +125,15 @@ def labels_answer(table: LabelTable) -> tuple[str, ...]:
     often = sum(row.forgotten >= FORGOTTEN_OFTEN for row in table.rows)
     if table.n_contradicted:
         first = (
-            f"{table.n_contradicted} of {n} labels are contradicted ({table.n_contradicted / n:.1%}): heads that never "
-            "saw the photo are as sure of another class as they are of that class's own photos. Look at these first."
+            f"Contradicted labels: {table.n_contradicted} of {n} ({table.n_contradicted / n:.1%}). Heads that never "
+            "saw the photo are as confident of another class as of that class's own photos. Review these first."
         )
     else:
-        first = f"None of {n} labels is contradicted: nowhere are heads that never saw a photo sure of another class."
+        first = f"None of the {n} labels is contradicted: no head that never saw a photo is sure of another class."
     return (
         first,
-        f"{doubtful} labels in all are not what those heads would say. A wrong label and a hard photo look the same "
-        "from here: look before you change one.",
-        f"History: {memorized} labels are given only by heads that trained on the photo itself (memorized), {never} "
-        f"not even by those (never learned); {often} photos were forgotten {FORGOTTEN_OFTEN} times or more.",
+        f"Labels that differ from what those heads predict: {doubtful}. A wrong label and a hard photo look the same "
+        "here: check the photo before you change a label.",
+        f"History: memorized (predicted only by heads trained on the photo itself): {memorized}; never learned (not "
+        f"even by those): {never}; forgotten {FORGOTTEN_OFTEN} times or more: {often}.",
     )

@@ -192,21 +192,21 @@ def howmuch_answer(error: LearningCurve, loss: LearningCurve) -> tuple[str, ...]
     today, more = error.sizes[-1], error.more
     added = more.n_train - today
     promise = (
-        f"{added} more train photos would bring about {_points(more.gain)} points of accuracy (95 % interval "
+        f"{added} more train photos would change the accuracy by about {_points(more.gain)} points (95 % interval "
         f"{_points(more.gain_low)} to {_points(more.gain_high)}): from {1 - error.law.at(today):.1%} with {today} to "
         f"{1 - more.score:.1%} with {more.n_train}."
     )
     if more.gain_low > 0.005:
-        told = "More photos help: that much is clear from the curve."
+        told = "More photos would clearly help."
     elif more.gain_high < 0.01:
-        told = "More photos of the same kind would bring next to nothing: other photos, or another recipe, might."
+        told = "More photos of the same kind would hardly help; different photos or another recipe might."
     else:
-        told = f"Whether that is worth it cannot be told from {error.n_repeats} repeats: take more --repeats."
+        told = f"{error.n_repeats} repeats cannot tell whether that is worthwhile: increase --repeats."
     return (
         promise,
         told,
-        f"Test loss: {loss.means[-1]:.2f} now, about {loss.more.score:.2f} then (95 % interval {loss.more.low:.2f} to "
-        f"{loss.more.high:.2f}). It is a power law carried on, for photos like those you have.",
+        f"Test loss: {loss.means[-1]:.2f} now, about {loss.more.score:.2f} then (95 % interval {loss.more.low:.2f} "
+        f"to {loss.more.high:.2f}). Extrapolated with a power law, for photos like yours.",
     )
 
 

@@ -53,14 +53,14 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     if LEAKAGE in suspected:
         return NextStep(
             kind="clean split",
-            sentence="A clean split: pictures on both sides of it (twins.csv) flatter every figure here. "
-            f"`imgreg check {photos} --fix clean.csv` writes a manifest without copies.",
+            sentence="A clean split: pictures in both train and validation (twins.csv) inflate every score here. "
+            f"`imgreg check {photos} --fix clean.csv` writes a manifest without duplicates.",
         )
     if LABEL_NOISE in suspected:
         return NextStep(
             kind="better labels",
-            sentence="Better labels: some look wrong, and they mislead the head and its figures. "
-            f"`imgreg labels {photos}` ranks the photos to look at.",
+            sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg labels "
+            f"{photos}` ranks the photos to review.",
         )
     if better is not None:
         return _against(run, better, photos=photos, learning_rate=learning_rate)
@@ -71,8 +71,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
         option, value = _longer(run)
         return NextStep(
             kind="training",
-            sentence="Longer training: the best epoch was the last. "
-            f"Try `{_again(run, photos=photos, option=option, value=value)}`.",
+            sentence="Longer training: the best epoch was the last. Try "
+            f"`{_again(run, photos=photos, option=option, value=value)}`.",
         )
     return _beyond_the_head(run, photos=photos)
 
@@ -84,17 +84,17 @@ def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: f
         slower = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
         return NextStep(
             kind="less overfitting",
-            sentence=f"Less overfitting: the kept head fits the train photos better than the baseline does {fits}, and "
+            sentence=f"Less overfitting: the head fits the train photos better than the baseline does {fits}, but "
             f"new ones worse. Try a lower learning rate (`{slower}`), more regularization or a smaller head.",
         )
     if run.best_epoch >= LATE * run.epochs_run:
-        how, (option, value) = "Train for longer", _longer(run)
+        how, (option, value) = "Train longer", _longer(run)
     else:
         how, (option, value) = "Raise the learning rate", ("--learning-rate", f"{learning_rate * FASTER:g}")
     return NextStep(
         kind="stronger head",
-        sentence=f"A head that fits more: the kept one fits even the train photos worse than the baseline does {fits}. "
-        f"{how} (`{_again(run, photos=photos, option=option, value=value)}`) or regularize less.",
+        sentence=f"A stronger fit: the head fits even the train photos worse than the baseline does {fits}. {how} "
+        f"(`{_again(run, photos=photos, option=option, value=value)}`) or regularize less.",
     )
 
 
@@ -111,18 +111,19 @@ def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:
     if best.gap > LARGE_GAP * best.val_loss:
         return NextStep(
             kind="more photos",
-            sentence=f"More photos: the kept head fits its train photos (loss {best.train_loss:.3f}) far better than "
-            f"new ones ({best.val_loss:.3f}){neither}. `imgreg howmuch {photos}` says what more would bring.",
+            sentence=f"More photos: the head fits its train photos (loss {best.train_loss:.3f}) far better than new "
+            f"ones ({best.val_loss:.3f}){neither}. `imgreg howmuch {photos}` estimates the gain from more "
+            "photos.",
         )
     wider = (
-        "take ImageNet's weights instead of the starter weights (`--weights imagenet`)"
+        "use the ImageNet weights instead of the starter weights (`--weights imagenet`)"
         if run.weights == "starter"
-        else f"try photos larger than {run.image_size} px (`--image-size`)"
+        else f"use images larger than {run.image_size} px (`--image-size`)"
     )
     return NextStep(
         kind="better features",
-        sentence=f"Better features: the kept head does nearly as well on new photos (loss {best.val_loss:.3f}) as on "
-        f"its train photos ({best.train_loss:.3f}){neither}. For a better score {wider}.",
+        sentence=f"Better features: the head does nearly as well on new photos (loss {best.val_loss:.3f}) as on its "
+        f"train photos ({best.train_loss:.3f}){neither}. For a better score, {wider}.",
     )
 
 

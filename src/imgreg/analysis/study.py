@@ -94,33 +94,33 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
     )
     lines = [row.effect.sentence for row in helped if row.effect is not None]
     if not lines:
-        lines.append(f"Nothing helped beyond doubt: no recipe's test loss is clearly below {table.control}'s.")
+        lines.append(f"No recipe clearly helped: none has a test loss clearly below {table.control}'s.")
     control = next(row for row in table.rows if row.recipe == table.control)
     closed = [row for row in compared if row.gap_effect is not None and row.gap_effect.high < 0]
     if closed:
         closed.sort(key=lambda row: row.gap_last)
         lines.append(
-            f"Smaller gap after the last epoch than {table.control}'s {control.gap_last:.2f}, by their own intervals: "
-            + some([f"{row.recipe} {row.gap_last:.2f}" for row in closed])
-            + "."
+            f"Smaller train-validation gap after the last epoch than {table.control}'s {control.gap_last:.2f} "
+            "(individual 95 % intervals): " + some([f"{row.recipe} {row.gap_last:.2f}" for row in closed]) + "."
         )
     if hurt:
         lines.append(f"Hurt: {some([row.recipe for row in hurt])}.")
     if same:
         names = some([row.recipe for row in same])
-        lines.append(f"No difference that matters (10 % of {table.control}'s loss): {names}.")
+        lines.append(f"No meaningful difference (within 10 % of {table.control}'s loss): {names}.")
     nearly = [row for row in unclear if row.effect is not None and (row.effect.low > 0 or row.effect.high < 0)]
     if nearly:
         names = some([f"{row.recipe} ({'better' if row.effect.mean < 0 else 'worse'})" for row in nearly if row.effect])
         lines.append(
-            f"Clear by their own interval, not among {len(compared)} comparisons: {names}. More repeats would tell."
+            f"Significant individually, but not after correction for {len(compared)} comparisons: {names}. More "
+            "repeats would tell."
         )
     if rest := [row for row in unclear if row not in nearly]:
         sizes = [row.effect.detectable for row in rest if row.effect is not None]
         size = f"{min(sizes):.2f}" if len(sizes) == 1 else f"{min(sizes):.2f} to {max(sizes):.2f}"
         lines.append(
-            f"Not enough data to tell: {some([row.recipe for row in rest])}; so many repeats would find a difference "
-            f"of {size}."
+            f"Not enough data to tell: {some([row.recipe for row in rest])}; this many repeats can detect a "
+            f"difference of {size}."
         )
     return tuple(lines)
 

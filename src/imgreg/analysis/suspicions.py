@@ -37,8 +37,8 @@ def suspect(
             Suspicion(
                 kind=LABEL_NOISE,
                 sentence=f"Label noise suspected: about {noise.share:.0%} of the labels look wrong to a classifier "
-                f"that learned from all other photos ({noise.n_photos} looked at).",
-                next_step="`imgreg labels` ranks the photos to look at.",
+                f"trained on all the other photos ({noise.n_photos} checked).",
+                next_step="`imgreg labels` ranks the photos to review.",
                 evidence={"share": noise.share, "likelihood_ratio": noise.likelihood_ratio, "n_photos": noise.n_photos},
             )
         )
@@ -61,16 +61,16 @@ def _leakage(history: History, *, val_labels: NDArray[np.integer], twins: Twins)
     }
     if alone.any():
         honest = (
-            f"without them the validation loss at the best epoch is {losses[alone].mean():.2f} instead of "
-            f"{losses.mean():.2f}, the accuracy {right[alone].mean():.0%} instead of {right.mean():.0%}."
+            f"without them, the validation loss at the best epoch is {losses[alone].mean():.2f} instead of "
+            f"{losses.mean():.2f} and the accuracy {right[alone].mean():.0%} instead of {right.mean():.0%}."
         )
     else:
-        honest = "no other photo is left to validate on."
+        honest = "no other photo is left for validation."
     return Suspicion(
         kind=LEAKAGE,
-        sentence=f"Leakage suspected: {n_twins} of {n_val} validation photos have a twin among the train photos, the "
-        f"same picture or nearly so; {honest}",
-        next_step="Look at the pairs in twins.csv and keep one of each, or put both on one side of the split.",
+        sentence=f"Leakage suspected: {n_twins} of {n_val} validation photos have a duplicate or near-duplicate "
+        f"among the train photos; {honest}",
+        next_step="Review the pairs in twins.csv and keep one of each, or put both in the same split.",
         evidence=evidence,
     )
 

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What a comparison, a study, a learning curve, a check of labels or of photos found.
+    """The result of a comparison, a study, a learning curve, or a check of labels or photos.
 
     Attributes
     ----------
     title : str
-        What was asked.
+        What was computed.
     answer : tuple of str
         The findings in sentences, the most important first.
     table : Table
-        The figures behind them.
+        The numbers behind them.
     document : dict
-        All of it as plain values: what the command prints with --json.
+        The whole result as plain values, as the command prints it with --json.
     folder : Path or None
-        Where the report and its files are; None where nothing is written.
+        Folder of the report and its files; None if nothing was written.
     figure : str
         File name of the main figure in that folder, an SVG or PNG; empty for none.
     """
@@ -43,7 +43,7 @@ class Result:
 
     @property
     def report(self) -> Path | None:
-        """The HTML report, where there is one."""
+        """The HTML report, if there is one."""
         report = self.folder / "report.html" if self.folder else None
         return report if report and report.is_file() else None
 

@@ -34,12 +34,12 @@ def load_run(folder: PathLike) -> TrainedRun:
     Parameters
     ----------
     folder : str or Path
-        What `imgreg train` or `Workspace.train` wrote, such as models/first-try.
+        A folder written by `imgreg train` or `Workspace.train`, such as models/first-try.
 
     Raises
     ------
     ArtefactError
-        If the folder holds no run, or a file of it is damaged or was changed.
+        If the folder is not a run, or one of its files is damaged or was modified.
     """
     return TrainedRun(read_run(Path(folder)))
 
@@ -70,7 +70,7 @@ class TrainedRun:
 
     @property
     def summary(self) -> RunSummary:
-        """Every figure of the run, as in metrics.json."""
+        """All results of the run, as in metrics.json."""
         return self._run.summary
 
     @property
@@ -85,12 +85,12 @@ class TrainedRun:
 
     @property
     def history(self) -> Table:
-        """A row for each epoch; train and validation are scored alike. Losses are cross-entropies in nats."""
+        """One row per epoch; train and validation are scored the same way. Losses are cross-entropies in nats."""
         return Table([vars(row) | {"gap": row.gap} for row in self._run.history.epochs])
 
     @property
     def val_probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """(n_val, n_classes) float32: the kept head's answers for the validation photos, ordered as `val_photos`."""
+        """(n_val, n_classes) float32: probabilities of the validation photos, in the order of `val_photos`."""
         kept: np.ndarray[Any, np.dtype[np.float32]] = self._run.history.val_probabilities[self.summary.best_epoch - 1]
         return kept
 
@@ -125,12 +125,13 @@ class TrainedRun:
         Returns
         -------
         Prediction or list of Prediction
-            One for one path, a list for several. `label` is the answer, `probability` its calibrated probability.
+            One for a single path, a list for several. `label` is the predicted class, `probability` its calibrated
+            probability.
 
         Raises
         ------
         PhotoError
-            If the only photo cannot be read. Among several, that photo's `error` says why.
+            If a single photo cannot be read. With several photos, the `error` of its prediction says why.
         """
         from imgreg.workflows.predict import predict
 
@@ -167,7 +168,7 @@ class TrainedRun:
         data : path
             A folder of class folders, of split folders, or a CSV manifest.
         split : {"train", "val", "test"}, optional
-            Only this part of the data's own split.
+            Use only this split of the data.
 
         Returns
         -------
@@ -183,7 +184,7 @@ class TrainedRun:
         return Result(f"{self.name} on {Path(data).name}", answer=done.notes, table=Table(shown), document=document)
 
     def explain(self, photo: PathLike, *, label: str | None = None) -> Explained:
-        """Show which parts of a photo speak for a class, by Grad-CAM.
+        """Show which parts of a photo support a class, by Grad-CAM.
 
         Parameters
         ----------
@@ -236,18 +237,18 @@ class TrainedRun:
 
 @dataclass(frozen=True, repr=False)
 class Explained:
-    """Where a run looks in one photo. In a notebook it shows the photo with the map over it.
+    """What supports a class in one photo. In a notebook it shows the photo with the heatmap.
 
     Attributes
     ----------
     label, probability : str, float
-        The class that is explained, and its probability.
+        The explained class and its probability.
     answer : str
         The predicted class.
     map : (rows, columns) float32
         Grad-CAM, 0..1.
     png : bytes
-        The photo with the map laid over it.
+        The photo with the heatmap over it.
     """
 
     label: str

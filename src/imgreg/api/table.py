@@ -33,12 +33,12 @@ class Table(Sequence[Mapping[str, Any]]):
         return tuple(self._rows[0]) if self._rows else ()
 
     def to_frame(self) -> Any:
-        """A pandas.DataFrame with a row for each row. Raises MachineError where pandas is not installed."""
+        """Convert to a pandas.DataFrame. Raises MachineError if pandas is not installed."""
         try:
             import pandas
         except ImportError as error:
             raise MachineError(
-                "pandas is not installed. Run `pip install imgreg[notebook]`, or use the rows themselves."
+                "pandas is not installed. Run `pip install imgreg[notebook]`, or use the rows directly."
             ) from error
         return pandas.DataFrame(list(self._rows), columns=list(self.columns))
 

@@ -19,20 +19,21 @@ from imgreg.runs.folder import list_runs
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder of runs. Its methods do what the commands of the same name do, and write the same files.
+    """A folder of runs. Its methods do the same as the commands of the same name, and write the same files.
 
     Parameters
     ----------
     models : path
-        Folder of the runs; made when the first is written.
+        Folder that holds the runs; created with the first run.
     cache_gb : float, optional
-        Room for kept features in gigabytes, 20 by default. Where they are kept: $IMGREG_CACHE, else the user's cache.
+        Maximum size of the feature cache in gigabytes, 20 by default. The cache is in $IMGREG_CACHE, or in the user's
+        cache folder.
     progress : bool
-        Show progress bars, in a notebook or on a terminal. Warnings go to the logger `imgreg` either way.
+        Show progress bars, in a notebook or on a terminal. Warnings always go to the logger `imgreg`.
 
     Notes
     -----
-    Further options of every training method are those of the command line with underscores: epochs, batch_size,
+    Every training method also accepts the options of the command line, with underscores: epochs, batch_size,
     patience, learning_rate, dropout, l2, views, augment, val_fraction, split_seed, max_bad, allow_leakage, weights,
     image_size, engine, precision, stored, seed; and `overrides`, which maps dotted keys of the recipe to values, such
     as {"head.units": [64, 64]}.
@@ -71,13 +72,13 @@ class Workspace:
         recipe : str or Recipe
             A bundled recipe's name, a TOML file, or a Recipe.
         name : str, optional
-            Name of the run's folder; by default time and recipe.
+            Name of the run folder; by default time and recipe.
         controls : sequence of str
-            What is run beside the head: majority, colour-histogram, file-metadata, shuffled-labels.
+            Baselines that ignore the image content: majority, colour-histogram, file-metadata, shuffled-labels.
         tensorboard : bool
-            Write event files for TensorBoard too.
+            Also write TensorBoard event files.
         resume : bool, optional
-            Resume an interrupted training of the same photos and settings: by default if there is one.
+            Resume an interrupted training of the same photos and settings: by default if possible.
         **options
             See the class, and `folds`: the number of folds of a cross-validation, 0 for a single split.
 
@@ -88,7 +89,7 @@ class Workspace:
         UsageError
             For an option that does not exist, or does not fit the others.
         DivergedError
-            If the loss became NaN or infinite; the best epoch before that was written.
+            If the loss became NaN or infinite; the best epoch before that was saved.
         """
         from imgreg.workflows.train import train
 
@@ -125,10 +126,10 @@ class Workspace:
         data : path
             As in `train`.
         recipes : sequence of str or Recipe
-            The first is the control.
+            The recipes to compare; the first is the control.
         repeats : int, optional
-            Train each recipe on so many splits and pair the scores; no run is kept. By default once, and the runs are
-            kept.
+            Train each recipe on this many splits and compare the paired scores; no runs are saved. By default, train
+            once and save the runs.
         **options
             As in `train`.
         """
@@ -176,17 +177,17 @@ class Workspace:
         resume: bool | None = None,
         **options: Any,
     ) -> Result:
-        """Train the recipes of some topics on repeated splits, and pair each with plain.
+        """Train the recipes of some topics on repeated splits, and compare each with plain.
 
         Parameters
         ----------
         topics : sequence of str
-            Some of ladder, capacity, weights, dropout, normalization, initializer, activation, schedule,
+            Any of ladder, capacity, weights, dropout, normalization, initializer, activation, schedule,
             augmentation, all.
         repeats : int
-            Splits drawn.
+            Number of random splits.
         folds : int
-            Let each repeat test every photo once, in so many folds; 0 for single splits.
+            Test every photo once per repeat, in this many folds; 0 for single splits.
         **options
             As in `train`.
         """
@@ -245,14 +246,14 @@ class Workspace:
         resume: bool | None = None,
         **options: Any,
     ) -> Result:
-        """Estimate what more photos would bring, from heads trained on fewer and fewer of them.
+        """Estimate the gain from more photos, from heads trained on smaller and smaller subsets.
 
         Parameters
         ----------
         repeats : int
-            Splits drawn, each with every number of train photos.
+            Number of random splits.
         more : int
-            Train photos to look ahead.
+            Number of additional train photos to extrapolate to.
         **options
             As in `train`.
         """
@@ -296,7 +297,7 @@ class Workspace:
         resume: bool | None = None,
         **options: Any,
     ) -> Result:
-        """Rank the photos by how likely their label is wrong, judged by heads that never saw them."""
+        """Rank the photos by how likely their label is wrong, according to heads that never saw them."""
         from imgreg.workflows.labels import labels, labels_document
 
         settings = build_settings(recipe, options)
@@ -324,14 +325,14 @@ class Workspace:
         )
 
     def check(self, data: PathLike, *, fix: PathLike | None = None, **base: Any) -> Result:
-        """Find unreadable files, copies, leaks between splits, imbalance and shortcuts, before anything is trained.
+        """Find unreadable files, duplicates, leaks between splits, class imbalance and shortcuts before training.
 
         Parameters
         ----------
         fix : path, optional
-            A CSV manifest to write, without the photos that would stop a training.
+            Path of a CSV manifest to write, without the photos that would stop training.
         **base
-            weights, image_size, engine or precision of the frozen base, which confirms near-duplicates.
+            weights, image_size, engine or precision of VGG16, which confirms near-duplicates.
         """
         from imgreg.workflows.check import check, check_document
 
@@ -348,7 +349,7 @@ class Workspace:
             {"code": one.code, "severity": one.severity, "finding": one.says, "advice": one.advice}
             for one in done.findings
         ]
-        answer = ("Training would refuse these photos.",) if done.stops else ()
+        answer = ("Training would reject these photos.",) if done.stops else ()
         answer = answer or (("Training would accept these photos.",) if done.findings else ("No problems found.",))
         return Result(f"Check of {Path(data).name}", answer=answer, table=Table(shown), document=document)
 

@@ -23,22 +23,22 @@ from imgreg.errors import ImgregError, MachineError
 from imgreg.whole import WINDOWS
 
 COMMANDS = {
-    "check": "Say what is wrong or odd with the photos.",
+    "check": "Find problems in a photo dataset.",
     "train": "Train a regularized head on a folder of photos.",
-    "predict": "Name the class of photos by a trained run.",
-    "evaluate": "Score a run, or several that vote, on labelled photos.",
-    "compare": "Train with and without regularization, curves side by side.",
-    "study": "Try the known means on your photos: what helps?",
-    "howmuch": "Say what more photos would bring.",
-    "labels": "Rank the photos whose label is likely wrong.",
-    "explain": "Show what in a photo speaks for a class.",
-    "report": "Make a run's report anew, and show it.",
-    "verify": "Say whether a run is what it was, and comes out the same again.",
-    "preview": "Show what augmentation does to the photos.",
-    "recipes": "List the recipes, or show one.",
+    "predict": "Classify photos with a trained run.",
+    "evaluate": "Score one run, or a voting ensemble, on labelled photos.",
+    "compare": "Train with and without regularization and compare the curves.",
+    "study": "Compare regularization techniques on your photos.",
+    "howmuch": "Estimate the gain from more training photos.",
+    "labels": "Rank the photos that are probably mislabelled.",
+    "explain": "Show which parts of a photo support a class.",
+    "report": "Rebuild a run's report.",
+    "verify": "Check a run's integrity and reproduce it.",
+    "preview": "Preview augmented photos.",
+    "recipes": "List the recipes, or print one.",
     "runs": "List the runs under models/.",
-    "cache": "Show, check or clear what is kept between commands.",
-    "sample": "Draw a two-class set of photo-like pictures to try things on.",
+    "cache": "Show, verify or clear the cache.",
+    "sample": "Generate a synthetic two-class dataset.",
 }
 
 
@@ -67,12 +67,12 @@ class _LazyGroup(click.Group):
 def root() -> None:
     """Is my photo classifier overfitting, what helps, and how sure are we?
 
-    A frozen VGG16 with a regularized Dense head, trained on your own folders of photos.
+    Train a regularized Dense head on a frozen VGG16 with your own folders of photos.
 
     \b
     Example:
-      imgreg train data/          data/ holds one folder of photos for each class
-      imgreg predict photo.jpg    by the newest run under models/
+      imgreg train data/          data/ contains one folder of photos per class
+      imgreg predict photo.jpg    with the newest run under models/
       imgreg compare data/        with and without regularization
     """
 
@@ -127,9 +127,9 @@ def _kept() -> str:
     """What an interrupted command leaves, and how to go on."""
     typed = sys.argv[1:]
     if not typed or typed[0] not in _TRAINING:
-        return "nothing half-made was kept."
+        return "no partial output was kept."
     again = shlex.join(["imgreg", *(word for word in typed if word != "--no-resume")])
-    return f"what was finished of the features and epochs is kept. To go on, the same again: {_printable(again)}"
+    return f"finished features and epochs were kept. To resume, run the same command again: {_printable(again)}"
 
 
 def _printable(text: str) -> str:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @click.group("cache")
 def command() -> None:
-    """Show, check or clear what is kept between commands.
+    """Show, verify or clear the cache.
 
-    That is the features of photos, a record of the files that were read, the frozen base in OpenVINO's form, the
-    trainings of studies, and where interrupted trainings stood (forgotten after 30 days). It lies in $IMGREG_CACHE,
-    else in the user's cache folder, holds no photo, and can all be computed again. train, compare and study keep the
-    features within --cache-size.
+    The cache holds photo features, metadata of files already read, the frozen VGG16 exported to OpenVINO, the trained
+    trials of studies and the checkpoints of interrupted training runs (deleted after 30 days). It is in $IMGREG_CACHE,
+    or in your user cache folder. It holds no photos, and everything in it can be recomputed. train, compare and study
+    keep the features within --cache-size.
 
     \b
     Example:
@@ -35,7 +35,7 @@ def command() -> None:
 @command.command("show")
 @json_option
 def show(as_json: bool) -> None:
-    """Say where the cache lies and what it holds.
+    """Show where the cache is and what it holds.
 
     \b
     Example:
@@ -54,23 +54,25 @@ def show(as_json: bool) -> None:
         f"  features  {_size(features.n_bytes):>9}  {features.n_features:,} views in {features.n_blocks:,} blocks"
     )
     if features.newest_use is not None and features.oldest_use is not None:
-        click.echo(f"  {'':19}  last used {_day(features.newest_use)}, the longest unused {_day(features.oldest_use)}")
+        click.echo(f"  {'':19}  last used {_day(features.newest_use)}, least recently {_day(features.oldest_use)}")
     if features.n_damaged:
-        click.echo(f"  set aside {_size(features.damaged_bytes):>9}  {features.n_damaged:,} damaged blocks")
-    click.echo(f"  base      {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
+        click.echo(f"  damaged   {_size(features.damaged_bytes):>9}  {features.n_damaged:,} blocks set aside")
+    click.echo(f"  VGG16     {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
     if report.n_cells:
-        click.echo(f"  studies   {_size(report.cells_bytes):>9}  {report.n_cells:,} trainings")
+        click.echo(f"  studies   {_size(report.cells_bytes):>9}  {report.n_cells:,} trials")
     if report.known_bytes:
-        click.echo(f"  photos    {_size(report.known_bytes):>9}  what was read of them")
+        click.echo(f"  photos    {_size(report.known_bytes):>9}  metadata of files already read")
     if report.n_checkpoints:
-        click.echo(f"  begun     {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted trainings")
+        click.echo(
+            f"  resume    {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted training runs"
+        )
 
 
 @command.command("verify")
 @json_option
 @quiet_option
 def verify(as_json: bool, quiet: bool) -> None:
-    """Check every byte. Damaged parts are taken out and computed anew when needed; the exit code is then 4.
+    """Verify every byte. Damaged entries are removed and recomputed when needed; the exit code is then 4.
 
     \b
     Example:
@@ -95,8 +97,10 @@ def verify(as_json: bool, quiet: bool) -> None:
             }
         )
     elif not quiet:
-        strays = f", {done.features.n_strays} files of killed processes removed" if done.features.n_strays else ""
-        click.echo(f"{done.folder}: {done.features.n_intact:,} blocks intact, {done.n_damaged:,} parts not{strays}")
+        strays = f", {done.features.n_strays} leftover temporary files removed" if done.features.n_strays else ""
+        click.echo(
+            f"{done.folder}: {done.features.n_intact:,} blocks intact, {done.n_damaged:,} entries damaged{strays}"
+        )
     if done.n_damaged:
         click.get_current_context().exit(ArtefactError.exit_code)
 
@@ -104,7 +108,7 @@ def verify(as_json: bool, quiet: bool) -> None:
 @command.command("clear")
 @json_option
 def clear(as_json: bool) -> None:
-    """Remove all of it. A training that is running must be run again.
+    """Delete the whole cache. A training run in progress will have to be restarted.
 
     \b
     Example:

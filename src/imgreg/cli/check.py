@@ -17,7 +17,7 @@ from imgreg.cli.options import base_options, build_base
     "--fix",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="MANIFEST.csv",
-    help="Write a manifest of the photos without what stands in the way; train takes it in place of DATA.",
+    help="Write a manifest without the problem files; pass it to train in place of DATA.",
 )
 @base_options
 @cache_size_option
@@ -26,12 +26,12 @@ from imgreg.cli.options import base_options, build_base
 def command(
     data: Path, fix: Path | None, cache_bytes: int | None, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> None:
-    """Say what is wrong or odd with the photos, before they mislead.
+    """Find problems in a photo dataset before training.
 
-    Unreadable and odd files; copies, also recompressed ones; the same picture in several classes or on several sides of
-    a given split; classes of very unequal size; size, format and camera data, or colours, that alone tell the classes
-    apart. Each finding has a code that stays the same. The photos are never
-    touched. Exit code 3 if training would refuse DATA, also where --fix wrote a manifest that it takes.
+    Reports unreadable and unusual files; duplicates and near-duplicates; photos that appear in more than one class or
+    in more than one split; class imbalance; and classes that file size, format, camera metadata or colour alone can
+    tell apart. Each finding has a stable code. The photos are never modified. The exit code is 3 if train would reject
+    DATA, even if --fix wrote a manifest that train accepts.
 
     \b
     Example:

@@ -25,7 +25,7 @@ from imgreg.recipes.settings import build_settings
 @click.option(
     "--recipes",
     metavar="A,B,...",
-    help="Recipes to compare, the first is the control.  [default: plain,regularized]",
+    help="Recipes to compare; the first is the control.  [default: plain,regularized]",
 )
 @repeats_option(default=None)
 @folds_option
@@ -49,14 +49,14 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """Train with and without regularization, curves side by side.
+    """Train with and without regularization and compare the curves.
 
-    With one DATA: trains each recipe on the same split or folds, seed and features. With two or more RUN folders: lays
-    finished runs over each other. Writes report.html to a folder under models/, beside it its figures as PNG and SVG
-    (colour is the run, solid is train, dashed is validation) and a table.
+    With one DATA folder, trains each recipe on the same split or folds, seed and features. With two or more RUN
+    folders, compares finished runs. Writes report.html, its figures as PNG and SVG (one colour per run; solid: train,
+    dashed: validation) and a table to a folder under models/.
 
-    With --repeats every recipe is trained on many splits, as imgreg study does, and the answer says in pairs and with
-    intervals which of them helped; no run is kept. With --folds too, each repeat tests every photo once.
+    With --repeats, every recipe is trained on many splits, as in imgreg study, and paired differences with confidence
+    intervals show which recipes helped; no runs are saved. With --folds as well, each repeat tests every photo once.
 
     \b
     Example:
@@ -87,7 +87,7 @@ def command(
                 }
             ):
                 raise UsageError(
-                    f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train, or only runs."
+                    f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train on, or only runs."
                 )
             comparison = compare_runs(targets, models=models, name=name, watcher=watcher)
         else:
@@ -99,12 +99,12 @@ def command(
             ranges = options["views"] is not None or any(o.startswith("augmentation.") for o in options["overrides"])
             if ranges and not any(one.recipe.n_views for one in settings):
                 raise UsageError(
-                    "--views and --set augmentation... have no effect: none of the recipes augments. "
-                    "Leave them out, or give --augment."
+                    "--views and --set augmentation... have no effect: none of the recipes uses augmentation. Omit "
+                    "them, or add --augment."
                 )
             if repeats is not None:
                 if tensorboard:
-                    raise UsageError("--tensorboard has no effect with --repeats, which keeps no run.")
+                    raise UsageError("--tensorboard has no effect with --repeats, which saves no runs.")
                 if folds == 1:
                     raise UsageError("--folds 1: expected 2 or more.")
                 from imgreg.workflows.study import study

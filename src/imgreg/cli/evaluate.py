@@ -13,9 +13,7 @@ from imgreg.errors import UsageError
 
 @click.command("evaluate")
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN... DATA")
-@click.option(
-    "--side", type=click.Choice(["train", "val", "test"]), help="One side of DATA's given split.  [default: all]"
-)
+@click.option("--side", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]")
 @vote_option
 @json_option
 @verbosity_options
@@ -27,10 +25,11 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Score a run, or several that vote, on labelled photos.
+    """Score one run, or a voting ensemble, on labelled photos.
 
-    DATA is laid out as for train. Every figure is scikit-learn's, with a 95 % interval by bootstrap over the photos.
-    Photos that a run was trained on are told: its figures on them say nothing of new photos.
+    DATA has the same layout as for train. Metrics are computed by scikit-learn, with 95 % bootstrap intervals over the
+    photos.
+    Warns if DATA overlaps the training set: scores on those photos say nothing about new ones.
 
     \b
     Example:
@@ -39,9 +38,9 @@ def command(
     """
     *runs, data = targets
     if not runs:
-        raise UsageError(f"evaluate: found one path ({data}); expected a run folder, then the photos.")
+        raise UsageError(f"evaluate: found one path ({data}), expected a run folder followed by the photos.")
     if vote and len(runs) < 2:
-        raise UsageError("--vote has no effect on one run. Give several runs, or leave --vote out.")
+        raise UsageError("--vote has no effect on a single run. Give several runs, or omit --vote.")
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json, print_result
 

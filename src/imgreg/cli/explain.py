@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 @click.option(
     "--run", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: the newest under models/]"
 )
-@click.option("--class", "label", metavar="NAME", help="The class whose evidence is shown.  [default: the answer]")
+@click.option("--class", "label", metavar="NAME", help="Class to explain.  [default: the predicted class]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("explained"),
     show_default=True,
-    help="Where the pictures and maps go; those of the same name are replaced.",
+    help="Output folder; existing files of the same name are overwritten.",
 )
 @models_option
 @json_option
@@ -40,11 +40,11 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Show where a run looks: what in a photo speaks for a class.
+    """Show which parts of a photo support a class.
 
-    Writes NAME-explained.png, the photo beside itself with the evidence glowing (Grad-CAM on VGG16's last
-    convolution), and NAME-map.npy, the map itself. As a check, the same is asked of heads with random weights: a map
-    that they share shows the photo, not what the run has learned.
+    Writes NAME-explained.png, the photo next to its Grad-CAM heatmap (from VGG16's last convolution), and
+    NAME-map.npy, the heatmap as an array. As a sanity check, heatmaps are also computed for heads with random weights:
+    if they look the same, the heatmap reflects the photo rather than what the run has learned.
 
     \b
     Example:
@@ -60,7 +60,7 @@ def command(
 
         chosen = run or newest_run(models)
         if run is None:
-            (watcher.tell if quiet else watcher.say)(f"by the newest run, {chosen}")
+            (watcher.tell if quiet else watcher.say)(f"using the newest run, {chosen}")
         done = list(explain_photos(photos, run=chosen, out=out, label=label, watcher=watcher))
     if as_json:
         print_json(
@@ -76,9 +76,9 @@ def _line(one: Explained) -> str:
     from imgreg.workflows.explain import ALIKE
 
     if one.likeness is None:
-        check = "no place in it speaks for the class, or the map is the same everywhere"
+        check = "no region supports this class, or the heatmap is uniform"
     elif one.likeness > ALIKE:
-        check = f"take care: heads with random weights give a like map (rank correlation {one.likeness:.2f})"
+        check = f"caution: heads with random weights give a similar heatmap (rank correlation {one.likeness:.2f})"
     else:
-        check = f"random heads give another map (rank correlation {one.likeness:.2f})"
+        check = f"heads with random weights give a different heatmap (rank correlation {one.likeness:.2f})"
     return visible(f"{one.overlay}  {one.label} {one.probability:.1%}; {check}")

@@ -10,13 +10,13 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print only one JSON document on stdout.")
 models_option = click.option(
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("models"),
     show_default=True,
-    help="Folder of the runs.",
+    help="Folder that holds the runs.",
 )
 
 
@@ -30,30 +30,32 @@ cache_size_option = click.option(
     type=click.FloatRange(min=0),
     metavar="GB",
     callback=_bytes,
-    help="Room for kept features; beyond it those longest unused go (see imgreg cache).  [default: 20]",
+    help="Maximum size of the feature cache; least recently used features are evicted first.  [default: 20]",
 )
 resume_option = click.option(
     "--resume/--no-resume",
     default=None,
-    help="Go on where an interrupted training of the same photos and settings stood, or train anew; the head is the "
-    "same, to the bit.  [default: go on if there is one]",
+    help="Resume an interrupted training of the same photos and settings, or start over; the head is bit-"
+    "identical either way.  [default: resume if possible]",
 )
-name_option = click.option("--name", help="Name of the run's folder; by default time and recipe.")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; warnings and errors only.")
+name_option = click.option("--name", help="Name of the run folder.  [default: time and recipe]")
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Hide progress and summary; print only warnings and errors."
+)
 
 
 vote_option = click.option(
     "--vote",
     type=click.Choice(["mean", "majority"]),
-    help="How several runs answer: by the mean of their probabilities, or the class most of them answer (the mean "
-    "among equals).  [default: mean]",
+    help="How to combine several runs: mean of their probabilities, or majority vote (ties go to the mean).  "
+    "[default: mean]",
 )
 
 
 tensorboard_option = click.option(
     "--tensorboard",
     is_flag=True,
-    help="Write event files too: tensorboard --logdir models shows them.",
+    help="Also write event files, to view with tensorboard --logdir models.",
 )
 
 
@@ -66,6 +68,6 @@ def training_options(function: F) -> F:
 
 def verbosity_options(function: F) -> F:
     """-q and -v."""
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file, however many.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
     decorated: F = quiet_option(verbose(function))
     return decorated

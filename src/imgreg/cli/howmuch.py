@@ -14,14 +14,14 @@ from imgreg.recipes.settings import build_settings
 
 @click.command("howmuch")
 @click.argument("data", type=click.Path(path_type=Path))
-@recipe_option(default="regularized", says="How the heads are built and trained.")
+@recipe_option(default="regularized", says="How to build and train the heads.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=2, max=1000),
     default=5,
     show_default=True,
     metavar="N",
-    help="Splits drawn, each with every number of train photos.",
+    help="Number of random splits.",
 )
 @click.option(
     "--more",
@@ -29,7 +29,7 @@ from imgreg.recipes.settings import build_settings
     default=200,
     show_default=True,
     metavar="N",
-    help="Train photos to look ahead.",
+    help="Number of additional train photos to extrapolate to.",
 )
 @settings_options
 @training_options
@@ -47,11 +47,11 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """Say what more photos would bring.
+    """Estimate the gain from more training photos.
 
-    Heads are trained on all train photos, half of them, a quarter and so on, each scored on the same test photos; a
-    power law through the scores says what --more further photos promise, with a 95 % interval. Features are computed
-    once, and a command that was stopped goes on where it was. Writes curve.png, a table and report.html to a folder
+    Trains heads on all train photos, half of them, a quarter and so on, scores each on the same test photos, and fits
+    a power law to predict, with a 95 % interval, the score with --more additional photos. Features are computed only
+    once, and an interrupted command resumes where it stopped. Writes curve.png, a table and report.html to a folder
     under models/.
 
     \b

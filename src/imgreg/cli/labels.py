@@ -14,7 +14,7 @@ from imgreg.recipes.settings import build_settings
 
 @click.command("labels")
 @click.argument("data", type=click.Path(path_type=Path))
-@recipe_option(default="low_lr", says="How the heads that judge are built and trained.")
+@recipe_option(default="low_lr", says="How to build and train the heads.")
 @repeats_options(default=3, folds=5)
 @settings_options
 @training_options
@@ -32,12 +32,13 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """Rank the photos whose label is likely wrong.
+    """Rank the photos that are probably mislabelled.
 
-    Heads are trained in folds, so that every photo is judged by heads that never saw it; the label they find least
-    probable comes first. Beside it stands what became of the photo in the heads that did train on it: learned,
-    memorized (right only where it was seen), never learned, and how often it was forgotten. Writes labels.csv, all
-    photos ranked, and sheet.png, the first of them to look at, to a folder under models/. Nothing of DATA is changed.
+    Trains heads in cross-validation, so that each photo is scored by heads that never saw it, and ranks the photos by
+    the probability of their own label, lowest first. Also reports how each photo fared in the heads that trained on
+    it: learned, memorized (correct only where it was trained on), never learned, and how often it was forgotten.
+    Writes labels.csv, all photos ranked, and sheet.png, the top of the ranking, to a folder under models/. DATA is not
+    modified.
 
     \b
     Example:

@@ -25,14 +25,14 @@ def settings_options(function: F) -> F:
     augment = click.option(
         "--augment",
         metavar="none|keras|albumentations|FILE",
-        help="Who makes the augmented views, or a pipeline that albumentations.save wrote.",
+        help="Augmentation backend, or a pipeline file written by albumentations.save.",
     )
     overrides = click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set any key of the recipe, e.g. head.dropout=0.5. Repeatable; `imgreg recipes plain` shows the keys.",
+        help="Set any recipe key, e.g. head.dropout=0.5. Repeatable; `imgreg recipes plain` lists the keys.",
     )
     decorators = [_option(name, *where) for name, where in (RECIPE_OPTIONS | SETTINGS_OPTIONS).items()]
     for decorator in reversed([overrides, augment, *decorators]):
@@ -81,9 +81,8 @@ def controls_option(function: F) -> F:
         show_default=True,
         metavar="A,B,...|none",
         callback=_read_controls,
-        help="What is run beside the heads, to see what can be had without looking at what photos show: the largest "
-        "class, colours alone, size and format of the files; shuffled-labels trains a head on labels dealt out anew, "
-        "to see how much it can memorize.",
+        help="Baselines that ignore the image content: largest class, colour histogram alone, file size and format "
+        "alone; shuffled-labels trains a head on randomly permuted labels, to show how much it can memorize.",
     )(function)
     return decorated
 
@@ -95,7 +94,8 @@ def _read_controls(_context: click.Context, _parameter: click.Parameter, text: s
     unknown = [name for name in names if name not in CONTROLS]
     if unknown or not names:
         raise click.BadParameter(
-            f"found {unknown[0] if unknown else text!r}; expected some of {', '.join(CONTROLS)}, or none."
+            f"found {unknown[0] if unknown else text!r}, expected a comma-separated list of {', '.join(CONTROLS)}, "
+            "or none."
         )
     measured = ("colour-histogram", "file-metadata")  # against the largest class
     return tuple(dict.fromkeys([*(["majority"] if set(measured) & set(names) else []), *names]))
@@ -111,7 +111,7 @@ def repeats_option(*, default: int | None) -> Callable[[F], F]:
             default=default,
             show_default=default is not None,
             metavar="N",
-            help="Split, train and test anew so many times, each time alike for every recipe.",
+            help="Number of random splits, the same for every recipe.",
         )(function)
         return decorated
 
@@ -128,7 +128,7 @@ def repeats_options(*, default: int, folds: int | None = None) -> Callable[[F], 
             default=folds,
             show_default=folds is not None,
             metavar="N",
-            help="Let each repeat test every photo once, in so many folds.",
+            help="Test every photo once per repeat, in this many folds.",
         )
         decorated: F = repeats_option(default=default)(in_folds(function))
         return decorated

@@ -27,22 +27,23 @@ if TYPE_CHECKING:
     "runs",
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Run folder; several vote.  [default: the newest under models/]",
+    help="Run folder; repeat for a voting ensemble.  [default: the newest under models/]",
 )
 @vote_option
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Give the set of classes that holds the true class of this share of new photos, in each class: one class, "
-    "several or none (abstained). Needs one run with enough held-out photos, 9 a class for 0.9, 19 for 0.95.",
+    help="Return prediction sets that contain the true class of this fraction of new photos, in each class: one "
+    "class, several, or none (abstained). Needs a single run with enough held-out photos: 9 per class for 0.9, "
+    "19 for 0.95.",
 )
 @models_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a photo, one line each.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo and line.")
 @click.option(
     "--csv",
     "as_csv",
     is_flag=True,
-    help="Print a CSV table: path, label, probability, a column a class, prediction set, distance, error.",
+    help="Print a CSV table: path, label, probability, one column per class, prediction set, distance, error.",
 )
 @verbosity_options
 def command(
@@ -56,12 +57,12 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Name the class of photos by a trained run.
+    """Classify photos with a trained run.
 
-    PHOTOS are files, folders (all photos below them), or - for paths on stdin, one a line. Photos are prepared just
-    as the run's were. One that cannot be read is reported, does not stop the others, and makes the exit code 3.
-    Probabilities are calibrated on photos that the run's head was not trained on. A photo that is unlike all those it
-    was trained on is marked.
+    PHOTOS are files, folders (searched recursively), or - for paths on stdin, one per line. Photos are preprocessed
+    exactly as in training. An unreadable photo is reported without stopping the others, and the exit code is then 3.
+
+    Probabilities are calibrated on held-out photos. Photos unlike any in the training set are marked.
 
     \b
     Example:
@@ -72,21 +73,21 @@ def command(
       imgreg predict photo.jpg --run models/a --run models/b --run models/c --vote majority
     """
     if as_json and as_csv:
-        raise UsageError("--json and --csv are both given. Leave one out.")
+        raise UsageError("--json and --csv cannot be combined. Omit one.")
     from imgreg.cli.progress import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.workflows.predict import load_classifier, predict
 
         if vote and len(runs) < 2:
-            raise UsageError("--vote has no effect on one run. Give --run several times, or leave --vote out.")
+            raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
         chosen = runs or (_newest(models, say=watcher.tell if quiet else watcher.say),)
         one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
         classifier = load_classifier(
             chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, watcher=watcher
         )
         if len(chosen) > 1:
-            watcher.say("Several runs vote: photos unlike those that a run was trained on are not marked.")
+            watcher.say("Several runs vote: photos unlike the training set are not marked.")
         answers = predict(_listed(photos), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
             answers = _counted(answers, watcher)
@@ -100,7 +101,7 @@ def _newest(models: Path, *, say: Callable[[str], None]) -> Path:
     from imgreg.runs.newest import newest_run
 
     newest = newest_run(models)
-    say(f"by the newest run, {newest}")
+    say(f"using the newest run, {newest}")
     return newest
 
 
@@ -115,7 +116,7 @@ def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
         elif _is_folder(path):
             below = tuple(files_below(path))
             if not below:
-                raise DatasetError(f"{path}: the folder holds no file to predict.")
+                raise DatasetError(f"{path}: no files to predict in this folder.")
             yield from below
         else:
             yield path
@@ -179,8 +180,8 @@ def _notes(answer: Prediction, classifier: Classifier) -> Iterator[str]:
         yield f"{names} at {classifier.confidence:.4g} confidence"
     if answer.unlike_training:
         yield (
-            f"unlike the photos it was trained on: distance {answer.training_distance:.3f}, "
-            f"threshold {answer.training_distance_threshold:.3f}"
+            f"unlike the training photos: distance {answer.training_distance:.3f}, threshold "
+            f"{answer.training_distance_threshold:.3f}"
         )
 
 

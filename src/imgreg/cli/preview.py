@@ -18,33 +18,39 @@ from imgreg.errors import UsageError
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("preview.png"),
     show_default=True,
-    help="The contact sheet, replaced if it is there.",
+    help="Output file; overwritten if it exists.",
 )
-@click.option("--count", type=click.IntRange(1, 100), default=4, show_default=True, help="Photos, the classes in turn.")
-@click.option("--views", type=click.IntRange(1, 20), default=6, show_default=True, help="Views beside each original.")
+@click.option(
+    "--count",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Number of photos, the classes in turn.",
+)
+@click.option("--views", type=click.IntRange(1, 20), default=6, show_default=True, help="Augmented views per photo.")
 @click.option(
     "--augment",
     metavar="FILE",
-    help="A pipeline that albumentations.save wrote, in place of the two built-in backends.",
+    help="Pipeline file written by albumentations.save, instead of both backends.",
 )
 @click.option(
     "--recipe",
     metavar="NAME|FILE.toml",
-    help="Whose augmentation ranges are shown.  [default: regularized]",
+    help="Recipe with the augmentation settings.  [default: regularized]",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="As in train: the same seed gives the same views.",
+    help="Random seed; the same seed as in train gives the same views.",
 )
 @click.option(
     "--image-size",
     type=click.IntRange(32, 1024),
     default=128,
     show_default=True,
-    help="Pixels of each picture.",
+    help="Size of each picture in pixels.",
 )
 @json_option
 @verbosity_options
@@ -61,10 +67,10 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Show what augmentation does to the photos.
+    """Preview augmented photos.
 
-    Writes a contact sheet: train photos, each beside its first views, by both backends (Keras' ImageDataGenerator
-    and albumentations) with the same settings.
+    Writes a contact sheet of train photos, each followed by its first augmented views, made by both backends (Keras'
+    ImageDataGenerator and albumentations) with the same settings.
 
     \b
     Example:
@@ -76,13 +82,13 @@ def command(
     from imgreg.recipes import load_recipe
 
     if augment is not None and recipe is not None:
-        raise UsageError("--augment and --recipe are both given, and each says which views to show. Leave one out.")
+        raise UsageError("--augment and --recipe cannot be combined: each selects the views to show. Omit one.")
     if augment is not None:
         augmentations = [Augmentation(backend="albumentations", pipeline=augment)]
     else:
         ranges = load_recipe(recipe or "regularized").augmentation
         if ranges.backend == "none":
-            raise UsageError(f"recipe {recipe} does not augment: nothing to preview. Try --recipe regularized.")
+            raise UsageError(f"recipe {recipe} uses no augmentation: nothing to preview. Try --recipe regularized.")
         drawn = ranges.rendered() if ranges.pipeline is None else {}
         backends = ("keras", "albumentations") if ranges.pipeline is None else ("albumentations",)
         augmentations = [Augmentation(**(drawn | {"backend": name})) if drawn else ranges for name in backends]

@@ -11,7 +11,7 @@ from imgreg.cli.flags import json_option
 @click.argument("name", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
-    """List the recipes, or show one as TOML, ready to copy and change.
+    """List the recipes, or print one as TOML, ready to copy and edit.
 
     \b
     Example:

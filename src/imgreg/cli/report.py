@@ -11,14 +11,14 @@ from imgreg.cli.flags import json_option, verbosity_options
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--open", "and_open", is_flag=True, help="Show it in the browser.")
+@click.option("--open", "and_open", is_flag=True, help="Open the report in the browser.")
 @json_option
 @verbosity_options
 def command(run: Path, and_open: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Make a run's report anew, and show it.
+    """Rebuild a run's report.
 
-    RUN is the folder of a run, a comparison or a study, also one that an older imgreg made. report.html and its
-    figures are made of what the folder holds; nothing is trained, and TensorFlow is not needed.
+    RUN is the folder of a run, a comparison or a study, also of an older imgreg version. Rebuilds report.html and its
+    figures from the contents of the folder; nothing is trained, and TensorFlow is not needed.
 
     \b
     Example:
@@ -38,4 +38,4 @@ def command(run: Path, and_open: bool, as_json: bool, quiet: bool, verbose: bool
     elif not quiet:
         click.echo(str(written))
     if and_open and click.launch(str(written)) != 0:
-        click.echo(f"imgreg: no browser could be started. Open {written} yourself.", err=True)
+        click.echo(f"imgreg: could not start a browser. Open {written} yourself.", err=True)

@@ -26,10 +26,10 @@ def command(models: Path, as_json: bool) -> None:
 
     summaries, damaged = list_runs(models)
     for folder in damaged:
-        click.echo(f"imgreg: {folder}: a run that cannot be read (its metrics.json is missing or damaged).", err=True)
+        click.echo(f"imgreg: {folder}: unreadable run (its metrics.json is missing or damaged).", err=True)
     if as_json:
         print_json([summary.model_dump(mode="json") for summary in summaries])
     elif summaries:
         print_result(runs_text(summaries))
     else:
-        click.echo(f"imgreg: no runs under {models}. Train one: imgreg train data/", err=True)
+        click.echo(f"imgreg: no runs under {models}. Train one with: imgreg train data/", err=True)

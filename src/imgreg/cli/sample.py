@@ -11,20 +11,22 @@ from imgreg.cli.flags import json_option, verbosity_options
 
 @click.command("sample")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--count", type=click.IntRange(1, 100_000), default=80, show_default=True, help="Pictures of each class.")
+@click.option(
+    "--count", type=click.IntRange(1, 100_000), default=80, show_default=True, help="Number of pictures per class."
+)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Another seed draws other pictures.",
+    help="Random seed.",
 )
 @json_option
 @verbosity_options
 def command(folder: Path, count: int, seed: int, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Draw a two-class set of photo-like pictures to try things on.
+    """Generate a synthetic two-class dataset.
 
-    FOLDER must be new or empty; it gets a folder for each class.
+    FOLDER must be new or empty; it gets one folder per class.
 
     \b
     Example:

@@ -24,11 +24,11 @@ from imgreg.recipes.settings import build_settings, recipe_overrides, with_recip
     metavar="A,B,...",
     default="ladder",
     show_default=True,
-    help="What to try: ladder (the means added one at a time), capacity, weights, dropout, normalization, "
-    "initializer, activation, schedule, augmentation, all.",
+    help="What to compare: ladder (regularization techniques added one by one), capacity, weights, dropout, "
+    "normalization, initializer, activation, schedule, augmentation, all.",
 )
 @repeats_options(default=5)
-@click.option("--log-epochs", is_flag=True, help="Draw the curves over the logarithm of the epochs.")
+@click.option("--log-epochs", is_flag=True, help="Plot the curves with a logarithmic epoch axis.")
 @controls_option
 @settings_options
 @training_options
@@ -48,12 +48,12 @@ def command(
     verbose: bool,
     **options: Any,
 ) -> None:
-    """Try the known means against overfitting on your photos, and say what helps and how sure that is.
+    """Compare regularization techniques on your photos: what helps, and how sure is it?
 
-    Every recipe is trained on the same repeated splits as plain, the control: the epoch is chosen on validation, the
-    score taken on test photos. Features are computed once for all. A study that was stopped goes on where it was when
-    the same command is given again. Writes a ranked table, forest.png (paired effects with 95 % intervals), curves.png
-    and report.html to a folder under models/.
+    Trains every recipe on the same repeated splits as the control, plain; the epoch is chosen on validation photos and
+    scored on test photos. Features are computed only once. An interrupted study resumes when the same command is run
+    again. Writes a ranked table, forest.png (paired effects with 95 % intervals), curves.png and report.html to a
+    folder under models/.
 
     \b
     Example:

@@ -16,7 +16,7 @@ from imgreg.recipes.settings import build_settings
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@recipe_option(default="regularized", says="How the head is built and trained.")
+@recipe_option(default="regularized", says="How to build and train the head.")
 @controls_option
 @folds_option
 @settings_options
@@ -38,9 +38,9 @@ def command(
 ) -> None:
     """Train a regularized head on a folder of photos.
 
-    DATA holds one folder of photos for each class, or train/ and val/ (and test/) with those inside, or is a CSV
-    with the columns path,label[,split]. It is never written to. The run goes to a folder of its own under models/:
-    curves, report, trained head, and the history of every epoch.
+    DATA contains one folder of photos per class, or train/ and val/ (and optionally test/) with those inside, or is a
+    CSV file with the columns path,label[,split]. It is never written to. The run gets its own folder under models/,
+    with the curves, a report, the trained head and the history of every epoch.
 
     \b
     Example:

@@ -11,16 +11,18 @@ from imgreg.cli.flags import json_option, verbosity_options
 
 @click.command("verify")
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--files-only", is_flag=True, help="Check the files, do not train.")
-@click.option("--data", type=click.Path(path_type=Path), help="Where the photos are now.  [default: where they were]")
+@click.option("--files-only", is_flag=True, help="Check the files only; do not train.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Current location of the photos.  [default: where they were]"
+)
 @json_option
 @verbosity_options
 def command(run: Path, files_only: bool, data: Path | None, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Say whether a run is what it was, and comes out the same again.
+    """Check a run's integrity and reproduce it.
 
-    Checks every file of RUN against its SHA256SUMS, then trains it once more from its own settings, in a temporary
-    folder, and compares head and history to the bit; where they differ, says what has changed since. RUN is not
-    touched. Exit code 4 if anything differs.
+    Checks every file of RUN against its SHA256SUMS, then retrains with the same settings in a temporary folder and
+    compares head and history bit by bit; if they differ, reports what has changed since. RUN is not modified. The exit
+    code is 4 if anything differs.
 
     \b
     Example:
@@ -38,9 +40,11 @@ def command(run: Path, files_only: bool, data: Path | None, as_json: bool, quiet
     if as_json:
         print_json(verification_document(done))
     elif not quiet:
-        lines = [*done.files] or (["Every file is as it was."] if done.listed else ["It has no SHA256SUMS to check."])
+        lines = [*done.files] or (
+            ["All files are unchanged."] if done.listed else ["The run has no SHA256SUMS to check against."]
+        )
         if done.same:
-            lines.append("Trained again: the same head and history, to the bit.")
+            lines.append("Reproduced: the head and the history are bit-identical.")
         lines += [*done.differences, *done.reasons]
         for line in lines:
             click.echo(visible(line))

@@ -92,8 +92,7 @@ class FeatureCache:
             self._index.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise MachineError(
-                f"{self.folder}: the feature cache cannot be opened ({error}). "
-                "Set IMGREG_CACHE to a folder that can be written."
+                f"{self.folder}: cannot open the feature cache ({error}). Set IMGREG_CACHE to a writable folder."
             ) from error
 
     def __enter__(self) -> FeatureCache:
@@ -131,7 +130,8 @@ class FeatureCache:
                 block = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
             except FileNotFoundError as error:
                 raise MachineError(
-                    f"{self._path(name)} is gone: another imgreg needed the room of the feature cache. Run this again."
+                    f"{self._path(name)} is missing: another imgreg evicted it from the feature cache to make room. "
+                    "Run this command again."
                 ) from error
             if features is None:
                 features = np.empty((len(keys), *block.shape[1:]), np.float16)
@@ -157,8 +157,8 @@ class FeatureCache:
             with contextlib.suppress(OSError, NameError):
                 Path(file.name).unlink()
             raise MachineError(
-                f"{self.folder}: {len(content):,} bytes of features cannot be kept ({error.strerror}). "
-                "Make room, or set IMGREG_CACHE to another folder."
+                f"{self.folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
+                "space, or set IMGREG_CACHE to another folder."
             ) from error
         with self._changing():
             self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, len(content), time.time()))
@@ -253,12 +253,14 @@ class FeatureCache:
             aside.mkdir(exist_ok=True)
             self._path(name).replace(aside / f"{name}.npy")
         if damaged:
-            which = f"A block of the feature cache was damaged; it is set aside as {aside / damaged[0]}.npy"
+            which = f"A block of the feature cache was damaged; it was moved to {aside / damaged[0]}.npy"
             if len(damaged) > 1:
-                which = f"{len(damaged)} blocks of the feature cache were damaged; they are set aside in {aside}"
-            self._say(f"{which}, and computed anew when needed.")
+                which = f"{len(damaged)} blocks of the feature cache were damaged; they were moved to {aside}"
+            self._say(f"{which}, and will be recomputed when needed.")
         if n_gone := len(names) - len(damaged):
-            self._say(f"Blocks of the feature cache are gone: {n_gone}. Their features are computed anew when needed.")
+            self._say(
+                f"Blocks missing from the feature cache: {n_gone}. Their features will be recomputed when needed."
+            )
         if names:
             with self._changing():
                 for name in names:
@@ -280,7 +282,7 @@ class FeatureCache:
             self._index.execute("COMMIT")
         except sqlite3.Error as error:
             raise MachineError(
-                f"{self.folder}/index.sqlite: {error}. Make room, or set IMGREG_CACHE to another folder."
+                f"{self.folder}/index.sqlite: {error}. Free some space, or set IMGREG_CACHE to another folder."
             ) from error
 
     def _path(self, name: str) -> Path:

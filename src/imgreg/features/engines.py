@@ -81,7 +81,7 @@ def _fastest(*, say: Callable[[str], None]) -> EngineName:
     if _has_gpu(say=say):
         return "keras"
     if importlib.util.find_spec("openvino") is None:
-        say("OpenVINO is not installed: the base runs in Keras, which is slower on a CPU. pip install openvino")
+        say("OpenVINO is not installed: VGG16 runs in Keras, which is slower on a CPU. pip install openvino")
         return "keras"
     return "openvino"
 
@@ -204,7 +204,7 @@ def _has_gpu(*, say: Callable[[str], None]) -> bool:
     if tf.config.list_physical_devices("GPU"):
         return True
     say(
-        "An NVIDIA driver is there, but TensorFlow finds no GPU: the base runs on the CPU. "
-        "For the GPU: pip install 'tensorflow[and-cuda]'"
+        "An NVIDIA driver is installed, but TensorFlow finds no GPU: VGG16 runs on the CPU. For GPU support: pip "
+        "install 'tensorflow[and-cuda]'"
     )
     return False

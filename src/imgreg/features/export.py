@@ -69,8 +69,8 @@ def export_base(weights: Weights, *, cache: Path) -> Path:
     ) as error:  # OpenVINO writes by itself, and raises RuntimeError where the disk is full
         if not is_whole(target):
             raise MachineError(
-                f"{target}: the base cannot be kept there ({error}). Needed: about 60 MB. "
-                "Set IMGREG_CACHE to a folder with room."
+                f"{target}: cannot save the exported VGG16 ({error}); it needs about 60 MB. Set IMGREG_CACHE to a "
+                "folder with enough space."
             ) from error
     return target / "base.xml"
 

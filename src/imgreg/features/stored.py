@@ -42,7 +42,7 @@ def to_stored(features: NDArray[np.float32], stored: Stored) -> Float16Array:
         rounded = features.astype(np.float16)
     if not np.isfinite(rounded).all():
         raise FeatureError(
-            "the frozen base gave a feature that is not finite: its weights are damaged or not VGG16's. "
-            "Try --weights starter."
+            "VGG16 computed a feature that is not finite: its weights are damaged or not VGG16's. Try --weights "
+            "starter."
         )
     return rounded

@@ -78,8 +78,8 @@ def resolve_weights(choice: str, *, imagenet: PublishedFile = IMAGENET) -> Weigh
         if choice == "imagenet":
             raise
         return _starter(
-            note=f"ImageNet's weights are not to be had ({error.__cause__ or error}); "
-            "the bundled starter weights are used, which reach less."
+            note=f"Could not download ImageNet weights ({error.__cause__ or error}). Using the bundled starter "
+            "weights, which are less accurate."
         )
 
 
@@ -91,7 +91,7 @@ def starter_path() -> Path:
         if path.is_file():
             return path
     raise MachineError(
-        f"{name} is missing from this installation. Reinstall imgreg, or give a file with --weights PATH."
+        f"{name} is missing from this installation. Reinstall imgreg, or pass a file with --weights PATH."
     )
 
 
@@ -126,8 +126,8 @@ def _imagenet(published: PublishedFile) -> Weights:
 def _download(published: PublishedFile, folder: Path) -> Path:
     """Fetch a published file through Keras; where its cache cannot be written, Keras puts it elsewhere."""
     ways_out = (
-        "Two ways out: use the bundled weights with --weights starter, or fetch "
-        f"{published.url} on another machine and pass the file with --weights PATH."
+        f"Use the bundled weights with --weights starter, or download {published.url} on another machine and pass "
+        "the file with --weights PATH."
     )
     try:
         _reach(published.url)
@@ -145,7 +145,7 @@ def _download(published: PublishedFile, folder: Path) -> Path:
             )
         return Path(downloaded)
     except Exception as error:
-        raise MachineError(f"ImageNet's weights cannot be downloaded: {error}. {ways_out}") from error
+        raise MachineError(f"Could not download ImageNet weights: {error}. {ways_out}") from error
 
 
 def _reach(url: str) -> None:
@@ -178,8 +178,8 @@ def _starter(*, note: str = "") -> Weights:
 def _from_path(path: Path, *, imagenet: PublishedFile) -> Weights:
     if not path.is_file():
         raise MachineError(
-            f"--weights {path}: no such file, or a folder. Give auto, imagenet, starter, or a .safetensors file "
-            "of VGG16's convolutions."
+            f"--weights {path}: not a file. Expected auto, imagenet, starter, or a .safetensors file with VGG16's "
+            "convolutions."
         )
     if path.suffix == ".safetensors":
         size_px = _checked_image_size(path)
@@ -187,7 +187,7 @@ def _from_path(path: Path, *, imagenet: PublishedFile) -> Weights:
     if _digest(path, "md5") == imagenet.md5:
         return Weights("imagenet", path, _digest(path, "sha256"), image_size=224, source=str(path.resolve()))
     raise ArtefactError(
-        f"--weights {path}: refused. Expected a .safetensors file with VGG16's convolutions, or Keras' own "
+        f"--weights {path}: rejected. Expected a .safetensors file with VGG16's convolutions, or Keras' own "
         f"{imagenet.name} (MD5 {imagenet.md5}); other HDF5 and pickle files are not opened."
     )
 
@@ -209,7 +209,7 @@ def _checked_image_size(path: Path) -> int:
             f"expected {expected.get(key, 'no such key')}."
         )
     if not (noted.isdigit() and 32 <= int(noted) <= 1024):
-        raise ArtefactError(f"--weights {path}: its metadata says image_size {noted!r}, expected 32 to 1024.")
+        raise ArtefactError(f"--weights {path}: its metadata has image_size {noted!r}, expected 32 to 1024.")
     return int(noted)
 
 

@@ -116,11 +116,10 @@ def load_calibration(folder: Path, calibration: Calibration, *, n_channels: int)
     try:
         data = read_regular(folder / FILE, at_most=at_most)
     except OSError as error:
-        raise ArtefactError(f"{folder}/{FILE} cannot be read ({error.strerror}). Train the run again.") from error
+        raise ArtefactError(f"{folder}/{FILE}: cannot be read ({error.strerror}). Train the run again.") from error
     if hashlib.sha256(data).hexdigest() != calibration.sha256:
         raise ArtefactError(
-            f"{folder}/{FILE} is not the file that model.json names (SHA-256 differs). "
-            "It was damaged or exchanged: train the run again."
+            f"{folder}/{FILE}: SHA-256 differs from model.json. The file was damaged or replaced: train the run again."
         )
     try:
         found = load(data)
@@ -129,10 +128,10 @@ def load_calibration(folder: Path, calibration: Calibration, *, n_channels: int)
     expected = {"held_out": (np.float32, (n_held_out,)), "references": (np.float16, (n_references, n_channels))}
     if {name: (array.dtype.type, array.shape) for name, array in found.items()} != expected:
         shapes = {name: (str(array.dtype), array.shape) for name, array in found.items()}
-        raise ArtefactError(f"{folder}/{FILE}: found arrays {shapes}, expected those that model.json counts.")
+        raise ArtefactError(f"{folder}/{FILE}: found arrays {shapes}, expected those listed in model.json.")
     held_out = tuple(np.split(found["held_out"], np.cumsum(calibration.n_held_out)[:-1]))
     if not all(((of >= 0) & (of <= 1)).all() and (np.diff(of) >= 0).all() for of in held_out):
-        raise ArtefactError(f"{folder}/{FILE}: found held-out scores that are not ascending probabilities.")
+        raise ArtefactError(f"{folder}/{FILE}: the held-out scores are not ascending probabilities.")
     if not np.isfinite(found["references"]).all():
-        raise ArtefactError(f"{folder}/{FILE}: found a reference that is not finite.")
+        raise ArtefactError(f"{folder}/{FILE}: a reference is not finite.")
     return CalibrationArrays(held_out, found["references"])

@@ -99,7 +99,10 @@ def keeper(path: Path, *, say: Callable[[str], None]) -> Callable[[Callable[[], 
             write_checkpoint(path, take())
         except OSError as error:
             refused = True
-            say(f"{path} cannot be written ({error.strerror}): if this training is killed, it begins anew.")
+            say(
+                f"{path}: cannot write the checkpoint ({error.strerror}). If this training is interrupted, it will "
+                "start over."
+            )
         ended = time.perf_counter()
         due = ended + (ended - began) * (1 / WRITING_SHARE - 1)
 

@@ -103,10 +103,10 @@ def load_card(folder: Path) -> ModelCard:
         card = msgspec.json.decode(_read(folder, "model.json"), type=ModelCard)
     except msgspec.ValidationError as error:
         raise ArtefactError(
-            f"{folder}/model.json is not one that this imgreg reads: {error}. Train the run again."
+            f"{folder}/model.json: not readable by this version of imgreg: {error}. Train the run again."
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ArtefactError(f"{folder}/model.json is not JSON ({error}). Train the run again.") from error
+        raise ArtefactError(f"{folder}/model.json: not valid JSON ({error}). Train the run again.") from error
     _refuse_contradictions(folder, card)
     return card
 
@@ -119,8 +119,8 @@ def load_head(folder: Path) -> SavedHead:
     data = _read(folder, "head.safetensors", at_most=at_most)
     if hashlib.sha256(data).hexdigest() != card.head_sha256:
         raise ArtefactError(
-            f"{folder}/head.safetensors is not the file that model.json names (SHA-256 differs). "
-            "It was damaged or exchanged: train the run again."
+            f"{folder}/head.safetensors: SHA-256 differs from model.json. The file was damaged or replaced: train "
+            "the run again."
         )
     try:
         weights = load(data)
@@ -132,8 +132,8 @@ def load_head(folder: Path) -> SavedHead:
     for name, array in weights.items():
         if array.dtype != np.float32 or not np.isfinite(array).all() or (name.endswith("variance") and array.min() < 0):
             raise ArtefactError(
-                f"{folder}/head.safetensors: {name} ({array.dtype}) holds NaN, infinity or values out of range. "
-                "It was damaged: train the run again."
+                f"{folder}/head.safetensors: {name} ({array.dtype}) contains NaN, infinity or values out of range. "
+                "The file was damaged: train the run again."
             )
     arrays = None
     if card.calibration:
@@ -147,7 +147,7 @@ def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
         return read_regular(folder / name, at_most=at_most)
     except OSError as error:
         raise ArtefactError(
-            f"{folder} is not a run: {error.filename} cannot be read ({error.strerror}). `imgreg runs` lists the runs."
+            f"{folder} is not a run: cannot read {error.filename} ({error.strerror}). `imgreg runs` lists the runs."
         ) from error
 
 
@@ -155,23 +155,23 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
     dense = [layer for layer in card.plan if layer.kind == "dense"]
     unknown = {layer.function for layer in card.plan if layer.kind == "activation"} - ACTIVATIONS.keys()
     if card.feature_shape != stored_shape(card.image_size, card.stored):
-        found = f"image_size {card.image_size} (stored: {card.stored}) beside feature_shape {card.feature_shape}"
+        found = f"image_size {card.image_size} (stored: {card.stored}) with feature_shape {card.feature_shape}"
     elif not dense or dense[-1].units != len(card.classes):
-        found = f"{len(card.classes)} classes beside a last layer of {dense[-1].units if dense else 0} units"
+        found = f"{len(card.classes)} classes with a last layer of {dense[-1].units if dense else 0} units"
     elif unknown:
-        found = f"the unknown activation {unknown.pop()!r}"
+        found = f"unknown activation {unknown.pop()!r}"
     elif card.calibration and len(card.calibration.n_held_out) != len(card.classes):
-        found = f"held-out scores of {len(card.calibration.n_held_out)} classes beside {len(card.classes)} classes"
+        found = f"held-out scores of {len(card.calibration.n_held_out)} classes with {len(card.classes)} classes"
     elif _without_references(card.calibration):
-        found = f"a novelty threshold beside fewer than {MIN_REFERENCES} references"
+        found = f"a novelty threshold with fewer than {MIN_REFERENCES} references"
     elif odd := _out_of_order(card.plan) or _undivided(card.plan):
         found = odd
     elif len(set(card.classes)) < max(len(card.classes), 2):
-        found = f"the classes {', '.join(card.classes)[:200]!r}"
+        found = f"classes {', '.join(card.classes)[:200]!r}"
     else:
         return
     raise ArtefactError(
-        f"{folder}/model.json contradicts itself: {found}. It was changed or damaged: train the run again."
+        f"{folder}/model.json is inconsistent: {found}. It was modified or damaged: train the run again."
     )
 
 
@@ -181,11 +181,11 @@ def _out_of_order(plan: tuple[Layer, ...]) -> str:
     pools = [place for place, kind in enumerate(kinds) if kind in POOLS]
     expected = [place for place, kind in enumerate(kinds) if kind == "instance_normalization"] + pools
     if len(pools) != 1 or expected != list(range(len(expected))):
-        return f"a plan that begins with {', '.join(kinds[:3])}"
+        return f"layers that start with {', '.join(kinds[:3])}"
     if kinds[-2:] != ["dense", "activation"] or plan[-1].function != "softmax":
-        return f"a plan that ends with {', '.join(kinds[-2:])}"
+        return f"layers that end with {', '.join(kinds[-2:])}"
     if len({layer.name for layer in plan}) < len(plan):
-        return "two layers of one name"
+        return "two layers with the same name"
     for layer in plan:
         if (needed := NEEDS.get(layer.kind)) and getattr(layer, needed) is None:
             return f"no {needed} in layer {layer.name}"

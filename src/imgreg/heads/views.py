@@ -96,7 +96,7 @@ def finite(features: Float16Array) -> Float16Array:
     n_bad = int((~np.isfinite(features)).any(axis=(1, 2, 3)).sum())
     if n_bad:
         raise FeatureError(
-            f"{n_bad} of {len(features)} photos have features that are NaN or infinite. No head can be trained on "
-            "them: run `imgreg cache clear` and try again, or use other weights (--weights starter)."
+            f"{n_bad} of {len(features)} photos have NaN or infinite features, so no head can be trained on them. "
+            "Run `imgreg cache clear` and try again, or use other weights (--weights starter)."
         )
     return features

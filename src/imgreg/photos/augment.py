@@ -55,7 +55,7 @@ class Augmenter:
         if view == 0:
             return photo
         if self._make is None:
-            raise ValueError(f"view {view} asked for, but there is no augmentation")
+            raise ValueError(f"view {view} requested, but there is no augmentation")
         name = hashlib.sha256(f"{self.digest} {sha256} {view}".encode()).digest()
         return self._make(photo, int.from_bytes(name[:4], "big"))
 
@@ -126,8 +126,8 @@ def _read_pipeline(path: Path) -> dict[str, Any]:
         pipeline: dict[str, Any] = a.to_dict(a.load(path, data_format=data_format))
     except Exception as error:
         raise ArtefactError(
-            f"{path}: not a pipeline that albumentations can load ({type(error).__name__}: {error}). "
-            "Write one with albumentations.save(pipeline, 'pipeline.json')."
+            f"{path}: albumentations cannot load this pipeline ({type(error).__name__}: {error}). Write one with "
+            "albumentations.save(pipeline, 'pipeline.json')."
         ) from error
     return pipeline
 
@@ -145,11 +145,11 @@ def _albumentations_maker(
         try:
             made: UInt8Array = local.compose(image=photo)["image"]
         except Exception as error:
-            raise ArtefactError(f"{name}: fails on a photo of {photo.shape}: {error}") from error
+            raise ArtefactError(f"{name}: fails on a photo of shape {photo.shape}: {error}") from error
         if made.shape != photo.shape or made.dtype != np.uint8:
             raise ArtefactError(
-                f"{name}: turns {photo.shape} uint8 into {made.shape} {made.dtype}. "
-                "A pipeline must keep size and type: end it with a Resize to --image-size, and leave out Normalize."
+                f"{name}: turns {photo.shape} uint8 into {made.shape} {made.dtype}. A pipeline must preserve shape "
+                "and dtype: end it with a Resize to --image-size, and remove Normalize."
             )
         return np.ascontiguousarray(made)
 

@@ -65,7 +65,7 @@ _BROKEN = (
     struct.error,
 )
 
-OUT_OF_MEMORY = "decoding it needs more memory than imgreg allows for one photo"
+OUT_OF_MEMORY = "decoding it needs more memory than imgreg allows per photo"
 _HEIF_OUT_OF_MEMORY = ("memory allocation error", "unexpected c++ exception")  # libheif's words for std::bad_alloc
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the first bytes of a file
@@ -181,7 +181,7 @@ def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) 
     except UnidentifiedImageError as error:
         foreign = "".join(f"{name}, " for name, is_it in _FOREIGN.items() if is_it(data))
         if foreign.startswith(HEIC) and heif_version() is None:
-            raise PhotoError(f"{HEIC}: pip install 'imgreg[heic]' to read it", code="unsupported") from error
+            raise PhotoError(f"{HEIC}: run pip install 'imgreg[heic]' to read it", code="unsupported") from error
         raise PhotoError(
             f"{foreign}not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)", code="unsupported"
         ) from error
@@ -200,7 +200,7 @@ def _decoded(data: bytes, wanted: Callable[[tuple[int, int]], tuple[int, int]]) 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise PhotoError(
-            f"too large: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read", code="too-large"
+            f"too large: {image.width} x {image.height} pixels, the maximum is {MAX_PIXELS:,}", code="too-large"
         )
     image.draft(None, size)  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still large enough
     image.load()
@@ -218,7 +218,7 @@ def _upright(image: Image.Image) -> Image.Transpose | None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise PhotoError("a 32-bit float image: its brightness range is not defined", code="unsupported")
+        raise PhotoError("a 32-bit float image: its brightness range is undefined", code="unsupported")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         image = Image.fromarray((values.clip(0, 65_535) >> 8).astype(np.uint8))

@@ -129,7 +129,7 @@ def index_photos(
     for label in sorted(labels):
         if counts[label] == 0:
             raise DatasetError(
-                f"{root}: class {label!r} has no readable photo. Put photos in its folder, or remove it."
+                f"{root}: class {label!r} has no readable photo. Add photos to its folder, or remove the folder."
             )
     notes, torn = tuple(loose_files(root)), _copies_across_classes(photos)
     return PhotoIndex(root, photos, skipped, tuple(sorted(counts)), notes, torn)
@@ -144,8 +144,8 @@ def _copies_across_classes(photos: Sequence[Photo]) -> str:
     n_torn = sum(len(found) > 1 for found in labels.values())
     if not n_torn:
         return ""
-    pictures = "1 picture stands" if n_torn == 1 else f"{n_torn} pictures stand"
-    return f"{pictures} with the same bytes in several classes, where only one label can be right."
+    pictures = "1 picture appears" if n_torn == 1 else f"{n_torn} pictures appear"
+    return f"{pictures} in more than one class (identical files), where only one label can be right."
 
 
 def _batched(items: Iterable[Listed], n: int) -> Iterator[list[Listed]]:
@@ -179,6 +179,6 @@ def _refuse_too_many_bad(root: Path, skipped: Sequence[Skipped], *, n_listed: in
         first = "\n".join(f"  {bad.path}: {bad.reason}" for bad in skipped[:5])
         more = f"\n  ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         raise DatasetError(
-            f"{root}: {len(skipped)} of {n_listed} files cannot be read, more than --max-bad {max_bad:g} allows:\n"
-            f"{first}{more}\nRemove or mend them, or raise --max-bad."
+            f"{root}: {len(skipped)} of {n_listed} files cannot be read, more than --max-bad {max_bad:g} "
+            f"allows:\n{first}{more}\nRemove or repair them, or raise --max-bad."
         )

@@ -38,16 +38,19 @@ class Finding:
 
 
 _LEFT_OUT = {  # PhotoError's codes
-    "empty": ("empty files", "Copy them again from where they came, or delete them."),
-    "missing": ("files that are not there", "Mend the manifest or the link."),
-    "unreadable": ("files that cannot be opened", "Give yourself the right to read them."),
+    "empty": ("empty files", "Copy them again from the original source, or delete them."),
+    "missing": ("missing files", "Fix the manifest or the link."),
+    "unreadable": ("files that cannot be opened", "Fix the file permissions."),
     "not-a-file": ("folders, pipes or devices named like photos", "Move them elsewhere."),
-    "unsupported": ("files of another format", "Save them as JPEG or PNG, or move them elsewhere."),
-    "too-large": ("files that claim too many pixels", "Save them smaller, if they are photos."),
-    "out-of-memory": ("files that need too much memory to decode", "Save them smaller or as JPEG, if they are photos."),
-    "too-slow": ("files that take too long to read", "Look what they are; save them anew, if they are photos."),
-    "truncated": ("files cut short", "Copy them again from where they came."),
-    "damaged": ("damaged files", "Copy them again from where they came, or delete them."),
+    "unsupported": ("files in an unsupported format", "Save them as JPEG or PNG, or move them elsewhere."),
+    "too-large": ("files with too many pixels", "If they are photos, save them at a smaller size."),
+    "out-of-memory": (
+        "files that need too much memory to decode",
+        "If they are photos, save them at a smaller size or as JPEG.",
+    ),
+    "too-slow": ("files that take too long to read", "Check what they are; if they are photos, save them again."),
+    "truncated": ("truncated files", "Copy them again from the original source."),
+    "damaged": ("damaged files", "Copy them again from the original source, or delete them."),
 }
 
 _SUFFIXES = {
@@ -94,30 +97,34 @@ def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "copies-across-classes": (
-        "pictures stand with the same bytes in several classes, where only one label can be right",
+        "identical files in more than one class; only one label can be right",
         "Delete the wrong ones, or train with --allow-leakage.",
     ),
     "leak": (
-        "pictures stand with the same bytes on several sides of the given split: validation or test figures would "
-        "flatter the classifier",
-        "Keep each on one side (check --fix writes a manifest that does), or train with --allow-leakage.",
+        "identical files in more than one split, which inflates validation and test scores",
+        "Keep each in one split only (check --fix writes such a manifest), or train with --allow-leakage.",
     ),
-    "near-across-classes": ("pictures stand in several classes, with other bytes", "Look which label is right."),
+    "near-across-classes": ("near-duplicates in more than one class", "Check which label is right."),
     "near-leak": (
-        "pictures stand on several sides of the given split, with other bytes: validation or test figures flatter the "
-        "classifier",
-        "Keep each on one side (check --fix writes a manifest that does).",
+        "near-duplicates in more than one split, which inflate validation and test scores",
+        "Keep each in one split only (check --fix writes such a manifest).",
     ),
-    "copies": ("pictures are there several times, with the same bytes", "The split keeps them together; one would do."),
+    "copies": ("duplicates (identical files)", "The split keeps them together; one of each is enough."),
     "near-copies": (
-        "pictures are there several times, with other bytes",
-        "The split that imgreg draws keeps them together; one would do.",
+        "near-duplicates (e.g. resized or recompressed)",
+        "imgreg keeps them together when it splits; one of each is enough.",
     ),
-    "too-small": (f"photos under {SMALLEST_PX} pixels a side", "They are enlarged and show little: find larger ones."),
-    "one-colour": ("photos of one colour", "Look whether they are photos of the class."),
-    "wrong-extension": ("files whose name ends in another format's letters", "They are read by their content."),
-    "animated": ("files with several frames", "The first frame is used."),
-    "turned": ("photos that their EXIF data turn or mirror", "They are turned as a viewer would."),
+    "too-small": (
+        f"photos smaller than {SMALLEST_PX} pixels",
+        "They are enlarged and show little detail: find larger ones.",
+    ),
+    "one-colour": ("photos of a single colour", "Check that they are photos of the class."),
+    "wrong-extension": ("files with the wrong extension", "Their format is detected from the content."),
+    "animated": ("files with more than one frame", "Only the first frame is used."),
+    "turned": (
+        "photos rotated or mirrored by their EXIF orientation",
+        "The orientation is applied, as in an image viewer.",
+    ),
 }
 
 
@@ -178,11 +185,11 @@ def _imbalance(photos: Sequence[Photo], classes: Sequence[str]) -> Iterable[Find
     most, least = max(classes, key=lambda c: counts[c]), min(classes, key=lambda c: counts[c])
     if counts[most] > IMBALANCE * counts[least]:
         says = f"class {most!r} has {counts[most]} photos, {least!r} has {counts[least]}"
-        yield Finding("imbalance", "take care", says, "Add photos of the small class; read its recall.", ())
+        yield Finding("imbalance", "take care", says, "Add photos of the smaller class, and look at its recall.", ())
     few = [c for c in classes if counts[c] < FEW_PHOTOS]
     if few:
         says = ", ".join(f"class {c!r} has {counts[c]} photos" for c in few)
-        advice = f"Add photos: under {FEW_PHOTOS} of a class nothing can be told; a hundred are a fair start."
+        advice = f"Add photos: fewer than {FEW_PHOTOS} per class tell nothing; a hundred are a good start."
         yield Finding("few-photos", "take care", says, advice, ())
 
 

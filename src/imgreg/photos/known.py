@@ -133,9 +133,9 @@ class KnownFiles:
             self._index.close()
         self._index = None
         if isinstance(error, (sqlite3.OperationalError, OSError)):  # locked, full, read-only
-            self._say(f"{self._path}: what is known of the photos cannot be kept ({error}); each file is read again.")
+            self._say(f"{self._path}: cannot cache photo metadata ({error}); every file is read again.")
             return
-        self._say(f"{self._path} was damaged ({error}); it is removed, and each file is read again.")
+        self._say(f"{self._path} was damaged ({error}); it was removed, and every file is read again.")
         forget(self._path.parent)
 
 

@@ -56,7 +56,7 @@ def as_cell(path: str) -> str:
 
 def _names_below(folder: Path) -> Iterator[str]:
     def refuse(error: OSError) -> None:
-        raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Give imgreg the right to read it.")
+        raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Fix the folder permissions.")
 
     for where, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -67,19 +67,19 @@ def _names_below(folder: Path) -> Iterator[str]:
 
 def _from_folders(root: Path) -> Iterator[Listed]:
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder or manifest. Expected a folder with one sub-folder for each class.")
+        raise DatasetError(f"{root}: no such folder or manifest. Expected a folder with one subfolder per class.")
     below = _sub_folders(root)
     splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
     if splits and not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
         raise DatasetError(
-            f"{root}: found {splits[0].name!r} with class folders in it, but no train/. Expected train, val and test, "
-            "each with a folder for each class, or only class folders."
+            f"{root}: found {splits[0].name!r} with class folders in it, but no train/. Expected train, val and "
+            "test, each with one folder per class, or only class folders."
         )
     if splits and len(splits) < len(below):
         odd = sorted(folder.name for folder in below if folder not in splits)
         raise DatasetError(
-            f"{root}: found {odd[0]!r} beside {splits[0].name!r}. Expected either only split folders "
-            "(train, val, test), each with a folder for each class, or only class folders."
+            f"{root}: found {odd[0]!r} next to {splits[0].name!r}. Expected either only split folders (train, val, "
+            "test), each with one folder per class, or only class folders."
         )
     parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
     for split, parent in parents or [(None, root)]:
@@ -90,7 +90,7 @@ def _from_folders(root: Path) -> Iterator[Listed]:
                 empty = False
                 yield Listed(where, label, split)
             if empty:
-                raise DatasetError(f"{folder}: the class folder is empty. Put its photos there, or remove the folder.")
+                raise DatasetError(f"{folder}: the class folder is empty. Add photos, or remove the folder.")
 
 
 def loose_files(root: Path) -> Iterator[str]:
@@ -105,8 +105,8 @@ def loose_files(root: Path) -> Iterator[str]:
         if path.suffix.lower() in _PHOTO_SUFFIXES and path.is_file()
     ]
     if loose:
-        photos = "1 photo stands" if len(loose) == 1 else f"{len(loose)} photos stand"
-        yield f"{photos} beside the class folders, unused: {', '.join(path.name for path in loose[:3])}."
+        photos = "1 photo is" if len(loose) == 1 else f"{len(loose)} photos are"
+        yield f"{photos} outside the class folders and not used: {', '.join(path.name for path in loose[:3])}."
 
 
 def _is_shown(name: str) -> bool:
@@ -143,7 +143,7 @@ def _from_manifest(path: Path) -> Iterator[Listed]:
 def _rows_listed(path: Path, rows: csv.DictReader[str], *, expected: str) -> Iterator[Listed]:
     columns = rows.fieldnames or []
     if not {"path", "label"} <= set(columns):
-        raise DatasetError(f"{path}: found the columns {', '.join(columns) or 'none'}. {expected}.")
+        raise DatasetError(f"{path}: found columns {', '.join(columns) or 'none'}. {expected}.")
     for row in rows:
         line = f"{path}, line {rows.line_num}"
         label, given = (row["label"] or "").strip(), (row.get("split") or "").strip().lower()

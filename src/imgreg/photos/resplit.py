@@ -100,5 +100,6 @@ def _refuse_small_classes(photos: Sequence[Photo], *, folds: int) -> None:
         if (n := different[label]) < least:
             raise DatasetError(
                 f"class {label!r} has {n} different photos: {f'{folds} folds' if folds > 3 else 'repeats'} need at "
-                f"least {least}, one for every side. Add photos of it{', or take fewer folds' if folds > 3 else ''}."
+                f"least {least}, one per split. Add photos of this "
+                f"class{', or use fewer folds' if folds > 3 else ''}."
             )

@@ -56,7 +56,7 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, fol
     given = {photo.split is not None for photo in photos}
     if given == {True, False}:
         lost = next(photo for photo in photos if photo.split is None)
-        raise DatasetError(f"{lost.path}: has no split, but others have. Give every photo one, or none.")
+        raise DatasetError(f"{lost.path}: has no split, but other photos do. Give every photo a split, or none.")
     open_photos = [photo for photo in photos if photo.split in (None, "train")]
     val = [photo for photo in photos if photo.split == "val"]
     if folds and not val:
@@ -74,8 +74,8 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, fol
             if not any(photo.label == label for photo in held):
                 n = sum(photo.label == label for photo in photos)
                 raise DatasetError(
-                    f"class {label!r} has no {side} photo (of {n} in all). "
-                    "Add photos of it; two different ones are the least, a hundred a fair start."
+                    f"class {label!r} has no {side} photo (of {n} in total). Add photos of this class: at least two "
+                    "different ones, ideally a hundred."
                 )
     return split
 
@@ -104,8 +104,8 @@ def _cross_validated(photos: Sequence[Photo], open_photos: Sequence[Photo], *, f
         label, names = min(sorted(_families(open_photos).items()), key=lambda item: len(item[1]))
         different = "1 photo" if len(names) == 1 else f"{len(names)} different photos"
         raise DatasetError(
-            f"class {label!r} has {different}: {folds} folds need as many different photos of each class. "
-            "Add photos of it, or take fewer folds."
+            f"class {label!r} has {different}: {folds} folds need at least {folds} different photos per class. Add "
+            "photos of this class, or use fewer folds."
         )
     families: dict[str, str] = {}  # family -> the class that it is dealt with
     for photo in open_photos:

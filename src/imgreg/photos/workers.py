@@ -88,11 +88,11 @@ def _result(future: Any, *, seconds: float) -> Any:
         raise PhotoError(f"reading took more than {BYTES // 2**20} MB of memory", code="out-of-memory") from error
     except BrokenProcessPool as error:
         raise MachineError(
-            f"the processes that read photos cannot be started ({error}). Free some memory or raise the limits "
-            "on processes, then run the command again."
+            f"cannot start the processes that read photos ({error}). Free some memory or raise the process limits, "
+            "then run the command again."
         ) from error
     except ProcessExpired as error:
-        raise _ReaderDiedError(f"reading it broke the reader (exit code {error.exitcode})") from error
+        raise _ReaderDiedError(f"reading it crashed the reader process (exit code {error.exitcode})") from error
 
 
 @contextmanager

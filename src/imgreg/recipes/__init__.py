@@ -47,13 +47,12 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if path.parent == FOLDER and name not in recipe_names():
         raise UsageError(
-            f"recipe {name!r} is not known. {_nearest(name)}`imgreg recipes` lists them; "
-            "or give a file, e.g. mine.toml."
+            f"unknown recipe {name!r}. {_nearest(name)}`imgreg recipes` lists them; or pass a file, e.g. mine.toml."
         )
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: the recipe file cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path}: cannot read the recipe ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: the recipe is not valid TOML: {error}.") from error
     return recipe_of({"name": path.stem} | tables, overrides=overrides or {})
@@ -173,4 +172,4 @@ def _known_key(key: str) -> list[str]:
 def _unknown_key(key: str, model: type[BaseModel]) -> str:
     known = _leaf_keys(model)
     near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.endswith("." + key)]
-    return f"{key!r} is not a setting. " + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")
+    return f"unknown setting {key!r}. " + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")

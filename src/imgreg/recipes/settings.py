@@ -92,7 +92,7 @@ def recipe_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     given = options.get("overrides") or ()
     for key, value in given.items() if isinstance(given, Mapping) else map(parse_override, given):
         if key in overrides:
-            raise UsageError(f"{key}: an override (--set) and its own option are both given. Leave one out.")
+            raise UsageError(f"{key} is given twice: with --set and with its own option. Omit one.")
         overrides[key] = value
     return overrides
 
@@ -117,4 +117,4 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Expected one of {', '.join(known)}."
-            raise UsageError(f"{name!r} is not an option. {hint}")
+            raise UsageError(f"unknown option {name!r}. {hint}")

@@ -60,18 +60,16 @@ def load_topics(names: Sequence[str], *, overrides: Mapping[str, Any] | None = N
     """
     for name in names:
         if name not in topic_names():
-            raise UsageError(f"topic {name!r} is not known. Known: {', '.join(topic_names())}.")
+            raise UsageError(f"unknown topic {name!r}. Known: {', '.join(topic_names())}.")
     if not names:
-        raise UsageError(f"--topic names none. Known: {', '.join(topic_names())}.")
+        raise UsageError(f"--topic is empty. Known: {', '.join(topic_names())}.")
     chosen = [topic for topic in _TOPICS if topic in names or "all" in names]
     recipes: dict[str, Recipe] = {}
     for topic in chosen:
         for label, base, changes in _TOPICS[topic]:
             varied = sorted(changes.keys() & (overrides or {}).keys())
             if varied:
-                raise UsageError(
-                    f"{varied[0]} cannot be set: recipe {label!r} of topic {topic} varies it. Leave it out."
-                )
+                raise UsageError(f"{varied[0]} cannot be set: recipe {label!r} of topic {topic} varies it. Omit it.")
             recipes[label] = _laid(label, base, changes, overrides or {})
     derived = tuple(d for topic in chosen for d in _DERIVED.get(topic, ()))
     groups = {topic: (CONTROL, *(label for label, _, _ in _TOPICS[topic])) for topic in chosen}

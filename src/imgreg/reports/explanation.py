@@ -24,7 +24,7 @@ def explanation_figure(picture: UInt8Array, heat: NDArray[np.floating], *, title
     for axes, pixels in zip(figure.subplots(1, 2), (picture, overlay(picture, heat)), strict=True):
         axes.imshow(pixels)
         axes.set_axis_off()
-    says = title if heat.max() > 0 else f"{title}, but no place speaks for it"
+    says = title if heat.max() > 0 else f"{title}, but no region supports it"
     limit = max(20, round(width / 5))
     figure.suptitle(
         drawable(one_line(says, limit=limit)), fontsize=11, color=LIGHT.ink, fontfamily=families(), parse_math=False

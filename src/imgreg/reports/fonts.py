@@ -78,9 +78,8 @@ def _characters() -> frozenset[int]:
 @cache
 def _say_no_font() -> None:
     warnings.warn(
-        "No installed font has some characters of the names: figures show □ in their place "
-        "(the HTML report shows them right). For Hangul, Chinese and Japanese install "
-        "fonts-noto-cjk or another CJK font.",
+        "No installed font covers some characters in the names: figures show □ instead (the HTML report shows them "
+        "correctly). For Korean, Chinese and Japanese install fonts-noto-cjk or another CJK font.",
         stacklevel=2,
     )
 

@@ -60,7 +60,7 @@ def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> 
     axes.set_yticks(range(len(rows)), labels, fontfamily=families(), parse_math=False)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel(
-        f"difference to {drawable(one_line(control, limit=NAME_LIMIT))} in {what}",
+        f"difference in {what} from {drawable(one_line(control, limit=NAME_LIMIT))}",
         fontsize=11,
         fontfamily=families(),
         parse_math=False,

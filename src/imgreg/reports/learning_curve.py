@@ -46,9 +46,9 @@ def howmuch_report(
             chart(
                 figure_svg(_figure([(curve, as_accuracy)])),
                 heading=heading,
-                alt=f"{heading} by train photos. {points}.",
-                caption="Dots: means over the repeats with their 95 % intervals. Line and band: the power law and its "
-                "95 % interval; dashed beyond today's photos.",
+                alt=f"{heading} by number of train photos. {points}.",
+                caption="Dots: means over the repeats with 95 % intervals. Line and band: fitted power law with its "
+                "95 % interval; dashed: extrapolation.",
             )
         )
     write_page(

@@ -44,25 +44,25 @@ def performance_figures(found: Performance) -> tuple[Drawn, ...]:
 
 
 def _roc(curves: Sequence[ClassCurve], *, n_classes: int) -> Drawn:
-    figure, axes = _square("called so wrongly (false positive rate)", "found (true positive rate)")
+    figure, axes = _square("false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=LIGHT.ink, linewidth=1, linestyle=":", alpha=0.6)
     for colour, curve in _coloured(curves):
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linewidth=1.9)
     areas = ", ".join(f"{_short(curve)} {curve.roc_auc:.3f}" for curve in curves)
-    shown = "" if len(curves) == n_classes else f" The {len(curves)} classes of {n_classes} told apart the worst."
+    shown = "" if len(curves) == n_classes else f" The {len(curves)} of {n_classes} classes with the lowest area."
     return Drawn(
         "roc",
         figure,
         "ROC",
-        f"ROC curve: the share found, by the share wrongly called so. Area: {areas}.",
-        f"Area under the curve: {areas}; 0.5 is guessing.{shown}",
-        _told(axes, curves, "{:.0%} wrongly called so, found", _found_at),
+        f"ROC curve: true positive rate by false positive rate. Area: {areas}.",
+        f"Area under the curve: {areas}; chance is 0.5.{shown}",
+        _told(axes, curves, "{:.0%} false positive rate, true positive rate", _found_at),
         _names(curves),
     )
 
 
 def _precision_recall(curves: Sequence[ClassCurve]) -> Drawn:
-    figure, axes = _square("found (recall)", "right among those called so (precision)")
+    figure, axes = _square("recall", "precision")
     for colour, curve in _coloured(curves):
         axes.axhline(curve.share, color=colour, linewidth=1, linestyle=":", alpha=0.6)
         axes.plot(curve.recall, curve.precision, color=colour, linewidth=1.9, drawstyle="steps-pre")
@@ -71,15 +71,15 @@ def _precision_recall(curves: Sequence[ClassCurve]) -> Drawn:
         "precision_recall",
         figure,
         "Precision and recall",
-        f"Precision by recall, as the threshold falls. Average precision: {areas}.",
-        f"Average precision: {areas}. Dotted: calling every photo so.",
-        _told(axes, curves, "{:.0%} found, precision", _precision_at),
+        f"Precision by recall. Average precision: {areas}.",
+        f"Average precision: {areas}. Dotted: a classifier that answers this class for every photo.",
+        _told(axes, curves, "{:.0%} recall, precision", _precision_at),
         _names(curves),
     )
 
 
 def _calibration(found: Performance) -> Drawn:
-    figure, axes = _square("said: mean probability of the answer", "held: share of right answers")
+    figure, axes = _square("mean predicted probability", "observed frequency")
     axes.plot([0, 1], [0, 1], color=LIGHT.ink, linewidth=1, linestyle=":", alpha=0.6)
     said = [one.confidence for one in found.bins]
     held = [one.accuracy for one in found.bins]
@@ -89,13 +89,14 @@ def _calibration(found: Performance) -> Drawn:
     axes.set_xlim(left, 1.02)
     error = found.metrics.figures["calibration_error"]
     texts = [
-        f"Said {one.confidence:.0%}, held {one.accuracy:.0%} (95 %: {one.low:.0%} to {one.high:.0%}), "
+        f"Predicted {one.confidence:.0%}, observed {one.accuracy:.0%} (95 %: {one.low:.0%} to {one.high:.0%}), "
         f"{one.n_photos} photos"
         for one in found.bins
     ]
     says = (
-        f"Calibration error {error.value:.3f} (95 %: {error.low:.3f} to {error.high:.3f}); below the dotted line the "
-        "head is surer than it should be."
+        f"Calibration error {error.value:.3f} (95 %: {error.low:.3f} to {error.high:.3f}). Predicted: the "
+        "probability of the predicted class; observed: how often it is correct. Below the dotted line the head is "
+        "overconfident."
     )
     return Drawn(
         "calibration", figure, "Calibration", f"{says} {'. '.join(texts)}.", says, hover_over(axes, said, texts)

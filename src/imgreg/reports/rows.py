@@ -22,7 +22,7 @@ FIGURE_NAMES = {  # of analysis.metrics
     "calibration_error": "calibration error",
 }
 
-SHARE_IN_WORDS = "Share: of {}'s last gap; where that would mislead (a gap near 0 or below), the difference in nats."
+SHARE_IN_WORDS = "Share: last gap relative to {}'s; if that gap is near 0 or negative, the difference in nats."
 
 
 def share_of_gap(row: ComparisonRow) -> str:
@@ -36,7 +36,7 @@ def share_of_gap(row: ComparisonRow) -> str:
 
 def verdicts_in_words(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
     """Each run's own verdict, a sentence each."""
-    return tuple(f"{row.name} by itself: {row.verdict_sentence}" for row in rows)
+    return tuple(f"{row.name}: {row.verdict_sentence}" for row in rows)
 
 
 def notes(summary: RunSummary) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def notes(summary: RunSummary) -> tuple[str, ...]:
 def held_out_in_words(summary: RunSummary) -> str:
     """The photos that a run's validation figures are of."""
     if summary.n_folds:
-        return f"{summary.n_val} photos, each scored by the head that did not see it"
+        return f"{summary.n_val} photos, each scored by the head that never saw it"
     return f"{summary.n_val} validation photos"
 
 
@@ -73,8 +73,8 @@ def calibration_in_words(summary: RunSummary) -> str:
         return found.note
     held_out = held_out_in_words(summary)
     return (
-        f"predict divides the logarithms of the probabilities by a temperature of {found.temperature:.2f}, fitted to "
-        f"the {held_out}. Cross-validated on them, it takes the calibration error from "
+        f"predict applies temperature scaling with a temperature of {found.temperature:.2f}, fitted to the "
+        f"{held_out}. Cross-validated on them, it changes the calibration error from "
         f"{found.calibration_error_before:.3f} to {found.calibration_error_after:.3f} and the log loss from "
         f"{found.log_loss_before:.3f} to {found.log_loss_after:.3f}."
     )

@@ -41,7 +41,7 @@ _SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
     ("val", "validation"),
     ("test", "test"),
 )
-_SIDES_IN_FOLDS: tuple[tuple[Literal["val", "test"], str], ...] = (("val", "in folds"), ("test", "test"))
+_SIDES_IN_FOLDS: tuple[tuple[Literal["val", "test"], str], ...] = (("val", "cross-validation"), ("test", "test"))
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,10 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     if figure is None:
         return None
     others = "baselines and controls" if run.summary.baselines else "controls"
-    paired = "; those of the differences are paired, photo by photo" if run.summary.baselines else ""
+    paired = "; for the differences, paired by photo" if run.summary.baselines else ""
     return chart(
         save_figure(figure, target),
-        heading=f"This head beside its {others}",
+        heading=f"This head compared with {others}",
         alt=baselines_words(run.summary),
         caption=f"All on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
     )
@@ -143,12 +143,12 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
 def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
-        f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; "
-        f"at the end {last.val_loss:.2f}, train {last.train_loss:.2f}."
+        f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
+        f"epoch {last.val_loss:.2f}, train loss {last.train_loss:.2f}."
     )
     accuracy = (
-        f"Validation accuracy {best.val_accuracy:.1%} at epoch {best.epoch}, {last.val_accuracy:.1%} "
-        f"at the end; train {last.train_accuracy:.1%}."
+        f"Validation accuracy {best.val_accuracy:.1%} at epoch {best.epoch}, {last.val_accuracy:.1%} at the last "
+        f"epoch; train accuracy {last.train_accuracy:.1%}."
     )
     return tuple(
         curves_chart(

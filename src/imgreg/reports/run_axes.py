@@ -100,7 +100,7 @@ def draw(
             label=f"lowest validation loss: epoch {best.epoch} ({shown})",
         )
     if onset is not None:
-        says = f"overfitting from epoch {onset} on"
+        says = f"overfitting from epoch {onset}"
         axes.axvline(onset, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
     axes.set_xlim(*((0.5, 1.5) if limits.epoch == 1 else (1 - 0.015 * limits.epoch, limits.epoch * 1.015)))
     axes.set_ylim(bottom, top)
@@ -192,7 +192,7 @@ def styles_legend(figure: Figure) -> None:
 
 def _validation_label(val: NDArray[np.float64], *, top: float) -> str:
     out = val[np.isfinite(val) & (val > top)]
-    return f"validation (off the top, up to {out.max():.3g})" if len(out) else "validation"
+    return f"validation (off scale, up to {out.max():.3g})" if len(out) else "validation"
 
 
 def _mark_exit(axes: Axes, epochs: NDArray[np.float64], val: NDArray[np.float64], *, top: float, colour: str) -> None:

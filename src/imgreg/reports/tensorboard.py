@@ -93,7 +93,7 @@ def _image_pb(tag: str, png: Path) -> Any:
 
     with Image.open(png, formats=("PNG",)) as image:
         size = [str(side).encode() for side in image.size]
-    metadata = create_summary_metadata(display_name=None, description="Train photos beside their first views")
+    metadata = create_summary_metadata(display_name=None, description="Train photos and their first augmented views")
     tensor = make_tensor_proto([*size, png.read_bytes()])
     return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
 

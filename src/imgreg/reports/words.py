@@ -10,14 +10,14 @@ from typing import Any
 
 _POOLS = {
     "flatten": "flattened",
-    "avg": "averaged over the places",
-    "max": "at their maximum over the places",
-    "flatten+max": "flattened, and beside it at their maximum over the places",
+    "avg": "averaged over all positions",
+    "max": "max-pooled over all positions",
+    "flatten+max": "flattened and concatenated with their maxima over all positions",
 }
 _PLACES = {
     "before_activation": "before the activation",
     "after_activation": "after the activation",
-    "after_dropout": "after Dropout",
+    "after_dropout": "after dropout",
 }
 _KINDS = {
     "batch": "BatchNormalization",
@@ -26,9 +26,9 @@ _KINDS = {
     "instance": "instance normalization",
 }
 _RANGES = {
-    "rotation_range": "turned by up to {:g}°",
-    "width_shift_range": "moved sideways by up to {:.0%}",
-    "height_shift_range": "up or down by up to {:.0%}",
+    "rotation_range": "rotated by up to {:g}°",
+    "width_shift_range": "shifted horizontally by up to {:.0%}",
+    "height_shift_range": "shifted vertically by up to {:.0%}",
     "shear_range": "sheared by up to {:g}°",
     "zoom_range": "zoomed by up to {:.0%}",
 }
@@ -62,7 +62,7 @@ def _architecture(head: dict[str, Any]) -> str:
         f"Dense layers of {', '.join(units)} units ({head.get('activation', 'relu')})" if units else "no hidden layer"
     )
     scaled = f", scaled ({head['scaling']})" if head.get("scaling", "none") != "none" else ""
-    return f"A frozen VGG16, its features {pool}{scaled}; then {hidden}; then a softmax over the classes."
+    return f"Frozen VGG16, features {pool}{scaled}; then {hidden}; then a softmax over the classes."
 
 
 def _regularizers(
@@ -76,7 +76,7 @@ def _regularizers(
     ]
     rates = head.get("dropout", 0)
     if isinstance(rates, list) or rates:
-        found.append("Dropout " + (", ".join(f"{r:g}" for r in rates) if isinstance(rates, list) else f"{rates:g}"))
+        found.append("dropout " + (", ".join(f"{r:g}" for r in rates) if isinstance(rates, list) else f"{rates:g}"))
     if head.get("max_norm"):
         found.append(f"max-norm {head['max_norm']:g}")
     place = head.get("normalization", "none")
@@ -89,8 +89,8 @@ def _regularizers(
     if optimizer.get("name") == "adamw":
         found.append(f"weight decay {optimizer.get('weight_decay', 0):g}")
     if augmentation.get("backend", "none") != "none":
-        found.append("augmented photos")
-    return f"Regularized by: {', '.join(found)}." if found else "Nothing regularizes it."
+        found.append("augmentation")
+    return f"Regularization: {', '.join(found)}." if found else "No regularization."
 
 
 def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:
@@ -99,27 +99,27 @@ def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:
     name = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD", "ftrl": "Ftrl"}[optimizer["name"]]
     schedule = optimizer.get("schedule", "constant").replace("_", " ")
     text = (
-        f"{name} at a learning rate of {optimizer['learning_rate']:g} ({schedule}), batches of "
+        f"{name} with learning rate {optimizer['learning_rate']:g} ({schedule}), batch size "
         f"{training['batch_size']}, up to {training['epochs']} epochs"
     )
     patience, least = training.get("patience_epochs"), training.get("min_delta")
-    better = f"a validation loss better by {least:g}" if least else "a better validation loss"
-    return [text + (f", stopped after {patience} without {better}." if patience else ".")]
+    better = f"a validation loss lower by {least:g}" if least else "a lower validation loss"
+    return [text + (f", early stopping after {patience} without {better}." if patience else ".")]
 
 
 def _augmentation(augmentation: dict[str, Any]) -> list[str]:
     if augmentation.get("backend", "none") == "none":
         return []
     if augmentation.get("pipeline"):
-        return [f"Augmented by the pipeline {augmentation['pipeline']}."]
+        return [f"Augmentation: the pipeline {augmentation['pipeline']}."]
     strength = augmentation.get("strength", 1)
     moves = [form.format(strength * augmentation[key]) for key, form in _RANGES.items() if augmentation.get(key)] + (
         ["mirrored"] if augmentation.get("horizontal_flip") else []
     )
-    return [f"Augmented by {augmentation['backend']}: {', '.join(moves) or 'nothing'}."]
+    return [f"Augmentation by {augmentation['backend']}: {', '.join(moves) or 'none'}."]
 
 
 def _prediction(prediction: dict[str, Any]) -> list[str]:
     if not prediction.get("mirror"):
         return []
-    return ["Its probabilities are the mean over the photo and its mirror image."]
+    return ["Probabilities are averaged over the photo and its mirror image."]

@@ -23,11 +23,11 @@ def read_regular(path: Path, *, at_most: int = MOST_BYTES) -> bytes:
     refuse_irregular(path)
     n_bytes = path.stat().st_size
     if n_bytes > at_most:
-        raise ArtefactError(f"{path}: found {n_bytes:,} bytes, expected at most {at_most:,}. Refused.")
+        raise ArtefactError(f"{path}: found {n_bytes:,} bytes, expected at most {at_most:,}. Rejected.")
     return path.read_bytes()
 
 
 def refuse_irregular(path: Path) -> None:
     """Raise ArtefactError for a folder, pipe or device, also behind a link; OSError if nothing is there."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ArtefactError(f"{path}: found a folder, pipe or device, expected a regular file. Refused.")
+        raise ArtefactError(f"{path}: found a folder, pipe or device, expected a regular file. Rejected.")

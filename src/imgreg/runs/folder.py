@@ -99,11 +99,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise BusyError(
-            f"{target} is being written by another imgreg. Wait for it, or choose another --name."
+            f"{target} is being written by another imgreg. Wait until it finishes, or choose another --name."
         ) from error
     except OSError as error:
         raise MachineError(
-            f"{target.parent} cannot be written ({error.strerror}). Choose another folder with --models."
+            f"{target.parent}: cannot be written ({error.strerror}). Choose another folder with --models."
         ) from error
     partial = target.parent / f".{target.name}.partial"
     try:
@@ -121,8 +121,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         needed = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         raise MachineError(
-            f"{error.filename or target}: writing failed ({error.strerror}) after {needed:,} bytes. Nothing of "
-            f"{target} was kept, nothing else was touched. Make room, or choose another folder with --models."
+            f"{error.filename or target}: writing failed ({error.strerror}) after {needed:,} bytes. {target} was not "
+            "kept, nothing else was changed. Free some space, or choose another folder with --models."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -193,7 +193,7 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
         skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
         environment = json.loads(_read(folder, "environment.json"))
         if not isinstance(environment, dict) or not isinstance(environment.get("versions", {}), dict):
-            raise ValueError("environment.json: expected a table, and in it one of versions")
+            raise ValueError("environment.json: expected a table that contains a table of versions")
         config_toml = _read(folder, "config.toml")
         _refuse_contradictions(folder, summary, epochs=epochs, split=split)
         n_epochs, n_classes = len(epochs), len(summary.classes)
@@ -207,8 +207,8 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
         )
     except (OSError, ValueError, KeyError, TypeError, ValidationError, RecursionError, csv.Error) as error:
         raise ArtefactError(
-            f"{folder} is not a run that can be read: {_first_line(error)}. "
-            "A run is what `imgreg train` wrote under models/; `imgreg runs` lists them."
+            f"{folder} is not a readable run: {_first_line(error)}. Runs are written by `imgreg train` to models/; "
+            "`imgreg runs` lists them."
         ) from error
     history = History(epochs, probabilities, own)
     summary = summary.model_copy(update={"run": str(named), "name": named.name})
@@ -222,11 +222,9 @@ def _refuse_contradictions(
     if odd := next(
         (row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None
     ):  # it names a picture's file
-        raise ArtefactError(f"{folder}/split.csv: found the sha256 {odd[:80]!r}. The run is damaged: train it again.")
+        raise ArtefactError(f"{folder}/split.csv: found sha256 {odd[:80]!r}. The run is damaged: train it again.")
     if strange := next((row.split for row in split if not _SIDES.fullmatch(row.split)), None):
-        raise ArtefactError(
-            f"{folder}/split.csv: found the split {strange[:80]!r}. The run is damaged: train it again."
-        )
+        raise ArtefactError(f"{folder}/split.csv: found split {strange[:80]!r}. The run is damaged: train it again.")
     counts = (
         sum(row.on("train") for row in split),
         sum(row.on("val") for row in split),
@@ -246,8 +244,8 @@ def _refuse_contradictions(
         )
     if unknown := next((row.label for row in split if row.label not in summary.classes), None):
         raise ArtefactError(
-            f"{folder}/split.csv: found the label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}. "
-            "The run is damaged: train it again."
+            f"{folder}/split.csv: found label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}. The "
+            "run is damaged: train it again."
         )
     numbers = [row.epoch for row in epochs]
     counted = numbers == list(range(1, len(numbers) + 1)) and summary.epochs_run == len(numbers)
@@ -283,7 +281,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # of a shape whose product is beyond 64 bits
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ArithmeticError, EOFError, MemoryError, SyntaxError, TypeError, TokenError) as error:
-        raise ValueError(f"{path.name}: not an array that can be read ({type(error).__name__})") from error
+        raise ValueError(f"{path.name}: not a readable array ({type(error).__name__})") from error
     if not isinstance(mapped, np.ndarray) or mapped.dtype != np.float32:
         raise ValueError(f"{path.name}: found {getattr(mapped, 'dtype', 'an archive')}, expected float32")
     if mapped.shape != shape:
@@ -292,7 +290,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
         )
     values = np.array(mapped)
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"{path.name}: found a value that is no probability")
+        raise ValueError(f"{path.name}: found a value that is not a probability")
     return values
 
 

@@ -77,7 +77,7 @@ def epochs_of_csv(lines: Iterable[str]) -> tuple[Epoch, ...]:
     """Read what to_csv wrote. raises KeyError, TypeError or ValueError on any other table"""
     epochs = tuple(_epoch(row) for row in csv.DictReader(lines))
     if not epochs:
-        raise ValueError("the history has no epoch")
+        raise ValueError("the history has no epochs")
     return epochs
 
 

@@ -13,7 +13,9 @@ def newest_run(models: Path) -> Path:
     """Folder of the newest run that says when it was made. raises UsageError if there is none."""
     made = {created: folder for folder in models.glob("[!.]*") if (created := _created(folder)) is not None}
     if not made:
-        raise UsageError(f"no run found under {models}. Train one first: imgreg train data/ (or name one with --run).")
+        raise UsageError(
+            f"no run found under {models}. Train one first: imgreg train data/ (or choose one with --run)."
+        )
     return made[max(made)]
 
 

@@ -44,8 +44,8 @@ def refuse_changed(folder: Path, paths: Iterable[str]) -> None:
     for path in paths:
         if path in listed and (not (folder / path).is_file() or _digest(folder / path) != listed[path]):
             raise ArtefactError(
-                f"{folder}/{path} is not the file that was written (SHA-256 differs from {NAME}). It was damaged or "
-                f"changed: train the run again (`imgreg verify {folder}` says all that differs)."
+                f"{folder}/{path} has changed (SHA-256 differs from {NAME}). It was damaged or modified: train the "
+                f"run again (`imgreg verify {folder}` lists all changes)."
             )
 
 
@@ -55,8 +55,8 @@ def changed_files(folder: Path) -> tuple[str, ...]:
     if listed is None:
         return ()
     there = set(_files(folder))
-    lines = dict.fromkeys(listed.keys() - there, "is gone") | dict.fromkeys(there - listed.keys(), "was not there")
-    lines |= {path: "was changed" for path in there & listed.keys() if _digest(folder / path) != listed[path]}
+    lines = dict.fromkeys(listed.keys() - there, "is missing") | dict.fromkeys(there - listed.keys(), "is new")
+    lines |= {path: "has changed" for path in there & listed.keys() if _digest(folder / path) != listed[path]}
     return tuple(f"{path} {lines[path]}" for path in sorted(lines))
 
 

@@ -77,7 +77,7 @@ class FrozenBase:
 
     @cached_property
     def engine(self) -> Engine:
-        self._watcher.step("loading the base", 0, 1, "")
+        self._watcher.step("loading VGG16", 0, 1, "")
         engine = load_engine(
             self.engine_name,
             self.precision,
@@ -86,7 +86,7 @@ class FrozenBase:
             size_px=self.image_size,
             cache=cache_folder(),
         )
-        self._watcher.step("loading the base", 1, 1, "")
+        self._watcher.step("loading VGG16", 1, 1, "")
         return engine
 
     def _weights(self) -> Weights:

@@ -54,7 +54,9 @@ def baselines_of_split(
             name=same[0].name,
             probabilities=np.concatenate([one.probabilities for one in same])[order],
             train_loss=fmean(one.train_loss for one in same),
-            note=f"In each fold: {same[0].note}" if len({one.note for one in same}) == 1 else "C chosen in each fold.",
+            note=f"In each fold: {same[0].note}"
+            if len({one.note for one in same}) == 1
+            else "C chosen separately in each fold.",
         )
         for same in zip(*folds, strict=True)
     )
@@ -80,7 +82,10 @@ def predict_baselines(
     """
     labels = labels_of(train, classes)
     if int(np.bincount(labels, minlength=len(classes)).min()) < 2:
-        watcher.say("Baselines are left out: choosing the penalty of logistic regression takes 2 train photos a class.")
+        watcher.say(
+            "Baselines skipped: choosing the regularization strength of logistic regression needs 2 train "
+            "photos per class."
+        )
         return ()
     rows = stratified_subset(labels, n_most=MAX_TRAIN_PHOTOS)
     features = np.concatenate(list(_portions([train[row] for row in rows], source=source)))
@@ -119,7 +124,7 @@ def baselines_of_study(
             source=source,
             load=lambda: laid.base.engine,
             on_view=watcher.stage("computing features"),
-            on_block=watcher.stage("checking kept features"),
+            on_block=watcher.stage("checking cached features"),
         )
         told: list[str] = []
         for done, repeat in enumerate(laid.drawn):
@@ -160,5 +165,6 @@ def _note(fit: LogisticRegressionFit, *, n_train: int) -> str:
     some = "" if fit.n_train == n_train else f" on {fit.n_train} of the {n_train} train photos"
     lowest, highest = INVERSE_PENALTIES[0], INVERSE_PENALTIES[-1]
     return (
-        f"C = {fit.inverse_penalty:g}, of {lowest:g} to {highest:g}, by cross-validation inside the train photos{some}."
+        f"C = {fit.inverse_penalty:g}, chosen from {lowest:g} to {highest:g} by cross-validation within the train "
+        f"photos{some}."
     )

@@ -81,17 +81,17 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
         features = cache.verify(on_block=on_block)
     damaged = tuple(base for base in kept_exports(folder) if not is_whole(base))
     for base in damaged:
-        watcher.say(f"The exported base {base} was damaged; it is removed and will be exported anew.")
+        watcher.say(f"The exported VGG16 {base} was damaged; it was removed and will be exported again.")
         _remove(base)
     for path in (*left_behind(folder / CELLS), *left_behind(folder / CHECKPOINTS)):
         path.unlink(missing_ok=True)
     cells = CellStore(folder / CELLS).damaged()
     for path in cells:
-        watcher.say(f"The study's training {path} was damaged; it is removed and will be trained anew.")
+        watcher.say(f"The study trial {path} was damaged; it was removed and will be trained again.")
         path.unlink(missing_ok=True)
     checkpoints = tuple(path for path in _checkpoints(folder) if read_checkpoint(path) is None)
     for path in checkpoints:
-        watcher.say(f"The interrupted training {path} was damaged; it is removed and would begin anew.")
+        watcher.say(f"The interrupted training {path} was damaged; it was removed and would start over.")
         path.unlink(missing_ok=True)
     return CacheVerification(folder, features, damaged, cells, checkpoints)
 

@@ -60,7 +60,7 @@ def fill_grid(
     found = [[None if resume is False else store.get(key) for key in row] for row in keys]
     n_cells, n_kept = len(drawn) * len(settings), sum(cell is not None for row in found for cell in row)
     if resume and not n_kept:
-        watcher.say("No interrupted training of these photos and settings is kept; the first one begins.")
+        watcher.say("No interrupted training of these photos and settings was found; starting from the beginning.")
     n_done = n_kept
     cells: dict[str, list[Cell]] = {one.recipe.name: [] for one in settings}
     apart: dict[str, str] = {}
@@ -87,7 +87,7 @@ def fill_grid(
                         forget_checkpoint(checkpoint_path(key))
                         if one is settings[0]:
                             raise
-                        apart[recipe] = f"{where}, is left out: {error}"
+                        apart[recipe] = f"{where} skipped: {error}"
                         watcher.say(apart[recipe])
                         continue
                     store.put(key, kept)

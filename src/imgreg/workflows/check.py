@@ -53,7 +53,7 @@ def check(
     if fix is not None:
         refuse_inside(data, fix.parent, option="--fix")
         if fix.suffix.lower() != ".csv":
-            raise UsageError(f"--fix {fix}: expected a name that ends in .csv.")
+            raise UsageError(f"--fix {fix}: expected a file name ending in .csv.")
     index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
     same = confirmed_pairs(index, base=FrozenBase(base, watcher=watcher), cache_bytes=cache_bytes, watcher=watcher)
     findings = by_severity([*inspect(index, same=same), *_shortcuts(index, same=same, watcher=watcher)])
@@ -67,9 +67,9 @@ _MOST_LOOKED_AT = 10_000  # for shortcuts: more photos would narrow an interval 
 _SHORTCUT_CODES = {"file-metadata": "shortcut-file-metadata", "colour-histogram": "shortcut-colours"}
 _SHORTCUT_ADVICE = {
     "file-metadata": "A head may learn where the photos come from rather than what they show: take photos of each "
-    "class from the same sources, or save them all at one size and in one format.",
-    "colour-histogram": "If background or light differ between the classes, a head may learn these: add photos of "
-    "each class in the other's surroundings.",
+    "class from the same sources, or save them all at the same size and in the same format.",
+    "colour-histogram": "If background or lighting differ between the classes, a head may learn these instead: add "
+    "photos of each class in the other's surroundings.",
 }
 
 
@@ -89,7 +89,7 @@ def _shortcuts(index: PhotoIndex, *, same: Sequence[tuple[int, int]], watcher: W
                 code=_SHORTCUT_CODES[name],
                 severity="take care",
                 says=f"{IN_WORDS[name]} tell the classes apart in {found.accuracy:.0%} of the photos (95 % interval "
-                f"{found.low:.0%} to {found.high:.0%}, by cross-validation; the most frequent class alone gives "
+                f"{found.low:.0%} to {found.high:.0%}, by cross-validation; always the most frequent class: "
                 f"{found.largest_share:.0%})",
                 advice=_SHORTCUT_ADVICE[name],
                 files=(),

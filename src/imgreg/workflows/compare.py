@@ -78,7 +78,7 @@ def compare(
     watcher = watcher or Watcher()
     names = [one.recipe.name for one in settings]
     if len(set(names)) < max(len(names), 2):
-        raise UsageError(f"compare: found the recipes {', '.join(names)}; expected two or more, each once.")
+        raise UsageError(f"compare: found recipes {', '.join(names)}, expected at least two, without repetition.")
     if len({one.model_copy(update={"recipe": settings[0].recipe}).model_dump_json() for one in settings}) > 1:
         raise UsageError("compare: the settings differ in more than the recipe.")
     refuse_writing_inside(data, models)
@@ -142,7 +142,7 @@ def compare_runs(
     raises   ArtefactError naming the runs that are damaged: after the others were compared, if they are two or more
     """
     if len(folders) < 2:
-        raise UsageError(f"compare: found one run ({folders[0]}), expected two or more, or a folder of photos.")
+        raise UsageError(f"compare: found one run ({folders[0]}), expected at least two, or a folder of photos.")
     runs, refused = [], []
     for folder in folders:
         try:
@@ -158,7 +158,7 @@ def compare_runs(
         (watcher or Watcher()).say(line)
     if refused:
         told = "\n".join(refused)
-        raise ArtefactError(f"{told}\nThe other {len(runs)} runs are compared: {target / 'report.html'}")
+        raise ArtefactError(f"{told}\nThe other {len(runs)} runs were compared: {target / 'report.html'}")
     return comparison
 
 

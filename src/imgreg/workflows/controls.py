@@ -84,7 +84,7 @@ def _left_out_if_diverged(watcher: Watcher) -> Iterator[None]:
     try:
         yield
     except DivergedError as error:
-        watcher.say(f"Control {SHUFFLED_LABELS} is left out: {error}")
+        watcher.say(f"Control {SHUFFLED_LABELS} skipped: {error}")
 
 
 def _shuffled_study(laid: Repeats, *, settings: Settings, n: int, cache_bytes: int | None, watcher: Watcher) -> Control:
@@ -125,7 +125,7 @@ def _shuffled_run(ground: Ground, prepared: Prepared, *, watcher: Watcher) -> Co
 
 
 def _memorized(recipe: str, share: float) -> str:
-    return f"{recipe} fits {share:.0%} of the shuffled train labels by its last epoch: all that is memory."
+    return f"{recipe} fits {share:.0%} of the shuffled train labels by its last epoch: pure memorization."
 
 
 def _cheap(name: str, train: Sequence[Photo], other: Sequence[Photo], *, classes: Sequence[str]) -> NDArray[np.float64]:

@@ -49,18 +49,18 @@ def evaluate(
     index = index_photos(data, max_bad=max_bad, on_file=watcher.stage("reading photos"))
     photos = [photo for photo in index.photos if side is None or photo.split == side]
     if not photos:
-        raise DatasetError(f"{data}: no photo on side {side!r}. Found: {_sides(index.photos)}.")
+        raise DatasetError(f"{data}: no photos in split {side!r}. Found: {_sides(index.photos)}.")
     unknown = sorted({photo.label for photo in photos} - set(classifier.classes))
     if unknown or (missing := sorted(set(classifier.classes) - {photo.label for photo in photos})):
-        found = f"class {unknown[0]!r}, which the run does not know" if unknown else f"no photo of class {missing[0]!r}"
-        raise DatasetError(f"{data}: found {found}. Expected photos of each of: {', '.join(classifier.classes)}.")
+        found = f"class {unknown[0]!r}, unknown to the run" if unknown else f"no photo of class {missing[0]!r}"
+        raise DatasetError(f"{data}: found {found}. Expected photos of each class: {', '.join(classifier.classes)}.")
     for bad in index.skipped:
         watcher.say(f"skipped {bad.path}: {bad.reason}")
     notes = _seen(runs, photos)
     rows, said = [], []
     for done, answer in enumerate(predict([photo.path for photo in photos], classifier=classifier), start=1):
         if answer.error is not None or answer.probabilities is None:
-            raise DatasetError(f"{answer.path}: {answer.error}. It changed while it was read: run again.")
+            raise DatasetError(f"{answer.path}: {answer.error}. The file changed during the command: run it again.")
         rows.append([answer.probabilities[label] for label in classifier.classes])
         said.append(classifier.classes.index(answer.label or ""))
         watcher.step("predicting", done, len(photos), "")
@@ -86,11 +86,13 @@ def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
     for run in runs:
         read = read_run(run)
         trained, chosen = ({row.sha256 for row in read.split if row.on(side)} for side in _SEEN)
-        honest = " In its report each is scored by the head that did not see it." if read.summary.n_folds else ""
-        for seen, what in ((trained, "trained on"), (chosen - trained, "chose its epoch by")):
+        honest = " In its report each photo is scored by the head that never saw it." if read.summary.n_folds else ""
+        for seen, what in ((trained, "was trained on"), (chosen - trained, "chose its epoch on")):
             n = sum(photo.sha256 in seen for photo in photos)
             if n:
-                lines.append(f"{run} {what} {n} of these {len(photos)} photos: its figures on them flatter it.{honest}")
+                lines.append(
+                    f"{run} {what} {n} of these {len(photos)} photos: scores on them are too optimistic.{honest}"
+                )
     return tuple(lines)
 
 

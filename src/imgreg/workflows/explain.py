@@ -86,13 +86,15 @@ def explain_photos(
     card = checked_card(run)
     saved = load_head(run)
     if label is not None and label not in card.classes:
-        raise UsageError(f"--class {label}: the run tells {', '.join(card.classes)} apart. Give one of these.")
+        raise UsageError(f"--class {label}: expected one of the run's classes, {', '.join(card.classes)}.")
     trained_on = Path(str(read_run(run).environment.get("data", "")))
     if trained_on.is_dir():
         refuse_inside(trained_on, out, option="--out")
     for photo in photos:
         if photo.parent.resolve() == out.resolve():
-            raise UsageError(f"--out {out} is the folder of {photo.name}, where imgreg does not write. Choose another.")
+            raise UsageError(
+                f"--out {out} is the folder of {photo.name}; imgreg never writes to photo folders. Choose another."
+            )
     read = _read(photos)
     squares = [decoding.decode(data, size_px=card.image_size) for _, data in read]
     base = recorded_weights(card, run=run)
@@ -151,7 +153,7 @@ def _written(
         overlay=target,
         map=named.with_name(f"{named.name}-map.npy"),
     )
-    title = f"{label}: {done.probability:.1%}" + ("" if label == answer else f" (answer: {answer})")
+    title = f"{label}: {done.probability:.1%}" + ("" if label == answer else f" (predicted: {answer})")
     explanation_figure(decoding.picture(data, longest_px=SHOWN_PX), one.map, title=title, target=target)
     array = BytesIO()
     np.save(array, one.map, allow_pickle=False)

@@ -77,12 +77,13 @@ def howmuch(
         sizes = subset_sizes(n_train, steps=STEPS, n_smallest_class=n_smallest)
         if len(sizes) < 3:
             raise DatasetError(
-                f"{data}: the smallest class has {n_smallest} train photos in a split: a curve needs {4 * LEAST}, "
-                "for three sizes. Add photos of it."
+                f"{data}: the smallest class has {n_smallest} train photos in a split, but a learning curve of three "
+                f"sizes needs {4 * LEAST}. Add photos of this class."
             )
         if more > n_train * 100:
             raise UsageError(
-                f"--more {more}: {n_train} train photos cannot tell of so many. Ask for 100 times at most."
+                f"--more {more}: cannot extrapolate that far from {n_train} train photos. Give at most 100 times as "
+                "many."
             )
         drawn = tuple(_smaller(repeat, size, of=n_train, settings=settings) for repeat in whole for size in sizes)
         grid = fill_grid(

@@ -87,9 +87,9 @@ def begun_training(
     """
     begun = None if resume is False else read_checkpoint(path)
     if begun is not None:
-        say(f"{what}: an interrupted training goes on after epoch {begun.history.last.epoch} of {n_epochs}.")
+        say(f"{what}: resuming an interrupted training after epoch {begun.history.last.epoch} of {n_epochs}.")
     elif resume:
-        say(f"{what}: no interrupted training of these photos and settings is kept; it begins at epoch 1.")
+        say(f"{what}: no interrupted training of these photos and settings was found; starting at epoch 1.")
     return begun
 
 

@@ -40,11 +40,12 @@ def checked_name(name: str) -> str:
     """
     if not name or name.startswith(".") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > 200:
         raise UsageError(
-            f"{name!r} cannot name a run: expected at most 200 bytes, printable, without / and not starting with a dot."
+            f"{name!r} is not a valid run name: expected at most 200 bytes, printable, without / and not starting "
+            "with a dot."
         )
     if WINDOWS and _FORBIDDEN_ON_WINDOWS.search(name):
         raise UsageError(
-            f'{name!r} cannot name a folder on Windows: expected none of \\ : * ? " < > |, no dot or space at the end, '
-            "and not a device such as NUL or COM1."
+            f'{name!r} is not a valid folder name on Windows: expected none of \\ : * ? " < > |, no dot or space at '
+            "the end, and not a device such as NUL or COM1."
         )
     return name

@@ -129,8 +129,8 @@ def load_classifier(
         first = first or card.classes
         if card.classes != first:
             raise ArtefactError(
-                f"{run} tells {', '.join(card.classes)} apart, {runs[0]} {', '.join(first)}: they cannot vote. "
-                "Give runs of the same classes."
+                f"{run} has the classes {', '.join(card.classes)}, {runs[0]} has {', '.join(first)}: they cannot "
+                "vote. Give runs with the same classes."
             )
         base = (card.weights_sha256, card.image_size, card.engine, card.precision, card.stored, card.mirror)
         by_base.setdefault(base, []).append(run)
@@ -151,21 +151,23 @@ def load_classifier(
 def _refuse_confidence(runs: Sequence[Path], confidence: float) -> None:
     """Raise UsageError where no prediction set of this level can be had."""
     if not 0 < confidence < 1:  # NaN too
-        raise UsageError(f"--confidence {confidence:g}: expected a share between 0 and 1, neither included.")
+        raise UsageError(f"--confidence {confidence:g}: expected a value between 0 and 1, exclusive.")
     if len(runs) > 1:
-        raise UsageError("--confidence: prediction sets are made of one run's held-out photos, but several runs vote.")
+        raise UsageError(
+            "--confidence: prediction sets need the held-out photos of a single run, but several runs vote."
+        )
     card, needed = load_card(runs[0]), min_held_out(confidence)
     if card.calibration is None:
         raise UsageError(
-            f"{runs[0]}: --confidence needs held-out probabilities, which a run of an older imgreg does not keep. "
-            "Train it again."
+            f"{runs[0]}: --confidence needs held-out probabilities, which runs of older imgreg versions lack. Train "
+            "it again."
         )
     label, n_photos = min(zip(card.classes, card.calibration.n_held_out, strict=True), key=lambda pair: pair[1])
     if n_photos < needed:
         highest = max_confidence(n_photos)
-        lower = f"Give --confidence {highest:g} or less, or train" if highest else "Train"
+        lower = f"Use --confidence {highest:g} or less, or train" if highest else "Train"
         raise UsageError(
-            f"{runs[0]}: --confidence {confidence:g} needs {needed} held-out photos of each class, found {n_photos} of "
+            f"{runs[0]}: --confidence {confidence:g} needs {needed} held-out photos per class, found {n_photos} of "
             f"class {label}. {lower} with more validation photos."
         )
 
@@ -175,8 +177,8 @@ def checked_card(run: Path) -> ModelCard:
     card = load_card(run)
     if card.decode_policy != decoding.POLICY:
         raise ArtefactError(
-            f"{run}: its photos were decoded by policy {card.decode_policy}, this imgreg has "
-            f"{decoding.POLICY}. Train the run again, or use the imgreg that trained it."
+            f"{run}: its photos were decoded with policy {card.decode_policy}, this version of imgreg uses "
+            f"{decoding.POLICY}. Train the run again, or use the version that trained it."
         )
     return card
 
@@ -289,7 +291,9 @@ def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
             ]
         together = np.concatenate(rows)
         if not np.isfinite(together).all():
-            raise ArtefactError("the head gave a probability that is not a number: it is damaged. Train the run again.")
+            raise ArtefactError(
+                "the head returned a probability that is not a number: it is damaged. Train the run again."
+            )
         yield _Given(together, _training_distance(stored[0], member))
 
 
@@ -342,8 +346,8 @@ def recorded_weights(card: ModelCard, *, run: Path) -> Weights:
     weights = resolve_weights(card.weights)
     if weights.sha256 != card.weights_sha256:
         raise ArtefactError(
-            f"{run}: was trained on {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., "
-            f"but {weights.path} has {weights.sha256[:16]}.... Find the old file, or train again."
+            f"{run}: was trained with {card.weights} weights with SHA-256 {card.weights_sha256[:16]}..., but "
+            f"{weights.path} has {weights.sha256[:16]}.... Find the original file, or train again."
         )
     return weights
 
@@ -353,12 +357,12 @@ def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher)
     if card.engine == "openvino" and precision == "bfloat16" and not has_bfloat16():
         precision = "float32"
         watcher.say(
-            f"{run} was trained on bfloat16 features, but this processor has no bfloat16. Using float32: "
-            "probabilities may differ slightly from those of the machine that trained it."
+            f"{run} was trained on bfloat16 features, but this processor does not support bfloat16. Using float32: "
+            "probabilities may differ slightly from those on the machine that trained it."
         )
 
     def find_weights() -> Weights:
-        watcher.say("Preparing the frozen base for this machine, once.")
+        watcher.say("Preparing VGG16 for this machine (only once).")
         return recorded_weights(card, run=run)
 
     return load_engine(

@@ -52,15 +52,15 @@ def read_index(
     for number, bad in enumerate(index.skipped, start=1):
         (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {bad.path}: {bad.reason}")
     if len(index.skipped) > SKIPPED_SHOWN:
-        watcher.say(f"{len(index.skipped)} files skipped in all")
+        watcher.say(f"{len(index.skipped)} files skipped in total")
     if index.skipped:
         warnings.append(
-            f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and "
-            "were left out (skipped.csv)."
+            f"{len(index.skipped)} of {len(index.photos) + len(index.skipped)} files could not be read and were left "
+            "out (skipped.csv)."
         )
     if index.torn and not photos.allow_leakage:
         raise DatasetError(
-            f"{data}: {index.torn} Remove the wrong ones (`imgreg check {data}` names them), or go on with "
+            f"{data}: {index.torn} Remove the wrong ones (`imgreg check {data}` lists them), or continue with "
             "--allow-leakage."
         )
     warnings += [index.torn] if index.torn else []
@@ -93,22 +93,21 @@ def lay_ground(
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed, folds=folds)
     if split.leaks:
         leak = (
-            f"{split.leaks} files stand with the same bytes on several sides of the given split: the "
-            "validation or test figures flatter the classifier."
+            f"{split.leaks} identical files appear in more than one split, which inflates validation and test scores."
         )
         if not photos.allow_leakage:
             raise DatasetError(
-                f"{data}: {leak} Remove the copies (`imgreg check {data} --fix clean.csv` writes a manifest without "
-                "them), or go on with --allow-leakage."
+                f"{data}: {leak} Remove the duplicates (`imgreg check {data} --fix clean.csv` writes a manifest "
+                "without them), or continue with --allow-leakage."
             )
         warnings.append(leak)
     warnings += _uneven(split, val_fraction=photos.val_fraction)
     for line in warnings:
         watcher.say(line)
     if split.given and "val_fraction" in photos.model_fields_set:
-        raise UsageError(f"--val-fraction has no effect: {data} gives its own validation photos. Leave it out.")
+        raise UsageError(f"--val-fraction has no effect: {data} has its own validation split. Omit it.")
     if split.given and photos.folds not in ("auto", 0):
-        raise UsageError(f"--folds has no effect: {data} gives its own validation photos. Leave it out.")
+        raise UsageError(f"--folds has no effect: {data} has its own validation split. Omit it.")
     return Ground(index, split, (*told, *warnings), time.perf_counter() - started)
 
 
@@ -118,7 +117,7 @@ def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
         if photos.folds == 1:
             raise UsageError("--folds 1: expected 2 or more, or 0 for a single split.")
         if photos.folds and "val_fraction" in photos.model_fields_set:
-            raise UsageError("--val-fraction has no effect with --folds: each photo validates one head.")
+            raise UsageError("--val-fraction has no effect with --folds: each photo is used for validation once.")
         return photos.folds, []
     if "val_fraction" in photos.model_fields_set or any(photo.split == "val" for photo in index.photos):
         return 0, []
@@ -129,8 +128,8 @@ def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
     if n_val >= ENOUGH_VALIDATION_PHOTOS or folds < MIN_AUTO_FOLDS:
         return 0, []
     return folds, [
-        f"{folds}-fold cross-validation: a single split would leave {n_val} validation photos, too few for a clear "
-        "answer. --folds 0 makes a single split."
+        f"{folds}-fold cross-validation: a single split would have only {n_val} validation photos, too few for a "
+        "clear answer. Use --folds 0 for a single split."
     ]
 
 
@@ -156,11 +155,11 @@ def lay_repeats(
 ) -> Repeats:
     """Index the photos and deal them anew, so many times. raises DatasetError; UsageError for fewer than 2 trainings"""
     if repeats * max(folds, 1) < 2:
-        raise UsageError("--repeats 1 shows no spread: take 2 or more (5 for a first answer), or --folds.")
+        raise UsageError("--repeats 1 gives no confidence interval: use 2 or more (5 is a good start), or --folds.")
     index, told = read_index(data, settings.photos, watcher=watcher)
     notes = list(told)
     if any(photo.split is not None for photo in index.photos):
-        notes.append("The split that the photos come with is not used: every repeat draws its own.")
+        notes.append("The dataset's own split is not used: every repeat draws a new one.")
         watcher.say(notes[-1])
     base = FrozenBase(settings.base, watcher=watcher)
     index, families = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
@@ -185,10 +184,8 @@ def _in_families(
     index, n_families = with_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
     if not n_families:
         return index, []
-    pictures = "1 picture is" if n_families == 1 else f"{n_families} pictures are"
-    return index, [
-        f"{pictures} there several times with other bytes: each stays on one side (imgreg check names them)."
-    ]
+    pictures = "1 picture has" if n_families == 1 else f"{n_families} pictures have"
+    return index, [f"{pictures} near-duplicates, which are kept in the same split (imgreg check lists them)."]
 
 
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:
@@ -202,8 +199,8 @@ def _uneven(split: Split, *, val_fraction: float) -> list[str]:
         wanted = validation_count(n_all, val_fraction=val_fraction)
         if not wanted / 2 <= n_val <= 2 * wanted:
             lines.append(
-                f"class {label!r}: {n_val} of {n_all} photos validate instead of {wanted}, because photos of the same "
-                "picture stay together. `imgreg check` lists them."
+                f"class {label!r}: {n_val} of {n_all} photos are used for validation instead of {wanted}, because "
+                "near-duplicates are kept in the same split. `imgreg check` lists them."
             )
     return lines
 
@@ -224,6 +221,6 @@ def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
         beside_manifest = data.is_file() and photos.resolve() == data.parent.resolve() != folder.resolve()
         if inside and not beside_manifest:
             raise UsageError(
-                f"{option} {folder} lies inside the photo folder {photos}, which imgreg never writes to. "
-                "Choose a place outside it."
+                f"{option} {folder} is inside the photo folder {photos}, which imgreg never writes to. Choose a "
+                "folder outside it."
             )

@@ -32,7 +32,7 @@ def preview(
     """
     refuse_inside(data, target.parent, option="--out")
     if target.suffix.lower() != ".png":
-        raise UsageError(f"--out {target}: expected a name that ends in .png.")
+        raise UsageError(f"--out {target}: expected a file name ending in .png.")
     single = photos.model_copy(update={"folds": 0})
     ground = lay_ground(data, single, base=None, watcher=watcher or Watcher())
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,8 @@ def rebuild_report(folder: Path) -> Path:
         _rebuild_study(folder)
     else:
         raise ArtefactError(
-            f"{folder}: found no model.json, comparison.json or study.json. Expected the folder of a run, a comparison "
-            "or a study, e.g. models/first-try; `imgreg runs` lists the runs."
+            f"{folder}: found no model.json, comparison.json or study.json. Expected the folder of a run, a "
+            "comparison or a study, e.g. models/first-try; `imgreg runs` lists the runs."
         )
     return folder / "report.html"
 
@@ -46,7 +46,7 @@ def _runs_of(folder: Path) -> list[Path]:
         named = [found_path(run["run"]) for run in document["runs"]]
     except (AttributeError, KeyError, TypeError) as error:
         raise ArtefactError(
-            f"{folder}/comparison.json names no runs. The comparison is damaged: make it anew."
+            f"{folder}/comparison.json lists no runs. The comparison is damaged: run it again."
         ) from error
     beside = [folder.parent / run.name for run in named]
     return [one if one.is_dir() else folder.parent / run for one, run in zip(beside, named, strict=True)]
@@ -76,7 +76,7 @@ def _rebuild_study(folder: Path) -> None:
         )
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArtefactError(f"{folder}: a study that cannot be read ({first}). It is damaged: run it again.") from error
+        raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
 
 
 def _in_order(names: list[str], *, n_each: int = 8) -> dict[str, list[str]]:
@@ -90,4 +90,4 @@ def _document(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path}: cannot be read ({error}). It is damaged: make it anew.") from error
+        raise ArtefactError(f"{path}: cannot be read ({error}). It is damaged: run it again.") from error

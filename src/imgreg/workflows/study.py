@@ -78,7 +78,7 @@ def study(
     started = time.perf_counter()
     names = [one.recipe.name for one in settings]
     if len(set(names)) < max(len(names), 2):
-        raise UsageError(f"study: found the recipes {', '.join(names)}; expected two or more, each once.")
+        raise UsageError(f"study: found recipes {', '.join(names)}, expected at least two, without repetition.")
     from imgreg.workflows.baselines import baselines_of_study
     from imgreg.workflows.prepare import lay_repeats, refuse_writing_inside
 

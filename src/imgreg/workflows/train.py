@@ -118,7 +118,7 @@ def refuse_diverged(outcomes: Mapping[str, Outcome]) -> None:
     outcomes   a run's folder -> what its training gave
     raises     DivergedError if one of them came apart
     """
-    told = [f"{run}: {it.diverged} Its best epoch before that was kept." for run, it in outcomes.items() if it.diverged]
+    told = [f"{run}: {it.diverged} The best epoch before that was kept." for run, it in outcomes.items() if it.diverged]
     if told:
         raise DivergedError("\n".join(told))
 
@@ -228,7 +228,7 @@ def extract_views(
         source=source,
         load=lambda: base.engine,
         on_view=watcher.stage("computing features"),
-        on_block=watcher.stage("checking kept features"),
+        on_block=watcher.stage("checking cached features"),
     )
 
 

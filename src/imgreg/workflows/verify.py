@@ -69,7 +69,7 @@ def verify(
         return Verification(folder, listed, files, None, (), ())
     photos = data or Path(str(run.environment.get("data", "")))
     if not _exists(photos):
-        raise DatasetError(f"{photos}: the photos of {folder} are not there. Say where they are: --data.")
+        raise DatasetError(f"{photos}: the photos of {folder} are not there. Give their current location with --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
         with contextlib.suppress(DivergedError):  # the run may have come apart too: what it kept is compared
             train(
@@ -120,7 +120,7 @@ def recorded_settings(run: Run) -> Settings:
         return Settings.model_validate(table)
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArtefactError(f"{run.folder}/config.toml is not one that this imgreg reads: {first}.") from error
+        raise ArtefactError(f"{run.folder}/config.toml: not readable by this version of imgreg: {first}.") from error
 
 
 def _find_files_again(table: dict[str, Any], environment: Mapping[str, Any]) -> None:
@@ -135,15 +135,15 @@ def _find_files_again(table: dict[str, Any], environment: Mapping[str, Any]) -> 
 def _differences(run: Run, folder: Path, renewed: Run, again: Path) -> tuple[str, ...]:
     found = []
     if (folder / "head.safetensors").read_bytes() != (again / "head.safetensors").read_bytes():
-        found.append("The head is another.")
+        found.append("The head differs.")
     ours, theirs = _figures(folder), _figures(again)
     if ours != theirs:
         epoch = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False), 1) if a != b), None)
         if epoch is None:
-            found.append(f"The history has {len(theirs)} epochs, it had {len(ours)}.")
+            found.append(f"The history has {len(theirs)} epochs, previously {len(ours)}.")
         else:
             was, now = run.history.epochs[epoch - 1].val_loss, renewed.history.epochs[epoch - 1].val_loss
-            found.append(f"The history differs from epoch {epoch} on (validation loss {was:.9g}, now {now:.9g}).")
+            found.append(f"The history differs from epoch {epoch} (validation loss {was:.9g}, now {now:.9g}).")
     return tuple(found)
 
 
@@ -160,13 +160,13 @@ def _reasons(run: Run, renewed: Run) -> tuple[str, ...]:
     for side, name in sides:
         was, now = (Counter((r.sha256, r.label) for r in one.split if r.on(side)) for one in (run, renewed))
         if was != now:
-            reasons.append(f"{(was - now).total()} {name} photos are gone, {(now - was).total()} have come.")
+            reasons.append(f"{(was - now).total()} {name} photos are missing, {(now - was).total()} are new.")
     for what in ("weights_sha256", "engine", "precision", "image_size"):
         was_set, now_set = getattr(run.summary, what), getattr(renewed.summary, what)
         if was_set != now_set:
             reasons.append(f"{what}: {was_set}, now {now_set}.")
     reasons += _changed(run.environment, environment_now())
-    return tuple(reasons) or ("Nothing that imgreg knows of: another processor, or other threads, perhaps.",)
+    return tuple(reasons) or ("No known cause; perhaps a different processor or number of threads.",)
 
 
 def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -175,4 +175,4 @@ def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     then = was.get("versions", {})
     lines += [f"{k}: {then.get(k)}, now {v}." for k, v in now["versions"].items() if then.get(k) != v]
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS")
-    return [*lines, *([f"TF_NUM_INTRAOP_THREADS is {threads} now."] if threads else [])]
+    return [*lines, *([f"TF_NUM_INTRAOP_THREADS is now {threads}."] if threads else [])]

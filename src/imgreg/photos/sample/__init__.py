@@ -70,7 +70,7 @@ def draw_sample(
     for name, value, least in (("count", count, 1), ("seed", seed, 0), ("size_px", size_px, 32)):
         _require(name, value, at_least=least)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UsageError(f"{root}: exists and is not an empty folder. Name a new folder for the sample.")
+        raise UsageError(f"{root}: exists and is not an empty folder. Choose a new folder for the sample.")
     written: list[Path] = []
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:

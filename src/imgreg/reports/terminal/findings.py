@@ -32,7 +32,7 @@ def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool
         *(text_of(f"Note: {note}") for note in index.notes),
     ]
     if not findings:
-        lines.append(text_of("Nothing stands in the way of training.", style="bold green"))
+        lines.append(text_of("No problems found.", style="bold green"))
     for severity in SEVERITIES:
         for one in (finding for finding in findings if finding.severity == severity):
             count = f": {len(one.files)}" if one.files else ""
@@ -53,7 +53,7 @@ def _files(one: Finding, *, every: bool) -> list[RenderableType]:
         for group, detail in zip(shown, details, strict=False)
     ]
     if len(shown) < len(one.files):
-        lines.append(text_of(f"  and {len(one.files) - len(shown)} more (-v or --json names all)", style="dim"))
+        lines.append(text_of(f"  and {len(one.files) - len(shown)} more (-v or --json lists all)", style="dim"))
     return lines
 
 

@@ -18,16 +18,16 @@ def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableTy
     """Every figure with its interval, and the confusion."""
     from rich.console import Group
 
-    figures = table_of("figure", "", "95 % interval")
+    figures = table_of("metric", "", "95 % interval")
     for name, figure in metrics.figures.items():
         figures.add_row(text_of(FIGURE_NAMES[name]), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
-    counts = table_of("true class", *(one_line(f"called {name}", limit=20) for name in metrics.classes))
+    counts = table_of("true class", *(one_line(f"predicted {name}", limit=20) for name in metrics.classes))
     for name, row in zip(metrics.classes, metrics.confusion, strict=True):
         counts.add_row(text_of(one_line(name, limit=20)), *(str(n) for n in row))
-    of = f"of {metrics.classes[1]}" if len(metrics.classes) == 2 else "means over the classes, each against the rest"
+    of = f"for {metrics.classes[1]}" if len(metrics.classes) == 2 else "macro averages, one class against the rest"
     return Group(
         figures,
-        text_of(f"{metrics.n_photos} photos. Precision, recall, F1 and areas: {of}. Losses in nats.", style="dim"),
+        text_of(f"{metrics.n_photos} photos. Precision, recall, F1 and AUC: {of}. Losses in nats.", style="dim"),
         text_of(""),
         counts,
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),

@@ -38,7 +38,7 @@ def study_text(
     """The answer, the ranked table in 80 columns, and where the report is."""
     from rich.console import Group
 
-    lines = table_of("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nin words")
+    lines = table_of("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult")
     lines.columns[-1].justify = "left"
     for row in table.rows:
         effect = row.effect
@@ -57,8 +57,8 @@ def study_text(
         text_of(""),
         lines,
         text_of(
-            f"Difference in test loss to {table.control}, over {table.n_repeats} paired repeats with "
-            f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; below 0 is better.",
+            f"Difference in test loss from {table.control}, over {table.n_repeats} paired repeats with "
+            f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; negative is better.",
             style="dim",
         ),
         *study_baseline_lines(baselines),
@@ -93,7 +93,7 @@ def howmuch_text(
         )
     ahead, of_loss = error.more, loss.more
     lines.add_row(
-        f"{ahead.n_train} (by the law)",
+        f"{ahead.n_train} (extrapolated)",
         percent(1 - ahead.score),
         f"{percent(1 - ahead.high)} to {percent(1 - ahead.low)}",
         nats(of_loss.score),
@@ -115,7 +115,7 @@ def labels_text(
     """The answer, the first photos, and where the sheet and the whole list are."""
     from rich.console import Group
 
-    lines = table_of("photo", "label", "rather", "own\nlabel", "for-\ngotten", "history")
+    lines = table_of("photo", "label", "predicted", "own\nlabel", "for-\ngotten", "history")
     lines.columns[-1].justify = "left"
     for row in table.rows[:_LABELS_SHOWN]:
         lines.add_row(
@@ -127,7 +127,7 @@ def labels_text(
             row.history,
         )
     sheet, listed = (
-        text_of(f"{what}: {folder / name}") for what, name in (("Sheet", "sheet.png"), ("All", "labels.csv"))
+        text_of(f"{what}: {folder / name}") for what, name in (("Contact sheet", "sheet.png"), ("All photos", "labels.csv"))
     )
     for line in (sheet, listed):
         line.no_wrap, line.overflow = True, "ignore"
@@ -135,7 +135,7 @@ def labels_text(
         *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
         text_of(""),
         lines,
-        text_of("Own label: its probability by heads that never saw the photo.", style="dim"),
+        text_of("Own label: its probability according to heads that never saw the photo.", style="dim"),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
         sheet,
         listed,
