@@ -29,7 +29,7 @@ coverage:  ## run the tests, show which lines they miss, and fail below the floo
 	$(MAKE) test COVERAGE=1
 
 test-optimized: .venv/test  ## run the quick tests with Python's -O, under which assert does nothing in src/
-	$(BIN)/python -O -m pytest -q tests/recipes tests/runs tests/photos/test_split.py tests/test_optimized.py
+	$(BIN)/python -O -m pytest -q tests/recipes tests/runs tests/data/test_split.py tests/test_optimized.py
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

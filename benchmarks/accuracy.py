@@ -42,23 +42,23 @@ from imgreg.analysis.baselines import FLATTENED, MEANS
 from imgreg.analysis.effects import paired_effects
 from imgreg.analysis.metrics import calibration_error
 from imgreg.config import Base, Recipe
+from imgreg.data.augment import Augmenter
+from imgreg.data.index import Photo, index_photos, labels_of
+from imgreg.data.resample import resplit
+from imgreg.data.split import Split, split_photos
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.features.tta import tta_views
 from imgreg.heads.fit import Fold, fit_head
 from imgreg.heads.forward import score
-from imgreg.photos.augment import Augmenter
-from imgreg.photos.index import Photo, index_photos, labels_of
-from imgreg.photos.resplit import resplit
-from imgreg.photos.split import Split, split_photos
-from imgreg.places import cache_folder
+from imgreg.lazy_imports import load_keras
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
-from imgreg.startup import load_keras
-from imgreg.workflows.base import FrozenBase
-from imgreg.workflows.baselines import predict_baselines
-from imgreg.workflows.doubts import describe
-from imgreg.workflows.train import answered, labelled
-from imgreg.workflows.watch import Watcher
+from imgreg.training.backbone import Backbone
+from imgreg.training.baselines import predict_baselines
+from imgreg.training.data_quality import describe
+from imgreg.training.fit import answered, labelled
 
 NEIGHBOURS, FOLDS = "nearest-neighbours", "-5-folds"
 FITTED = (FLATTENED, MEANS, NEIGHBOURS)
@@ -85,7 +85,7 @@ class Bench:
         index = index_photos(data, max_bad=0.05)
         self.classes, self.name = index.classes, data.name
         self.photos = tuple(replace(photo, split=None) for photo in index.photos)
-        self.base = FrozenBase(Base(weights="starter"), watcher=say)
+        self.base = Backbone(Base(weights="starter"), watcher=say)
         self.source = FeatureSource(cache, base=self.base.identity)
         recipes = [recipe_of(row) for row in rows if row not in FITTED]
         wanted: dict[Photo, list[tuple[int, Augmenter | None]]] = {photo: [(0, None)] for photo in self.photos}

@@ -31,15 +31,15 @@ from imgreg.analysis.calibration import fit_temperature
 from imgreg.analysis.conformal import conformal_thresholds, held_out_scores, prediction_sets
 from imgreg.analysis.novelty import choose_references, distances, leave_one_out_threshold
 from imgreg.config import Base
+from imgreg.data.index import index_photos, labels_of
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.heads.calibration import apply_temperature
 from imgreg.heads.forward import cross_entropies
-from imgreg.photos.index import index_photos, labels_of
-from imgreg.places import cache_folder
-from imgreg.workflows.base import FrozenBase
-from imgreg.workflows.doubts import describe
-from imgreg.workflows.watch import Watcher
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
+from imgreg.training.backbone import Backbone
+from imgreg.training.data_quality import describe
 
 LEVELS = (0.8, 0.9, 0.95)
 ACCEPTED = (0.99, 0.95)
@@ -54,7 +54,7 @@ def described(data: Path) -> Described:
     """Compute the channels' means of each photo, or read them from the cache."""
     watcher = Watcher(say=lambda line: print(line, file=sys.stderr))
     index = index_photos(data, max_bad=0.05)
-    base = FrozenBase(Base(weights="starter", image_size=128), watcher=watcher)
+    base = Backbone(Base(weights="starter", image_size=128), watcher=watcher)
     with FeatureCache(cache_folder(), say=watcher.say) as cache:
         source = FeatureSource(cache, base=base.identity)
         extract({photo: [(0, None)] for photo in index.photos}, source=source, load=lambda: base.engine)

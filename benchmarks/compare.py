@@ -21,11 +21,11 @@ from typing import Any
 
 from timing import seconds, show
 
+from imgreg.data.index import index_photos
+from imgreg.data.split import split_photos
 from imgreg.features.weights import resolve_weights
-from imgreg.photos.index import index_photos
-from imgreg.photos.split import split_photos
+from imgreg.lazy_imports import load_keras
 from imgreg.recipes import load_recipe
-from imgreg.startup import load_keras
 
 EPOCHS, BATCH, VIEWS, STEPS = 100, 32, 8, 3
 RECIPES = ("plain", "blog")

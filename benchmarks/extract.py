@@ -20,15 +20,15 @@ import numpy as np
 from timing import medians_in_turn, seconds, show
 
 from imgreg.config import Augmentation
+from imgreg.data.augment import Augmenter
+from imgreg.data.index import index_photos
+from imgreg.data.sample import draw_sample
 from imgreg.features.cache import FeatureCache
 from imgreg.features.engines import engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, FeatureSource, extract
 from imgreg.features.weights import resolve_weights
-from imgreg.photos.augment import Augmenter
-from imgreg.photos.index import index_photos
-from imgreg.photos.sample import draw_sample
-from imgreg.places import cache_folder
-from imgreg.startup import load_keras, load_openvino
+from imgreg.lazy_imports import load_keras, load_openvino
+from imgreg.paths import cache_folder
 
 N_PHOTOS, N_SLOW = 32, 8  # photos a round; fewer where bfloat16 is emulated
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

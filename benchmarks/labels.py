@@ -1,4 +1,4 @@
-"""How many wrong labels does `imgreg labels` put first? Labels of real photos are flipped, and looked for.
+"""How many wrong labels does `imgreg label-issues` put first? Labels of real photos are flipped, and looked for.
 
 usage: python benchmarks/labels.py DATA [SHARE [N_SEEDS]]     (default 0.05 of the labels, 5 times)
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from imgreg.api.label_issues import labels
 from imgreg.config import Base, Settings
-from imgreg.photos.index import index_photos
+from imgreg.data.index import index_photos
 from imgreg.recipes import load_recipe
-from imgreg.workflows.labels import labels
 
 FIRST = 0.10  # of the ranked photos
 RECIPES = ("plain", "low_lr")

@@ -14,30 +14,30 @@ import sys
 from pathlib import Path
 
 from imgreg.config import Base, Photos
+from imgreg.data.augment import Augmenter
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource
 from imgreg.heads.fit import fit_head
-from imgreg.photos.augment import Augmenter
-from imgreg.places import cache_folder
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
-from imgreg.workflows.base import FrozenBase
-from imgreg.workflows.prepare import lay_ground
-from imgreg.workflows.train import extract_views, labelled
-from imgreg.workflows.watch import Watcher
+from imgreg.training.backbone import Backbone
+from imgreg.training.dataset import prepare_dataset
+from imgreg.training.fit import extract_views, labelled
 
 RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 
 
 def main(data: Path, seeds: list[int]) -> None:
     watcher = Watcher(say=lambda line: print(line, file=sys.stderr))
-    ground = lay_ground(data, Photos(folds=0), base=None, watcher=watcher)
-    base = FrozenBase(Base(weights="starter"), watcher=watcher)
-    classes, split = ground.index.classes, ground.split
+    dataset = prepare_dataset(data, Photos(folds=0), base=None, watcher=watcher)
+    base = Backbone(Base(weights="starter"), watcher=watcher)
+    classes, split = dataset.index.classes, dataset.split
     rows, blog = [], load_recipe("blog")
     with FeatureCache(cache_folder(), say=watcher.say) as cache:
         source = FeatureSource(cache, base=base.identity)
         augmenter = Augmenter(blog.augmentation, seed=0, size_px=base.image_size)
-        extract_views(ground, source=source, augmenter=augmenter, recipe=blog, base=base, watcher=watcher)
+        extract_views(dataset, source=source, augmenter=augmenter, recipe=blog, base=base, watcher=watcher)
         trials = [("plain", 1e-3), *(("blog", rate) for rate in RATES)]
         for name, rate in trials:
             recipe = load_recipe(name, overrides={"optimizer.learning_rate": rate})

@@ -20,18 +20,18 @@ from pathlib import Path
 
 from timing import show
 
-from imgreg.photos.index import index_photos
-from imgreg.photos.known import KnownFiles, stamp_of
-from imgreg.photos.listing import list_files
-from imgreg.photos.sample import draw_sample
+from imgreg.data.discovery import list_files
+from imgreg.data.file_cache import FileCache, stamp_of
+from imgreg.data.index import index_photos
+from imgreg.data.sample import draw_sample
 
 A_FOLDER = 10_000  # links to one picture: file systems bound them (ext4 65,000)
 
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from imgreg.photos import index
-from imgreg.photos.known import KnownFiles
+from imgreg.data import index
+from imgreg.data.file_cache import FileCache
 n_read = 0
 real = index.in_workers
 def counted(work, items, *, failed):
@@ -41,7 +41,7 @@ def counted(work, items, *, failed):
 index.in_workers = counted
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 began = time.perf_counter()
-with KnownFiles(Path(sys.argv[2]), say=print) as known:
+with FileCache(Path(sys.argv[2]), say=print) as known:
     found = index.index_photos(Path(sys.argv[1]), max_bad=0, known=known)
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -87,7 +87,7 @@ def _link(root: Path, n_photos: int) -> None:
 def _fill(root: Path) -> None:
     drawn = {photo.path.name: photo for photo in index_photos(root / "drawn", max_bad=0).photos}
     names = sorted(drawn)
-    with KnownFiles(root / "cache", say=print) as known:
+    with FileCache(root / "cache", say=print) as known:
         for row, item in enumerate(list_files(root / "data")):
             photo, stamp = drawn[names[row % len(names)]], stamp_of(item.where)
             assert stamp is not None

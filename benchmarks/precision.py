@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 from timing import show
 
+from imgreg.api.train import labels_of
+from imgreg.data.decode import decode, read_bytes
+from imgreg.data.index import index_photos
+from imgreg.data.split import split_photos
 from imgreg.features.engines import load_engine
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.fit import fit_head
 from imgreg.heads.views import Labelled
-from imgreg.photos.decode import decode, read_bytes
-from imgreg.photos.index import index_photos
-from imgreg.photos.split import split_photos
-from imgreg.places import cache_folder
+from imgreg.lazy_imports import load_openvino
+from imgreg.paths import cache_folder
 from imgreg.recipes import load_recipe
-from imgreg.startup import load_openvino
-from imgreg.workflows.train import labels_of
 
 SEEDS = range(5)
 WEIGHTS = resolve_weights("starter")

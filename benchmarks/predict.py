@@ -17,13 +17,13 @@ from pathlib import Path
 
 from timing import medians_in_turn, show
 
+from imgreg.data.sample import draw_sample
 from imgreg.features.backbone import build_backbone
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.build import build_head
 from imgreg.heads.store import load_head
-from imgreg.photos.sample import draw_sample
+from imgreg.lazy_imports import load_keras
 from imgreg.recipes import load_recipe
-from imgreg.startup import load_keras
 
 IMGREG = [Path(sys.executable).with_name("imgreg")]  # as a user calls it
 PEER = """

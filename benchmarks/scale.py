@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from timing import show
 
-from imgreg.photos.sample import draw_sample
+from imgreg.data.sample import draw_sample
 
 DRAWN = 200  # pictures drawn; more photos are these with a number appended, other bytes of the same picture
 
@@ -74,13 +74,13 @@ def memory(n_photos: int, n_views: int) -> None:
 
 def child(root: Path, n_photos: int, n_views: int) -> None:
     """Fill a cache, train on it in this process, and say how much memory that took."""
+    from imgreg.data.augment import Augmenter
+    from imgreg.data.index import Photo
     from imgreg.features.cache import BLOCK_ROWS, FeatureCache
     from imgreg.features.extract import BaseIdentity, FeatureSource
     from imgreg.heads.fit import fit_head
-    from imgreg.photos.augment import Augmenter
-    from imgreg.photos.index import Photo
     from imgreg.recipes import load_recipe
-    from imgreg.workflows.train import labelled
+    from imgreg.training.fit import labelled
 
     recipe = load_recipe("blog", overrides={"training.epochs": 2, "augmentation.views": n_views})
     photos = tuple(

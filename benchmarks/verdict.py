@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.analysis.label_noise import LabelNoise, estimate_label_noise
+from imgreg.analysis.split_duplicates import SplitDuplicates, find_split_duplicates
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
-from imgreg.analysis.twins import Twins, find_twins
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, judge
 from imgreg.config import Recipe
 from imgreg.heads.forward import cross_entropies
@@ -87,7 +87,7 @@ class Case:
     seed: int
     history: History
     val_labels: NDArray[np.int64]
-    twins: Twins
+    duplicates: SplitDuplicates
     noise: LabelNoise | None
     hidden_losses: NDArray[np.float64]  # by epoch, on photos that were not validated on, with true labels
 
@@ -106,7 +106,7 @@ def plant(kind: str, seed: int) -> Case:
     signal, crossed = float(draw.uniform(2.5, 5.0)), False
     head = {"units": [int(draw.choice([16, 32, 64]))], "dropout": float(draw.choice([0.0, 0.3])), "l2": 1e-3}
     rate, epochs = float(draw.choice([2e-4, 4e-4])), int(draw.integers(40, 70))
-    flipped, twins = 0.0, 0.0
+    flipped, duplicates = 0.0, 0.0
     if kind == "too big":
         n_train, signal = int(draw.integers(60, 160)), float(draw.uniform(1.0, 2.2))
         head = {"units": [int(draw.choice([128, 256, 512]))] * int(draw.integers(1, 4)), "activation": "elu"}
@@ -125,7 +125,7 @@ def plant(kind: str, seed: int) -> Case:
         if draw.random() < 0.5:
             head, rate = {"units": [256]}, 1e-3
     elif kind == "leaked twins":
-        twins = float(draw.uniform(0.15, 0.6))
+        duplicates = float(draw.uniform(0.15, 0.6))
         if draw.random() < 0.5:
             head, rate = {"units": [256]}, 1e-3
     elif kind == "tiny validation set":
@@ -137,8 +137,8 @@ def plant(kind: str, seed: int) -> Case:
     hidden_causes, hidden_labels = here.draw(N_HIDDEN, draw)
     train_features = here.photograph(train_causes, draw)
     val_features = here.photograph(val_causes, draw)
-    if twins:
-        again = draw.random(n_val) < twins
+    if duplicates:
+        again = draw.random(n_val) < duplicates
         rows = draw.choice(n_train, n_val, replace=False)
         copied = train_features.astype(np.float64) * (1 + draw.normal(0, 0.1, train_features.shape))
         val_features[again], val_labels[again] = copied[rows[again]].astype(np.float16), train_labels[rows[again]]
@@ -161,7 +161,7 @@ def plant(kind: str, seed: int) -> Case:
         seed,
         history=only_first(history, n_val, labels=val_labels),
         val_labels=val_labels,
-        twins=find_twins(described(val_features), described(train_features)),
+        duplicates=find_split_duplicates(described(val_features), described(train_features)),
         noise=estimate_label_noise(
             described(np.concatenate([train_features, val_features])), np.concatenate([train_labels, val_labels])
         ),
@@ -204,7 +204,7 @@ def only_first(history: History, n_val: int, *, labels: NDArray[np.int64]) -> Hi
         )
         for row, p in zip(history.epochs, probabilities, strict=True)
     )
-    return History(rows, probabilities, history.train_own_probabilities)
+    return History(rows, probabilities, history.train_true_class)
 
 
 def came_about(case: Case) -> bool:
@@ -244,7 +244,7 @@ def run_portion(job: tuple[str, int, int]) -> tuple[str, list[tuple[int, str, st
     kind, n, first_seed = job
     found, vain = [], 0
     for case, missed in cases(kind, n, first_seed):
-        verdict = judge(case.history, val_labels=case.val_labels, twins=case.twins, noise=case.noise)
+        verdict = judge(case.history, val_labels=case.val_labels, duplicates=case.duplicates, noise=case.noise)
         found.append((case.seed, said(verdict), verdict.sentence))
         vain += missed
     return kind, found, vain

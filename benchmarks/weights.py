@@ -18,12 +18,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from imgreg.api.train import labels_of
+from imgreg.data.index import index_photos
+from imgreg.data.sample import draw_sample
 from imgreg.features.backbone import build_backbone
 from imgreg.features.extract import read_photo
 from imgreg.features.weights import layer_shapes, resolve_weights
-from imgreg.photos.index import index_photos
-from imgreg.photos.sample import draw_sample
-from imgreg.workflows.train import labels_of
 
 BUNDLED = Path(__file__).parents[1] / "datasets" / "leaves"
 

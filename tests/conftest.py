@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from imgreg.features.engines import has_bfloat16
-from imgreg.runs.sums import write_sums
+from imgreg.runs.checksums import write_sums
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow each other
     for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):

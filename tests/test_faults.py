@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, tree
+from imgreg.api import train as train
 from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
+from imgreg.progress import Watcher
 from imgreg.runs.history import Epoch
-from imgreg.workflows import train
-from imgreg.workflows.watch import Watcher
 
 resource = pytest.importorskip("resource", reason="tools/faults needs a system with fork and resource limits")
 FAULTS = Path(__file__).parents[1] / "tools" / "faults"
@@ -74,7 +74,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
     assert imgreg("cache", "show", "--json").json["interrupted"] == {"n_trainings": 0, "n_bytes": 0}
     anew = imgreg(*arguments[:-1], "anew", "--resume", "--json")
     assert "no interrupted training of these photos and settings was found" in anew.err
-    for name in ("head.safetensors", "val_probabilities.npy", "train_own_probabilities.npy"):
+    for name in ("head.safetensors", "val_probabilities.npy", "train_true_class.npy"):
         assert (tmp_path / "m" / "cut" / name).read_bytes() == (tmp_path / "m" / "anew" / name).read_bytes()
 
 

@@ -11,14 +11,14 @@ import pytest
 from conftest import TRAIN_ARGUMENTS, paint_set
 from imgreg.config import Base
 from imgreg.errors import ImgregError
-from imgreg.workflows.base import FrozenBase
-from imgreg.workflows.watch import Watcher
+from imgreg.progress import Watcher
+from imgreg.training.backbone import Backbone
 
 
 def test_settling_reports_missing_weights_at_once(tmp_path: Path) -> None:
     """settle() chooses the weights; asserting it away would leave the error for later."""
     with pytest.raises(ImgregError, match="nowhere"):
-        FrozenBase(Base(weights=str(tmp_path / "nowhere.safetensors")), watcher=Watcher()).settle()
+        Backbone(Base(weights=str(tmp_path / "nowhere.safetensors")), watcher=Watcher()).settle()
 
 
 def test_a_photo_is_trained_on_and_predicted(tmp_path: Path) -> None:

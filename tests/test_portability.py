@@ -18,10 +18,11 @@ import pytest
 
 from conftest import Trained, imgreg, paint_set
 from imgreg import cli
+from imgreg.api import explain
+from imgreg.data.index import PhotoIndex, Skipped
 from imgreg.errors import UsageError
 from imgreg.features.cache import FeatureCache
-from imgreg.photos.index import PhotoIndex, Skipped
-from imgreg.workflows import explain, names
+from imgreg.runs import names
 
 
 @pytest.mark.parametrize("name", ["a:b", "a\\b", "a?", "a*", "<a>", "a|b", 'a"b', "a.", "a ", "NUL", "com1.x", "Con"])
@@ -132,7 +133,7 @@ def test_photos_are_read_where_memory_is_limited_already() -> None:
     """Under `ulimit -v` a reader keeps to the smaller of the two bounds, instead of not starting."""
     resource = pytest.importorskip("resource", reason="needs a system with resource limits")
     code = (
-        "from hostile import behave, given_up; from imgreg.photos.workers import in_workers; "
+        "from hostile import behave, given_up; from imgreg.data.isolated_reading import in_workers; "
         "print(*in_workers(behave, ['a', 'b'], failed=given_up))"
     )
     places = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

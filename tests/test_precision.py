@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
+from imgreg.api import predict as workflow
 from imgreg.features.engines import Engine, EngineName, Precision, has_bfloat16
-from imgreg.workflows import predict as workflow
 
 NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from imgreg.table import Config
+from imgreg.base_config import Config
 
 UnitCount = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -368,8 +368,8 @@ class Photos(Config):
 
 
 SHUFFLED_LABELS = "shuffled-labels"
-CHEAP_CONTROLS = ("majority", "colour-histogram", "file-metadata")  # need no network, and are always run beside it
-CONTROLS = (*CHEAP_CONTROLS, SHUFFLED_LABELS)
+CHEAP_BASELINES = ("majority", "colour-histogram", "file-metadata")  # need no network, and are always run beside it
+SANITY_BASELINES = (*CHEAP_BASELINES, SHUFFLED_LABELS)
 
 
 class Settings(Config):

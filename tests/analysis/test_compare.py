@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgreg.analysis.compare import comparison_table, same_ground, shared_suspicions
+from imgreg.analysis.compare import comparison_table, same_conditions, shared_suspicions
 from imgreg.runs.folder import Run, SplitRow
 from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, Suspicion, Verdict
 
@@ -126,8 +126,8 @@ def test_runs_are_called_by_recipe_where_that_tells_them_apart():
 def test_equal_ground_has_nothing_to_say(run):
     """Runs on the same photos, in another order and under other paths, are comparable."""
     moved = tuple(replace(row, path=f"elsewhere/{row.path}") for row in reversed(run.split))
-    assert same_ground([run, replace(changed(run), split=moved)]) == ()
-    assert same_ground([run]) == same_ground([]) == ()
+    assert same_conditions([run, replace(changed(run), split=moved)]) == ()
+    assert same_conditions([run]) == same_conditions([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_equal_ground_has_nothing_to_say(run):
 )
 def test_each_difference_of_ground_is_a_sentence(run, values, says):
     """Seed, image size, weights and classes: each difference gives one sentence with both values."""
-    (sentence,) = same_ground([run, changed(run, **values)])
+    (sentence,) = same_conditions([run, changed(run, **values)])
     assert sentence.startswith("plain and other")
     assert says in sentence
 
@@ -153,11 +153,11 @@ def test_two_runs_of_one_recipe_are_told_apart_by_their_settings(run: Run) -> No
         ours,
         config_toml='[recipe]\nname = "plain"\n[recipe.head]\nl2 = 0.2\nunits = [8]\n[recipe.training]\nepochs = 5\n',
     )
-    assert same_ground([ours, theirs]) == (
+    assert same_conditions([ours, theirs]) == (
         "plain and plain (2) use the same recipe, plain, with different settings: head.l2 (0.1 and 0.2), "
         "training.epochs (not set and 5).",
     )
-    assert same_ground([ours, ours]) == same_ground([ours, replace(theirs, config_toml="no toml [")]) == ()
+    assert same_conditions([ours, ours]) == same_conditions([ours, replace(theirs, config_toml="no toml [")]) == ()
 
 
 def in_folds(run: Run, *names: str) -> Run:
@@ -172,12 +172,12 @@ def test_other_folds_are_told(run: Run) -> None:
     thirds = in_folds(changed(run), *["fold-1", "fold-2", "fold-3"] * 2)
     otherwise = in_folds(changed(run), *["fold-1"] * 3, *["fold-2"] * 3)
     renumbered = in_folds(changed(run), *["fold-2", "fold-1"] * 3)
-    assert same_ground([halves, thirds]) == (
+    assert same_conditions([halves, thirds]) == (
         "plain and other were split differently: 2-fold cross-validation and 3-fold cross-validation.",
     )
-    assert same_ground([halves, otherwise]) == ("plain and other assign the photos to different folds.",)
-    assert same_ground([halves, renumbered]) == ()
-    told = same_ground([halves, changed(run)])
+    assert same_conditions([halves, otherwise]) == ("plain and other assign the photos to different folds.",)
+    assert same_conditions([halves, renumbered]) == ()
+    told = same_conditions([halves, changed(run)])
     assert "plain and other were not validated on the same photos: 6 and 2, 2 in common." in told
     assert "plain and other were split differently: 2-fold cross-validation and a single split." in told
 
@@ -188,7 +188,7 @@ def test_other_validation_photos_are_counted(run):
     other_bytes = replace(changed(run), split=(*same, replace(last, sha256="f" * 64)))
     other_label = replace(changed(run), split=(*same, replace(last, label="ants")))
     for other in (other_bytes, other_label):
-        assert same_ground([run, other]) == (
+        assert same_conditions([run, other]) == (
             "plain and other were not validated on the same photos: 2 and 2, 1 in common.",
         )
 
@@ -196,9 +196,9 @@ def test_other_validation_photos_are_counted(run):
 def test_a_suspicion_that_runs_share_is_said_once(run: Run) -> None:
     """The same twins in both runs are one sentence; other twins are another."""
 
-    def doubting(n_twins: int, loss: float) -> Run:
-        it = Suspicion(kind="leakage", sentence=f"{n_twins} twins, {loss}.", next_step="Look.", evidence={})
-        it = it.model_copy(update={"evidence": {"n_twins": n_twins, "val_loss_without_twins": loss}})
+    def doubting(n_duplicates: int, loss: float) -> Run:
+        it = Suspicion(kind="leakage", sentence=f"{n_duplicates} twins, {loss}.", next_step="Look.", evidence={})
+        it = it.model_copy(update={"evidence": {"n_duplicates": n_duplicates, "val_loss_without_duplicates": loss}})
         return changed(run, verdict=run.summary.verdict.model_copy(update={"suspicions": (it,)}))
 
     assert shared_suspicions([run, run]) == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgreg.analysis.learning_curve import LearningCurve, fit_power_laws, howmuch_answer, learning_curve
+from imgreg.analysis.learning_curve import LearningCurve, fit_power_laws, learning_curve, learning_curve_answer
 
 SIZES = (16, 32, 64, 128, 256)
 
@@ -77,7 +77,7 @@ def test_the_answer_follows_the_interval() -> None:
     steep = 3 * np.array(SIZES) ** -0.6 / 4 + draw.normal(0, 0.002, (5, 5))
     flat = 0.2 + draw.normal(0, 0.001, (5, 5))
     noisy = 0.2 + 0.3 * np.array(SIZES) ** -0.5 + draw.normal(0, 0.05, (5, 5))
-    said = [howmuch_answer(curve(scores), curve(scores))[1] for scores in (steep, flat, noisy)]
+    said = [learning_curve_answer(curve(scores), curve(scores))[1] for scores in (steep, flat, noisy)]
     assert said[0].startswith("More photos would clearly help")
     assert "would hardly help" in said[1]
     assert "5 repeats cannot tell" in said[2]

@@ -38,10 +38,10 @@ def run(
     weights: str = "starter",
     command: str = "",
 ) -> RunSummary:
-    doubts = tuple(Suspicion(kind=kind, sentence="", next_step="", evidence={}) for kind in suspicions)
+    quality = tuple(Suspicion(kind=kind, sentence="", next_step="", evidence={}) for kind in suspicions)
     return RunSummary.model_construct(
         verdict=Verdict(
-            label=label, sentence="", next_step="As the verdict says.", evidence=evidence or {}, suspicions=doubts
+            label=label, sentence="", next_step="As the verdict says.", evidence=evidence or {}, suspicions=quality
         ),
         best=Scores(
             epoch=9, train_loss=train_loss, train_accuracy=0.9, val_loss=0.4, val_accuracy=0.8, gap=0.4 - train_loss
@@ -125,7 +125,7 @@ def test_a_home_folder_stays_one_that_a_shell_finds() -> None:
     told = most_promising(run(epochs_run=9, command=typed), data="~/my photos", learning_rate=1e-3).sentence
     assert "`imgreg train ~/'my photos' --epochs 27`" in told
     told = most_promising(run(suspicions=("label noise",)), data="~/my photos", learning_rate=1e-3).sentence
-    assert "`imgreg labels ~/'my photos'`" in told
+    assert "`imgreg label-issues ~/'my photos'`" in told
 
 
 def test_better_features_are_those_that_the_run_has_not() -> None:

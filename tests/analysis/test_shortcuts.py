@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.shortcuts import find_shortcut
-from imgreg.photos.glance import Glance, file_facts
+from imgreg.data.metadata import ImageMetadata, file_facts
 
 
-def files(n: int, *, seed: int) -> list[Glance]:
+def files(n: int, *, seed: int) -> list[ImageMetadata]:
     """Files of random sizes about 100 px, formats and camera data, whatever their class."""
     draw = np.random.default_rng(seed)
     return [
-        Glance(
+        ImageMetadata(
             colours=b"",
             width=int(draw.integers(60, 160)),
             height=int(draw.integers(60, 160)),
@@ -25,12 +25,12 @@ def files(n: int, *, seed: int) -> list[Glance]:
     ]
 
 
-def of_one_size(files: list[Glance], labels: np.ndarray) -> list[Glance]:
+def of_one_size(files: list[ImageMetadata], labels: np.ndarray) -> list[ImageMetadata]:
     """The same, those of class 1 at 100 x 100 px."""
     made = []
     for one, label in zip(files, labels, strict=True):
         size = (100, 100) if label else (one.width, one.height)
-        made.append(Glance(b"", *size, one.n_bytes, one.kind, one.has_exif))
+        made.append(ImageMetadata(b"", *size, one.n_bytes, one.kind, one.has_exif))
     return made
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from imgreg.analysis.study import searched, study_answer, study_table, voted
 from imgreg.heads.forward import majority, score
-from imgreg.runs.cell import Cell
+from imgreg.runs.trial import Trial
 
 
-def cell(recipe: str, repeat: int, *, loss: float, val_loss: float = 0.5, p: np.ndarray | None = None) -> Cell:
+def trial(recipe: str, repeat: int, *, loss: float, val_loss: float = 0.5, p: np.ndarray | None = None) -> Trial:
     p = np.array([[0.8, 0.2], [0.3, 0.7]]) if p is None else p
-    return Cell(
+    return Trial(
         recipe=recipe,
         repeat=repeat,
         fold=0,
@@ -33,12 +33,12 @@ def cell(recipe: str, repeat: int, *, loss: float, val_loss: float = 0.5, p: np.
 
 def test_rows_are_ranked_and_paired() -> None:
     """Means over the repeats, the best first; the effect is the mean of differences within repeats."""
-    cells = {
-        "plain": [cell("plain", i, loss=loss) for i, loss in enumerate([0.5, 0.7, 0.6])],
-        "worse": [cell("worse", i, loss=loss) for i, loss in enumerate([0.9, 1.1, 1.0])],
-        "better": [cell("better", i, loss=loss) for i, loss in enumerate([0.4, 0.59, 0.51])],
+    trials = {
+        "plain": [trial("plain", i, loss=loss) for i, loss in enumerate([0.5, 0.7, 0.6])],
+        "worse": [trial("worse", i, loss=loss) for i, loss in enumerate([0.9, 1.1, 1.0])],
+        "better": [trial("better", i, loss=loss) for i, loss in enumerate([0.4, 0.59, 0.51])],
     }
-    table = study_table(cells)
+    table = study_table(trials)
     assert [row.recipe for row in table.rows] == ["better", "plain", "worse"]
     better, plain, worse = table.rows
     assert plain.effect is None
@@ -55,8 +55,8 @@ def test_rows_are_ranked_and_paired() -> None:
 def test_nothing_helped_is_said() -> None:
     """Without a helped recipe the first line says so, and what could have been found."""
     losses = {"plain": [0.5, 0.6, 0.7, 0.5], "l2": [0.6, 0.5, 0.6, 0.7]}
-    cells = {name: [cell(name, i, loss=loss) for i, loss in enumerate(row)] for name, row in losses.items()}
-    said = study_answer(study_table(cells))
+    trials = {name: [trial(name, i, loss=loss) for i, loss in enumerate(row)] for name, row in losses.items()}
+    said = study_answer(study_table(trials))
     assert said[0].startswith("No recipe clearly helped")
     assert said[1].startswith("Not enough data to tell: l2; this many repeats can detect a difference of 0.")
 
@@ -65,14 +65,14 @@ def test_the_gap_is_told_apart_from_the_loss() -> None:
     """A recipe that overfits clearly less is named as such, though its test loss is no better; many are counted."""
     losses = [0.5, 0.6, 0.7, 0.5]
     gaps = {"plain": (0.50, 0.52, 0.49, 0.51), **{f"r{i}": (0.1, 0.11, 0.12, 0.1) for i in range(10)}}
-    cells = {
+    trials = {
         name: [
-            cell(name, i, loss=loss).model_copy(update={"train_losses": (0.1,), "val_losses": (0.1 + gap,)})
+            trial(name, i, loss=loss).model_copy(update={"train_losses": (0.1,), "val_losses": (0.1 + gap,)})
             for i, (loss, gap) in enumerate(zip(losses, row, strict=True))
         ]
         for name, row in gaps.items()
     }
-    said = study_answer(study_table(cells))
+    said = study_answer(study_table(trials))
     assert said[1].startswith("Smaller train-validation gap after the last epoch than plain's 0.5")
     assert said[1].endswith("r6 0.11 and 3 others.")
 
@@ -83,7 +83,7 @@ def test_what_is_clear_alone_is_told() -> None:
     rows = {"plain": base, "bad": [b + d for b, d in zip(base, (0.3, 0.2, 0.4, 0.3, 0.2), strict=True)]}
     draw = np.random.default_rng(1)
     rows |= {f"r{i}": [b + d for b, d in zip(base, draw.normal(0, 0.2, 5), strict=True)] for i in range(60)}
-    table = study_table({name: [cell(name, i, loss=v) for i, v in enumerate(row)] for name, row in rows.items()})
+    table = study_table({name: [trial(name, i, loss=v) for i, v in enumerate(row)] for name, row in rows.items()})
     said = " ".join(study_answer(table))
     assert "Significant individually, but not after correction for 61 comparisons:" in said
     assert "bad (worse)" in said
@@ -92,15 +92,15 @@ def test_what_is_clear_alone_is_told() -> None:
 
 def test_other_photos_are_refused() -> None:
     """Pairs need the same test photos."""
-    other = cell("l2", 0, loss=0.5).model_copy(update={"test_labels": (1, 1)})
+    other = trial("l2", 0, loss=0.5).model_copy(update={"test_labels": (1, 1)})
     with pytest.raises(ValueError, match="not scored on the same photos"):
-        study_table({"plain": [cell("plain", i, loss=0.5) for i in (0, 1)], "l2": [other, other]})
+        study_table({"plain": [trial("plain", i, loss=0.5) for i in (0, 1)], "l2": [other, other]})
 
 
 def test_a_vote_is_the_mean_and_the_majority() -> None:
     """The loss is the mean probability's; the accuracy goes by most heads' answers."""
     rows = [np.array([[0.6, 0.4], [0.4, 0.6]]), np.array([[0.6, 0.4], [0.4, 0.6]]), np.array([[0.1, 0.9], [0.1, 0.9]])]
-    found = voted("vote", [cell("x", 1, loss=1, p=p) for p in rows])
+    found = voted("vote", [trial("x", 1, loss=1, p=p) for p in rows])
     loss, accuracy_of_mean = score(np.mean(rows, axis=0), [0, 1])
     assert found.test_loss == pytest.approx(loss)
     assert (found.test_accuracy, accuracy_of_mean) == (1.0, 0.5)
@@ -114,5 +114,5 @@ def test_majority_breaks_ties_by_the_mean() -> None:
 
 def test_a_search_never_looks_at_the_test() -> None:
     """The candidate with the lowest validation loss is taken, whatever its test loss."""
-    found = searched("best", [cell("a", 1, loss=0.1, val_loss=0.6), cell("b", 1, loss=0.9, val_loss=0.4)])
+    found = searched("best", [trial("a", 1, loss=0.1, val_loss=0.6), trial("b", 1, loss=0.9, val_loss=0.4)])
     assert (found.recipe, found.test_loss) == ("best", 0.9)

@@ -17,7 +17,9 @@ def filled(trained: Trained, own_cache: Path, tmp_path_factory: pytest.TempPathF
     shutil.copytree(own_cache / "base", root / "cache" / "base")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMGREG_CACHE", str(root / "cache"))
-        done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", root / "models", "--control", "none", "-q")
+        done = imgreg(
+            "train", trained.data, *TRAIN_ARGUMENTS, "--models", root / "models", "--sanity-baselines", "none", "-q"
+        )
     assert done.code == 0, done.err
     return root / "cache"
 

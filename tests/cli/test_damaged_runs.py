@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import Trained, imgreg
-from imgreg.runs.sums import write_sums
+from imgreg.runs.checksums import write_sums
 
 
 def card(**change: object) -> Callable[[Path], None]:

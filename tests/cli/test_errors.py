@@ -228,7 +228,17 @@ def test_what_libtiff_says_in_a_set_of_photos_stays_off_stderr(trained: Trained,
     shutil.copy(fax, data / "warm")
     checked = imgreg_process("check", data)
     assert checked.code == 0
-    small = (*TRAIN_ARGUMENTS[:4], "--folds", "0", "--recipe", "tiny", "--epochs", "1", "--control", "majority")
+    small = (
+        *TRAIN_ARGUMENTS[:4],
+        "--folds",
+        "0",
+        "--recipe",
+        "tiny",
+        "--epochs",
+        "1",
+        "--sanity-baselines",
+        "majority",
+    )
     done = imgreg_process("train", data, *small, "--models", tmp_path / "models", "--name", "run")
     assert done.code == 0, done.err
     assert "fax.tif" in (tmp_path / "models" / "run" / "split.csv").read_text()
@@ -268,7 +278,7 @@ def test_a_signal_that_other_code_swallows_is_raised_again(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
 ) -> None:
     """A library that catches everything cannot keep the program running: the next step ends it."""
-    from imgreg.workflows import train as workflow
+    from imgreg.training import fit as workflow
 
     load = workflow.load_keras
 

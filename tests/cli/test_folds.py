@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg
+from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import read_run
-from imgreg.runs.sums import write_sums
 
 ARGUMENTS = (*TRAIN_ARGUMENTS, "--folds", "3", "--set", "prediction.mirror=true", "--set", "head.pool=flatten+max")
 

@@ -57,11 +57,11 @@ def test_a_report_needs_no_tensorflow(run: Path) -> None:
 def test_a_run_of_an_older_imgreg_has_a_report(run: Path) -> None:
     """Without pictures, probabilities of the train photos, suspicions, controls and baselines, which came later."""
     shutil.rmtree(run / "pictures")
-    for name in ("train_own_probabilities.npy", "views.png", "augmentation.json", "SHA256SUMS"):
+    for name in ("train_true_class.npy", "views.png", "augmentation.json", "SHA256SUMS"):
         (run / name).unlink()
     metrics = json.loads((run / "metrics.json").read_text())
     del metrics["baselines"], metrics["against_baselines"], metrics["next_step"]
-    del metrics["controls"], metrics["calibration"], metrics["verdict"]["suspicions"]
+    del metrics["sanity_baselines"], metrics["calibration"], metrics["verdict"]["suspicions"]
     (run / "metrics.json").write_text(json.dumps(metrics))
     assert imgreg("report", run).code == 0
     page = (run / "report.html").read_text()

@@ -11,9 +11,9 @@ import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, naming
 from imgreg.config import Augmentation
+from imgreg.data.augment import _equivalent_pipeline
 from imgreg.features.weights import starter_path
-from imgreg.photos.augment import _equivalent_pipeline
-from imgreg.places import shared_command, shared_path, shared_text
+from imgreg.paths import shared_command, shared_path, shared_text
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Trained, imgreg
-from imgreg.runs.sums import NAME, changed_files, read_sums, renew_sums
-from imgreg.workflows import prepare
+from imgreg.runs.checksums import NAME, changed_files, read_sums, renew_sums
+from imgreg.training import dataset as prepare
 
 
 @pytest.fixture

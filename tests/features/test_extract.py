@@ -9,6 +9,9 @@ import pytest
 
 from conftest import paint_set
 from imgreg.config import Augmentation
+from imgreg.data.augment import Augmenter
+from imgreg.data.decode import decode, read_bytes
+from imgreg.data.index import Photo, index_photos
 from imgreg.features.cache import FeatureCache
 from imgreg.features.engines import Engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, Extraction, FeatureSource, extract
@@ -16,10 +19,7 @@ from imgreg.features.stored import Stored
 from imgreg.features.tta import MIRROR
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.views import Views
-from imgreg.photos.augment import Augmenter
-from imgreg.photos.decode import decode, read_bytes
-from imgreg.photos.index import Photo, index_photos
-from imgreg.workflows.train import labelled
+from imgreg.training.fit import labelled
 
 SIZE = 32
 STARTER = resolve_weights("starter")

@@ -15,7 +15,7 @@ import pytest
 from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
 from imgreg.heads import fit
-from imgreg.heads.checkpoint import Checkpoint, forget_checkpoint, keeper, read_checkpoint, write_checkpoint
+from imgreg.heads.checkpoint import Checkpoint, checkpointer, forget_checkpoint, read_checkpoint, write_checkpoint
 from imgreg.heads.fit import FittedHead, fit_head
 from imgreg.heads.views import Labelled
 from imgreg.runs.history import Epoch
@@ -44,7 +44,7 @@ def recipe(tables: dict[str, Any]) -> Recipe:
 
 def told(head: FittedHead) -> tuple[object, ...]:
     """All of a head that must be the same to the bit; only the seconds may differ."""
-    own = head.history.train_own_probabilities
+    own = head.history.train_true_class
     assert own is not None
     return (
         [{name: array.tobytes() for name, array in one.items()} for one in head.heads],
@@ -72,8 +72,8 @@ def test_a_training_that_goes_on_comes_out_the_same(
     assert len(whole.history.epochs) > max(cuts)
     for cut in cuts:
         shown: list[Epoch] = []
-        begun = read_checkpoint(tmp_path / str(cut))
-        assert told(fitted(name, train_set, val_set, begun=begun, on_epoch=shown.append)) == told(whole)
+        resume_from = read_checkpoint(tmp_path / str(cut))
+        assert told(fitted(name, train_set, val_set, resume_from=resume_from, on_epoch=shown.append)) == told(whole)
         assert [row.epoch for row in shown] == [row.epoch for row in whole.history.epochs]
 
     def never() -> None:
@@ -82,7 +82,7 @@ def test_a_training_that_goes_on_comes_out_the_same(
     if name == "adamw":
         return
     done = read_checkpoint(tmp_path / str(len(whole.history.epochs)))  # patience ended sgd's
-    assert told(fitted(name, train_set, val_set, begun=done, on_step=never)) == told(whole)
+    assert told(fitted(name, train_set, val_set, resume_from=done, on_step=never)) == told(whole)
 
 
 def test_steps_are_bounded_between_two_looks_at_signals(
@@ -138,7 +138,7 @@ def test_writing_takes_no_more_than_its_share(kept: Path, tmp_path: Path, monkey
         now[0] += 2.0
 
     monkeypatch.setattr(checkpoints, "write_checkpoint", slow)
-    keep = keeper(tmp_path / "next", say=lambda _: None)
+    keep = checkpointer(tmp_path / "next", say=lambda _: None)
     for _ in range(60):
         now[0] += 0.5
         keep(lambda: checkpoint)
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_once_and_costs_no_training(
     monkeypatch.setattr(checkpoints, "WRITING_SHARE", 1)
     (tmp_path / "file").write_text("in the way")
     lines: list[str] = []
-    keep = keeper(tmp_path / "file" / "next", say=lines.append)
+    keep = checkpointer(tmp_path / "file" / "next", say=lines.append)
     for _ in range(3):
         keep(lambda: checkpoint)
     assert len(lines) == 1

@@ -74,7 +74,7 @@ def test_validation_loss_equals_the_one_by_hand(train_set: Labelled, val_set: La
 def test_own_probabilities_are_those_of_the_clean_train_photos(train_set: Labelled, val_set: Labelled) -> None:
     """Each epoch's train loss is the mean of what the train photos' own probabilities cost."""
     history = fitted(train_set, val_set, **HEAVY).history
-    own = history.train_own_probabilities
+    own = history.train_true_class
     assert own is not None
     assert own.shape == (4, len(train_set.labels))
     np.testing.assert_allclose(-np.log(own.astype(np.float64)).mean(axis=1), history.column("train_loss"), atol=1e-6)

@@ -98,7 +98,7 @@ def test_a_photos_scores_come_from_the_right_heads(train_set: Labelled) -> None:
     answers = [probabilities(train_set.all(0), plan=plan, weights=head) for head in result.heads]
     best = int(np.argmin([cross_entropies(p, labels).mean() for p in history.val_probabilities]))
     assert history.best.epoch == best + 1
-    own = history.train_own_probabilities
+    own = history.train_true_class
     assert own is not None
     for k, fold in enumerate(folds):
         np.testing.assert_allclose(history.val_probabilities[best][fold.val], answers[k][fold.val], atol=1e-6)
@@ -136,9 +136,9 @@ def test_heads_that_go_on_come_out_the_same(kind: str, train_set: Labelled, tmp_
         write_checkpoint(tmp_path / str(len(one.history.epochs)), one)
 
     whole = cross_validated(STATEFUL[kind], train_set, folds, keep=keep)
-    begun = read_checkpoint(tmp_path / "2")
-    assert begun is not None
-    again = cross_validated(STATEFUL[kind], train_set, folds, begun=begun)
+    resume_from = read_checkpoint(tmp_path / "2")
+    assert resume_from is not None
+    again = cross_validated(STATEFUL[kind], train_set, folds, resume_from=resume_from)
     for one, other in zip(whole.heads, again.heads, strict=True):
         assert {name: a.tobytes() for name, a in one.items()} == {name: a.tobytes() for name, a in other.items()}
     assert whole.history.val_probabilities.tobytes() == again.history.val_probabilities.tobytes()

@@ -46,7 +46,7 @@ def browser():
 def pages(tmp_path_factory, make_run, overfitting, healthy):
     """A run's report with pictures and odd names, and a comparison's."""
     own = np.linspace(0.3, 0.9, 100)[:, None] * np.ones((1, 318), np.float32)
-    history = replace(overfitting, train_own_probabilities=own.astype(np.float32))
+    history = replace(overfitting, train_true_class=own.astype(np.float32))
     run = make_run(history, classes=HANGUL, name=EVIL, warnings=(EVIL, "가" * 300), command=f"imgreg train {EVIL}")
     grey = jpeg(np.full((60, 90, 3), 128, np.uint8))
     pictures = {row.sha256: grey for row in run.split}
@@ -141,12 +141,12 @@ def test_the_keyboard_reaches_every_control(browser, pages) -> None:
     """Tab comes to every link, figure, scrolling table and summary, each shows that it has the focus, and arrows show
     values there."""
     page, _, _ = opened(browser, pages["run"])
-    controls = "a[href], [tabindex='0'], summary"
-    n_controls = page.locator(controls).count()
+    sanity_baselines = "a[href], [tabindex='0'], summary"
+    n_controls = page.locator(sanity_baselines).count()
     reached = set()
     for _ in range(n_controls + 2):
         page.keyboard.press("Tab")
-        place = page.evaluate(f'[...document.querySelectorAll("{controls}")].indexOf(document.activeElement)')
+        place = page.evaluate(f'[...document.querySelectorAll("{sanity_baselines}")].indexOf(document.activeElement)')
         if place >= 0:
             reached.add(place)
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"

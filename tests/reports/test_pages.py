@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.baselines import baseline_sentence
-from imgreg.analysis.compare import comparison_table, same_ground
+from imgreg.analysis.compare import comparison_table, same_conditions
 from imgreg.analysis.photo_effects import photo_effects
 from imgreg.reports.comparison import comparison_report
 from imgreg.reports.run import run_report
 from imgreg.runs.folder import SkippedRow
-from imgreg.runs.summary import Baseline, Control, Difference, NextStep, StoppedEarly
+from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly
 
 EVIL = "<script>alert(1)</script>"
 
@@ -91,7 +91,7 @@ def test_a_cross_validated_run_is_told_as_one(report, make_run, overfitting):
     run = replace(
         run,
         split=split,
-        history=replace(overfitting, train_own_probabilities=own),
+        history=replace(overfitting, train_true_class=own),
         summary=run.summary.model_copy(update={"n_folds": 4, "n_train": 80}),
     )
     page = report(run)
@@ -221,8 +221,8 @@ def with_baselines(run, *, low, high):
     update = {
         "baselines": baselines,
         "against_baselines": baseline_sentence(baselines, head_loss=run.summary.best.val_loss),
-        "controls": (Control(name="majority", loss=0.69, accuracy=0.5, low=0.4, high=0.6),),
-        "next_step": NextStep(kind="more photos", sentence=f"More: `imgreg howmuch {EVIL}` tells."),
+        "sanity_baselines": (SanityBaseline(name="majority", loss=0.69, accuracy=0.5, low=0.4, high=0.6),),
+        "next_step": NextStep(kind="more photos", sentence=f"More: `imgreg learning-curve {EVIL}` tells."),
     }
     object.__setattr__(run, "summary", run.summary.model_copy(update=update))
     return run
@@ -250,7 +250,7 @@ def test_one_next_step_is_told(tmp_path, make_run, overfitting):
     run_report(run, folder=tmp_path, pictures={}, maps={})
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert run.summary.verdict.next_step not in page.text
-    assert f"Most promising next step: More: imgreg howmuch {EVIL} tells." in page.text
+    assert f"Most promising next step: More: imgreg learning-curve {EVIL} tells." in page.text
     assert [tag for tag, _ in page.tags].count("script") == 2
     assert "No clear difference between the head and logistic regression" in page.text
 
@@ -265,7 +265,7 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
     ]
     rows = comparison_table([run.summary for run in runs])
     comparison_report(
-        runs, rows=rows, warnings=same_ground(runs), effects=photo_effects(runs), pictures={}, folder=tmp_path
+        runs, rows=rows, warnings=same_conditions(runs), effects=photo_effects(runs), pictures={}, folder=tmp_path
     )
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"{EVIL} ends better than plain: validation loss" in page.text  # the third run ends as well

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgreg.photos.decode import picture
+from imgreg.data.decode import picture
 from imgreg.reports.pictures import jpeg, overlay
 
 

@@ -12,11 +12,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from imgreg.analysis.compare import comparison_table
-from imgreg.analysis.labels import rank_labels
+from imgreg.analysis.label_issues import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
-from imgreg.reports.terminal.repeats import howmuch_text, labels_text
+from imgreg.reports.terminal.repeats import label_issues_text, learning_curve_text
 from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
-from imgreg.runs.summary import Baseline, Control, Difference, NextStep, StoppedEarly, Suspicion
+from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly, Suspicion
 
 
 def printed(renderable, *, width=80):
@@ -82,13 +82,17 @@ def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
     """A suspicion with its next step and each control's accuracy are read beside the verdict."""
     run = make_run(healthy).summary
     assert "Controls" not in printed(run_text(run))
-    doubt = Suspicion(kind="leakage", sentence="7 photos have a twin.", next_step="Look at twins.csv.", evidence={})
-    colours = Control(name="colour-histogram", loss=0.3, accuracy=0.81, low=0.7, high=0.9, note="All of it memory.")
+    doubt = Suspicion(
+        kind="leakage", sentence="7 photos have a twin.", next_step="Look at duplicates.csv.", evidence={}
+    )
+    colours = SanityBaseline(
+        name="colour-histogram", loss=0.3, accuracy=0.81, low=0.7, high=0.9, note="All of it memory."
+    )
     doubted = run.model_copy(
-        update={"verdict": run.verdict.model_copy(update={"suspicions": (doubt,)}), "controls": (colours,)}
+        update={"verdict": run.verdict.model_copy(update={"suspicions": (doubt,)}), "sanity_baselines": (colours,)}
     )
     flat = " ".join(printed(run_text(doubted)).replace("│", " ").split())
-    assert "7 photos have a twin. Look at twins.csv." in flat
+    assert "7 photos have a twin. Look at duplicates.csv." in flat
     assert "Controls (validation accuracy): colour-histogram 81%. All of it memory." in flat
 
 
@@ -138,9 +142,11 @@ def test_repeated_texts_fit_80_columns():
     )
     texts = [
         printed(
-            howmuch_text(curve("test error"), curve("test loss"), answer=["It rose."], notes=["A."], folder=folder)
+            learning_curve_text(
+                curve("test error"), curve("test loss"), answer=["It rose."], notes=["A."], folder=folder
+            )
         ),
-        printed(labels_text(labels, paths=photos, answer=["One."], notes=["A."], folder=folder)),
+        printed(label_issues_text(labels, paths=photos, answer=["One."], notes=["A."], folder=folder)),
     ]
     for text in texts:
         assert max(cell_len(line) for line in text.splitlines()) <= 80

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
-from imgreg.runs.folder import list_runs, read_run, whole_folder
+from imgreg.runs.folder import atomic_folder, list_runs, read_run
 
 
 def test_a_folder_gets_its_name_only_when_whole(tmp_path: Path) -> None:
     """Until the block ends there is no target; after it nothing but the target and hidden locks."""
-    with whole_folder(tmp_path / "run") as folder:
+    with atomic_folder(tmp_path / "run") as folder:
         (folder / "a.txt").write_text("a")
         assert not (tmp_path / "run").exists()
     assert (tmp_path / "run" / "a.txt").read_text() == "a"
@@ -26,7 +26,7 @@ def test_a_folder_gets_its_name_only_when_whole(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     """An exception in the block takes the half-made folder with it."""
-    with pytest.raises(ValueError, match="stop"), whole_folder(tmp_path / "run") as folder:
+    with pytest.raises(ValueError, match="stop"), atomic_folder(tmp_path / "run") as folder:
         (folder / "a.txt").write_text("a")
         raise ValueError("stop")
     assert {path.name for path in tmp_path.iterdir()} == {".locks"}
@@ -35,26 +35,26 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 def test_an_existing_run_is_never_overwritten(tmp_path: Path) -> None:
     """A taken name is refused before any work."""
     (tmp_path / "run").mkdir()
-    with pytest.raises(UsageError, match="exists already"), whole_folder(tmp_path / "run"):
+    with pytest.raises(UsageError, match="exists already"), atomic_folder(tmp_path / "run"):
         pass
 
 
 def test_one_owner_at_a_time(tmp_path: Path) -> None:
     """While another process makes the run, this one is told so."""
     code = (
-        "import sys, pathlib\nfrom imgreg.runs.folder import whole_folder\n"
-        "with whole_folder(pathlib.Path(sys.argv[1])):\n    print('mine', flush=True)\n    sys.stdin.read()"
+        "import sys, pathlib\nfrom imgreg.runs.folder import atomic_folder\n"
+        "with atomic_folder(pathlib.Path(sys.argv[1])):\n    print('mine', flush=True)\n    sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout is not None
     other.stdout.readline()
-    with pytest.raises(BusyError, match="another imgreg"), whole_folder(tmp_path / "run"):
+    with pytest.raises(BusyError, match="another imgreg"), atomic_folder(tmp_path / "run"):
         pass
     other.kill()
     other.wait()
-    with whole_folder(tmp_path / "run") as folder:  # a killed owner's lock and leftovers do not stay
+    with atomic_folder(tmp_path / "run") as folder:  # a killed owner's lock and leftovers do not stay
         assert list(folder.iterdir()) == []
 
 
@@ -62,9 +62,9 @@ def test_what_killed_processes_left_goes_and_what_others_make_stays(tmp_path: Pa
     """A half-made folder whose lock nobody holds is removed by the next run, whatever its name; a held one is not."""
     (tmp_path / ".killed.partial").mkdir(parents=True)
     (tmp_path / ".killed.partial" / "head").write_text("half")
-    with whole_folder(tmp_path / "one") as one:
+    with atomic_folder(tmp_path / "one") as one:
         assert not (tmp_path / ".killed.partial").exists()
-        with whole_folder(tmp_path / "two"):
+        with atomic_folder(tmp_path / "two"):
             assert one.is_dir()
 
 
@@ -72,7 +72,7 @@ def test_what_killed_processes_left_goes_and_what_others_make_stays(tmp_path: Pa
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A read-only models folder is an error of the environment."""
     tmp_path.chmod(0o500)
-    with pytest.raises(MachineError, match="--models"), whole_folder(tmp_path / "deep" / "run"):
+    with pytest.raises(MachineError, match="--models"), atomic_folder(tmp_path / "deep" / "run"):
         pass
 
 

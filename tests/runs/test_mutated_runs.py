@@ -21,16 +21,16 @@ from rich.console import Console
 
 from conftest import Trained
 from imgreg.analysis.notable import notable_photos
+from imgreg.api.report import rebuild_report
+from imgreg.api.verify import recorded_settings
 from imgreg.errors import ArtefactError
 from imgreg.heads.forward import probabilities
 from imgreg.heads.store import load_head
 from imgreg.reports.terminal.runs import runs_text
 from imgreg.reports.words import recipe_in_words
+from imgreg.runs.checksums import changed_files, write_sums
 from imgreg.runs.folder import list_runs, read_run
 from imgreg.runs.newest import newest_run
-from imgreg.runs.sums import changed_files, write_sums
-from imgreg.workflows.report import rebuild_report
-from imgreg.workflows.verify import recorded_settings
 
 N_MUTATIONS = int(os.environ.get("IMGREG_MUTATIONS", "1000"))
 N_REPORTS = max(N_MUTATIONS // 250, 1)  # of those that are read, how many have their report drawn: some seconds each
@@ -235,7 +235,7 @@ FILES: dict[str, tuple[Callable[[bytes, np.random.Generator], bytes], int]] = { 
     "skipped.csv": (wild_csv, 1),
     "config.toml": (wild_toml, 3),
     "val_probabilities.npy": (wild_array, 3),
-    "train_own_probabilities.npy": (wild_array, 1),
+    "train_true_class.npy": (wild_array, 1),
     "head.safetensors": (wild_head, 3),
     "SHA256SUMS": (wild_bytes, 1),
 }

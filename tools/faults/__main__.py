@@ -55,9 +55,9 @@ SAME = {  # files that an interrupted run must give to the byte
         "split.csv",
         "skipped.csv",
         "table.csv",
-        "twins.csv",
+        "duplicates.csv",
     ),
-    *("val_probabilities.npy", "train_own_probabilities.npy", "test_probabilities.npy"),
+    *("val_probabilities.npy", "train_true_class.npy", "test_probabilities.npy"),
     *("augmentation.json", "views.png"),
 }
 
@@ -143,19 +143,13 @@ class Place:
 
 def _import_everything() -> None:
     """Import what a training needs, and start nothing: no thread of TensorFlow may be there when forking."""
-    import imgreg.cli.compare
-    import imgreg.cli.progress
-    import imgreg.cli.study
-    import imgreg.cli.train
+    import imgreg.api.compare
+    import imgreg.api.study
+    import imgreg.api.train  # noqa: F401
     import imgreg.heads.checkpoint as checkpoints
-    import imgreg.reports.comparison
-    import imgreg.reports.study
-    import imgreg.workflows.compare
-    import imgreg.workflows.study
-    import imgreg.workflows.train  # noqa: F401
+    from imgreg.lazy_imports import load_keras, load_openvino
     from imgreg.reports import figure
-    from imgreg.startup import load_keras, load_openvino
-    from imgreg.workflows import record
+    from imgreg.training import record as record
 
     load_keras()
     load_openvino()
@@ -302,8 +296,8 @@ def _torn(place: Place) -> list[str]:
     """What is not as it should be, right after a fault: photos and old runs the same, visible runs whole."""
     from imgreg.errors import ArtefactError
     from imgreg.heads.store import load_head
+    from imgreg.runs.checksums import changed_files, read_sums
     from imgreg.runs.folder import read_run
-    from imgreg.runs.sums import changed_files, read_sums
 
     problems = []
     if _tree(Path("photos"), times=True) != place.photos:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
-from imgreg.analysis.controls import accuracy_interval
 from imgreg.analysis.curves import uncertainty
 from imgreg.analysis.effects import Effect, paired_effects
+from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.study import some
 from imgreg.heads.forward import cross_entropies
 from imgreg.runs.summary import Baseline, Difference, RunSummary

@@ -109,7 +109,7 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def same_ground(runs: Sequence[Run]) -> tuple[str, ...]:
+def same_conditions(runs: Sequence[Run]) -> tuple[str, ...]:
     """What differs from the first run, besides the recipe's name, a sentence each; empty where all is equal."""
     if not runs:
         return ()
@@ -176,7 +176,7 @@ def shared_suspicions(runs: Sequence[Run]) -> tuple[str, ...]:
     found: dict[tuple[object, ...], str] = {}
     for name, run in zip(names_of([run.summary for run in runs]), runs, strict=True):
         for it in run.summary.verdict.suspicions:
-            same = (it.kind, it.evidence.get("n_twins"), it.evidence.get("share"))
+            same = (it.kind, it.evidence.get("n_duplicates"), it.evidence.get("share"))
             found.setdefault(same, f"{name}: {it.sentence} {it.next_step}")
     return tuple(found.values())
 

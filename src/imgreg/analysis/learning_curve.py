@@ -187,7 +187,7 @@ def _small_sample(n_repeats: int) -> float:
     return float(stdtrit(n_repeats - 1, tail) / ndtri(tail)) * math.sqrt(n_repeats / (n_repeats - 1))
 
 
-def howmuch_answer(error: LearningCurve, loss: LearningCurve) -> tuple[str, ...]:
+def learning_curve_answer(error: LearningCurve, loss: LearningCurve) -> tuple[str, ...]:
     """The curves in a few sentences: what more photos promise, and how sure that is."""
     today, more = error.sizes[-1], error.more
     added = more.n_train - today

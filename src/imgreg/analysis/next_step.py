@@ -10,7 +10,7 @@ import shlex
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
 from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
-from imgreg.places import shared_command
+from imgreg.paths import shared_command
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
 
 LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice)
@@ -53,14 +53,14 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     if LEAKAGE in suspected:
         return NextStep(
             kind="clean split",
-            sentence="A clean split: pictures in both train and validation (twins.csv) inflate every score here. "
+            sentence="A clean split: pictures in both train and validation (duplicates.csv) inflate every score here. "
             f"`imgreg check {photos} --fix clean.csv` writes a manifest without duplicates.",
         )
     if LABEL_NOISE in suspected:
         return NextStep(
             kind="better labels",
-            sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg labels "
-            f"{photos}` ranks the photos to review.",
+            sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg "
+            f"label-issues {photos}` ranks the photos to review.",
         )
     if better is not None:
         return _against(run, better, photos=photos, learning_rate=learning_rate)
@@ -112,7 +112,7 @@ def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:
         return NextStep(
             kind="more photos",
             sentence=f"More photos: the head fits its train photos (loss {best.train_loss:.3f}) far better than new "
-            f"ones ({best.val_loss:.3f}){neither}. `imgreg howmuch {photos}` estimates the gain from more "
+            f"ones ({best.val_loss:.3f}){neither}. `imgreg learning-curve {photos}` estimates the gain from more "
             "photos.",
         )
     wider = (

@@ -77,7 +77,7 @@ def notable_photos(run: Run) -> Notable:
     p, rows = scored.probabilities, np.array(scored.rows, dtype=np.intp)
     right = np.flatnonzero(p.argmax(axis=1) == scored.labels)
     train = [i for i, row in enumerate(run.split) if row.on("train")]
-    own, best = run.history.train_own_probabilities, run.summary.best_epoch - 1
+    own, best = run.history.train_true_class, run.summary.best_epoch - 1
     return Notable(
         mistakes=tuple(rows[worst_mistakes(scored.labels, p, limit=N_MISTAKES)].tolist()),
         uncertain=tuple(rows[right[least_certain(p[right], limit=N_UNCERTAIN)]].tolist()),

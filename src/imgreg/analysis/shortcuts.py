@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.analysis.controls import accuracy_interval, explains, linear_probabilities
+from imgreg.analysis.sanity_baselines import accuracy_interval, explains, linear_probabilities
 
 N_FOLDS = 5
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from imgreg.analysis.effects import Effect, paired_effects
 from imgreg.heads.forward import majority, score
-from imgreg.runs.cell import Cell
+from imgreg.runs.trial import Trial
 
 SHOWN = 8  # recipes named in a sentence
 
@@ -48,25 +48,25 @@ class StudyTable(BaseModel):
     rows: tuple[StudyRow, ...]
 
 
-def study_table(cells: Mapping[str, Sequence[Cell]]) -> StudyTable:
+def study_table(trials: Mapping[str, Sequence[Trial]]) -> StudyTable:
     """Rank recipes by mean test loss; the first is the control.
 
     cells   recipe -> its cells, the same repeats in the same order for every recipe; two or more
     raises  ValueError if the recipes were not scored on the same photos
     """
-    control, *others = cells
+    control, *others = trials
     for name in others:
-        if [c.test_labels for c in cells[name]] != [c.test_labels for c in cells[control]]:
+        if [c.test_labels for c in trials[name]] != [c.test_labels for c in trials[control]]:
             raise ValueError(f"{name} and {control} were not scored on the same photos")
-    n_train, n_test = fmean(c.n_train for c in cells[control]), fmean(len(c.test_labels) for c in cells[control])
+    n_train, n_test = fmean(c.n_train for c in trials[control]), fmean(len(c.test_labels) for c in trials[control])
 
-    def effects(what: str, figure: Callable[[Cell], float]) -> dict[str, Effect]:
-        figures = {name: [figure(cell) for cell in row] for name, row in cells.items()}
+    def effects(what: str, figure: Callable[[Trial], float]) -> dict[str, Effect]:
+        figures = {name: [figure(trial) for trial in row] for name, row in trials.items()}
         return {e.name: e for e in paired_effects(figures, n_train=n_train, n_test=n_test, what=what)}
 
-    of_loss = effects("test loss", lambda cell: cell.test_loss)
-    of_error = effects("test error", lambda cell: 1 - cell.test_accuracy)
-    of_gap = effects("the last gap", lambda cell: cell.gap_last)
+    of_loss = effects("test loss", lambda trial: trial.test_loss)
+    of_error = effects("test error", lambda trial: 1 - trial.test_accuracy)
+    of_gap = effects("the last gap", lambda trial: trial.gap_last)
     rows = [
         StudyRow(
             recipe=name,
@@ -78,10 +78,10 @@ def study_table(cells: Mapping[str, Sequence[Cell]]) -> StudyTable:
             error_effect=of_error.get(name),
             gap_effect=of_gap.get(name),
         )
-        for name, row in cells.items()
+        for name, row in trials.items()
     ]
     rows.sort(key=lambda row: row.test_loss)
-    return StudyTable(control=control, n_repeats=len(cells[control]), n_train=n_train, n_test=n_test, rows=tuple(rows))
+    return StudyTable(control=control, n_repeats=len(trials[control]), n_train=n_train, n_test=n_test, rows=tuple(rows))
 
 
 def study_answer(table: StudyTable) -> tuple[str, ...]:
@@ -125,35 +125,35 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def voted(name: str, voters: Sequence[Cell]) -> Cell:
+def voted(name: str, voters: Sequence[Trial]) -> Trial:
     """What the mean of several heads' probabilities gives on one repeat, as a cell of its own.
 
     The loss is that of the mean; the answer counted right or wrong is the one most heads give, the mean among equals.
     The curves are the means of the heads' own.
     """
-    probabilities = np.array([cell.test_probabilities for cell in voters])
+    probabilities = np.array([trial.test_probabilities for trial in voters])
     mean = probabilities.mean(axis=0)
     labels = np.array(voters[0].test_labels)
     loss, _ = score(mean, labels)
     answers = majority(probabilities)
-    n_epochs = min(len(cell.val_losses) for cell in voters)
+    n_epochs = min(len(trial.val_losses) for trial in voters)
     return voters[0].model_copy(
         update={
             "recipe": name,
-            "best_epoch": round(fmean(cell.best_epoch for cell in voters)),
-            "best_val_loss": fmean(cell.best_val_loss for cell in voters),
+            "best_epoch": round(fmean(trial.best_epoch for trial in voters)),
+            "best_val_loss": fmean(trial.best_val_loss for trial in voters),
             "test_loss": loss,
             "test_accuracy": float((answers == labels).mean()),
-            "train_losses": tuple(np.mean([cell.train_losses[:n_epochs] for cell in voters], axis=0).tolist()),
-            "val_losses": tuple(np.mean([cell.val_losses[:n_epochs] for cell in voters], axis=0).tolist()),
+            "train_losses": tuple(np.mean([trial.train_losses[:n_epochs] for trial in voters], axis=0).tolist()),
+            "val_losses": tuple(np.mean([trial.val_losses[:n_epochs] for trial in voters], axis=0).tolist()),
             "test_probabilities": tuple(map(tuple, mean.tolist())),
         }
     )
 
 
-def searched(name: str, candidates: Sequence[Cell]) -> Cell:
+def searched(name: str, candidates: Sequence[Trial]) -> Trial:
     """The candidate with the lowest validation loss of one repeat: its test figures never took part in the choice."""
-    return min(candidates, key=lambda cell: cell.best_val_loss).model_copy(update={"recipe": name})
+    return min(candidates, key=lambda trial: trial.best_val_loss).model_copy(update={"recipe": name})
 
 
 def some(names: Sequence[str]) -> str:

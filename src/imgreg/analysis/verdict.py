@@ -22,8 +22,8 @@ from imgreg.analysis.curves import (
     window_mean,
 )
 from imgreg.analysis.label_noise import LabelNoise
+from imgreg.analysis.split_duplicates import SplitDuplicates
 from imgreg.analysis.suspicions import suspect
-from imgreg.analysis.twins import Twins
 from imgreg.heads.forward import cross_entropies
 from imgreg.runs.history import History
 from imgreg.runs.summary import Verdict
@@ -47,7 +47,7 @@ def judge(
     history: History,
     *,
     val_labels: NDArray[np.integer],
-    twins: Twins | None = None,
+    duplicates: SplitDuplicates | None = None,
     noise: LabelNoise | None = None,
     cross_validated: bool = False,
 ) -> Verdict:
@@ -55,7 +55,7 @@ def judge(
 
     val_labels   (n_val,) the true class of each validation photo, 0..n_classes-1, in val_probabilities' order
     cross_validated   whether each photo was scored by the head that did not see it: then none can be held out besides
-    twins        which validation photos resemble a train photo; None if nobody looked. noise likewise, of the labels
+    duplicates   which validation photos resemble a train photo; None if nobody looked. noise likewise, of the labels
     returns      one of the four labels, a sentence, a next step, the evidence, and suspicions (suspicions.py)
     raises       ValueError if the labels do not belong to the history
 
@@ -126,7 +126,7 @@ def judge(
     if rose and clear and not train_rose:
         low = np.flatnonzero(smooth_val <= smooth_val[lowest] + 0.1 * rise)
         onset = int(low[-1]) + 2  # the epoch after the last one at the bottom, counted from 1
-    gap_low, gap_high = gap_interval(cross_entropy[end], history.train_own_probabilities)
+    gap_low, gap_high = gap_interval(cross_entropy[end], history.train_true_class)
     evidence: dict[str, float | int | None] = {
         "n_epochs": len(val),
         "n_val": n_val,
@@ -141,7 +141,7 @@ def judge(
         "gap_last_high": gap_high,
         "val_slope": slope(val, since=since_fifth),
         "train_slope": slope(train, since=since_fifth),
-        "memorized_share": memorized(history.train_own_probabilities, best=lowest),
+        "memorized_share": memorized(history.train_true_class, best=lowest),
         "stalled_since_epoch": stalled + 1,
         "guessing_loss": guessing_loss,
         "smoothing_epochs": 2 * half + 1,
@@ -153,7 +153,7 @@ def judge(
             sentence=sentence,
             next_step=next_step,
             evidence=evidence,
-            suspicions=suspect(history, val_labels=val_labels, twins=twins, noise=noise),
+            suspicions=suspect(history, val_labels=val_labels, duplicates=duplicates, noise=noise),
         )
 
     if len(val) < MIN_EPOCHS:

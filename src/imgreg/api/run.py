@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgreg.api.progress import watching
+from imgreg.api.display import watching
 from imgreg.api.result import Result, figure_html, tables_html
 from imgreg.api.table import Table
 from imgreg.errors import PhotoError
@@ -22,8 +22,8 @@ from imgreg.runs.folder import Run, read_run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from imgreg.api.predict import Classifier, Prediction
     from imgreg.runs.summary import RunSummary, Verdict
-    from imgreg.workflows.predict import Classifier, Prediction
 
 PathLike = str | Path
 
@@ -133,7 +133,7 @@ class TrainedRun:
         PhotoError
             If a single photo cannot be read. With several photos, the `error` of its prediction says why.
         """
-        from imgreg.workflows.predict import predict
+        from imgreg.api.predict import predict
 
         one = isinstance(photos, str | Path)
         paths = [Path(photos)] if isinstance(photos, str | Path) else [Path(photo) for photo in photos]
@@ -149,7 +149,7 @@ class TrainedRun:
         return answers[0]
 
     def _classifier(self, one_photo: bool, confidence: float | None) -> Classifier:
-        from imgreg.workflows.predict import load_classifier
+        from imgreg.api.predict import load_classifier
 
         wanted = (one_photo, confidence)
         if wanted not in self._classifiers:
@@ -175,7 +175,7 @@ class TrainedRun:
         Result
             `document` holds every metric with its 95 % bootstrap interval.
         """
-        from imgreg.workflows.evaluate import evaluate, evaluation_document
+        from imgreg.api.evaluate import evaluate, evaluation_document
 
         with watching(progress=progress) as watcher:
             done = evaluate([self.folder], Path(data), side=split, watcher=watcher)
@@ -196,7 +196,7 @@ class TrainedRun:
         ----------
         Selvaraju et al. 2017, arXiv:1610.02391.
         """
-        from imgreg.workflows.explain import explain_photos
+        from imgreg.api.explain import explain_photos
 
         with TemporaryDirectory() as folder:
             (done,) = explain_photos([Path(photo)], run=self.folder, out=Path(folder), label=label)

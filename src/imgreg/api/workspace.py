@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgreg.api.progress import watching
+from imgreg.api.display import watching
 from imgreg.api.result import ComparisonResult, Result
 from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
-from imgreg.config import CHEAP_CONTROLS, Base, Recipe
+from imgreg.config import CHEAP_BASELINES, Base, Recipe
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
 from imgreg.runs.folder import list_runs
@@ -57,7 +57,7 @@ class Workspace:
         *,
         recipe: str | Recipe = "regularized",
         name: str | None = None,
-        controls: Sequence[str] = CHEAP_CONTROLS,
+        sanity_baselines: Sequence[str] = CHEAP_BASELINES,
         tensorboard: bool = False,
         resume: bool | None = None,
         **options: Any,
@@ -91,7 +91,7 @@ class Workspace:
         DivergedError
             If the loss became NaN or infinite; the best epoch before that was saved.
         """
-        from imgreg.workflows.train import train
+        from imgreg.api.train import train
 
         settings = build_settings(recipe, options)
         with watching(progress=self.progress) as watcher:
@@ -101,7 +101,7 @@ class Workspace:
                 models=Path(self.models),
                 name=name,
                 cache_bytes=self._cache_bytes,
-                controls=controls,
+                sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
                 resume=resume,
                 watcher=watcher,
@@ -115,7 +115,7 @@ class Workspace:
         *,
         repeats: int | None = None,
         name: str | None = None,
-        controls: Sequence[str] = CHEAP_CONTROLS,
+        sanity_baselines: Sequence[str] = CHEAP_BASELINES,
         resume: bool | None = None,
         **options: Any,
     ) -> ComparisonResult:
@@ -140,10 +140,17 @@ class Workspace:
         settings = [build_settings(one, split, ranges_where_augmented=True) for one in recipes]
         if repeats is not None:
             return self._study(
-                data, "Comparison", settings, repeats, folds or 0, name=name, controls=controls, resume=resume
+                data,
+                "Comparison",
+                settings,
+                repeats,
+                folds or 0,
+                name=name,
+                sanity_baselines=sanity_baselines,
+                resume=resume,
             )
         from imgreg.analysis.comparison_answer import answer
-        from imgreg.workflows.compare import compare, comparison_document
+        from imgreg.api.compare import compare, comparison_document
 
         with watching(progress=self.progress) as watcher:
             done = compare(
@@ -152,7 +159,7 @@ class Workspace:
                 models=Path(self.models),
                 name=name,
                 cache_bytes=self._cache_bytes,
-                controls=controls,
+                sanity_baselines=sanity_baselines,
                 resume=resume,
                 watcher=watcher,
             )
@@ -211,7 +218,7 @@ class Workspace:
     def _study(
         self, data: PathLike, title: str, settings: Sequence[Any], repeats: int, folds: int, **more: Any
     ) -> ComparisonResult:
-        from imgreg.workflows.study import study, study_document
+        from imgreg.api.study import study, study_document
 
         with watching(progress=self.progress) as watcher:
             done = study(
@@ -257,11 +264,11 @@ class Workspace:
         **options
             As in `train`.
         """
-        from imgreg.workflows.howmuch import howmuch, howmuch_document
+        from imgreg.api.learning_curve import find_learning_curve, learning_curve_document
 
         settings = build_settings(recipe, options)
         with watching(progress=self.progress) as watcher:
-            done = howmuch(
+            done = find_learning_curve(
                 Path(data),
                 settings=settings,
                 repeats=repeats,
@@ -281,7 +288,7 @@ class Workspace:
             f"Learning curve of {Path(data).name}",
             answer=(*done.answer, *done.notes),
             table=Table(rows),
-            document=howmuch_document(done),
+            document=learning_curve_document(done),
             folder=done.folder,
             figure="curve.png",
         )
@@ -298,11 +305,11 @@ class Workspace:
         **options: Any,
     ) -> Result:
         """Rank the photos by how likely their label is wrong, according to heads that never saw them."""
-        from imgreg.workflows.labels import labels, labels_document
+        from imgreg.api.label_issues import find_label_issues, label_issues_document
 
         settings = build_settings(recipe, options)
         with watching(progress=self.progress) as watcher:
-            done = labels(
+            done = find_label_issues(
                 Path(data),
                 settings=settings,
                 repeats=repeats,
@@ -313,7 +320,7 @@ class Workspace:
                 resume=resume,
                 watcher=watcher,
             )
-        document = labels_document(done)
+        document = label_issues_document(done)
         photos: Any = document["photos"]
         return Result(
             f"Label issues of {Path(data).name}",
@@ -334,7 +341,7 @@ class Workspace:
         **base
             weights, image_size, engine or precision of VGG16, which confirms near-duplicates.
         """
-        from imgreg.workflows.check import check, check_document
+        from imgreg.api.check import check, check_document
 
         with watching(progress=self.progress) as watcher:
             done = check(

@@ -18,9 +18,9 @@ from typing import NoReturn
 import click
 
 from imgreg import __version__
+from imgreg.atomic_write import WINDOWS
 from imgreg.cli.stopping import TerminatedError, listen, stop_if_asked
 from imgreg.errors import ImgregError, MachineError
-from imgreg.whole import WINDOWS
 
 COMMANDS = {
     "check": "Find problems in a photo dataset.",
@@ -29,8 +29,8 @@ COMMANDS = {
     "evaluate": "Score one run, or a voting ensemble, on labelled photos.",
     "compare": "Train with and without regularization and compare the curves.",
     "study": "Compare regularization techniques on your photos.",
-    "howmuch": "Estimate the gain from more training photos.",
-    "labels": "Rank the photos that are probably mislabelled.",
+    "learning-curve": "Estimate the gain from more training photos.",
+    "label-issues": "Rank the photos that are probably mislabelled.",
     "explain": "Show which parts of a photo support a class.",
     "report": "Rebuild a run's report.",
     "verify": "Check a run's integrity and reproduce it.",
@@ -42,7 +42,7 @@ COMMANDS = {
 }
 
 
-_TRAINING = ("train", "compare", "study", "howmuch", "labels")
+_TRAINING = ("train", "compare", "study", "learning-curve", "label-issues")
 
 
 class _LazyGroup(click.Group):
@@ -54,7 +54,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"imgreg.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"imgreg.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

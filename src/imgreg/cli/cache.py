@@ -12,7 +12,7 @@ from imgreg.cli.flags import json_option, quiet_option
 from imgreg.errors import ArtefactError
 
 if TYPE_CHECKING:
-    from imgreg.workflows.cache import CacheReport
+    from imgreg.api.cache import CacheReport
 
 
 @click.group("cache")
@@ -41,8 +41,8 @@ def show(as_json: bool) -> None:
     Example:
       imgreg cache show --json
     """
+    from imgreg.api.cache import show_cache
     from imgreg.cli.show import print_json
-    from imgreg.workflows.cache import show_cache
 
     report = show_cache()
     if as_json:
@@ -78,21 +78,21 @@ def verify(as_json: bool, quiet: bool) -> None:
     Example:
       imgreg cache verify
     """
+    from imgreg.api.cache import verify_cache
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json
-    from imgreg.workflows.cache import verify_cache
 
     with watching(quiet=quiet, verbose=False) as watcher:
         done = verify_cache(watcher=watcher)
     if as_json:
         bases = [str(base) for base in done.damaged_bases]
-        cells = [str(path) for path in done.damaged_cells]
+        trials = [str(path) for path in done.damaged_cells]
         print_json(
             {
                 "folder": str(done.folder),
                 "features": asdict(done.features),
                 "damaged_bases": bases,
-                "damaged_cells": cells,
+                "damaged_cells": trials,
                 "damaged_checkpoints": [str(path) for path in done.damaged_checkpoints],
             }
         )
@@ -114,8 +114,8 @@ def clear(as_json: bool) -> None:
     Example:
       imgreg cache clear
     """
+    from imgreg.api.cache import clear_cache
     from imgreg.cli.show import print_json
-    from imgreg.workflows.cache import clear_cache
 
     before = clear_cache()
     if as_json:

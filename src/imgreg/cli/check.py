@@ -44,7 +44,7 @@ def command(
 
     base = build_base(options)
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.check import check, check_document
+        from imgreg.api.check import check, check_document
 
         done = check(data, base=base, fix=fix, cache_bytes=cache_bytes, watcher=watcher)
     if as_json:

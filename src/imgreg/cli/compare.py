@@ -9,13 +9,13 @@ import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
 from imgreg.cli.options import (
-    controls_option,
     folds_option,
     given_flags,
     repeats_option,
+    sanity_option,
     settings_options,
 )
-from imgreg.config import CHEAP_CONTROLS
+from imgreg.config import CHEAP_BASELINES
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings
 
@@ -29,7 +29,7 @@ from imgreg.recipes.settings import build_settings
 )
 @repeats_option(default=None)
 @folds_option
-@controls_option
+@sanity_option
 @settings_options
 @tensorboard_option
 @training_options
@@ -42,7 +42,7 @@ def command(
     models: Path,
     cache_bytes: int | None,
     resume: bool | None,
-    controls: tuple[str, ...],
+    sanity_baselines: tuple[str, ...],
     tensorboard: bool,
     as_json: bool,
     quiet: bool,
@@ -69,7 +69,7 @@ def command(
     from imgreg.cli.show import print_json, print_result, print_study
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.compare import compare, compare_runs, comparison_document
+        from imgreg.api.compare import compare, compare_runs, comparison_document
 
         done = None
         if len(targets) > 1 or (targets[0] / "model.json").is_file():
@@ -82,7 +82,7 @@ def command(
                     "resume": resume,
                     "no_resume": resume is False,
                     "tensorboard": tensorboard,
-                    "control": None if controls == CHEAP_CONTROLS else controls or "none",
+                    "sanity_baselines": None if sanity_baselines == CHEAP_BASELINES else sanity_baselines or "none",
                     **options,
                 }
             ):
@@ -107,7 +107,7 @@ def command(
                     raise UsageError("--tensorboard has no effect with --repeats, which saves no runs.")
                 if folds == 1:
                     raise UsageError("--folds 1: expected 2 or more.")
-                from imgreg.workflows.study import study
+                from imgreg.api.study import study
 
                 done = study(
                     targets[0],
@@ -119,7 +119,7 @@ def command(
                     command=typed_command(),
                     cache_bytes=cache_bytes,
                     resume=resume,
-                    controls=controls,
+                    sanity_baselines=sanity_baselines,
                     watcher=watcher,
                 )
             else:
@@ -131,7 +131,7 @@ def command(
                     command=typed_command(),
                     cache_bytes=cache_bytes,
                     resume=resume,
-                    controls=controls,
+                    sanity_baselines=sanity_baselines,
                     tensorboard=tensorboard,
                     watcher=watcher,
                 )

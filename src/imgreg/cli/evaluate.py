@@ -45,7 +45,7 @@ def command(
     from imgreg.cli.show import print_json, print_result
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.evaluate import evaluate, evaluation_document
+        from imgreg.api.evaluate import evaluate, evaluation_document
 
         done = evaluate(runs, data, side=side, vote=vote, watcher=watcher)
     if as_json:

@@ -11,7 +11,7 @@ import click
 from imgreg.cli.flags import json_option, models_option, verbosity_options
 
 if TYPE_CHECKING:
-    from imgreg.workflows.explain import Explained
+    from imgreg.api.explain import Explained
 
 
 @click.command("explain")
@@ -55,8 +55,8 @@ def command(
     from imgreg.cli.show import print_json
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.api.explain import explain_photos
         from imgreg.runs.newest import newest_run
-        from imgreg.workflows.explain import explain_photos
 
         chosen = run or newest_run(models)
         if run is None:
@@ -72,8 +72,8 @@ def command(
 
 
 def _line(one: Explained) -> str:
+    from imgreg.api.explain import ALIKE
     from imgreg.reports.text import visible
-    from imgreg.workflows.explain import ALIKE
 
     if one.likeness is None:
         check = "no region supports this class, or the heatmap is uniform"

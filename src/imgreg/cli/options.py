@@ -9,11 +9,11 @@ import click
 from pydantic import ValidationError
 
 from imgreg import config
-from imgreg.config import CHEAP_CONTROLS, CONTROLS
+from imgreg.base_config import Config
+from imgreg.config import CHEAP_BASELINES, SANITY_BASELINES
 from imgreg.errors import UsageError
 from imgreg.recipes import validation_text
 from imgreg.recipes.settings import FOLDS, RECIPE_OPTIONS, SETTINGS_OPTIONS
-from imgreg.table import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,30 +72,30 @@ def recipe_option(*, default: str, says: str) -> Callable[[F], F]:
     return decorate
 
 
-def controls_option(function: F) -> F:
+def sanity_option(function: F) -> F:
     """--control, parsed."""
     decorated: F = click.option(
-        "--control",
-        "controls",
-        default=",".join(CHEAP_CONTROLS),
+        "--sanity-baselines",
+        "sanity_baselines",
+        default=",".join(CHEAP_BASELINES),
         show_default=True,
         metavar="A,B,...|none",
-        callback=_read_controls,
+        callback=_read_sanity,
         help="Baselines that ignore the image content: largest class, colour histogram alone, file size and format "
         "alone; shuffled-labels trains a head on randomly permuted labels, to show how much it can memorize.",
     )(function)
     return decorated
 
 
-def _read_controls(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+def _read_sanity(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
     names = [part.strip() for part in text.split(",") if part.strip()]
     if names == ["none"]:
         return ()
-    unknown = [name for name in names if name not in CONTROLS]
+    unknown = [name for name in names if name not in SANITY_BASELINES]
     if unknown or not names:
         raise click.BadParameter(
-            f"found {unknown[0] if unknown else text!r}, expected a comma-separated list of {', '.join(CONTROLS)}, "
-            "or none."
+            f"found {unknown[0] if unknown else text!r}, expected a comma-separated list of "
+            f"{', '.join(SANITY_BASELINES)}, or none."
         )
     measured = ("colour-histogram", "file-metadata")  # against the largest class
     return tuple(dict.fromkeys([*(["majority"] if set(measured) & set(names) else []), *names]))

@@ -16,8 +16,8 @@ from imgreg.cli.flags import models_option, verbosity_options, vote_option
 from imgreg.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from imgreg.workflows.predict import Classifier, Prediction
-    from imgreg.workflows.watch import Watcher
+    from imgreg.api.predict import Classifier, Prediction
+    from imgreg.progress import Watcher
 
 
 @click.command("predict")
@@ -77,7 +77,7 @@ def command(
     from imgreg.cli.progress import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.predict import load_classifier, predict
+        from imgreg.api.predict import load_classifier, predict
 
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
@@ -106,7 +106,7 @@ def _newest(models: Path, *, say: Callable[[str], None]) -> Path:
 
 
 def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
-    from imgreg.photos.listing import files_below
+    from imgreg.data.discovery import files_below
 
     for path in photos:
         if str(path) == "-":
@@ -213,7 +213,7 @@ _NOVELTY = ("unlike_training", "training_distance", "training_distance_threshold
 
 
 def _write_csv(answers: Iterable[Prediction], classifier: Classifier) -> int:
-    from imgreg.photos.listing import as_cell
+    from imgreg.data.discovery import as_cell
 
     n_bad = 0
     with _surrogates_kept(sys.stdout) as out:

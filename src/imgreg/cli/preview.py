@@ -93,7 +93,7 @@ def command(
         backends = ("keras", "albumentations") if ranges.pipeline is None else ("albumentations",)
         augmentations = [Augmentation(**(drawn | {"backend": name})) if drawn else ranges for name in backends]
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.preview import preview
+        from imgreg.api.preview import preview
 
         preview(
             data,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imgreg.cli.stopping import stop_if_asked
+from imgreg.progress import Watcher
 from imgreg.reports.text import one_line, sparkline, visible
-from imgreg.workflows.watch import Watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress

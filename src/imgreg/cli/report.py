@@ -28,7 +28,7 @@ def command(run: Path, and_open: bool, as_json: bool, quiet: bool, verbose: bool
     from imgreg.cli.show import print_json
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.report import rebuild_report
+        from imgreg.api.report import rebuild_report
 
         watcher.step("drawing", 0, 1, "")
         written = rebuild_report(run)

@@ -35,7 +35,7 @@ def command(folder: Path, count: int, seed: int, as_json: bool, quiet: bool, ver
     """
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json
-    from imgreg.photos.sample import CLASSES, draw_sample
+    from imgreg.data.sample import CLASSES, draw_sample
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         total = count * len(CLASSES)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from imgreg.workflows.study import Study
+    from imgreg.api.study import Study
 
 
 def print_json(document: Any) -> None:
@@ -33,7 +33,7 @@ def print_result(renderable: RenderableType) -> None:
 def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
     """A finished study, as study and compare --repeats print it."""
     if as_json:
-        from imgreg.workflows.study import study_document
+        from imgreg.api.study import study_document
 
         print_json(study_document(done))
     elif not quiet:
@@ -44,7 +44,7 @@ def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
                 done.table,
                 answer=done.answer,
                 notes=done.notes,
-                controls=done.controls,
+                sanity_baselines=done.sanity_baselines,
                 baselines=done.baselines,
                 folder=done.folder,
             )

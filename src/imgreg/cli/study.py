@@ -9,8 +9,8 @@ import click
 
 from imgreg.cli.flags import training_options
 from imgreg.cli.options import (
-    controls_option,
     repeats_options,
+    sanity_option,
     settings_options,
 )
 from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
@@ -29,7 +29,7 @@ from imgreg.recipes.settings import build_settings, recipe_overrides, with_recip
 )
 @repeats_options(default=5)
 @click.option("--log-epochs", is_flag=True, help="Plot the curves with a logarithmic epoch axis.")
-@controls_option
+@sanity_option
 @settings_options
 @training_options
 def command(
@@ -42,7 +42,7 @@ def command(
     models: Path,
     cache_bytes: int | None,
     resume: bool | None,
-    controls: tuple[str, ...],
+    sanity_baselines: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -65,9 +65,9 @@ def command(
     from imgreg.cli.show import print_study
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
+        from imgreg.api.study import study
         from imgreg.cli.train import typed_command
         from imgreg.recipes.topics import CONTROL, load_topics
-        from imgreg.workflows.study import study
 
         first = build_settings(CONTROL, options, ranges_where_augmented=True)
         chosen = load_topics(
@@ -86,7 +86,7 @@ def command(
             command=typed_command(),
             cache_bytes=cache_bytes,
             resume=resume,
-            controls=controls,
+            sanity_baselines=sanity_baselines,
             watcher=watcher,
         )
     print_study(done, as_json=as_json, quiet=quiet)

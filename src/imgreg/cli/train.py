@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
-from imgreg.cli.options import controls_option, folds_option, recipe_option, settings_options
+from imgreg.cli.options import folds_option, recipe_option, sanity_option, settings_options
 from imgreg.recipes.settings import build_settings
 
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How to build and train the head.")
-@controls_option
+@sanity_option
 @folds_option
 @settings_options
 @tensorboard_option
@@ -29,7 +29,7 @@ def command(
     models: Path,
     cache_bytes: int | None,
     resume: bool | None,
-    controls: tuple[str, ...],
+    sanity_baselines: tuple[str, ...],
     tensorboard: bool,
     as_json: bool,
     quiet: bool,
@@ -52,7 +52,7 @@ def command(
 
     settings = build_settings(recipe, options)
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.train import train
+        from imgreg.api.train import train
 
         summary = train(
             data,
@@ -62,7 +62,7 @@ def command(
             command=typed_command(),
             cache_bytes=cache_bytes,
             resume=resume,
-            controls=controls,
+            sanity_baselines=sanity_baselines,
             tensorboard=tensorboard,
             watcher=watcher,
         )

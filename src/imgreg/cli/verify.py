@@ -34,7 +34,7 @@ def command(run: Path, files_only: bool, data: Path | None, as_json: bool, quiet
     from imgreg.reports.text import visible
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.workflows.verify import verification_document, verify
+        from imgreg.api.verify import verification_document, verify
 
         done = verify(run, again=not files_only, data=data, watcher=watcher)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from imgreg.startup import load_keras
+from imgreg.lazy_imports import load_keras
 
 if TYPE_CHECKING:
     from imgreg.features.weights import Weights

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from imgreg.errors import MachineError
 from imgreg.features.export import arrays_intact, export_base, find_export
-from imgreg.startup import load_keras, load_openvino
+from imgreg.lazy_imports import load_keras, load_openvino
 
 if TYPE_CHECKING:
     from imgreg.config import Base

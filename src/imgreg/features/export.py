@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.errors import MachineError
-from imgreg.startup import load_openvino
+from imgreg.lazy_imports import load_openvino
 
 if TYPE_CHECKING:
     from imgreg.features.weights import Weights

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.data import decode as decoding
+from imgreg.data.augment import Augmenter
+from imgreg.data.index import Photo
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
 from imgreg.features.engines import Engine
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import Stored, to_stored
 from imgreg.features.tta import MIRROR, mirrored
-from imgreg.photos import decode as decoding
-from imgreg.photos.augment import Augmenter
-from imgreg.photos.index import Photo
 
 Float16Array = NDArray[np.float16]
 UInt8Array = NDArray[np.uint8]
@@ -61,7 +61,7 @@ class FeatureSource:
         elif view != 0 and augmenter is not None:
             made_by = (augmenter.digest, view, *_versions(*_AUGMENTING))
         decoded_by = (decoding.POLICY, *_versions("pillow"))
-        if photo.glance is not None and photo.glance.kind == "HEIF":
+        if photo.metadata is not None and photo.metadata.kind == "HEIF":
             decoded_by = (*decoded_by, f"pillow-heif {decoding.heif_version()}")
         return feature_key(photo.sha256, *made_by, *decoded_by, "vgg16.preprocess_input block5_pool", self.base)
 

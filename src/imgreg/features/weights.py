@@ -19,8 +19,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from imgreg.errors import ArtefactError, MachineError
-from imgreg.places import found_path
-from imgreg.startup import load_keras
+from imgreg.lazy_imports import load_keras
+from imgreg.paths import found_path
 
 DECISION_SECONDS = 4.0  # to find out whether there is a network
 

@@ -11,7 +11,7 @@ import numpy as np
 from imgreg.config import Head
 from imgreg.heads.forward import SMALLEST_NORM
 from imgreg.heads.plan import Layer, plan_head
-from imgreg.startup import load_keras
+from imgreg.lazy_imports import load_keras
 
 
 def build_head(head: Head, *, feature_shape: tuple[int, int, int], n_classes: int, seed: int) -> Any:

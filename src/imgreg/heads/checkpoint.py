@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from imgreg.atomic_write import left_behind, write_atomic
 from imgreg.runs.history import Epoch, History
-from imgreg.whole import left_behind, write_whole
 
 WRITING_SHARE = 0.1  # of the training's time may go into writing checkpoints
 FIRST_SECONDS = 1.0  # a training that is shorter writes none
@@ -45,13 +45,13 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays = {f"variable/{place}": array for place, array in enumerate(checkpoint.variables)}
     arrays |= {f"best/{name}": array for name, array in checkpoint.best_weights.items()}
     history = checkpoint.history
-    assert history.train_own_probabilities is not None  # fit_head keeps it
+    assert history.train_true_class is not None  # fit_head keeps it
     arrays["epochs"] = np.array([astuple(row) for row in history.epochs], dtype=np.float64)
     arrays["val_probabilities"] = history.val_probabilities
-    arrays["train_own_probabilities"] = history.train_own_probabilities
+    arrays["train_true_class"] = history.train_true_class
     content = save(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, _digest(content), content)
+    write_atomic(path, _digest(content), content)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
             history=History(
                 tuple(_epoch(row) for row in arrays["epochs"]),
                 arrays["val_probabilities"],
-                arrays["train_own_probabilities"],
+                arrays["train_true_class"],
             ),
         )
     except (OSError, SafetensorError, KeyError):
@@ -82,7 +82,7 @@ def forget_checkpoint(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def keeper(path: Path, *, say: Callable[[str], None]) -> Callable[[Callable[[], Checkpoint]], None]:
+def checkpointer(path: Path, *, say: Callable[[str], None]) -> Callable[[Callable[[], Checkpoint]], None]:
     """What is called at each epoch's end with a function that takes the checkpoint, and writes it as often as
     WRITING_SHARE allows: after each epoch, where epochs are long or the head is small.
 

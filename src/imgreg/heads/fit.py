@@ -63,7 +63,7 @@ def fit_head(
     seed: int,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[], None] | None = None,
-    begun: Checkpoint | None = None,
+    resume_from: Checkpoint | None = None,
     keep: Callable[[Callable[[], Checkpoint]], None] | None = None,
 ) -> FittedHead:
     """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
@@ -89,19 +89,19 @@ def fit_head(
 
     epochs: list[Epoch] = []
     val_probabilities: list[NDArray[np.float32]] = []
-    train_own_probabilities: list[NDArray[np.float32]] = []
+    train_true_class: list[NDArray[np.float32]] = []
     best: tuple[Arrays, ...] = ()
     best_loss = math.inf
-    if begun is not None:
-        assert begun.history.train_own_probabilities is not None  # a checkpoint has it
-        n_values = len(begun.variables) // len(heads)
+    if resume_from is not None:
+        assert resume_from.history.train_true_class is not None  # a checkpoint has it
+        n_values = len(resume_from.variables) // len(heads)
         for k, head in enumerate(heads):
-            shared.put(head, begun.variables[k * n_values : (k + 1) * n_values])
-        epochs += begun.history.epochs
-        val_probabilities += list(begun.history.val_probabilities)
-        train_own_probabilities += list(begun.history.train_own_probabilities)
-        best = separated(begun.best_weights, n_heads=len(heads))
-        best_loss = begun.history.best.val_loss
+            shared.put(head, resume_from.variables[k * n_values : (k + 1) * n_values])
+        epochs += resume_from.history.epochs
+        val_probabilities += list(resume_from.history.val_probabilities)
+        train_true_class += list(resume_from.history.train_true_class)
+        best = separated(resume_from.best_weights, n_heads=len(heads))
+        best_loss = resume_from.history.best.val_loss
     for row in epochs:
         for head in heads:
             head.draw.permutation(len(head.fold.train))  # as it was in that epoch
@@ -109,7 +109,7 @@ def fit_head(
             on_epoch(row)
 
     def history() -> History:
-        return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_own_probabilities))
+        return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class))
 
     def checkpoint() -> Checkpoint:
         return Checkpoint([value for head in heads for value in shared.values(head)], joined(best), history())
@@ -149,7 +149,7 @@ def fit_head(
         row = _epoch_row(done, predicted, number=number, rate=float(rates[0]), folds=folds, train=train, val=val)
         epochs.append(replace(row, seconds=time.perf_counter() - started))
         val_probabilities.append(predicted)
-        train_own_probabilities.append(own)
+        train_true_class.append(own)
         if row.val_loss < best_loss:
             best_loss, best = row.val_loss, tuple(shared.arrays(head) for head in heads)
         if on_epoch is not None:

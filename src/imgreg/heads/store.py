@@ -26,8 +26,8 @@ from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArr
 from imgreg.heads.ensemble import Arrays, joined, separated
 from imgreg.heads.forward import ACTIVATIONS
 from imgreg.heads.plan import Layer
+from imgreg.runs.checksums import refuse_changed
 from imgreg.runs.files import read_regular
-from imgreg.runs.sums import refuse_changed
 
 Float32Array = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from imgreg.config import Augmentation, Head, Optimizer, Prediction, Recipe, Training
 from imgreg.errors import UsageError
-from imgreg.places import shared_path
+from imgreg.paths import shared_path
 
 FOLDER = Path(__file__).parent
 _TABLES = (

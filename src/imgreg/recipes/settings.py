@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from imgreg import config
+from imgreg.base_config import Config
 from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe, parse_override, recipe_of, validation_text
-from imgreg.table import Config
 
 # Option -> the model that describes it, and its key in a recipe or in Settings.
 RECIPE_OPTIONS: dict[str, tuple[type[Config], str]] = {

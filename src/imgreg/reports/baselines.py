@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.controls import accuracy_interval
+from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.reports.figure import LIGHT, in_ink, new_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT
@@ -46,7 +46,7 @@ class Row:
 
 def baselines_figure(summary: RunSummary) -> Figure | None:
     """Accuracies above, paired differences in loss to each baseline below; None without baselines and controls."""
-    if not (summary.baselines or summary.controls):
+    if not (summary.baselines or summary.sanity_baselines):
         return None
     accuracies, differences = _accuracies(summary), _differences(summary)
     heights = [len(accuracies) * _ROW_INCHES, len(differences) * _ROW_INCHES]
@@ -88,7 +88,7 @@ def _accuracies(summary: RunSummary) -> list[Row]:
     return [
         Row("this head", accuracy, low, high, HEAD),
         *(Row(_NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, BASELINE) for it in summary.baselines),
-        *(Row(_NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, CONTROL) for it in summary.controls),
+        *(Row(_NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, CONTROL) for it in summary.sanity_baselines),
     ]
 
 

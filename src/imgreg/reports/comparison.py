@@ -13,7 +13,7 @@ from pathlib import Path
 from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer
 from imgreg.analysis.photo_effects import PhotoEffect
-from imgreg.places import shared_command
+from imgreg.paths import shared_command
 from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
@@ -61,7 +61,7 @@ def comparison_report(
     """Write report.html, and overlay, panels and forest as .png and .svg, into a folder; the first run is the control.
 
     rows       comparison_table of the same runs, in the same order
-    warnings   what a reader must know before comparing (same_ground)
+    warnings   what a reader must know before comparing (same_conditions)
     baselines  those that all runs stand beside; against_baselines says in a sentence which runs they beat
     pictures   JPEG by the photo's path in the control's split, of those that are to be had
     raises     OSError if the disk refuses

@@ -1,4 +1,4 @@
-"""Pictures on one sheet, in labelled rows (`imgreg preview`) or each with a caption (`imgreg labels`)."""
+"""Pictures on one sheet, in labelled rows (`imgreg preview`) or each with a caption (`imgreg label-issues`)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.whole import write_whole
+from imgreg.atomic_write import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def save_png(figure: Figure, target: Path) -> None:
     lay_out(figure)
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})
-    write_whole(target, data.getvalue())
+    write_atomic(target, data.getvalue())
 
 
 def save_figure(figure: Figure, target: Path) -> str:
@@ -79,7 +79,7 @@ def save_figure(figure: Figure, target: Path) -> str:
     """
     save_png(figure, target)
     svg = figure_svg(figure)
-    write_whole(target.with_suffix(".svg"), svg.encode())
+    write_atomic(target.with_suffix(".svg"), svg.encode())
     return svg
 
 

@@ -25,7 +25,7 @@ def curve_figure(error: LearningCurve, loss: LearningCurve, *, target: Path) -> 
     save_figure(_figure([(error, True), (loss, False)]), target)
 
 
-def howmuch_report(
+def learning_curve_report(
     error: LearningCurve,
     loss: LearningCurve,
     *,
@@ -52,7 +52,7 @@ def howmuch_report(
             )
         )
     write_page(
-        "howmuch.html.j2",
+        "learning_curve.html.j2",
         target=target,
         error=error,
         loss=loss,

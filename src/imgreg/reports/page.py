@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imgreg.atomic_write import write_atomic
 from imgreg.reports.figure import DARK, LIGHT, darkened
 from imgreg.reports.hover import Hover
 from imgreg.reports.text import one_line, visible
-from imgreg.whole import write_whole
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -78,7 +78,7 @@ def write_page(template: str, *, target: Path, **values: Any) -> None:
     text = templates.get_template(template).render(
         light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values
     )
-    write_whole(target, text.encode("utf-8", "backslashreplace"))
+    write_atomic(target, text.encode("utf-8", "backslashreplace"))
 
 
 def jpeg_address(data: bytes) -> str:

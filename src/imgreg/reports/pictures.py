@@ -35,7 +35,7 @@ def overlay(picture: UInt8Array, heat: NDArray[np.floating]) -> UInt8Array:
     small = Image.fromarray(np.asarray(heat / top if top > 0 else heat, dtype=np.float32))
     share = np.asarray(small.resize(picture.shape[1::-1], Image.Resampling.BICUBIC)).clip(0, 1)[:, :, None]
     grey = picture.mean(axis=2, keepdims=True)
-    ground = 0.55 * (0.6 * grey + 0.4 * picture)
+    dataset = 0.55 * (0.6 * grey + 0.4 * picture)
     glow = 255 * colormaps["inferno"](0.25 + 0.75 * share[:, :, 0])[:, :, :3]
-    mixed = ground * (1 - 0.65 * share) + glow * 0.65 * share
+    mixed = dataset * (1 - 0.65 * share) + glow * 0.65 * share
     return np.asarray(np.rint(mixed).clip(0, 255), dtype=np.uint8)

@@ -15,7 +15,7 @@ import numpy as np
 
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
-from imgreg.places import shared_command, shared_path, shared_text
+from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
@@ -130,7 +130,7 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     figure = baselines_figure(run.summary)
     if figure is None:
         return None
-    others = "baselines and controls" if run.summary.baselines else "controls"
+    others = "logistic regression and sanity baselines" if run.summary.baselines else "sanity_baselines"
     paired = "; for the differences, paired by photo" if run.summary.baselines else ""
     return chart(
         save_figure(figure, target),
@@ -183,7 +183,7 @@ def _shown(
 
 
 def _learned(run: Run, row: int, *, pictures: Mapping[str, bytes]) -> ShownPhoto:
-    own = run.history.train_own_probabilities
+    own = run.history.train_true_class
     assert own is not None  # most_memorized names none otherwise
     train = [i for i, photo in enumerate(run.split) if photo.on("train")]
     course, photo = own[:, train.index(row)], run.split[row]

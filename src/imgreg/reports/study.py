@@ -20,8 +20,8 @@ from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
 from imgreg.reports.page import Chart, chart, write_page
 from imgreg.reports.text import one_line
-from imgreg.runs.cell import Cell
-from imgreg.runs.summary import Control
+from imgreg.runs.summary import SanityBaseline
+from imgreg.runs.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,23 +33,23 @@ def forest(table: StudyTable, *, target: Path) -> None:
 
 
 def study_curves(
-    cells: Mapping[str, Sequence[Cell]], *, groups: Mapping[str, Sequence[str]], log_epochs: bool, target: Path
+    trials: Mapping[str, Sequence[Trial]], *, groups: Mapping[str, Sequence[str]], log_epochs: bool, target: Path
 ) -> None:
     """curves.png: mean validation loss by epoch, a panel a group of recipes, the control in each.
 
     groups   heading -> recipes, the control first
     """
-    save_figure(_curves(cells, groups=groups, log_epochs=log_epochs), target)
+    save_figure(_curves(trials, groups=groups, log_epochs=log_epochs), target)
 
 
 def study_report(
     table: StudyTable,
     *,
-    cells: Mapping[str, Sequence[Cell]],
+    trials: Mapping[str, Sequence[Trial]],
     groups: Mapping[str, Sequence[str]],
     answer: Sequence[str],
     notes: Sequence[str],
-    controls: Sequence[Control] = (),
+    sanity_baselines: Sequence[SanityBaseline] = (),
     baselines: Sequence[StudyBaseline] = (),
     command: str,
     log_epochs: bool,
@@ -65,24 +65,24 @@ def study_report(
         alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
         caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
     )
-    panels = [_panel(heading, {name: cells[name] for name in names}, log_epochs) for heading, names in groups.items()]
+    panels = [_panel(heading, {name: trials[name] for name in names}, log_epochs) for heading, names in groups.items()]
     write_page(
         "study.html.j2",
         target=target,
         table=table,
         answer=answer,
         notes=notes,
-        controls=controls,
+        sanity_baselines=sanity_baselines,
         baselines=baselines,
         command=command,
         charts=(differences, *panels),
-        raw={name: [cell.model_dump(mode="json") for cell in row] for name, row in cells.items()},
+        raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 
 
-def _panel(heading: str, cells: Mapping[str, Sequence[Cell]], log_epochs: bool) -> Chart:
-    figure = _curves(cells, groups={heading: list(cells)}, log_epochs=log_epochs, titles=False, width=6.2)
-    means = {one_line(name, limit=NAME_LIMIT): _mean_curve(row) for name, row in cells.items()}
+def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], log_epochs: bool) -> Chart:
+    figure = _curves(trials, groups={heading: list(trials)}, log_epochs=log_epochs, titles=False, width=6.2)
+    means = {one_line(name, limit=NAME_LIMIT): _mean_curve(row) for name, row in trials.items()}
     n_epochs = max(map(len, means.values()))
     columns = {
         name: [f"{value:.3f}" for value in mean] + ["–"] * (n_epochs - len(mean)) for name, mean in means.items()
@@ -90,7 +90,7 @@ def _panel(heading: str, cells: Mapping[str, Sequence[Cell]], log_epochs: bool) 
     return chart(
         figure_svg(figure),
         heading=f"Validation loss: {heading}",
-        alt=f"Validation loss by epoch of {', '.join(cells)}, means over the repeats.",
+        alt=f"Validation loss by epoch of {', '.join(trials)}, means over the repeats.",
         caption="Means over the repeats; the dot is the lowest mean.",
         hover=hover_over(figure.axes[0], np.arange(1, n_epochs + 1), value_lines("Epoch {}", columns)),
     )
@@ -102,7 +102,7 @@ def _forest(table: StudyTable) -> Figure:
 
 
 def _curves(
-    cells: Mapping[str, Sequence[Cell]],
+    trials: Mapping[str, Sequence[Trial]],
     *,
     groups: Mapping[str, Sequence[str]],
     log_epochs: bool,
@@ -113,7 +113,7 @@ def _curves(
     n_rows = math.ceil(len(groups) / n_columns)
     figure = new_figure(width if n_columns == 1 else 14, 0.55 * width * n_rows if n_columns == 1 else 4.6 * n_rows)
     panels = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
-    means = {name: _mean_curve(row) for name, row in cells.items()}
+    means = {name: _mean_curve(row) for name, row in trials.items()}
     for axes, (heading, names) in zip(panels, groups.items(), strict=False):
         lowest = max(float(means[name][0]) for name in names)
         for number, name in enumerate(names):
@@ -142,9 +142,9 @@ def _curves(
     return figure
 
 
-def _mean_curve(row: Sequence[Cell]) -> np.ndarray:
-    n_epochs = min(len(cell.val_losses) for cell in row)  # an early stop ends the mean
-    return np.asarray(np.mean([cell.val_losses[:n_epochs] for cell in row], axis=0))
+def _mean_curve(row: Sequence[Trial]) -> np.ndarray:
+    n_epochs = min(len(trial.val_losses) for trial in row)  # an early stop ends the mean
+    return np.asarray(np.mean([trial.val_losses[:n_epochs] for trial in row], axis=0))
 
 
 def _colour(number: int, count: int) -> str:

@@ -1,7 +1,7 @@
 """A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
 
 config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
-train_own_probabilities.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors  calibration.safetensors
+train_true_class.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors  calibration.safetensors
 report.html, its figures as PNG and SVG beside it, views.png, and pictures/ (pictures.py)
 """
 
@@ -24,20 +24,20 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from imgreg.atomic_write import flush
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
+from imgreg.runs.checksums import refuse_changed
 from imgreg.runs.files import read_regular, refuse_irregular
 from imgreg.runs.history import Epoch, History, epochs_of_csv
 from imgreg.runs.summary import RunSummary
-from imgreg.runs.sums import refuse_changed
-from imgreg.whole import flush
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PRIVATE = ("command", "data", "weights", "pipeline")  # of environment.json: this machine's paths, for it alone
-_TRAIN_OWN = "train_own_probabilities.npy"  # a run of an older imgreg has none
+_TRAIN_TRUE_CLASS = "train_true_class.npy"  # a run of an older imgreg has none
 _TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
 _READ = (
     *("metrics.json", "history.csv", "split.csv", "skipped.csv", "environment.json", "config.toml"),
-    *("val_probabilities.npy", _TRAIN_OWN, _TEST),
+    *("val_probabilities.npy", _TRAIN_TRUE_CLASS, _TEST),
 )
 
 
@@ -87,7 +87,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """Give a folder to fill; it gets its name when the block ends well, and leaves nothing behind when it does not.
 
     raises   UsageError if target exists, BusyError if another process is making it, MachineError if the disk refuses
@@ -161,9 +161,9 @@ def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def write_history(folder: Path, history: History) -> None:
     write_text(folder / "history.csv", history.to_csv())
     np.save(folder / "val_probabilities.npy", history.val_probabilities.astype(np.float32), allow_pickle=False)
-    if history.train_own_probabilities is not None:
-        own = history.train_own_probabilities.astype(np.float32)
-        np.save(folder / _TRAIN_OWN, own, allow_pickle=False)
+    if history.train_true_class is not None:
+        own = history.train_true_class.astype(np.float32)
+        np.save(folder / _TRAIN_TRUE_CLASS, own, allow_pickle=False)
 
 
 def write_test_probabilities(folder: Path, probabilities: NDArray[np.floating]) -> None:
@@ -201,7 +201,7 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
         own, test = (
             _array(path, shape) if path.exists() else None
             for path, shape in (
-                (folder / _TRAIN_OWN, (n_epochs, summary.n_train)),
+                (folder / _TRAIN_TRUE_CLASS, (n_epochs, summary.n_train)),
                 (folder / _TEST, (summary.n_test, n_classes)),
             )
         )

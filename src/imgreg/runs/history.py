@@ -44,13 +44,13 @@ class History:
 
     epochs                    in order, at least one
     val_probabilities         (n_epochs, n_val, n_classes) float32, photos as in split.csv
-    train_own_probabilities   (n_epochs, n_train) float32, of each clean train photo's own class; None in a run that
+    train_true_class   (n_epochs, n_train) float32, of each clean train photo's own class; None in a run that
                               an older imgreg wrote
     """
 
     epochs: tuple[Epoch, ...]
     val_probabilities: Float32Array
-    train_own_probabilities: Float32Array | None = None
+    train_true_class: Float32Array | None = None
 
     @property
     def best(self) -> Epoch:

@@ -98,7 +98,7 @@ class Verdict(_Document):
     suspicions: tuple[Suspicion, ...] = ()  # a run of an older imgreg has none
 
 
-class Control(_Document):
+class SanityBaseline(_Document):
     """What can be had without looking at what photos show, on the photos that the head is scored on.
 
     low, high    95 % interval of the accuracy (Clopper and Pearson)
@@ -201,7 +201,7 @@ class RunSummary(_Document):
     last: Scores
     test: TestScores | None
     verdict: Verdict
-    controls: tuple[Control, ...] = ()  # a run of an older imgreg has none
+    sanity_baselines: tuple[SanityBaseline, ...] = ()  # a run of an older imgreg has none
     baselines: tuple[Baseline, ...] = ()  # likewise, as in the next two
     against_baselines: str = ""  # how the kept head stands against the best of them, a sentence
     next_step: NextStep | None = None

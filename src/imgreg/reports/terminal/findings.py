@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgreg.photos.index import PhotoIndex
-from imgreg.photos.inspect import SEVERITIES, Finding
+from imgreg.data.index import PhotoIndex
+from imgreg.data.issues import SEVERITIES, Finding
 from imgreg.reports.terminal.parts import text_of
 from imgreg.reports.text import one_line
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.reports.text import visible
-from imgreg.runs.summary import Baseline, Control
+from imgreg.runs.summary import Baseline, SanityBaseline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,14 +41,14 @@ def report_line(folder: Path) -> Text:
     return line
 
 
-def controls_lines(controls: Sequence[Control], *, on: str) -> list[RenderableType]:
+def sanity_lines(sanity_baselines: Sequence[SanityBaseline], *, on: str) -> list[RenderableType]:
     """A line for all, and one for what shuffled labels showed."""
-    if not controls:
+    if not sanity_baselines:
         return []
-    accuracies = ", ".join(f"{one.name} {one.accuracy:.0%}" for one in controls)
+    accuracies = ", ".join(f"{one.name} {one.accuracy:.0%}" for one in sanity_baselines)
     return [
-        text_of(f"Controls ({on} accuracy): {accuracies}."),
-        *(text_of(one.note) for one in controls if one.note),
+        text_of(f"Sanity baselines ({on} accuracy): {accuracies}."),
+        *(text_of(one.note) for one in sanity_baselines if one.note),
     ]
 
 

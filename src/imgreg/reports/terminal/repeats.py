@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.analysis.baselines import StudyBaseline
-from imgreg.analysis.labels import LabelTable
+from imgreg.analysis.label_issues import LabelTable
 from imgreg.analysis.learning_curve import LearningCurve
 from imgreg.analysis.study import StudyTable
-from imgreg.reports.terminal.parts import controls_lines, nats, percent, report_line, table_of, text_of
+from imgreg.reports.terminal.parts import nats, percent, report_line, sanity_lines, table_of, text_of
 from imgreg.reports.text import one_line
-from imgreg.runs.summary import Control
+from imgreg.runs.summary import SanityBaseline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +31,7 @@ def study_text(
     *,
     answer: Sequence[str],
     notes: Sequence[str],
-    controls: Sequence[Control] = (),
+    sanity_baselines: Sequence[SanityBaseline] = (),
     baselines: Sequence[StudyBaseline] = (),
     folder: Path,
 ) -> RenderableType:
@@ -62,7 +62,7 @@ def study_text(
             style="dim",
         ),
         *study_baseline_lines(baselines),
-        *controls_lines(controls, on="test"),
+        *sanity_lines(sanity_baselines, on="test"),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
         report_line(folder),
     )
@@ -76,7 +76,7 @@ def study_baseline_lines(baselines: Sequence[StudyBaseline]) -> list[RenderableT
     return [text_of(f"Baselines on the same features, test loss (accuracy): {scores}.")]
 
 
-def howmuch_text(
+def learning_curve_text(
     error: LearningCurve, loss: LearningCurve, *, answer: Sequence[str], notes: Sequence[str], folder: Path
 ) -> RenderableType:
     """The answer, the scores by the number of train photos, and where the report is."""
@@ -109,7 +109,7 @@ def howmuch_text(
     )
 
 
-def labels_text(
+def label_issues_text(
     table: LabelTable, *, paths: Sequence[Path], answer: Sequence[str], notes: Sequence[str], folder: Path
 ) -> RenderableType:
     """The answer, the first photos, and where the sheet and the whole list are."""
@@ -127,7 +127,8 @@ def labels_text(
             row.history,
         )
     sheet, listed = (
-        text_of(f"{what}: {folder / name}") for what, name in (("Contact sheet", "sheet.png"), ("All photos", "labels.csv"))
+        text_of(f"{what}: {folder / name}")
+        for what, name in (("Contact sheet", "sheet.png"), ("All photos", "label_issues.csv"))
     )
     for line in (sheet, listed):
         line.no_wrap, line.overflow = True, "ignore"

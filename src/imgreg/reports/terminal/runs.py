@@ -22,10 +22,10 @@ from imgreg.reports.rows import (
 from imgreg.reports.terminal.parts import (
     WIDTH,
     baselines_lines,
-    controls_lines,
     nats,
     percent,
     report_line,
+    sanity_lines,
     table_of,
     text_of,
 )
@@ -89,7 +89,7 @@ def run_text(summary: RunSummary) -> RenderableType:
         *([text_of(f"Recipe: {one_line(summary.recipe_label, limit=400)}.")] if summary.overrides else []),
         text_of(f"VGG16 weights: {summary.weights}."),
         *baselines_lines(summary.baselines, on="validation"),
-        *controls_lines(summary.controls, on="validation"),
+        *sanity_lines(summary.sanity_baselines, on="validation"),
         *(text_of(f"Note: {note}", style="yellow") for note in notes(summary)),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"

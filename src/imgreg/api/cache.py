@@ -1,0 +1,125 @@
+"""imgreg cache: what is kept between commands, counted, checked, removed. All of it can be computed again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgreg.atomic_write import left_behind
+from imgreg.data.file_cache import forget, record_files
+from imgreg.errors import MachineError
+from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
+from imgreg.features.export import is_whole, kept_exports
+from imgreg.heads.checkpoint import read_checkpoint
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
+from imgreg.runs.trial import TRIALS, TrialStore
+from imgreg.training.checkpoints import CHECKPOINTS
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """The cache's place and what lies there."""
+
+    folder: Path
+    features: CacheContents
+    bases: tuple[tuple[Path, int], ...]  # exported bases with their bytes
+    n_cells: int  # trainings of studies
+    cells_bytes: int
+    n_checkpoints: int  # of interrupted trainings
+    checkpoints_bytes: int
+    known_bytes: int  # the record of photos that were read
+
+    @property
+    def n_bytes(self) -> int:
+        """All of it, in bytes."""
+        bases = sum(n_bytes for _, n_bytes in self.bases)
+        features = self.features.n_bytes + self.features.damaged_bytes
+        return features + bases + self.cells_bytes + self.checkpoints_bytes + self.known_bytes
+
+
+@dataclass(frozen=True)
+class CacheVerification:
+    """What checking every byte gave."""
+
+    folder: Path
+    features: CacheCheck
+    damaged_bases: tuple[Path, ...]  # removed now
+    damaged_cells: tuple[Path, ...]  # removed now
+    damaged_checkpoints: tuple[Path, ...]  # removed now
+
+    @property
+    def n_damaged(self) -> int:
+        """Blocks, bases, cells and checkpoints that were damaged or gone."""
+        damaged = len(self.damaged_bases) + len(self.damaged_cells) + len(self.damaged_checkpoints)
+        return self.features.n_damaged + self.features.n_gone + damaged
+
+
+def show_cache() -> CacheReport:
+    """Count what is kept. Makes the cache folder if it is not there."""
+    folder = cache_folder()
+    with FeatureCache(folder, say=lambda _: None) as cache:
+        contents = cache.contents()
+    trials = TrialStore(folder / TRIALS).files()
+    bases = tuple((base, _n_bytes(base)) for base in kept_exports(folder))
+    checkpoints = _checkpoints(folder)
+    kept, resume_from, known = (
+        sum(path.stat().st_size for path in paths) for paths in (trials, checkpoints, record_files(folder))
+    )
+    return CacheReport(folder, contents, bases, len(trials), kept, len(checkpoints), resume_from, known)
+
+
+def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
+    """Check every block, exported base, cell and checkpoint; damaged ones are taken out, and made anew when needed."""
+    watcher, folder = watcher or Watcher(), cache_folder()
+
+    def on_block(done: int, total: int) -> None:
+        watcher.step("checking blocks", done, total, "")
+
+    with FeatureCache(folder, say=watcher.say) as cache:
+        features = cache.verify(on_block=on_block)
+    damaged = tuple(base for base in kept_exports(folder) if not is_whole(base))
+    for base in damaged:
+        watcher.say(f"The exported VGG16 {base} was damaged; it was removed and will be exported again.")
+        _remove(base)
+    for path in (*left_behind(folder / TRIALS), *left_behind(folder / CHECKPOINTS)):
+        path.unlink(missing_ok=True)
+    trials = TrialStore(folder / TRIALS).damaged()
+    for path in trials:
+        watcher.say(f"The study trial {path} was damaged; it was removed and will be trained again.")
+        path.unlink(missing_ok=True)
+    checkpoints = tuple(path for path in _checkpoints(folder) if read_checkpoint(path) is None)
+    for path in checkpoints:
+        watcher.say(f"The interrupted training {path} was damaged; it was removed and would start over.")
+        path.unlink(missing_ok=True)
+    return CacheVerification(folder, features, damaged, trials, checkpoints)
+
+
+def clear_cache() -> CacheReport:
+    """Remove every feature, exported base, training and what is known of photos. returns what was there"""
+    before = show_cache()
+    with FeatureCache(before.folder, say=lambda _: None) as cache:
+        cache.clear()
+    for base, _ in before.bases:
+        _remove(base)
+    for name in (TRIALS, CHECKPOINTS):
+        if (before.folder / name).is_dir():
+            _remove(before.folder / name)
+    forget(before.folder)
+    return before
+
+
+def _checkpoints(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted((folder / CHECKPOINTS).glob("[!.]*")))
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise MachineError(f"{error.filename}: cannot be removed ({error.strerror}).") from error
+
+
+def _n_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())

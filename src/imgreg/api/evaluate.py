@@ -1,0 +1,100 @@
+"""imgreg evaluate: a run, or several that vote, scored on labelled photos. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from imgreg.analysis.metrics import Metrics, measure
+from imgreg.api.predict import Vote, load_classifier, predict
+from imgreg.data.index import Photo, index_photos
+from imgreg.errors import DatasetError
+from imgreg.progress import Watcher
+from imgreg.runs.folder import read_run
+
+_SEEN: tuple[Literal["train", "val"], ...] = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores on labelled photos. `notes` are what a reader must know, photos that were trained on before all."""
+
+    runs: tuple[Path, ...]
+    vote: Vote | None
+    data: Path
+    metrics: Metrics
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    runs: Sequence[Path],
+    data: Path,
+    *,
+    side: str | None = None,
+    vote: Vote | None = None,
+    max_bad: float = 0.05,
+    watcher: Watcher | None = None,
+) -> Evaluation:
+    """Score on the photos of `data`, or on one side of its given split.
+
+    side     train, val or test; None for all
+    raises   DatasetError if the photos' classes are not the run's, or a class has no photo
+    """
+    watcher = watcher or Watcher()
+    classifier = load_classifier(runs, vote=vote or "mean", watcher=watcher)
+    index = index_photos(data, max_bad=max_bad, on_file=watcher.stage("reading photos"))
+    photos = [photo for photo in index.photos if side is None or photo.split == side]
+    if not photos:
+        raise DatasetError(f"{data}: no photos in split {side!r}. Found: {_sides(index.photos)}.")
+    unknown = sorted({photo.label for photo in photos} - set(classifier.classes))
+    if unknown or (missing := sorted(set(classifier.classes) - {photo.label for photo in photos})):
+        found = f"class {unknown[0]!r}, unknown to the run" if unknown else f"no photo of class {missing[0]!r}"
+        raise DatasetError(f"{data}: found {found}. Expected photos of each class: {', '.join(classifier.classes)}.")
+    for bad in index.skipped:
+        watcher.say(f"skipped {bad.path}: {bad.reason}")
+    notes = _seen(runs, photos)
+    rows, said = [], []
+    for done, answer in enumerate(predict([photo.path for photo in photos], classifier=classifier), start=1):
+        if answer.error is not None or answer.probabilities is None:
+            raise DatasetError(f"{answer.path}: {answer.error}. The file changed during the command: run it again.")
+        rows.append([answer.probabilities[label] for label in classifier.classes])
+        said.append(classifier.classes.index(answer.label or ""))
+        watcher.step("predicting", done, len(photos), "")
+    labels = [classifier.classes.index(photo.label) for photo in photos]
+    metrics = measure(labels, np.array(rows), classes=classifier.classes, answers=said)
+    return Evaluation(tuple(runs), vote if len(runs) < 2 else vote or "mean", data, metrics, notes)
+
+
+def evaluation_document(done: Evaluation) -> dict[str, object]:
+    """What evaluate --json prints."""
+    return {
+        "runs": [str(run) for run in done.runs],
+        "vote": done.vote,
+        "data": str(done.data),
+        "notes": list(done.notes),
+        **done.metrics.model_dump(mode="json"),
+    }
+
+
+def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
+    """A line for each run that trained on, or was chosen by, some of the photos (known by their bytes)."""
+    lines = []
+    for run in runs:
+        read = read_run(run)
+        trained, chosen = ({row.sha256 for row in read.split if row.on(side)} for side in _SEEN)
+        honest = " In its report each photo is scored by the head that never saw it." if read.summary.n_folds else ""
+        for seen, what in ((trained, "was trained on"), (chosen - trained, "chose its epoch on")):
+            n = sum(photo.sha256 in seen for photo in photos)
+            if n:
+                lines.append(
+                    f"{run} {what} {n} of these {len(photos)} photos: scores on them are too optimistic.{honest}"
+                )
+    return tuple(lines)
+
+
+def _sides(photos: Sequence[Photo]) -> str:
+    return ", ".join(sorted({photo.split or "no split" for photo in photos}))

@@ -1,0 +1,155 @@
+"""imgreg label-issues: which photos are likely mislabelled, by heads that never saw them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imgreg.analysis.label_issues import LabelTable, label_issues_answer, rank_labels
+from imgreg.config import Settings
+from imgreg.data.index import PhotoIndex, labels_of
+from imgreg.features.extract import read_photo
+from imgreg.paths import shared_command, shared_text
+from imgreg.progress import Watcher
+from imgreg.runs.folder import atomic_folder, rows_to_csv, write_json, write_text
+from imgreg.runs.names import checked_name, unused_name
+from imgreg.runs.trial import Trial
+from imgreg.training.dataset import Repeats, prepare_repeats, refuse_writing_inside
+from imgreg.training.trials import run_trials
+
+SHOWN = 48  # photos on the contact sheet
+_SHEET_PX = 176
+
+
+@dataclass(frozen=True)
+class LabelIssues:
+    """A finished check; `photo` in the table indexes paths. `folder` holds label_issues.csv and .json, sheet.png."""
+
+    folder: Path
+    table: LabelTable
+    paths: tuple[Path, ...]
+    answer: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_label_issues(
+    data: Path,
+    *,
+    settings: Settings,
+    repeats: int,
+    folds: int,
+    models: Path,
+    name: str | None = None,
+    command: str = "",
+    cache_bytes: int | None = None,
+    resume: bool | None = None,
+    watcher: Watcher | None = None,
+) -> LabelIssues:
+    """Train heads in folds, so that each photo is judged by heads that never saw it, and rank the photos.
+
+    resume   as in study
+    folds    every photo is judged once a repeat, by a head trained on the other folds
+    raises   ImgregError's children. The photos and their folders are not changed
+    """
+
+    watcher = watcher or Watcher()
+    refuse_writing_inside(data, models)
+    target = models / checked_name(name or unused_name(models, "label-issues"))
+    with atomic_folder(target) as folder:
+        laid = prepare_repeats(
+            data, settings, repeats=repeats, folds=folds, test_fraction=0, cache_bytes=cache_bytes, watcher=watcher
+        )
+        grid = run_trials(laid, settings=[settings], cache_bytes=cache_bytes, resume=resume, watcher=watcher)
+        photos = laid.index.photos
+        table = label_table(laid, grid.trials[settings.recipe.name])
+        done = LabelIssues(
+            folder=target,
+            table=table,
+            paths=tuple(photo.path for photo in photos),
+            answer=label_issues_answer(table),
+            notes=laid.notes,
+        )
+        _write(folder, done, index=laid.index, command=command)
+    return done
+
+
+def label_table(laid: Repeats, trials: Sequence[Trial]) -> LabelTable:
+    """Put together what each photo got in the folds that tested it, and in those that trained on it."""
+    photos, classes = laid.index.photos, laid.index.classes
+    row_of = {photo: row for row, photo in enumerate(photos)}
+    told = np.zeros((len(photos), len(classes)))
+    n_told, n_trained, own, forgotten = np.zeros((4, len(photos)))
+    for repeat, trial in zip(laid.drawn, trials, strict=True):
+        tested = [row_of[photo] for photo in repeat.split.test]
+        trained = [row_of[photo] for photo in repeat.split.train]
+        told[tested] += trial.test_probabilities
+        n_told[tested] += 1
+        own[trained] += trial.train_own_last
+        forgotten[trained] += trial.train_forgotten
+        n_trained[trained] += 1
+    times = np.maximum(n_trained, 1)  # a photo that every repeat tested or validated on trained no head
+    return rank_labels(
+        told / n_told[:, None],
+        labels_of(photos, classes),
+        own_when_trained=np.where(n_trained > 0, own / times, np.nan),
+        forgotten=forgotten / times,
+        classes=classes,
+    )
+
+
+def label_issues_document(done: LabelIssues) -> dict[str, object]:
+    """What labels --json prints: every photo, the most doubtful first."""
+    return {
+        "label_issues": str(done.folder),
+        "answer": list(done.answer),
+        "notes": list(done.notes),
+        "n_contradicted": done.table.n_contradicted,
+        "photos": [
+            {"path": str(done.paths[row.photo]), **row.model_dump(mode="json", exclude={"photo"})}
+            for row in done.table.rows
+        ],
+    }
+
+
+_COLUMNS = ("label", "other", "own", "others", "word", "history", "own_when_trained", "memorization", "forgotten")
+
+
+def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) -> None:
+    from imgreg.reports.contact_sheet import photo_grid
+
+    photos = index.photos
+    rows = [
+        (rank, index.relative(photos[row.photo]), *(_figure(getattr(row, name)) for name in _COLUMNS))
+        for rank, row in enumerate(done.table.rows, start=1)
+    ]
+    write_text(folder / "label_issues.csv", rows_to_csv(("rank", "path", *_COLUMNS), rows))
+    document = label_issues_document(done)
+    document["photos"] = [
+        {**row.model_dump(mode="json", exclude={"photo"}), "path": index.relative(photos[row.photo])}
+        for row in done.table.rows
+    ]
+    shared = {
+        "label_issues": done.folder.name,
+        "notes": [shared_text(line, index.root) for line in done.notes],
+        "command": shared_command(command),
+    }
+    write_json(folder / "label_issues.json", document | shared)
+    shown = [
+        (
+            (
+                f"{rank}. {row.label} ({row.other}?)",
+                f"{row.own:.2f}, {row.history}",
+                photos[row.photo].path.name,
+            ),
+            read_photo(photos[row.photo], size_px=_SHEET_PX),
+        )
+        for rank, row in enumerate(done.table.rows[:SHOWN], start=1)
+    ]
+    photo_grid(shown, target=folder / "sheet.png")
+
+
+def _figure(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value

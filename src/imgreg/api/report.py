@@ -1,0 +1,93 @@
+"""imgreg report: the report of a run, a comparison or a study, made anew from what its folder holds. No TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imgreg.analysis.baselines import StudyBaseline
+from imgreg.analysis.study import StudyTable
+from imgreg.errors import ArtefactError
+from imgreg.paths import found_path
+from imgreg.runs.checksums import renew_sums
+from imgreg.runs.folder import read_run
+from imgreg.runs.summary import SanityBaseline
+from imgreg.runs.trial import Trial
+
+
+def rebuild_report(folder: Path) -> Path:
+    """Write report.html and its figures again, in place; everything else in the folder stays as it is.
+
+    returns   the report's path
+    raises    ArtefactError if the folder is none of the three, or is damaged
+    """
+    if (folder / "model.json").is_file():
+        from imgreg.training.run_report import write_run_report
+
+        renew_sums(folder, write_run_report(folder, read_run(folder)))
+    elif (folder / "comparison.json").is_file():
+        from imgreg.api.compare import put_side_by_side, write_comparison_report
+
+        runs = [read_run(run) for run in _runs_of(folder)]
+        write_comparison_report(folder, runs, put_side_by_side(folder, runs))
+    elif (folder / "study.json").is_file():
+        _rebuild_study(folder)
+    else:
+        raise ArtefactError(
+            f"{folder}: found no model.json, comparison.json or study.json. Expected the folder of a run, a "
+            "comparison or a study, e.g. models/first-try; `imgreg runs` lists the runs."
+        )
+    return folder / "report.html"
+
+
+def _runs_of(folder: Path) -> list[Path]:
+    """The folders of a comparison's runs: beside it, where both were moved together, or where they were."""
+    document = _document(folder / "comparison.json")
+    try:
+        named = [found_path(run["run"]) for run in document["runs"]]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{folder}/comparison.json lists no runs. The comparison is damaged: run it again."
+        ) from error
+    beside = [folder.parent / run.name for run in named]
+    return [one if one.is_dir() else folder.parent / run for one, run in zip(beside, named, strict=True)]
+
+
+def _rebuild_study(folder: Path) -> None:
+    from imgreg.api.study import draw_study
+
+    study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
+    try:
+        trials = {name: [Trial.model_validate(trial) for trial in row] for name, row in kept.items()}
+        draw_study(
+            folder,
+            StudyTable.model_validate(study["table"]),
+            trials=trials,
+            groups=study.get("groups") or _in_order(list(trials)),
+            answer=study["answer"],
+            notes=study["notes"],
+            sanity_baselines=[SanityBaseline.model_validate(one) for one in study.get("sanity_baselines", ())],
+            baselines=[StudyBaseline.model_validate(one) for one in study.get("baselines", ())],
+            command=study.get("command", ""),
+            log_epochs=study.get("log_epochs", False),
+        )
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
+
+
+def _in_order(names: list[str], *, n_each: int = 8) -> dict[str, list[str]]:
+    """Panels for a study of an older imgreg, which kept no topics: the control with some others in each."""
+    control, *others = names
+    chunks = [others[start : start + n_each] for start in range(0, len(others), n_each)]
+    return {f"{chunk[0]} to {chunk[-1]}": [control, *chunk] for chunk in chunks}
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path}: cannot be read ({error}). It is damaged: run it again.") from error

@@ -1,0 +1,184 @@
+"""The files of a data set in, the list of readable photos out. Reads the photo folder, never writes to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.data.decode import decode, read_bytes
+from imgreg.data.discovery import Listed, as_cell, list_files, loose_files
+from imgreg.data.file_cache import FileCache, Stamp, stamp_of
+from imgreg.data.isolated_reading import in_workers
+from imgreg.data.metadata import ImageMetadata, metadata
+from imgreg.errors import DatasetError, PhotoError
+
+_PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
+_LOOKED_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A readable photo, small: there may be a million of them.
+
+    where    its path as text
+    split    train, val or test, or None where the user gave none
+    seen     its packed glance, which index_photos takes
+    family   shared by photos that a split keeps together; by default each content is its own
+    """
+
+    where: str
+    label: str
+    sha256: str
+    split: str | None = None
+    seen: bytes | None = field(default=None, compare=False, repr=False)
+    family: str = ""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.where)
+
+    @property
+    def metadata(self) -> ImageMetadata | None:
+        return None if self.seen is None else ImageMetadata.unpacked(self.seen)
+
+    @property
+    def kept_with(self) -> str:
+        """What a split deals as one: the content, or the family where there is one."""
+        return self.family or self.sha256
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: Path
+    reason: str
+    code: str = "damaged"  # see PhotoError
+
+
+@dataclass(frozen=True)
+class PhotoIndex:
+    """All photos of a data set, in a fixed order, and the classes in alphabetical order."""
+
+    root: Path
+    photos: tuple[Photo, ...]
+    skipped: tuple[Skipped, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what a user should know of the set
+    cross_class: str = ""  # a sentence, where pictures stand with the same bytes in several classes
+
+    def relative(self, photo: Photo | Skipped) -> str:
+        """A file's path as records name it: from the data folder, or from the folder of its manifest."""
+        path = os.path.relpath(photo.path, self.root if self.root.is_dir() else self.root.parent)
+        return as_cell(path.replace(os.sep, "/"))  # the same in a run made on Windows
+
+
+def labels_of(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Each photo's class as an index into classes, (n,) int64."""
+    return np.array([classes.index(photo.label) for photo in photos], dtype=np.int64)
+
+
+def index_photos(
+    root: Path,
+    *,
+    max_bad: float,
+    known: FileCache | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> PhotoIndex:
+    """List, read and check every photo of a data set.
+
+    root      as in list_files
+    max_bad   largest share of unreadable files, 0..1
+    known     what earlier commands read: files in it are not read again, others are added; None to read every file
+    on_file   called with (files done, files in all; 0 until that is known)
+    raises    DatasetError: no such folder, fewer than two classes, an empty class, or too many bad files
+    """
+    rows: list[Photo | Skipped | None] = []  # None until it is read
+    unread: list[tuple[int, Listed, Stamp | None]] = []
+    labels: set[str] = set()
+    for part in _batched(list_files(root), _LOOKED_AT_ONCE):
+        labels |= {item.label for item in part}
+        stamps = [None if known is None else stamp_of(item.where) for item in part]
+        had = [None] * len(part) if known is None else known.find([item.where for item in part], stamps)
+        for item, stamp, facts in zip(part, stamps, had, strict=True):
+            if facts is None:
+                unread.append((len(rows), item, stamp))
+            rows.append(None if facts is None else Photo(item.where, item.label, facts[0], item.split, facts[1]))
+        if on_file is not None:
+            on_file(len(rows) - len(unread), 0)
+    _refuse_one_class(root, sorted(labels))
+    read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
+    for done, ((row, _, stamp), one) in enumerate(zip(unread, read, strict=True), start=len(rows) - len(unread) + 1):
+        rows[row] = one
+        if known is not None and stamp is not None and isinstance(one, Photo) and one.seen is not None:
+            known.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
+        if on_file is not None:
+            on_file(done, len(rows))
+    photos = tuple(one for one in rows if isinstance(one, Photo))
+    skipped = tuple(one for one in rows if isinstance(one, Skipped))
+    _refuse_too_many_bad(root, skipped, n_listed=len(rows), max_bad=max_bad)
+    counts = Counter(photo.label for photo in photos)
+    for label in sorted(labels):
+        if counts[label] == 0:
+            raise DatasetError(
+                f"{root}: class {label!r} has no readable photo. Add photos to its folder, or remove the folder."
+            )
+    notes, cross_class = tuple(loose_files(root)), _copies_across_classes(photos)
+    return PhotoIndex(root, photos, skipped, tuple(sorted(counts)), notes, cross_class)
+
+
+def _copies_across_classes(photos: Sequence[Photo]) -> str:
+    starts = np.fromiter((int(photo.sha256[:7], 16) for photo in photos), np.int32, len(photos))
+    ordered = np.sort(starts)
+    labels: dict[str, set[str]] = {}  # of those that may have a copy: of a million, it would be 300 megabytes
+    for row in np.flatnonzero(np.isin(starts, ordered[1:][ordered[1:] == ordered[:-1]])).tolist():
+        labels.setdefault(photos[row].sha256, set()).add(photos[row].label)
+    n_cross_class = sum(len(found) > 1 for found in labels.values())
+    if not n_cross_class:
+        return ""
+    pictures = "1 picture appears" if n_cross_class == 1 else f"{n_cross_class} pictures appear"
+    return f"{pictures} in more than one class (identical files), where only one label can be right."
+
+
+def _batched(items: Iterable[Listed], n: int) -> Iterator[list[Listed]]:
+    rest = iter(items)
+    while part := list(islice(rest, n)):
+        yield part
+
+
+def _examine(item: Listed) -> Photo | Skipped:
+    """raises PhotoError"""
+    data = read_bytes(Path(item.where))
+    seen = metadata(data, decode(data, size_px=_PROBE_PX)).packed()
+    return Photo(item.where, item.label, hashlib.sha256(data).hexdigest(), item.split, seen)
+
+
+def _given_up(item: Listed, error: PhotoError) -> Skipped:
+    return Skipped(Path(item.where), str(error), error.code)
+
+
+def _refuse_one_class(root: Path, found: Sequence[str]) -> None:
+    if len(found) < 2:
+        names = f" ({', '.join(found)})" if found else ""
+        raise DatasetError(
+            f"{root}: found {len(found)} class{'' if len(found) == 1 else 'es'}{names}, expected 2 or more. "
+            "Put each class's photos in its own folder, e.g. data/cats and data/dogs."
+        )
+
+
+def _refuse_too_many_bad(root: Path, skipped: Sequence[Skipped], *, n_listed: int, max_bad: float) -> None:
+    if len(skipped) > max_bad * n_listed:
+        first = "\n".join(f"  {bad.path}: {bad.reason}" for bad in skipped[:5])
+        more = f"\n  ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        raise DatasetError(
+            f"{root}: {len(skipped)} of {n_listed} files cannot be read, more than --max-bad {max_bad:g} "
+            f"allows:\n{first}{more}\nRemove or repair them, or raise --max-bad."
+        )

@@ -1,0 +1,93 @@
+"""The frozen base that a command settled on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from imgreg.config import Base
+from imgreg.features.engines import Engine, EngineName, Precision, choose_engine, engine_version, load_engine
+from imgreg.features.extract import BaseIdentity
+from imgreg.features.weights import Weights, resolve_weights
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
+
+
+class Backbone:
+    """The base of a command: which weights, size, engine and precision. Settled on, and told, when first asked for; the
+    engine is loaded when that is asked for."""
+
+    def __init__(self, settings: Base, *, watcher: Watcher) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self.stored = settings.stored
+
+    def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
+        """Choose now, so that anything missing is reported before slow work begins.
+
+        Returns
+        -------
+        weights, engine, precision, and the lines that were printed about the choice
+
+        Raises
+        ------
+        MachineError, ArtefactError
+            If the weights, engine or precision asked for cannot be had here.
+        """
+        return self._settled
+
+    @cached_property
+    def _settled(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
+        notes: list[str] = []
+
+        def say(line: str) -> None:
+            notes.append(line)
+            self._watcher.say(line)
+
+        weights = resolve_weights(self._settings.weights)
+        if weights.note:
+            say(weights.note)
+        engine_name, precision = choose_engine(self._settings, say=say)
+        return weights, engine_name, precision, tuple(notes)
+
+    @property
+    def weights(self) -> Weights:
+        return self._settled[0]
+
+    @property
+    def engine_name(self) -> EngineName:
+        return self._settled[1]
+
+    @property
+    def precision(self) -> Precision:
+        return self._settled[2]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was told of the choice, for the record."""
+        return self._settled[3]
+
+    @property
+    def image_size(self) -> int:
+        return self._settings.image_size or self.weights.image_size
+
+    @property
+    def identity(self) -> BaseIdentity:
+        version = engine_version(self.engine_name)
+        return BaseIdentity(self.weights.sha256, self.image_size, version, self.precision, self.stored)
+
+    @cached_property
+    def engine(self) -> Engine:
+        self._watcher.step("loading VGG16", 0, 1, "")
+        engine = load_engine(
+            self.engine_name,
+            self.precision,
+            weights_sha256=self.weights.sha256,
+            find_weights=self._weights,
+            size_px=self.image_size,
+            cache=cache_folder(),
+        )
+        self._watcher.step("loading VGG16", 1, 1, "")
+        return engine
+
+    def _weights(self) -> Weights:
+        return self.weights

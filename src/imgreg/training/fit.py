@@ -1,0 +1,190 @@
+"""Photos and a recipe in, a trained head out: features into the cache, then the head on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.config import Recipe, Settings
+from imgreg.data.augment import Augmenter
+from imgreg.data.index import Photo, labels_of
+from imgreg.errors import DivergedError
+from imgreg.features.cache import FeatureCache
+from imgreg.features.extract import Extraction, FeatureSource, extract
+from imgreg.features.tta import tta_views
+from imgreg.heads.checkpoint import checkpointer
+from imgreg.heads.ensemble import Arrays, mean_probabilities
+from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.plan import plan_head
+from imgreg.heads.views import Labelled
+from imgreg.lazy_imports import load_keras
+from imgreg.progress import Watcher
+from imgreg.runs.history import Epoch
+from imgreg.training.backbone import Backbone
+from imgreg.training.checkpoints import checkpoint_path, photos_digest, resumable_training, training_key
+from imgreg.training.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave."""
+
+    fitted: FittedHead
+    diverged: str  # why training ended before its time, where a loss was no longer a number
+    checkpoint: Path  # of no use once the run is written
+    extraction: Extraction
+    feature_shape: tuple[int, ...]
+    test_probabilities: NDArray[np.float32] | None  # (n_test, n_classes), by the kept head
+    val_labels: NDArray[np.int64]
+    augmenter: Augmenter
+    seconds_keras: float
+    seconds_features: float
+    seconds_head: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One recipe with its features in the cache."""
+
+    settings: Settings
+    source: FeatureSource
+    augmenter: Augmenter
+    extraction: Extraction
+    seconds_keras: float
+    seconds_features: float
+
+
+def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
+    """Compute what features are missing for one recipe."""
+    began = time.perf_counter()
+    watcher.step("loading Keras", 0, 1, "")
+    load_keras()
+    watcher.step("loading Keras", 1, 1, "")
+    started = time.perf_counter()
+    source = FeatureSource(cache, base=base.identity)
+    augmenter = Augmenter(settings.recipe.augmentation, seed=settings.seed, size_px=base.image_size)
+    extraction = extract_views(
+        dataset, source=source, augmenter=augmenter, recipe=settings.recipe, base=base, watcher=watcher
+    )
+    return Prepared(
+        settings=settings,
+        source=source,
+        augmenter=augmenter,
+        extraction=extraction,
+        seconds_keras=started - began,
+        seconds_features=time.perf_counter() - started,
+    )
+
+
+def fit_on(
+    dataset: Dataset,
+    prepared: Prepared,
+    *,
+    resume: bool | None = None,
+    watcher: Watcher,
+    on_step: Callable[[], None] | None = None,
+) -> Outcome:
+    """Train one head on prepared features, or go on where an interrupted training stood. Several may run at once.
+
+    on_step   called several times an epoch; what it raises ends the training
+    """
+    started = time.perf_counter()
+    settings, source, split, classes = prepared.settings, prepared.source, dataset.split, dataset.index.classes
+    recipe, diverged = settings.recipe, ""
+    key = training_key(
+        settings, head_seed=settings.seed, photos=photos_digest(split), classes=classes, identity=source.base
+    )
+    checkpoint = checkpoint_path(key)
+    n_epochs = recipe.training.epochs
+    resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=watcher.say)
+    try:
+        fitted = fit_head(
+            recipe,
+            train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
+            val=labelled(split.val, classes=classes, source=source),
+            folds=[Fold(*rows) for rows in split.rows],
+            n_classes=len(classes),
+            seed=settings.seed,
+            on_epoch=_shown(recipe, watcher),
+            on_step=on_step,
+            resume_from=resume_from,
+            keep=checkpointer(checkpoint, say=watcher.say),
+        )
+    except DivergedError as error:
+        if not isinstance(error.kept, FittedHead):
+            raise
+        fitted, diverged = error.kept, str(error)
+    test = labelled(split.test, classes=classes, source=source) if split.test else None
+    tested = None
+    if test:
+        tested = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
+    return Outcome(
+        fitted=fitted,
+        diverged=diverged,
+        checkpoint=checkpoint,
+        extraction=prepared.extraction,
+        augmenter=prepared.augmenter,
+        feature_shape=source.read(split.val[:1], 0).shape[1:],
+        test_probabilities=tested,
+        val_labels=labels_of(split.val, classes),
+        seconds_keras=prepared.seconds_keras,
+        seconds_features=prepared.seconds_features,
+        seconds_head=time.perf_counter()
+        - started
+        + (resume_from.history.column("seconds").sum() if resume_from else 0),
+    )
+
+
+def extract_views(
+    dataset: Dataset, *, source: FeatureSource, augmenter: Augmenter, recipe: Recipe, base: Backbone, watcher: Watcher
+) -> Extraction:
+    """Bring the test-time views of every photo, and the augmented views of train photos only, into the cache."""
+    clean: list[tuple[int, Augmenter | None]] = [(view, None) for view in tta_views(mirror=recipe.prediction.mirror)]
+    augmented = [(view, augmenter) for view in range(1, recipe.n_views + 1)]
+    wanted = dict.fromkeys((*dataset.split.val, *dataset.split.test), clean)
+    wanted |= {photo: [*clean, *augmented] for photo in dataset.split.train}
+
+    return extract(
+        wanted,
+        source=source,
+        load=lambda: base.engine,
+        on_view=watcher.stage("computing features"),
+        on_block=watcher.stage("checking cached features"),
+    )
+
+
+def answered(photos: Labelled, *, recipe: Recipe, heads: Sequence[Arrays], n_classes: int) -> NDArray[np.float32]:
+    """(n, n_classes) probabilities of a training's heads, averaged over them and the recipe's test-time views."""
+    views = [photos.all(view) for view in tta_views(mirror=recipe.prediction.mirror)]
+    return mean_probabilities(views, plan=plan_head(recipe.head, n_classes=n_classes), heads=heads)
+
+
+def labelled(
+    photos: Sequence[Photo],
+    *,
+    classes: Sequence[str],
+    source: FeatureSource,
+    augmenter: Augmenter | None = None,
+) -> Labelled:
+    """Photos' cached features with their labels, as a head is trained and scored on them."""
+
+    def features(view: int, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        return source.read([photos[row] for row in rows], view, augmenter=augmenter)
+
+    return Labelled(features, labels_of(photos, classes))
+
+
+def _shown(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
+    """What shows each epoch to the watcher."""
+
+    def on_epoch(row: Epoch) -> None:
+        watcher.epoch(recipe.name, row)
+        note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
+        watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)
+
+    return on_epoch

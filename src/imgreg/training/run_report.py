@@ -1,0 +1,30 @@
+"""imgreg report: everything that a run's folder shows, made anew from what it holds. No TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgreg.analysis.notable import notable_photos
+from imgreg.runs.folder import Run
+from imgreg.training.thumbnails import MAP, keep_pictures, read_pictures
+
+
+def write_run_report(folder: Path, run: Run) -> tuple[str, ...]:
+    """Write report.html and its figures into the folder where the run stands, or is being written.
+
+    Pictures that the run did not keep are made of the photos, where these are as they were.
+
+    returns   what was written, as paths below the folder
+    """
+    from imgreg.reports.run import run_report
+
+    rows = [run.split[i] for i in notable_photos(run).rows]
+    added = keep_pictures(folder, run, rows)
+    maps = read_pictures(folder, (row.sha256 + MAP for row in rows))
+    drawn = run_report(
+        run,
+        folder=folder,
+        pictures=read_pictures(folder, (row.sha256 for row in rows)),
+        maps={name.removesuffix(MAP): data for name, data in maps.items()},
+    )
+    return (*added, *drawn)

@@ -1,0 +1,60 @@
+"""The small pictures that a run keeps of the photos its report shows, so that the report needs no photo folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from imgreg.data import decode as decoding
+from imgreg.errors import PhotoError
+from imgreg.runs.folder import Run, SplitRow
+
+PICTURE_PX = 208
+FOLDER = "pictures"
+MAP = "-map"  # a picture's name ends so where a map is laid over it
+
+
+def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str, ...]:
+    """Put a small JPEG of each photo into folder/pictures, named by its content; one that has gone is left out.
+
+    folder    where the run, or a comparison, stands or is being written
+    returns   those that were not there yet, as paths below the folder
+    """
+    from imgreg.reports.pictures import jpeg
+
+    (folder / FOLDER).mkdir(exist_ok=True)
+    added = []
+    for row in rows:
+        target = folder / FOLDER / f"{row.sha256}.jpg"
+        if target.exists():
+            continue
+        kept = run.folder / FOLDER / target.name
+        if kept.is_file():
+            target.write_bytes(kept.read_bytes())
+        elif (data := photo_bytes(run, row)) is not None:
+            try:
+                target.write_bytes(jpeg(decoding.picture(data, longest_px=PICTURE_PX)))
+            except PhotoError:  # it was readable once: another Pillow, perhaps
+                continue
+        else:
+            continue
+        added.append(f"{FOLDER}/{target.name}")
+    return tuple(added)
+
+
+def read_pictures(folder: Path, names: Iterable[str]) -> Mapping[str, bytes]:
+    """Those of the named pictures that there are, as JPEG."""
+    paths = {name: folder / FOLDER / f"{name}.jpg" for name in names}
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+
+
+def photo_bytes(run: Run, row: SplitRow) -> bytes | None:
+    """A run's photo as it was, from where it was; None where it has gone or changed."""
+    root = Path(str(run.environment.get("data", "")))
+    try:
+        path = (root if root.is_dir() else root.parent) / row.path
+        data = decoding.read_bytes(path) if path.is_file() else b""
+    except (OSError, PhotoError, ValueError):  # a stranger's run may name what no system can
+        return None
+    return data if hashlib.sha256(data).hexdigest() == row.sha256 else None

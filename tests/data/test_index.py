@@ -1,0 +1,194 @@
+"""index.py: what is found in folders and manifests, and what is said of the rest."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from conftest import paint, paint_set
+from imgreg.data.index import index_photos
+from imgreg.errors import DatasetError
+
+
+def names(photos) -> list[tuple[str, str, str | None]]:
+    return [(photo.path.name, photo.label, photo.split) for photo in photos]
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    """Folders are classes, in alphabetical order; hidden and system files are not photos."""
+    paint_set(tmp_path, n_each=2)
+    (tmp_path / "cold" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "cold" / "Thumbs.db").write_bytes(b"x")
+    found = index_photos(tmp_path, max_bad=0)
+    assert found.classes == ("cold", "warm")
+    assert names(found.photos) == [
+        ("c00.jpg", "cold", None),
+        ("c01.jpg", "cold", None),
+        ("w00.jpg", "warm", None),
+        ("w01.jpg", "warm", None),
+    ]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Validation"])
+def test_split_folders(tmp_path: Path, val: str) -> None:
+    """train, any spelling of val, and test above the classes give the split."""
+    for split in ("train", val, "test"):
+        paint_set(tmp_path / split, n_each=1)
+    assert {photo.split for photo in index_photos(tmp_path, max_bad=0).photos} == {"train", "val", "test"}
+
+
+def test_split_folders_beside_class_folders_are_refused(tmp_path: Path) -> None:
+    """A class folder beside train/ is named, not passed over."""
+    paint_set(tmp_path / "train", n_each=1)
+    paint_set(tmp_path, n_each=1)
+    with pytest.raises(DatasetError, match="found 'cold' next to 'train'"):
+        index_photos(tmp_path, max_bad=0)
+
+
+def test_a_class_called_test_is_a_class(tmp_path: Path) -> None:
+    """Without train/, folders named test and val that hold photos are classes."""
+    paint_set(tmp_path, n_each=1)
+    (tmp_path / "cold").rename(tmp_path / "test")
+    assert index_photos(tmp_path, max_bad=0).classes == ("test", "warm")
+
+
+def test_manifest(tmp_path: Path) -> None:
+    """A CSV's paths are relative to it; valid means val; the labels are its own."""
+    paint_set(tmp_path / "photos", n_each=1)
+    manifest = tmp_path / "set.csv"
+    manifest.write_text("path,label,split\nphotos/cold/c00.jpg,blue,train\nphotos/warm/w00.jpg,red,valid\n")
+    assert names(index_photos(manifest, max_bad=0).photos) == [
+        ("c00.jpg", "blue", "train"),
+        ("w00.jpg", "red", "val"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.jpg,x\n", "found columns file, label"),
+        ("path,label\na.jpg,\n", "line 2: path or label is empty"),
+        ("path,label,split\na.jpg,x,holdout\n", "line 2: found split 'holdout'"),
+    ],
+)
+def test_manifest_errors_say_where(tmp_path: Path, text: str, message: str) -> None:
+    """A manifest that means nothing is refused by line or column."""
+    (tmp_path / "set.csv").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        index_photos(tmp_path / "set.csv", max_bad=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+def test_bad_files_are_listed_with_reasons(tmp_path: Path) -> None:
+    """What cannot be read is listed with its reason, and the rest goes on."""
+    paint_set(tmp_path, n_each=10)
+    (tmp_path / "cold" / "notes.txt").write_text("hello")
+    (tmp_path / "warm" / "x.jpg").mkdir()  # an empty folder named like a photo holds nothing
+    os.mkfifo(tmp_path / "warm" / "pipe.jpg")
+    found = index_photos(tmp_path, max_bad=0.1)
+    assert len(found.photos) == 20
+    assert {bad.path.name: bad.reason for bad in found.skipped} == {
+        "notes.txt": "not a photo in a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)",
+        "pipe.jpg": "not a regular file",
+    }
+
+
+def test_too_many_bad_files_stop(tmp_path: Path) -> None:
+    """More than max_bad unreadable files end the command, and the first are named."""
+    paint_set(tmp_path, n_each=5)
+    (tmp_path / "cold" / "bad.jpg").write_bytes(b"")
+    with pytest.raises(
+        DatasetError, match=r"1 of 11 files cannot be read.*--max-bad 0.05(?s:.*)bad.jpg: the file is empty"
+    ):
+        index_photos(tmp_path, max_bad=0.05)
+
+
+def test_one_class_is_an_error(tmp_path: Path) -> None:
+    """One class folder is named, and what was expected is said."""
+    paint(tmp_path / "cats" / "a.jpg", warm=True, seed=0)
+    with pytest.raises(DatasetError, match=r"found 1 class \(cats\), expected 2 or more"):
+        index_photos(tmp_path, max_bad=0)
+
+
+def test_an_empty_class_is_an_error(tmp_path: Path) -> None:
+    """An empty class folder is not passed over."""
+    paint_set(tmp_path, n_each=1)
+    (tmp_path / "zebra").mkdir()
+    with pytest.raises(DatasetError, match="zebra: the class folder is empty"):
+        index_photos(tmp_path, max_bad=0)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    """A path that is not there is named."""
+    with pytest.raises(DatasetError, match="nowhere: no such folder or manifest"):
+        index_photos(tmp_path / "nowhere", max_bad=0)
+
+
+def test_names_of_any_kind(tmp_path: Path) -> None:
+    """Hangul, spaces, quotes, newlines and bytes that are not UTF-8 are all just names."""
+    odd = [
+        "개미 사진.jpg",
+        'a "b".jpg',
+        "line\nbreak.jpg",
+        "<script>.jpg",
+        "=1+1.jpg",
+        "-rf.jpg",
+        os.fsdecode(b"\xff\xfe.jpg"),
+    ]
+    paint_set(tmp_path, n_each=1)
+    for number, name in enumerate(odd):
+        paint(tmp_path / "cold" / "x.jpg", warm=False, seed=100 + number)
+        (tmp_path / "cold" / "x.jpg").rename(tmp_path / "cold" / name)
+    found = index_photos(tmp_path, max_bad=0)
+    assert {photo.path.name for photo in found.photos} == {*odd, "c00.jpg", "w00.jpg"}
+
+
+def test_one_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+    """Hangul written as NFC in train and as NFD in val is the same class."""
+    for split, form in (("train", "NFC"), ("val", "NFD")):
+        for label, warm in (("개미", False), ("벌", True)):
+            paint(
+                tmp_path / split / unicodedata.normalize(form, label) / "a.jpg",
+                warm=warm,
+                seed=len(split) + warm,
+            )
+    assert index_photos(tmp_path, max_bad=0).classes == ("개미", "벌")
+
+
+def test_split_folders_without_train_are_refused(tmp_path: Path) -> None:
+    """val/ with classes in it is not mistaken for a class."""
+    for split in ("val", "test"):
+        paint_set(tmp_path / split, n_each=1)
+    with pytest.raises(DatasetError, match="found 'test' with class folders in it, but no train/"):
+        index_photos(tmp_path, max_bad=0)
+
+
+def test_files_beside_the_classes_are_told(tmp_path: Path) -> None:
+    """A photo that no class can be told for is named, not passed over."""
+    paint_set(tmp_path, n_each=1)
+    paint(tmp_path / "loose.jpg", warm=True, seed=9)
+    (tmp_path / "SOURCE.txt").write_text("where these come from")
+    found = index_photos(tmp_path, max_bad=0)
+    assert len(found.photos) == 2
+    assert found.notes == ("1 photo is outside the class folders and not used: loose.jpg.",)
+
+
+def test_one_picture_in_two_classes_is_told(tmp_path: Path) -> None:
+    """The same bytes under two labels cannot both be right."""
+    paint_set(tmp_path, n_each=2)
+    (tmp_path / "warm" / "copy.jpg").write_bytes((tmp_path / "cold" / "c00.jpg").read_bytes())
+    found = index_photos(tmp_path, max_bad=0)
+    assert found.notes == ()
+    assert found.cross_class.startswith("1 picture appears in more than one class (identical files)")
+
+
+def test_a_manifest_keeps_line_ends_inside_quotes(tmp_path: Path) -> None:
+    """A quoted path may hold a line end, as it may on disk."""
+    paint_set(tmp_path, n_each=1)
+    (tmp_path / "cold" / "c00.jpg").rename(tmp_path / "cold" / "a\nb.jpg")
+    (tmp_path / "set.csv").write_text('path,label\n"cold/a\nb.jpg",cold\nwarm/w00.jpg,warm\n')
+    found = index_photos(tmp_path / "set.csv", max_bad=0)
+    assert [photo.path.name for photo in found.photos] == ["a\nb.jpg", "w00.jpg"]

@@ -1,0 +1,75 @@
+"""Controls beside a run: what colours alone reach, and what a head can memorize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conftest import Finished, imgreg, paint_set
+
+SMALL = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--folds", "0")
+SMALL = (*SMALL, "--set", "head.units=[8]")
+ALL = "majority,colour-histogram,file-metadata,shuffled-labels"
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """A run on photos that differ in nothing but colour, with every control."""
+    root = tmp_path_factory.mktemp("sanity_baselines")
+    data = paint_set(root / "data", n_each=20, seed=300)
+    done = imgreg(
+        *("train", data, *SMALL, "--val-fraction", "0.4", "--sanity-baselines", ALL),
+        *("--epochs", "15", "--learning-rate", "0.01"),
+        *("--models", root / "models", "--name", "run", "--json"),
+    )
+    assert done.code == 0, done.err
+    return root, done
+
+
+def test_photos_that_colours_solve_are_told(told: tuple[Path, Finished]) -> None:
+    """The warning is on stderr, in the JSON and in the report, beside the controls' figures."""
+    root, done = told
+    sanity_baselines = {one["name"]: one for one in done.json["sanity_baselines"]}
+    assert list(sanity_baselines) == ALL.split(",")
+    assert sanity_baselines["colour-histogram"]["accuracy"] > 0.9
+    assert sanity_baselines["colour-histogram"]["low"] < sanity_baselines["colour-histogram"]["accuracy"]
+    assert 0.3 < sanity_baselines["majority"]["accuracy"] < 0.7
+    (warning,) = [line for line in done.json["warnings"] if "colours alone" in line]
+    assert warning in done.err
+    report = (root / "models" / "run" / "report.html").read_text(encoding="utf-8")
+    assert "colour-histogram" in report
+    assert warning.partition("colours alone")[2] in report  # what stands before has an apostrophe, escaped there
+
+
+def test_shuffled_labels_say_how_much_is_memory(told: tuple[Path, Finished]) -> None:
+    """The head fits its own labels better than shuffled ones, and the share of these is told."""
+    _, done = told
+    shuffled = done.json["sanity_baselines"][-1]
+    share = int(shuffled["note"].split("fits ")[1].split("%")[0]) / 100
+    assert share < done.json["last"]["train_accuracy"]
+    assert shuffled["loss"] > done.json["last"]["val_loss"]
+
+
+def test_controls_are_a_choice(told: tuple[Path, Finished], tmp_path: Path) -> None:
+    """none leaves them out; a name that is none of them, and any on finished runs, is refused."""
+    root, _ = told
+    data, run = root / "data", root / "models" / "run"
+    without = imgreg(
+        "train", data, *SMALL, "--epochs", "2", "--sanity-baselines", "none", "--models", tmp_path, "--json"
+    )
+    assert without.code == 0, without.err
+    assert without.json["sanity_baselines"] == []
+    alone = imgreg(
+        "train", data, *SMALL, "--epochs", "2", "--sanity-baselines", "colour-histogram", "--models", tmp_path, "--json"
+    )
+    assert [one["name"] for one in alone.json["sanity_baselines"]] == [
+        "majority",
+        "colour-histogram",
+    ]  # what it is held against
+    odd = imgreg("train", data, *SMALL, "--epochs", "2", "--sanity-baselines", "colours", "--models", tmp_path)
+    assert odd.code == 2
+    assert "found 'colours'; expected some of majority, colour-histogram" in odd.err
+    finished = imgreg("compare", run, run, "--sanity-baselines", "none", "--models", tmp_path)
+    assert finished.code == 2
+    assert "--control: no effect on finished runs" in finished.err
