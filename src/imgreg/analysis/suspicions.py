@@ -28,7 +28,7 @@ def suspect(
     history: History, *, val_labels: NDArray[np.integer], duplicates: SplitDuplicates | None, noise: LabelNoise | None
 ) -> tuple[Suspicion, ...]:
     """Leakage where 5 % of the validation photos or more have a duplicate among the train photos; label noise where 8 %
-    of the labels or more look wrong, and clearly so. The shares are imgreg's own, tuned as benchmarks/verdict.py says."""
+    of the labels or more look wrong, and clearly so. The shares are imgreg's own, tuned by benchmarks/verdict.py."""
     found = []
     if duplicates is not None and int(duplicates.found.sum()) >= max(2, TWINS_MATTER * len(val_labels)):
         found.append(_leakage(history, val_labels=val_labels, duplicates=duplicates))
