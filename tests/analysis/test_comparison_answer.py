@@ -1,102 +1,135 @@
-"""The comparison in sentences: a winner only where there is one."""
+"""The comparison in sentences: a winner only where there is one, and no two sentences that disagree."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.test_compare import PLAIN, REGULARIZED, scores, summary
+from analysis.test_compare import PLAIN, REGULARIZED, changed, scores, summary
 from analysis.test_photo_effects import answering
 from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.comparison_answer import answer
-from imgreg.analysis.photo_effects import EndDifference, PhotoEffect, photo_effects
+from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
+from imgreg.runs.folder import Run
 
 
-def ending(name: str, *, train_loss: float, val_loss: float):
-    return summary(name, best=scores(1, 0.5, 0.2), last=scores(9, train_loss, val_loss))
+def kept(name: str, loss: float, *, gap: float = 0.2):
+    return summary(name, best=scores(1, 0.3, loss), last=scores(9, 0.1, 0.1 + gap))
 
 
-def effect(name: str, *, mean: float, half: float, p: float) -> PhotoEffect:
+def effect(name: str, *, mean: float, half: float, p: float, word: str = "not enough data") -> PhotoEffect:
     return PhotoEffect(
         name=name,
         control="plain",
         n_photos=40,
-        mean=0.0,
-        low=-1.0,
-        high=1.0,
-        p_holm=1.0,
-        word="not enough data",
+        mean=mean,
+        low=mean - half,
+        high=mean + half,
+        p_holm=p,
+        word=word,
         fixed=(),
         broken=(),
         p_mcnemar=1.0,
-        last=EndDifference(mean=mean, low=mean - half, high=mean + half, p_holm=p),
     )
 
 
-def test_answer_names_the_run_that_ends_best() -> None:
-    """The answer names the run with the lowest last validation loss, or says none beats the control."""
-    assert answer(comparison_table([PLAIN, REGULARIZED])).startswith("regularized ends best: validation loss 0.45")
-    assert "(25 %)" in answer(comparison_table([PLAIN, REGULARIZED]))
-    assert answer(comparison_table([REGULARIZED, PLAIN])).startswith("No run ends better than regularized")
+def test_the_kept_heads_decide() -> None:
+    """plain's kept head is better although it ends worse: plain is named, with the paired interval."""
+    rows = comparison_table([kept("plain", 0.42, gap=0.6), kept("blog", 0.5, gap=0.3)])
+    assert answer(rows, [effect("blog", mean=0.085, half=0.075, p=0.02)]) == (
+        "plain is better here: validation loss 0.42 vs. 0.50 for blog (difference 0.09, 95 % interval 0.01 to 0.16). "
+        "After the last epoch the gap to the train loss is 0.30 for blog (50 %), 0.60 for plain."
+    )
+
+
+def test_a_run_that_beats_the_control() -> None:
+    """The difference is given without its sign, the smaller bound first."""
+    rows = comparison_table([kept("plain", 0.5), kept("l2", 0.4)])
+    said = answer(rows, [effect("l2", mean=-0.1, half=0.05, p=0.001)])
+    assert said.startswith(
+        "l2 is better here: validation loss 0.40 vs. 0.50 for plain (difference 0.10, 95 % interval 0.05"
+    )
+
+
+def test_undecided_says_what_would_decide() -> None:
+    """Neither is named as better where the difference can be chance; with enough photos there is none that matters."""
+    rows = comparison_table([kept("plain", 0.5), kept("l2", 0.45)])
+    said = answer(rows, [effect("l2", mean=-0.05, half=0.1, p=0.3)])
+    assert said.startswith("l2 and plain are too close to call on 40 validation photos: validation loss 0.45 vs. 0.50 ")
+    assert "(difference -0.05, 95 % interval -0.15 to +0.05). More splits would tell: add --repeats 10." in said
+    same = answer(rows, [effect("l2", mean=-0.01, half=0.02, p=0.3, word="no difference that matters")])
+    assert same.startswith("No difference that matters between l2 and plain")
+    assert "better" not in said + same
+
+
+def test_of_several_the_clear_one_is_named() -> None:
+    """l1 is lower, but not clearly different from the control; l2 is named, and l1 mentioned."""
+    rows = comparison_table([kept("plain", 0.6), kept("l1", 0.3), kept("l2", 0.4)])
+    effects = [effect("l1", mean=-0.3, half=0.5, p=0.3), effect("l2", mean=-0.2, half=0.05, p=0.001)]
+    said = answer(rows, effects)
+    assert said.startswith("l2 is better here: validation loss 0.40 vs. 0.60 for plain")
+    assert (
+        "Kept heads: l1 0.30 (epoch 1), l2 0.40 (epoch 1), plain 0.60 (epoch 1). l1's is lower, but not clearly" in said
+    )
+
+
+def test_runs_on_different_photos_have_no_winner() -> None:
+    """Without a paired effect the losses are listed, and nothing is called better."""
+    said = answer(comparison_table([PLAIN, REGULARIZED]))
+    assert "cannot be compared directly" in said
+    assert "better" not in said
     assert "second run" in answer(comparison_table([PLAIN]))
 
 
-def test_no_winner_where_figures_are_equal_as_shown() -> None:
-    """0.301 and 0.299 are both shown as 0.30: no winner is named, and no share."""
-    rows = comparison_table(
-        [ending("plain", train_loss=0.031, val_loss=0.301), ending("l2", train_loss=0.029, val_loss=0.299)]
-    )
-    said = answer(rows)
-    assert said.startswith("No run ends better than plain: its last validation loss is 0.30, and l2's is the same.")
-    assert "%" not in said
+def test_clear_differences_are_shown_with_enough_decimals() -> None:
+    """0.301 and 0.299 are told apart; 0.30 vs. 0.30 with a winner would not be believed."""
+    rows = comparison_table([kept("plain", 0.301), kept("l2", 0.299)])
+    said = answer(rows, [effect("l2", mean=-0.002, half=0.001, p=0.001)])
+    assert "validation loss 0.299 vs. 0.301 for plain (difference 0.002, 95 % interval 0.001 to 0.003)" in said
 
 
-def test_no_winner_where_the_difference_can_be_chance() -> None:
-    """A lower loss wins only if the paired interval of the last epoch's losses says so."""
-    rows = comparison_table([PLAIN, REGULARIZED])
-    said = answer(rows, [effect("regularized", mean=-0.55, half=0.8, p=0.2)])
-    assert said.startswith(
-        "No run ends clearly better than plain: its last validation loss is 1.00, regularized's 0.45, and on 40 "
-        "validation photos that difference can be chance (-0.55, 95 % -1.35 to +0.25)."
-    )
-    assert answer(rows, [effect("regularized", mean=-0.55, half=0.2, p=0.01)]).startswith("regularized ends best")
-
-
-def test_a_clear_run_is_named_beside_a_lower_one_that_is_not_clear() -> None:
-    """Of two that end lower than the control the one that is clear is named, and not called the best."""
-    runs = [
-        ending("plain", train_loss=0.1, val_loss=0.6),
-        ending("l1", train_loss=0.1, val_loss=0.3),
-        ending("l2", train_loss=0.2, val_loss=0.4),
-    ]
-    effects = [effect("l1", mean=-0.3, half=0.5, p=0.3), effect("l2", mean=-0.2, half=0.05, p=0.001)]
-    assert answer(comparison_table(runs), effects).startswith("l2 ends better than plain: validation loss 0.40")
-
-
-def test_an_equal_gap_is_called_the_same() -> None:
-    """A gap of 0.271 instead of 0.269 has no share."""
-    rows = comparison_table(
-        [ending("plain", train_loss=0.131, val_loss=0.4), ending("l2", train_loss=0.029, val_loss=0.3)]
-    )
-    assert "validation loss 0.30 instead of plain's 0.40, and the same gap to the train loss, 0.27." in answer(rows)
-
-
-def test_the_last_epochs_difference_is_paired(plant) -> None:
-    """`last` is SciPy's paired t-test on the last epoch's cross-entropies, not on those of the kept head."""
-    from scipy import stats
-
-    truth = [0, 1] * 6
-    control, run = answering(plant, "a", truth), answering(plant, "b", truth)
+def drawn(plant, name: str, draw: np.random.Generator, *, shift: float) -> Run:
+    """A run with random answers for twelve photos, scored as its summary says."""
+    run = answering(plant, name, [0, 1] * 6)
     probabilities = np.array(run.history.val_probabilities)
-    shifts = np.linspace(0.05, 0.3, 12)
-    probabilities[1, np.arange(12), truth] -= shifts
-    run.history.val_probabilities[...] = probabilities
-    (found,) = photo_effects([control, run])
-    own = np.exp(-0.5) - np.array([0.0] * 12)
-    test = stats.ttest_rel(-np.log(own - shifts), -np.log(own))
-    interval = test.confidence_interval(0.95)
-    assert found.mean == 0
-    assert (found.last.mean, found.last.low, found.last.high) == pytest.approx(
-        (float((np.log(own) - np.log(own - shifts)).mean()), interval.low, interval.high), rel=1e-4
-    )
-    assert found.last.clear
+    truth = np.array([0, 1] * 6)
+    for epoch in range(2):
+        right = 1 / (1 + np.exp(-draw.normal(1 + shift, 0.6, 12)))
+        probabilities[epoch] = np.where(np.eye(2)[truth] > 0, right[:, None], 1 - right[:, None])
+    losses = -np.log(probabilities[:, np.arange(12), truth]).mean(axis=1)
+    best, last = scores(1, 0.3, float(losses[0])), scores(2, 0.2, float(losses[1]))
+    history = replace(run.history, val_probabilities=probabilities.astype(np.float32))
+    return replace(changed(run, best=best, last=last), history=history)
+
+
+def test_no_two_sentences_disagree(plant) -> None:
+    """500 pairs of runs: the winner has the lower loss as shown, its interval excludes 0, p is below 5 %, the effect's
+    word is the same, and where no winner is named none of these holds."""
+    draw, seen = np.random.default_rng(7), {"better": 0, "control": 0, "open": 0}
+    for _ in range(500):
+        runs = [drawn(plant, name, draw, shift=shift) for name, shift in (("a", 0.0), ("b", draw.normal(0, 0.8)))]
+        (found,) = photo_effects(runs)
+        rows = comparison_table([run.summary for run in runs])
+        said = answer(rows, [found])
+        losses = {row.name: row.best_val_loss for row in rows}
+        assert found.mean == pytest.approx(losses["b"] - losses["a"], abs=1e-5)
+        winner = re.match(r"(a|b) is better here: validation loss ([\d.]+) vs\. ([\d.]+) for (a|b)", said)
+        if winner is None:
+            seen["open"] += 1
+            assert not found.is_clear
+            assert found.word in ("not enough data", "no difference that matters")
+            assert found.low <= 0 <= found.high
+            continue
+        name, low, high, other = winner.groups()
+        seen["better" if name == "b" else "control"] += 1
+        assert losses[name] < losses[other]
+        assert float(low) < float(high)
+        assert found.p_holm < 0.05
+        assert found.low * found.high > 0
+        assert found.word == ("better on these photos" if name == "b" else "worse on these photos")
+        bounds = [float(x) for x in re.search(r"interval ([\d.]+) to ([\d.]+)\)", said).groups()]
+        assert bounds == sorted(bounds)
+    assert min(seen.values()) > 50

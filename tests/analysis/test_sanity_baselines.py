@@ -75,7 +75,7 @@ def test_file_facts_are_told_earlier_than_colours() -> None:
     """They show nothing of a photo: a third is enough."""
     both = [control("colour-histogram", 0.72, n=1000), control("file-metadata", 0.72, n=1000)]
     (told,) = sanity_warnings(both, accuracy=0.95, largest_share=0.5, on="test")
-    assert told.startswith("Control file-metadata: file size, format and camera metadata alone")
+    assert told.startswith("Sanity baseline file-metadata: file size, format and camera metadata alone")
 
 
 def test_a_constant_answer_is_that_of_the_photos_scored() -> None:

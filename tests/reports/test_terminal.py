@@ -81,7 +81,7 @@ def test_early_stopping_is_told(make_run, healthy):
 def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
     """A suspicion with its next step and each control's accuracy are read beside the verdict."""
     run = make_run(healthy).summary
-    assert "Controls" not in printed(run_text(run))
+    assert "Sanity baselines" not in printed(run_text(run))
     doubt = Suspicion(
         kind="leakage", sentence="7 photos have a twin.", next_step="Look at duplicates.csv.", evidence={}
     )
@@ -93,7 +93,7 @@ def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
     )
     flat = " ".join(printed(run_text(doubted)).replace("│", " ").split())
     assert "7 photos have a twin. Look at duplicates.csv." in flat
-    assert "Controls (validation accuracy): colour-histogram 81%. All of it memory." in flat
+    assert "Sanity baselines (validation accuracy): colour-histogram 81%. All of it memory." in flat
 
 
 def test_the_box_tells_who_is_better_and_one_next_step(make_run, healthy):
@@ -186,7 +186,7 @@ def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfi
     """The answer comes first, then a line a run with its share of the control's gap, then the warnings."""
     rows = comparison_table([make_run(overfitting).summary, make_run(healthy, name="regularized").summary])
     text = printed(comparison_text(rows, warnings=("They have different seeds: 0 and 1.",)))
-    assert text.startswith("regularized ends best")
+    assert text.startswith("Validation loss of the kept heads: plain")
     line = next(line for line in text.splitlines() if line.startswith("regularized  "))
     assert line.split()[1:] == [
         str(rows[1].best_epoch),

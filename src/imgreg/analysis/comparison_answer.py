@@ -1,6 +1,6 @@
-"""The comparison of runs in a few sentences: who ends best, and whether that is more than chance.
+"""The comparison of runs in a few sentences: whose kept head does better here, and whether that is more than chance.
 
-In: a comparison's rows and effects. Out: a text. Refuses to know: how it is shown.
+In: a comparison's rows and paired effects. Out: a text. Must not know: how it is shown.
 """
 
 from __future__ import annotations
@@ -12,77 +12,105 @@ from imgreg.analysis.photo_effects import PhotoEffect
 
 
 def answer(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -> str:
-    """Say who ends best, what became of the gap, and who was best at its best epoch.
+    """Say whose kept head has the lower validation loss, what became of the gap, and what would settle it.
 
-    A run is said to end better than the control only where the two losses differ as they are shown and, with effects,
-    by the paired difference after the last epoch, corrected for the number of runs.
+    The kept heads, those of the best epochs, decide: they are what a user gets. One run is called better than another
+    only where the paired difference says so, corrected for the number of runs.
 
     Parameters
     ----------
     rows : sequence of ComparisonRow
         The first is the control.
     effects : sequence of PhotoEffect
-        Of the runs that can be paired with it, under the names that the rows have.
+        Of the runs that were validated on the same photos as the control, under the names that the rows have.
     """
     control, *others = rows
     if not others:
         return f"Only {control.name}: give a second run to compare it with."
     paired = {effect.name: effect for effect in effects}
-    better = [row for row in others if _ends_better(row, control, paired.get(row.name))]
+    if any(row.name not in paired for row in others):
+        return f"{_unpaired(rows)} {_gap(min(others, key=_kept_loss), control)}"
+    better = [row for row in others if paired[row.name].is_better]
     if better:
-        winner = min(better, key=lambda row: row.last_val_loss)
-        return f"{_winner(winner, control, others=others)} {_best_epochs(rows)}"
-    nearest = min(others, key=lambda row: row.last_val_loss)
-    return f"{_no_winner(nearest, control, paired.get(nearest.name))} {_best_epochs(rows)}"
+        winner = min(better, key=_kept_loss)
+        return f"{_better(winner, control, paired[winner.name])}{_others(rows, winner)} {_gap(winner, control)}"
+    nearest = min(others, key=_kept_loss)
+    if all(paired[row.name].is_worse for row in others):
+        return f"{_better(control, nearest, paired[nearest.name])}{_others(rows, control)} {_gap(nearest, control)}"
+    nearest = min((row for row in others if not paired[row.name].is_worse), key=_kept_loss)
+    return f"{_undecided(nearest, control, paired[nearest.name])}{_others(rows, None)} {_gap(nearest, control)}"
 
 
-def _ends_better(row: ComparisonRow, control: ComparisonRow, effect: PhotoEffect | None) -> bool:
-    lower = row.last_val_loss < control.last_val_loss and not _alike(row.last_val_loss, control.last_val_loss)
-    return lower and (effect is None or effect.last.clear)
+def _kept_loss(row: ComparisonRow) -> float:
+    return row.best_val_loss
 
 
-def _winner(winner: ComparisonRow, control: ComparisonRow, *, others: Sequence[ComparisonRow]) -> str:
-    lowest = all(
-        row is winner
-        or (row.last_val_loss > winner.last_val_loss and not _alike(row.last_val_loss, winner.last_val_loss))
-        for row in others
-    )
-    if _alike(winner.gap_last, control.gap_last):
-        gap = f"the same gap to the train loss, {winner.gap_last:.2f}"
-    else:
-        share = "" if winner.gap_share is None else f" ({100 * winner.gap_share:.0f} %)"
-        gap = f"a gap to the train loss of {winner.gap_last:.2f} instead of {control.gap_last:.2f}{share}"
+def _better(winner: ComparisonRow, loser: ComparisonRow, effect: PhotoEffect) -> str:
+    low, high = sorted((abs(effect.low), abs(effect.high)))
+    ours, theirs, difference, bounds = _shown(winner.best_val_loss, loser.best_val_loss, abs(effect.mean), (low, high))
     return (
-        f"{winner.name} ends {'best' if lowest else f'better than {control.name}'}: validation loss "
-        f"{winner.last_val_loss:.2f} instead of {control.name}'s {control.last_val_loss:.2f}, and {gap}."
+        f"{winner.name} is better here: validation loss {ours} vs. {theirs} for {loser.name} "
+        f"(difference {difference}, 95 % interval {bounds})."
     )
 
 
-def _no_winner(nearest: ComparisonRow, control: ComparisonRow, effect: PhotoEffect | None) -> str:
-    """Where no run ends better than the control: the lowest of the others beside it."""
-    if _alike(nearest.last_val_loss, control.last_val_loss):
-        return (
-            f"No run ends better than {control.name}: its last validation loss is {control.last_val_loss:.2f}, and "
-            f"{nearest.name}'s is the same."
-        )
-    beside = f"its last validation loss is {control.last_val_loss:.2f}, {nearest.name}'s {nearest.last_val_loss:.2f}"
-    if effect is None or effect.last.clear:
-        return f"No run ends better than {control.name}: {beside}."
-    last = effect.last
+def _undecided(nearest: ComparisonRow, control: ComparisonRow, effect: PhotoEffect) -> str:
+    theirs, ours, difference, bounds = _shown(
+        nearest.best_val_loss, control.best_val_loss, effect.mean, (effect.low, effect.high), sign="+"
+    )
+    figures = f"validation loss {theirs} vs. {ours} (difference {difference}, 95 % interval {bounds})"
+    if effect.word == "no difference that matters":
+        return f"No difference that matters between {nearest.name} and {control.name}: {figures}."
     return (
-        f"No run ends clearly better than {control.name}: {beside}, and on {effect.n_photos} validation photos that "
-        f"difference can be chance ({last.mean:+.2f}, 95 % {last.low:+.2f} to {last.high:+.2f})."
+        f"{nearest.name} and {control.name} are too close to call on {effect.n_photos} validation photos: {figures}. "
+        "More splits would tell: add --repeats 10."
     )
 
 
-def _alike(one: float, other: float) -> bool:
-    """Whether two losses are the same as they are shown."""
-    return f"{one:.2f}" == f"{other:.2f}"
+def _unpaired(rows: Sequence[ComparisonRow]) -> str:
+    """Runs that were scored on different photos: their losses, and no winner."""
+    listed = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in rows)
+    return (
+        f"Validation loss of the kept heads: {listed}. The runs were not validated on the same photos, so these losses "
+        "cannot be compared directly."
+    )
 
 
-def _best_epochs(rows: Sequence[ComparisonRow]) -> str:
-    """The heads that were kept are those of the best epochs: they are what a user gets."""
-    first, *rest = sorted(rows, key=lambda row: row.best_val_loss)
-    others = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in rest)
-    best = f"{first.name} {first.best_val_loss:.2f} (epoch {first.best_epoch})"
-    return f"At the best epochs, whose heads are kept: {best}, {others}."
+def _others(rows: Sequence[ComparisonRow], named: ComparisonRow | None) -> str:
+    """The kept heads' losses, where there are more than the two that were named."""
+    if len(rows) < 3:
+        return ""
+    ordered = sorted(rows, key=_kept_loss)
+    listed = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in ordered)
+    lowest = ordered[0]
+    beside = ""
+    if named is not None and lowest is not named:
+        beside = f" {lowest.name}'s is lower, but not clearly different from {rows[0].name}'s."
+    return f" Kept heads: {listed}.{beside}"
+
+
+def _gap(row: ComparisonRow, control: ComparisonRow) -> str:
+    """What became of the gap after the last epoch."""
+    ours, theirs = f"{row.gap_last:.2f}", f"{control.gap_last:.2f}"
+    if ours == theirs:
+        return f"After the last epoch both have the same gap to the train loss, {ours}."
+    share = "" if row.gap_share is None else f" ({100 * row.gap_share:.0f} %)"
+    return (
+        f"After the last epoch the gap to the train loss is {ours} for {row.name}{share}, {theirs} for {control.name}."
+    )
+
+
+def _shown(
+    first: float, second: float, difference: float, bounds: tuple[float, float], *, sign: str = ""
+) -> tuple[str, str, str, str]:
+    """Both losses, their difference and its interval, with as many decimals as tell the two losses apart, 4 at most."""
+    decimals = next((n for n in (2, 3) if f"{first:.{n}f}" != f"{second:.{n}f}"), 4)
+    if f"{first:.4f}" == f"{second:.4f}":
+        decimals = 2
+    low, high = (f"{bound:{sign}.{decimals}f}" for bound in bounds)
+    return (
+        f"{first:.{decimals}f}",
+        f"{second:.{decimals}f}",
+        f"{difference:{sign}.{decimals}f}",
+        f"{low} to {high}",
+    )

@@ -23,21 +23,6 @@ from imgreg.runs.folder import Run
 _Key = tuple[str, str, int]  # content, label, number among copies
 
 
-class EndDifference(BaseModel):
-    """As mean, low, high and p_holm of a PhotoEffect, of the heads as they stood after the last epoch."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    low: float
-    high: float
-    p_holm: float
-
-    @property
-    def clear(self) -> bool:
-        return self.p_holm < 1 - CONFIDENCE
-
-
 class PhotoEffect(BaseModel):
     """A run's kept head against the control's, on the same validation photos.
 
@@ -46,7 +31,6 @@ class PhotoEffect(BaseModel):
     p_holm            of the difference, corrected for the number of runs
     fixed, broken     paths of the photos that only the run, only the control gets right
     p_mcnemar         exact McNemar, two-sided: that they err equally often
-    last              the difference after the last epoch, whatever head was kept
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,15 +46,32 @@ class PhotoEffect(BaseModel):
     fixed: tuple[str, ...]
     broken: tuple[str, ...]
     p_mcnemar: float
-    last: EndDifference
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than chance gives, corrected for the number of runs."""
+        return self.p_holm < 1 - CONFIDENCE
+
+    @property
+    def is_better(self) -> bool:
+        return self.is_clear and self.mean < 0
+
+    @property
+    def is_worse(self) -> bool:
+        return self.is_clear and self.mean > 0
 
     @property
     def sentence(self) -> str:
-        told = "more than chance" if self.p_mcnemar < 1 - CONFIDENCE else "no more than chance would give"
+        """The difference in loss, then in answers."""
+        answers = (
+            "More photos change their answer one way than chance would give"
+            if self.p_mcnemar < 1 - CONFIDENCE
+            else "In accuracy the two cannot be told apart"
+        )
         return (
-            f"{self.name} against {self.control}: {self.word} in validation loss ({self.mean:+.2f}, 95 % "
-            f"{self.low:+.2f} to {self.high:+.2f}). It gets {len(self.fixed)} photos right that {self.control} gets "
-            f"wrong, and {len(self.broken)} the other way round: {told} (exact McNemar, p = {self.p_mcnemar:.2g})."
+            f"{self.name} vs. {self.control}: {self.word} in validation loss ({self.mean:+.2f}, 95 % "
+            f"{self.low:+.2f} to {self.high:+.2f}). {answers}: {self.name} fixes {len(self.fixed)} photos and breaks "
+            f"{len(self.broken)} (exact McNemar, p = {self.p_mcnemar:.2g})."
         )
 
 
@@ -87,11 +88,6 @@ def photo_effects(runs: Sequence[Run]) -> tuple[PhotoEffect, ...]:
     ]
     measured = [_difference([(a.loss, b.loss) for a, b in pairs]) for _, pairs in paired]
     corrected = holm([p for *_, p in measured])
-    at_end = [_difference([(a.last_loss, b.last_loss) for a, b in pairs]) for _, pairs in paired]
-    last = [
-        EndDifference(mean=mean, low=low, high=high, p_holm=p)
-        for (mean, low, high, _), p in zip(at_end, holm([p for *_, p in at_end]), strict=True)
-    ]
     matters = MATTERS * float(np.mean([one.loss for one in control.values()])) if control else 0.0
     return tuple(
         PhotoEffect(
@@ -106,9 +102,8 @@ def photo_effects(runs: Sequence[Run]) -> tuple[PhotoEffect, ...]:
             fixed=tuple(a.path for a, b in pairs if b.right and not a.right),
             broken=tuple(a.path for a, b in pairs if a.right and not b.right),
             p_mcnemar=mcnemar([a.right for a, _ in pairs], [b.right for _, b in pairs]),
-            last=at_its_end,
         )
-        for (name, pairs), (mean, low, high, _), p, at_its_end in zip(paired, measured, corrected, last, strict=True)
+        for (name, pairs), (mean, low, high, _), p in zip(paired, measured, corrected, strict=True)
     )
 
 
@@ -133,21 +128,19 @@ class _Judged(NamedTuple):
     path: str
     right: bool
     loss: float
-    last_loss: float
 
 
 def _by_photo(run: Run) -> dict[_Key, _Judged]:
-    """What the kept head makes of each validation photo, by content, label, and number among copies; and the last
-    epoch's loss."""
+    """What the kept head makes of each validation photo, by content, label, and number among copies."""
     kept = run.history.val_probabilities[run.summary.best_epoch - 1]
     rows = [row for row in run.split if row.on("val")]
     labels = np.array([run.summary.classes.index(row.label) for row in rows], dtype=np.int64)
     seen: Counter[tuple[str, str]] = Counter()
     found: dict[_Key, _Judged] = {}
-    losses, last_losses = cross_entropies(kept, labels), cross_entropies(run.history.val_probabilities[-1], labels)
-    for row, label, answer, loss, last in zip(rows, labels, kept.argmax(axis=1), losses, last_losses, strict=True):
+    losses = cross_entropies(kept, labels)
+    for row, label, answer, loss in zip(rows, labels, kept.argmax(axis=1), losses, strict=True):
         seen[row.sha256, row.label] += 1
         found[row.sha256, row.label, seen[row.sha256, row.label]] = _Judged(
-            row.path, bool(answer == label), float(loss), float(last)
+            row.path, bool(answer == label), float(loss)
         )
     return found

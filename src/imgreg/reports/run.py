@@ -130,11 +130,10 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     figure = baselines_figure(run.summary)
     if figure is None:
         return None
-    others = "logistic regression and sanity baselines" if run.summary.baselines else "sanity_baselines"
     paired = "; for the differences, paired by photo" if run.summary.baselines else ""
     return chart(
         save_figure(figure, target),
-        heading=f"This head compared with {others}",
+        heading="This head compared with baselines",
         alt=baselines_words(run.summary),
         caption=f"All on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
     )
