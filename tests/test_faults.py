@@ -64,7 +64,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
         done = imgreg(*arguments)
     assert done.code == 130, done.err
     last = done.err.splitlines()[-1]
-    assert "To go on, the same again: imgreg train" in last
+    assert "To resume, run the same command again: imgreg train" in last
     assert last.endswith("--name cut")
     assert [path.name for path in (tmp_path / "m").iterdir()] == [".locks"]
     assert "interrupted" in imgreg("cache", "show").out
