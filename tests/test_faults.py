@@ -70,7 +70,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
     assert "interrupted" in imgreg("cache", "show").out
     again = imgreg(*arguments, "--resume", "--json")
     assert again.code == 0, again.err
-    assert "an interrupted training goes on after epoch 4 of 6" in again.err
+    assert "resuming an interrupted training after epoch 4 of 6" in again.err
     assert imgreg("cache", "show", "--json").json["interrupted"] == {"n_trainings": 0, "n_bytes": 0}
     anew = imgreg(*arguments[:-1], "anew", "--resume", "--json")
     assert "no interrupted training of these photos and settings was found" in anew.err

@@ -104,7 +104,7 @@ def test_one_damaged_run_among_three_is_named_and_the_others_compared(
     done = imgreg("compare", trained.folder, run, trained.folder, "--models", tmp_path / "m", "--name", "two")
     assert done.code == 4
     assert f"{run}/metrics.json has changed (SHA-256 differs" in done.err
-    assert f"The other 2 runs are compared: {tmp_path / 'm' / 'two' / 'report.html'}" in done.err
+    assert f"The other 2 runs were compared: {tmp_path / 'm' / 'two' / 'report.html'}" in done.err
     table = json.loads((tmp_path / "m" / "two" / "comparison.json").read_text())["table"]
     assert len(table) == 2
     alone = imgreg("compare", trained.folder, run, "--models", tmp_path / "m", "--name", "one")

@@ -100,4 +100,4 @@ def test_other_classes_are_refused(trained: Trained, tmp_path: Path) -> None:
     (photos / "warm").rename(photos / "hot")
     done = imgreg("evaluate", trained.folder, photos)
     assert done.code == 3
-    assert "class 'hot', which the run does not know" in done.err
+    assert "class 'hot', unknown to the run" in done.err
