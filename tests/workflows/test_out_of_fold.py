@@ -181,7 +181,7 @@ def test_the_page_says_what_figures_are_of(compared) -> None:
     """Scores and mistakes of a tested run are of its test photos, baselines of the photos in folds."""
     root, _ = compared
     page = (root / "models" / "c-plain" / "report.html").read_text(encoding="utf-8")
-    assert "The kept heads on the 8 test photos, which they never saw" in page
+    assert "Scores of the saved heads on the 8 test photos, which they never saw" in page
     assert "This run keeps its 2 heads as of the best epoch" in page
     assert "each photo trains 1 of the 2 heads" in page
     assert "validation photos" not in page

@@ -127,7 +127,8 @@ def labels_text(
             row.history,
         )
     sheet, listed = (
-        text_of(f"{what}: {folder / name}") for what, name in (("Contact sheet", "sheet.png"), ("All photos", "labels.csv"))
+        text_of(f"{what}: {folder / name}")
+        for what, name in (("Contact sheet", "sheet.png"), ("Ranking", "labels.csv"))
     )
     for line in (sheet, listed):
         line.no_wrap, line.overflow = True, "ignore"
