@@ -128,7 +128,7 @@ def labels_text(
         )
     sheet, listed = (
         text_of(f"{what}: {folder / name}")
-        for what, name in (("Contact sheet", "sheet.png"), ("Ranking", "labels.csv"))
+        for what, name in (("Contact sheet", "sheet.png"), ("All photos", "labels.csv"))
     )
     for line in (sheet, listed):
         line.no_wrap, line.overflow = True, "ignore"
