@@ -339,4 +339,4 @@ def test_leaks_across_a_given_split_stop_training_unless_allowed(tmp_path: Path)
     assert "--allow-leakage" in done.err
     done = imgreg(*command, "--allow-leakage")
     assert "16 identical files appear in more than one split" in done.err
-    assert any("16 files" in line for line in done.json["warnings"])
+    assert any("16 identical files" in line for line in done.json["warnings"])
