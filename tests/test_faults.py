@@ -64,13 +64,13 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
         done = imgreg(*arguments)
     assert done.code == 130, done.err
     last = done.err.splitlines()[-1]
-    assert "To go on, the same again: imgreg train" in last
+    assert "To resume, run the same command again: imgreg train" in last
     assert last.endswith("--name cut")
     assert [path.name for path in (tmp_path / "m").iterdir()] == [".locks"]
     assert "interrupted" in imgreg("cache", "show").out
     again = imgreg(*arguments, "--resume", "--json")
     assert again.code == 0, again.err
-    assert "an interrupted training goes on after epoch 4 of 6" in again.err
+    assert "resuming an interrupted training after epoch 4 of 6" in again.err
     assert imgreg("cache", "show", "--json").json["interrupted"] == {"n_trainings": 0, "n_bytes": 0}
     anew = imgreg(*arguments[:-1], "anew", "--resume", "--json")
     assert "no interrupted training of these photos and settings was found" in anew.err

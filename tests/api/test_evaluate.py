@@ -52,7 +52,7 @@ def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
     """Scoring a run on its own train photos says so."""
     done = imgreg("evaluate", trained.folder, trained.data)
     assert "trained on" in done.out
-    assert "flatter" in done.out
+    assert "too optimistic" in done.out
 
 
 @pytest.mark.parametrize("vote", ["mean", "majority"])
@@ -100,4 +100,4 @@ def test_other_classes_are_refused(trained: Trained, tmp_path: Path) -> None:
     (photos / "warm").rename(photos / "hot")
     done = imgreg("evaluate", trained.folder, photos)
     assert done.code == 3
-    assert "class 'hot', which the run does not know" in done.err
+    assert "class 'hot', unknown to the run" in done.err

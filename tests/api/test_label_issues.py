@@ -103,7 +103,7 @@ def test_terminal_and_refusals(checked: tuple[Path, Finished], tmp_path: Path) -
         *("--models", tmp_path, "--name", "again"),
     )
     assert again.code == 0, again.err
-    assert "2 of 28 labels are contradicted" in again.out
+    assert "Contradicted labels: 2 of 28" in again.out
     assert f"Contact sheet: {tmp_path / 'again' / 'sheet.png'}" in again.out
     first, second = (folder / "label_issues.csv" for folder in (root / "models" / "check", tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()

@@ -30,7 +30,7 @@ def test_sizes_halve_and_the_folder_tells_it(data: Path, tmp_path: Path) -> None
     assert all(0 <= low <= high <= 1 for low, high in zip(found["lows"], found["highs"], strict=True))
     assert found["more"]["n_train"] == 80
     assert (done.json["n_trained"], done.json["n_kept"]) == (6, 0)
-    assert done.json["answer"][0].startswith("50 more train photos would bring")
+    assert done.json["answer"][0].startswith("50 more train photos would change the accuracy by")
 
     folder = tmp_path / "first"
     assert {path.name for path in folder.iterdir()} == {
@@ -56,7 +56,7 @@ def test_too_few_photos_and_too_far_a_look(data: Path, tmp_path: Path) -> None:
     few = paint_set(tmp_path / "few", n_each=8, seed=1)
     small = imgreg("learning-curve", few, *SMALL, "--models", tmp_path / "models")
     assert small.code == 3
-    assert "a curve needs 16" in small.err
+    assert "a learning curve of three sizes needs 16" in small.err
     far = imgreg("learning-curve", data, *SMALL, "--more", "1000000", "--models", tmp_path / "models")
     assert far.code == 2
     assert "cannot extrapolate that far from" in far.err

@@ -160,7 +160,7 @@ def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, trials
     assert 0.3 < majority["accuracy"] < 0.7
     assert shuffled["note"].startswith("plain fits ")
     assert done.json["n_trained"] == 4  # the recipes' own
-    assert done.json["notes"] == [note for note in done.json["notes"] if "flatter" not in note]
+    assert done.json["notes"] == [note for note in done.json["notes"] if "inflate" not in note]
     assert any("is not used" in note for note in done.json["notes"])
 
 

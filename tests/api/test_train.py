@@ -266,7 +266,7 @@ def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     dataset = prepare_dataset(data, Photos(val_fraction=0.4), base=None, watcher=Watcher(say=said.append))
     assert list(dataset.warnings) == said
-    assert [line for line in said if line.startswith("class 'cold': 1 of 12 photos validate instead of 5")]
+    assert [line for line in said if line.startswith("class 'cold': 1 of 12 photos are used for validation")]
     assert not [line for line in said if "class 'warm'" in line]
 
 
@@ -337,8 +337,8 @@ def test_leaks_across_a_given_split_stop_training_unless_allowed(tmp_path: Path)
     command = ("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
     done = imgreg(*command)
     assert (done.code, done.out) == (3, "")
-    assert "16 files stand with the same bytes on several sides" in done.err
+    assert "16 identical files appear in more than one split" in done.err
     assert "--allow-leakage" in done.err
     done = imgreg(*command, "--allow-leakage")
-    assert "16 files stand with the same bytes on several sides" in done.err
-    assert any("16 files" in line for line in done.json["warnings"])
+    assert "16 identical files appear in more than one split" in done.err
+    assert any("16 identical files" in line for line in done.json["warnings"])

@@ -118,4 +118,4 @@ def test_a_damaged_run_is_refused_or_used(trained: Trained, tmp_path: Path, kind
         assert done.code in (0, 4), (name, done.code, done.err)
         if name in refused_by:
             assert done.code == 4, (name, done.err)
-            assert re.search(r"model\.json|metrics\.json|\.csv|\.npy|\.safetensors|config\.toml|is not a run", done.err)
+            assert re.search(r"model\.json|metrics\.json|\.csv|\.npy|\.safetensors|config\.toml|is not a", done.err)

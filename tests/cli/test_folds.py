@@ -103,6 +103,6 @@ def test_folds_are_chosen_where_photos_are_few(trained: Trained, tmp_path: Path)
     usual = (*TRAIN_ARGUMENTS[:at], *TRAIN_ARGUMENTS[at + 2 :], "--epochs", "1", "--models", tmp_path / "m", "--json")
     done = imgreg("train", trained.data, *usual, "--name", "a")
     assert (done.code, done.json["n_folds"]) == (0, 5), done.err
-    assert "5-fold cross-validation: a single split would leave" in done.err
+    assert "5-fold cross-validation: a single split would have" in done.err
     single = imgreg("train", trained.data, *usual, "--val-fraction", "0.3", "--name", "b")
     assert (single.code, single.json["n_folds"]) == (0, 0), single.err

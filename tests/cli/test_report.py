@@ -96,7 +96,7 @@ def test_a_comparison_and_its_runs_may_be_moved_together(trained: Trained, tmp_p
     comparison.write_text(comparison.read_text().replace(named, "/gone/for-good"))
     done = imgreg("report", tmp_path / "both")
     assert done.code == 4
-    assert "for-good is not a run" in done.err
+    assert "for-good is not a readable run" in done.err
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_name_in_split_csv_cannot_lead_out_of_the_run(run: Path) -> None:
     (run / "SHA256SUMS").unlink()
     done = imgreg("report", run)
     assert done.code == 4
-    assert "found the sha256 '../../escaped'" in done.err
+    assert "found sha256 '../../escaped'" in done.err
     assert not list(run.parent.glob("escaped*"))
 
 

@@ -51,7 +51,7 @@ def test_photos_that_have_gone_or_come_are_the_reason(run: Path, trained: Traine
     (data / gone).unlink()
     done = imgreg("verify", run, "--data", data, "--json")
     assert done.code == 4
-    assert "1 train photos are gone, 0 have come." in done.json["reasons"]
+    assert "1 train photos are missing, 0 are new." in done.json["reasons"]
 
 
 def test_every_kind_of_change_is_named(run: Path) -> None:
@@ -61,7 +61,7 @@ def test_every_kind_of_change_is_named(run: Path) -> None:
     (run / "notes.txt").write_text("mine")
     done = imgreg("verify", run, "--files-only")
     assert done.code == 4
-    assert done.out.splitlines() == ["notes.txt was not there", "skipped.csv was changed", "views.png is gone"]
+    assert done.out.splitlines() == ["notes.txt is new", "skipped.csv has changed", "views.png is missing"]
     told = subprocess.run(["sha256sum", "-c", "--quiet", NAME], cwd=run, capture_output=True, text=True, check=False)
     assert "skipped.csv: FAILED" in told.stdout
     assert told.returncode == 1
@@ -73,7 +73,7 @@ def test_a_damaged_run_is_named_rather_than_trained(run: Path) -> None:
     data[-1] ^= 1
     (run / "head.safetensors").write_bytes(data)
     done = imgreg("verify", run, "--json")
-    assert (done.code, done.json["files"]) == (4, ["head.safetensors was changed"])
+    assert (done.code, done.json["files"]) == (4, ["head.safetensors has changed"])
     assert "SHA-256 differs" in done.json["differences"][0]
 
 
@@ -81,7 +81,7 @@ def test_a_report_made_anew_is_listed_anew_and_nothing_else_is(run: Path) -> Non
     """report renews the lines of what it draws; a file that was changed before stays told."""
     (run / "augmentation.json").write_text("{}")
     assert imgreg("report", run).code == 0
-    assert changed_files(run) == ("augmentation.json was changed",)
+    assert changed_files(run) == ("augmentation.json has changed",)
 
 
 def test_a_file_that_was_changed_is_not_read(run: Path) -> None:
@@ -89,11 +89,11 @@ def test_a_file_that_was_changed_is_not_read(run: Path) -> None:
     text = (run / "history.csv").read_text()
     (run / "history.csv").write_text(text.replace("0.", "1.", 1))
     done = imgreg("report", run)
-    assert (done.code, f"{run}/history.csv is not the file that was written" in done.err) == (4, True)
+    assert (done.code, f"{run}/history.csv has changed (SHA-256 differs" in done.err) == (4, True)
     card = (run / "model.json").read_text()
     (run / "model.json").write_text(card.replace('"cold"', '"warm"', 1))
     done = imgreg("predict", run / "views.png", "--run", run)
-    assert (done.code, f"{run}/model.json is not the file that was written" in done.err) == (4, True)
+    assert (done.code, f"{run}/model.json has changed (SHA-256 differs" in done.err) == (4, True)
 
 
 def test_one_damaged_run_among_three_is_named_and_the_others_compared(
@@ -103,8 +103,8 @@ def test_one_damaged_run_among_three_is_named_and_the_others_compared(
     (run / "metrics.json").write_text("{}")
     done = imgreg("compare", trained.folder, run, trained.folder, "--models", tmp_path / "m", "--name", "two")
     assert done.code == 4
-    assert f"{run}/metrics.json is not the file that was written" in done.err
-    assert f"The other 2 runs are compared: {tmp_path / 'm' / 'two' / 'report.html'}" in done.err
+    assert f"{run}/metrics.json has changed (SHA-256 differs" in done.err
+    assert f"The other 2 runs were compared: {tmp_path / 'm' / 'two' / 'report.html'}" in done.err
     table = json.loads((tmp_path / "m" / "two" / "comparison.json").read_text())["table"]
     assert len(table) == 2
     alone = imgreg("compare", trained.folder, run, "--models", tmp_path / "m", "--name", "one")
@@ -117,7 +117,7 @@ def test_a_run_of_an_older_imgreg_has_no_list(run: Path) -> None:
     renew_sums(run, ["report.html"])
     assert read_sums(run) is None
     done = imgreg("verify", run, "--files-only")
-    assert (done.code, done.out) == (0, "It has no SHA256SUMS to check.\n")
+    assert (done.code, done.out) == (0, "The run has no SHA256SUMS to check against.\n")
 
 
 def test_photos_that_are_not_there_are_asked_for(run: Path) -> None:

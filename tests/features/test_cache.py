@@ -110,7 +110,7 @@ def test_a_foreign_index_is_an_error_not_a_crash(tmp_path: Path) -> None:
     """An index file that is no database is refused with a message."""
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "index.sqlite").write_bytes(b"hello" * 1000)
-    with pytest.raises(MachineError, match="cannot be opened"):
+    with pytest.raises(MachineError, match="cannot open the feature cache"):
         FeatureCache(tmp_path, say=silent)
 
 

@@ -163,7 +163,7 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
 def test_foreign_formats_are_refused_unopened(tmp_path: Path, name: str) -> None:
     """HDF5, Keras and pickle files are refused, except Keras' own by its hash."""
     (tmp_path / name).write_bytes(CONTENT)
-    with pytest.raises(ArtefactError, match="refused"):
+    with pytest.raises(ArtefactError, match="rejected"):
         resolve_weights(str(tmp_path / name))
     assert resolve_weights(str(tmp_path / name), imagenet=published("http://127.0.0.1:9")).name == "imagenet"
 

@@ -86,7 +86,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """A run that names the file and lacks it is damaged."""
     calibration = saved(tmp_path)
     (tmp_path / "calibration.safetensors").unlink()
-    with pytest.raises(ArtefactError, match="calibration.safetensors cannot be read"):
+    with pytest.raises(ArtefactError, match="calibration.safetensors: cannot be read"):
         load_calibration(tmp_path, calibration, n_channels=3)
 
 

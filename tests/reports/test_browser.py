@@ -141,12 +141,12 @@ def test_the_keyboard_reaches_every_control(browser, pages) -> None:
     """Tab comes to every link, figure, scrolling table and summary, each shows that it has the focus, and arrows show
     values there."""
     page, _, _ = opened(browser, pages["run"])
-    sanity_baselines = "a[href], [tabindex='0'], summary"
-    n_controls = page.locator(sanity_baselines).count()
+    controls = "a[href], [tabindex='0'], summary"
+    n_controls = page.locator(controls).count()
     reached = set()
     for _ in range(n_controls + 2):
         page.keyboard.press("Tab")
-        place = page.evaluate(f'[...document.querySelectorAll("{sanity_baselines}")].indexOf(document.activeElement)')
+        place = page.evaluate(f'[...document.querySelectorAll("{controls}")].indexOf(document.activeElement)')
         if place >= 0:
             reached.add(place)
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"

@@ -178,8 +178,8 @@ def test_too_few_held_out_photos_are_told(run: Path, trained: Trained) -> None:
     recalibrate(run, n_held_out=18)
     done = imgreg("predict", photo, "--run", run, "--confidence", "0.95")
     assert (done.code, done.out) == (2, "")
-    assert "--confidence 0.95 needs 19 held-out photos of each class, found 18 of class cold" in done.err
-    assert "Give --confidence 0.94 or less" in done.err
+    assert "--confidence 0.95 needs 19 held-out photos per class, found 18 of class cold" in done.err
+    assert "Use --confidence 0.94 or less" in done.err
     assert imgreg("predict", photo, "--run", run, "--confidence", "0.94").code == 0
 
 

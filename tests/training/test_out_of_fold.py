@@ -156,7 +156,7 @@ def test_compared_heads_are_paired_over_all_photos(compared) -> None:
     assert done.json["warnings"] == []
     page = (root / "models" / "c" / "report.html").read_text(encoding="utf-8")
     assert "16 photos in 2-fold cross-validation" in page
-    assert "on the same 16 photos, each scored by the head that did not see it" in page
+    assert "on the same 16 photos, each scored by the head that never saw it" in page
     assert [one["name"] for one in done.json["runs"][0]["sanity_baselines"]] == ["shuffled-labels"]
 
 
@@ -181,8 +181,8 @@ def test_the_page_says_what_figures_are_of(compared) -> None:
     """Scores and mistakes of a tested run are of its test photos, baselines of the photos in folds."""
     root, _ = compared
     page = (root / "models" / "c-plain" / "report.html").read_text(encoding="utf-8")
-    assert "The kept heads on the 8 test photos, which they never saw" in page
-    assert "The 2 heads kept in this run are those of the best epoch" in page
+    assert "Scores of the saved heads on the 8 test photos, which they never saw" in page
+    assert "This run keeps its 2 heads as of the best epoch" in page
     assert "each photo trains 1 of the 2 heads" in page
     assert "validation photos" not in page
 

@@ -69,7 +69,7 @@ def test_controls_are_a_choice(told: tuple[Path, Finished], tmp_path: Path) -> N
     ]  # what it is held against
     odd = imgreg("train", data, *SMALL, "--epochs", "2", "--sanity-baselines", "colours", "--models", tmp_path)
     assert odd.code == 2
-    assert "found 'colours'; expected some of majority, colour-histogram" in odd.err
+    assert "found 'colours', expected a comma-separated list of majority, colour-histogram" in odd.err
     finished = imgreg("compare", run, run, "--sanity-baselines", "none", "--models", tmp_path)
     assert finished.code == 2
-    assert "--control: no effect on finished runs" in finished.err
+    assert "--sanity-baselines: no effect on finished runs" in finished.err

@@ -88,7 +88,7 @@ def sanity_warnings(
 
     Parameters
     ----------
-    controls : sequence of Control
+    sanity_baselines : sequence of SanityBaseline
         All on the same photos as `accuracy`, the head's.
     largest_share : float
         Of these photos that are of the most frequent class.

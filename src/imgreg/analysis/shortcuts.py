@@ -48,7 +48,7 @@ def find_shortcut(
     Parameters
     ----------
     name : str
-        A key of controls.EXPLAINS, which says how much is too much.
+        A key of sanity_baselines.EXPLAINS, which says how much is too much.
     numbers : (n, k) float64
     labels : (n,) int
     groups : (n,) int, optional

@@ -69,7 +69,7 @@ def compare(
     settings      one for each recipe; they differ in nothing else
     name          the comparison's folder under models; the runs are called name-recipe
     cache_bytes   room for kept features; None for the usual 20 GB
-    controls      what is run beside the heads; shuffled-labels trains the first recipe's
+    sanity_baselines   what is run beside the heads; shuffled-labels trains the first recipe's
     tensorboard   write event files into each run's tensorboard/, and which settings differ into the comparison's
     resume        go on with interrupted trainings, as in train
     raises        UsageError if two recipes share a name or the settings differ elsewhere

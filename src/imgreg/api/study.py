@@ -66,7 +66,7 @@ def study(
     settings   one a recipe; they differ in nothing else. The seed draws initial weights and views, the split's
                seed the splits
     groups     heading -> recipes drawn in one panel, the control first; None for all in one
-    controls   what is run beside the recipes, see config.SANITY_BASELINES
+    sanity_baselines   what is run beside the recipes, see config.SANITY_BASELINES
     repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
                every photo once. The epoch is chosen on validation, the score taken on test
     resume     False: train also what is kept; True: tell if nothing is

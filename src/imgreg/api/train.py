@@ -45,7 +45,7 @@ def train(
     models        where the run folder goes; `name` is its name, by default time and recipe
     command       how the user asked for it, for the record
     cache_bytes   room for kept features; None for the usual 20 GB
-    controls      what is run beside the head, see config.SANITY_BASELINES
+    sanity_baselines   what is run beside the head, see config.SANITY_BASELINES
     tensorboard   write event files into the run's tensorboard/
     resume        go on with an interrupted training of the same photos and settings: None if there is one; True, and
                   tell if there is none; False never. The head comes out the same, to the bit

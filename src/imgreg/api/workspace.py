@@ -73,7 +73,7 @@ class Workspace:
             A bundled recipe's name, a TOML file, or a Recipe.
         name : str, optional
             Name of the run folder; by default time and recipe.
-        controls : sequence of str
+        sanity_baselines : sequence of str
             Baselines that ignore the image content: majority, colour-histogram, file-metadata, shuffled-labels.
         tensorboard : bool
             Also write TensorBoard event files.

@@ -155,15 +155,15 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
     dense = [layer for layer in card.plan if layer.kind == "dense"]
     unknown = {layer.function for layer in card.plan if layer.kind == "activation"} - ACTIVATIONS.keys()
     if card.feature_shape != stored_shape(card.image_size, card.stored):
-        found = f"image_size {card.image_size} (stored: {card.stored}) with feature_shape {card.feature_shape}"
+        found = f"image_size {card.image_size} (stored: {card.stored}), but feature_shape {card.feature_shape}"
     elif not dense or dense[-1].units != len(card.classes):
-        found = f"{len(card.classes)} classes with a last layer of {dense[-1].units if dense else 0} units"
+        found = f"{len(card.classes)} classes, but a last layer of {dense[-1].units if dense else 0} units"
     elif unknown:
         found = f"unknown activation {unknown.pop()!r}"
     elif card.calibration and len(card.calibration.n_held_out) != len(card.classes):
-        found = f"held-out scores of {len(card.calibration.n_held_out)} classes with {len(card.classes)} classes"
+        found = f"held-out scores of {len(card.calibration.n_held_out)} classes, but {len(card.classes)} classes"
     elif _without_references(card.calibration):
-        found = f"a novelty threshold with fewer than {MIN_REFERENCES} references"
+        found = f"a novelty threshold, but fewer than {MIN_REFERENCES} references"
     elif odd := _out_of_order(card.plan) or _undivided(card.plan):
         found = odd
     elif len(set(card.classes)) < max(len(card.classes), 2):

@@ -84,7 +84,7 @@ def run_trials(
                         forget_checkpoint(checkpoint_path(key))
                         if one is settings[0]:
                             raise
-                        apart[recipe] = f"{where} skipped: {error}"
+                        apart[recipe] = f"{where}: {error} The recipe is left out."
                         watcher.say(apart[recipe])
                         continue
                     store.put(key, kept)
