@@ -8,7 +8,7 @@ flipped, twins of train photos among the validation photos, a tiny validation se
 checked on 4,000 further photos that nobody else sees: a case whose cause did not work (a big head that happens not to
 overfit) is drawn anew, and counted.
 
-The rules were tuned on seeds below 10,000 (`verdict.py 20 0` runs such cases). Needs 10 to 20 minutes on 2 cores.
+The rules were tuned on seeds below 10,000 (`verdict.py 20 0` runs such cases). Needs 15 to 30 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ SHAPE = (2, 2, 64)
 N_HIDDEN = 4000
 PORTION = 10
 SCORING = 10_000  # the first seed of the scoring cases
+CLOSE = "close to overfitting"  # a sentence under the label "fitting well"
 EXPECTED = {
     "too big": OVERFITTING,
     "too small": UNDERFITTING,
@@ -46,6 +47,8 @@ EXPECTED = {
     "noisy labels": LABEL_NOISE,
     "leaked twins": LEAKAGE,
     "tiny validation set": TOO_NOISY,
+    "hard task": FITTING_WELL,  # little to learn, and that is learned: no larger head would do better
+    "slow rise": CLOSE,  # of 3 to 12 % of the loss
 }
 
 
@@ -130,6 +133,20 @@ def plant(kind: str, seed: int) -> Case:
             head, rate = {"units": [256]}, 1e-3
     elif kind == "tiny validation set":
         n_val = int(draw.integers(4, 16))
+    elif kind == "hard task":
+        n_train, n_val, signal = (
+            int(draw.integers(1500, 3000)),
+            int(draw.integers(300, 800)),
+            float(draw.uniform(0.9, 1.4)),
+        )
+        head, rate, epochs = {"units": [8], "dropout": 0.3, "l2": 3e-3}, 1e-4, int(draw.integers(30, 50))
+    elif kind == "slow rise":
+        n_train, n_val, signal = (
+            int(draw.integers(700, 1500)),
+            int(draw.integers(500, 1000)),
+            float(draw.uniform(1.5, 2.2)),
+        )
+        head, rate, epochs = {"units": [32]}, 2e-4, int(draw.integers(40, 80))
 
     here = world(draw, signal=signal, crossed=crossed)
     train_causes, train_labels = here.draw(n_train, draw)
@@ -217,6 +234,10 @@ def came_about(case: Case) -> bool:
         return bool(rise >= 1.25 and train_losses[-1] < 0.5 * np.log(2))
     if case.kind == "too small":
         return bool(rise < 1.05 and (train_losses[-1] > 0.85 * np.log(2) or falling > 1.25))
+    if case.kind == "hard task":
+        return bool(rise < 1.03 and train_losses[-1] > 0.75 * np.log(2) and falling < 1.03)
+    if case.kind == "slow rise":
+        return bool(1.03 <= rise <= 1.12 and train_losses[-1] < train_losses[int(np.argmin(losses))])
     if case.kind in ("right", "tiny validation set"):
         return bool(rise < 1.03 and losses[-1] < 0.6 * np.log(2) and falling < 1.07)
     return True
@@ -236,8 +257,18 @@ def cases(kind: str, n: int, first_seed: int) -> Iterator[tuple[Case, int]]:
 
 
 def said(verdict: Verdict) -> str:
-    """The first suspicion, else the verdict's label."""
-    return verdict.suspicions[0].kind if verdict.suspicions else verdict.label
+    """The first suspicion, else the verdict's label, or that it is close to overfitting."""
+    if verdict.suspicions:
+        return verdict.suspicions[0].kind
+    return CLOSE if CLOSE in verdict.sentence else verdict.label
+
+
+def is_right(kind: str, word: str) -> bool:
+    """Whether a verdict is what was planted; close to overfitting is a kind of fitting well, and a slow rise may be
+    called overfitting."""
+    if kind == "slow rise":
+        return word in (CLOSE, OVERFITTING)
+    return (FITTING_WELL if word == CLOSE else word) == EXPECTED[kind]
 
 
 def run_portion(job: tuple[str, int, int]) -> tuple[str, list[tuple[int, str, str]], int]:
@@ -262,11 +293,11 @@ def main(n: int, first_seed: int) -> None:
         for kind, found, vain in pool.map(run_portion, jobs):
             table[kind].update(word for _, word, _ in found)
             for seed, word, sentence in found:
-                if word != EXPECTED[kind]:
+                if not is_right(kind, word):
                     print(f"  {kind}, seed {seed}: {word}. {sentence}", file=sys.stderr)
             print(f"{kind}: {len(found)} cases, {vain} drawn in vain", file=sys.stderr, flush=True)
-    words = list(EXPECTED.values())
-    right = sum(table[kind][EXPECTED[kind]] for kind in table)
+    words = list(dict.fromkeys(EXPECTED.values()))
+    right = sum(n_said for kind, counts in table.items() for word, n_said in counts.items() if is_right(kind, word))
     healthy = table["right"]["overfitting"] / n
     print(json.dumps({"n": n * len(table), "right": right, "healthy_called_overfitting": healthy, "table": table}))
     print("scoring cases" if first_seed >= SCORING else "tuning cases")

@@ -190,10 +190,50 @@ def test_no_better_than_guessing_is_not_fitting_well(plant):
     assert "80" in falling.next_step
 
 
-@pytest.mark.parametrize(("cross_validated", "says"), [(False, "Hold out"), (True, "Use")])
-def test_few_photos_that_all_validate_cannot_be_held_out(plant, cross_validated, says):
-    """Where each photo already validates, the advice is not to hold out more of them."""
+@pytest.mark.parametrize(("cross_validated", "says"), [(False, "--folds 5"), (True, "Add photos")])
+def test_few_photos_say_how_to_have_more(plant, cross_validated, says):
+    """The next step names --folds and --val-fraction, or, where each photo already validates, more photos."""
     history = plant(0.2 + RIGHT, same_for_all(0.28 + RIGHT, n_val=10))
     found = judge(history, val_labels=labels(10), cross_validated=cross_validated)
     assert found.label == TOO_NOISY
-    assert found.next_step.startswith(f"{says} at least 20 photos")
+    assert says in found.next_step
+    assert ("--val-fraction" in found.next_step) == (not cross_validated)
+
+
+def test_few_photos_say_what_is_certain(plant):
+    """Ten photos that still fall: the train loss, the gap, and that training was too short are said all the same."""
+    falling = 0.69 * np.exp(-EPOCHS / 50)
+    found = verdict(plant, falling, same_for_all(falling + 0.02, n_val=10))
+    assert found.label == TOO_NOISY
+    assert "was still falling" in found.sentence
+    assert f"the train loss is {falling[-1]:.2f}, the gap 0.02" in found.sentence
+    assert found.next_step.startswith("Train for more epochs, about 120.")
+
+
+def test_the_doubt_names_where_the_margin_comes_from(plant):
+    """A smooth rise on few photos is doubted for the photos; a jagged one on many, for its jumps."""
+    draw = np.random.default_rng(0)
+    few = 0.4 + np.clip(EPOCHS - 20, 0, None)[:, None] * draw.normal(0.006, 0.02, 18)
+    smooth = verdict(plant, RIGHT, np.clip(few, 0.01, None))
+    assert smooth.label == TOO_NOISY
+    assert "18 validation photos cannot rule out chance" in smooth.sentence
+    jagged = 0.4 + np.where(EPOCHS > 50, 0.06, 0) + draw.normal(0, 0.1, 60)
+    jumping = verdict(plant, RIGHT, same_for_all(np.clip(jagged, 0.01, None), n_val=800))
+    assert "jumps from epoch to epoch" in jumping.sentence
+    assert "cannot rule out" not in jumping.sentence
+
+
+def test_a_small_clear_rise_is_close_to_overfitting(plant):
+    """A rise of 3 % that every photo shares is no chance: it is named, without calling it overfitting."""
+    val = 0.5 + 0.2 * np.exp(-EPOCHS / 3) + np.clip(EPOCHS - 40, 0, None) * 0.0008
+    found = verdict(plant, 0.3 + RIGHT, same_for_all(val, n_val=800))
+    assert found.label == FITTING_WELL
+    assert "close to overfitting" in found.sentence
+    assert "small but clear rise" in found.sentence
+
+
+def test_a_hard_task_is_not_underfitting(plant):
+    """Both losses settle at 0.58, where guessing costs 0.69: that may be all there is to learn."""
+    found = verdict(plant, 0.57 + RIGHT / 6, same_for_all(0.58 + RIGHT / 6, n_val=800))
+    assert found.label == FITTING_WELL
+    assert "on a hard task" in found.sentence

@@ -2,12 +2,30 @@
 
 In: a history, the validation photos' true classes, and what the features say of the photos. Out: a Verdict with its
 evidence, one next step, and suspicions.
-Refuses to know: the recipe, the photos, how anything is shown.
+Must not know: the recipe, the photos, how anything is shown.
+
+The rules stand in RULES; the first that applies decides. Losses are smoothed by a running mean over a twentieth of the
+epochs (11 at most). "Rise" is the last smoothed validation loss less the lowest one. It is clear above a margin of two
+kinds of chance: which photos were drawn (the 95 % t-interval of the mean difference, paired photo by photo), and jumps
+from epoch to epoch (the lowest of many windows is a lucky one). The guessing loss is the entropy of the validation
+photos' class shares: what a constant answer costs.
+
+References
+----------
+TensorFlow's tutorial "Overfit and underfit": both metrics moving together is fine, validation stalling while train
+improves is close to overfitting, validation going the wrong way is overfitting; underfitting is room for improvement on
+the train data. Rule of three: Hanley & Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031. Gap: bootstrap over
+photos, Efron & Tibshirani 1993, chapter 13. Memorized: as Arpit et al. 2017, arXiv:1706.05394. The thresholds are
+imgreg's own; benchmarks/verdict.py measures them on planted cases, tests/analysis/test_tutorial_runs.py on the
+tutorial's published runs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +43,7 @@ from imgreg.analysis.label_noise import LabelNoise
 from imgreg.analysis.split_duplicates import SplitDuplicates
 from imgreg.analysis.suspicions import suspect
 from imgreg.heads.forward import cross_entropies
-from imgreg.runs.history import History
+from imgreg.runs.history import Epoch, History
 from imgreg.runs.summary import Verdict
 
 OVERFITTING = "overfitting"
@@ -35,12 +53,105 @@ TOO_NOISY = "too noisy to tell"
 
 MIN_EPOCHS = 3  # fewer show no course
 MIN_VAL_PHOTOS = 20  # with fewer, no error seen still allows an error rate of 15 % (rule of three)
-MATTERS = 0.10  # a rise or fall of the validation loss that matters, as a share of its best value,
-NEXT_TO_NOTHING = 0.03  # and as a share of the guessing loss
-NEAR_CHANCE = 0.80  # a train loss above this share of the guessing loss has learned next to nothing
+RISE_MATTERS = 0.05  # a clear rise of the validation loss that is overfitting, as a share of its best value,
+FALL_MATTERS = 0.10  # a fall in the last fifth of the epochs after which training was stopped too early,
+NEXT_TO_NOTHING = 0.03  # and the least of both as a share of the guessing loss
+SMALL_RISE = 0.01  # a clear rise that is at least close to overfitting, as a share of the guessing loss
+NEAR_CHANCE = 0.88  # a train loss above this share of the guessing loss has learned next to nothing
+HARD = 0.75  # above this share it has learned little: the task is hard, or the head too small
 NO_BETTER = 0.95  # a validation loss above this share of the guessing loss is as good as guessing
 
 Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The figures that the rules look at. Losses in nats; smoothed ones end in _smooth; rows are counted from 0."""
+
+    train: Float64Array
+    val: Float64Array
+    train_smooth: Float64Array
+    val_smooth: Float64Array
+    best: Epoch
+    last: Epoch
+    n_val: int
+    cross_validated: bool
+    guessing_loss: float
+    lowest: int  # row of the lowest smoothed validation loss
+    rise: float
+    rise_error: float | None
+    margin: float
+    margin_of_photos: float  # the part of the margin that comes from the photos drawn
+    train_rose: bool
+    stalled: int  # the first row about as good as the best
+    since_fifth: int  # the row where the last fifth begins
+    gap_interval: tuple[float | None, float | None]
+
+    @property
+    def end(self) -> int:
+        return len(self.val) - 1
+
+    @property
+    def gap(self) -> Float64Array:
+        return self.val_smooth - self.train_smooth
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the rise is more than chance gives."""
+        return self.rise > self.margin
+
+    @property
+    def matters(self) -> bool:
+        """Whether the rise, if it is real, is large enough to call overfitting."""
+        least = max(RISE_MATTERS * float(self.val_smooth[self.lowest]), NEXT_TO_NOTHING * self.guessing_loss)
+        return self.rise > 0 and self.rise >= least
+
+    @property
+    def onset(self) -> int | None:
+        """The epoch after the last one at the bottom, counted from 1; None without overfitting."""
+        if not (self.matters and self.is_clear) or self.train_rose:
+            return None
+        low = np.flatnonzero(self.val_smooth <= self.val_smooth[self.lowest] + 0.1 * self.rise)
+        return int(low[-1]) + 2
+
+    @property
+    def still_falling(self) -> bool:
+        """Whether both losses fell in the last fifth of the epochs by as much as matters."""
+        val, train = self.val_smooth, self.train_smooth
+        least = NEXT_TO_NOTHING * self.guessing_loss
+        val_fell = val[self.since_fifth] - val[-1] >= max(FALL_MATTERS * val[self.since_fifth], least)
+        train_fell = train[self.since_fifth] - train[-1] >= FALL_MATTERS * train[self.since_fifth]
+        return bool(val_fell and train_fell)
+
+    @property
+    def course(self) -> str:
+        """The validation loss from its best epoch to its last, in words."""
+        return (
+            f"the validation loss rose from {self.best.val_loss:.2f} (epoch {self.best.epoch}) to "
+            f"{self.last.val_loss:.2f}"
+        )
+
+    @property
+    def certain(self) -> str:
+        """What is sure although the photos are few: the train loss, and the gap with its interval."""
+        low, high = self.gap_interval
+        bounds = "" if low is None or high is None else f" (95 % interval {low:.2f} to {high:.2f})"
+        return f"What is certain: the train loss is {self.last.train_loss:.2f}, the gap {self.last.gap:.2f}{bounds}."
+
+    @property
+    def more_photos(self) -> str:
+        """How to have more photos to validate on."""
+        if self.cross_validated:
+            return "Add photos"
+        return "Validate on more photos: --folds 5 scores every photo, or raise --val-fraction"
+
+
+class Finding(NamedTuple):
+    """What a rule says."""
+
+    label: str
+    sentence: str
+    next_step: str
 
 
 def judge(
@@ -53,197 +164,294 @@ def judge(
 ) -> Verdict:
     """Say what the curves show, with the figures it rests on, and whether they can be trusted.
 
-    val_labels   (n_val,) the true class of each validation photo, 0..n_classes-1, in val_probabilities' order
-    cross_validated   whether each photo was scored by the head that did not see it: then none can be held out besides
-    duplicates   which validation photos resemble a train photo; None if nobody looked. noise likewise, of the labels
-    returns      one of the four labels, a sentence, a next step, the evidence, and suspicions (suspicions.py)
-    raises       ValueError if the labels do not belong to the history
+    Parameters
+    ----------
+    val_labels : (n_val,) int
+        The true class of each validation photo, 0..n_classes-1, in val_probabilities' order.
+    duplicates : SplitDuplicates, optional
+        Which validation photos resemble a train photo.
+    noise : LabelNoise, optional
+        How many labels look wrong.
+    cross_validated : bool
+        Whether each photo was scored by the head that never saw it: then no more can be held out.
 
-    The rules, tried in this order. Losses are smoothed by a running mean over a twentieth of the epochs
-    (11 at most). "Rise" is the last smoothed validation loss less the lowest one. It is "clear" above a
-    margin of two kinds of chance: which photos were drawn (the 95 % t-interval of the mean difference, paired
-    photo by photo), and jumps from epoch to epoch (the lowest of many windows is a lucky one).
-
-    1. a loss is not a number                                                   underfitting (came apart)
-    2. under 3 epochs                                                           too noisy to tell
-    3. a clear rise that matters; the train loss did not rise with it           overfitting
-    4. the train loss ends above 80 % of the guessing loss                      underfitting
-    5. a clear rise that matters; the train loss rose with it                   too noisy to tell (unstable)
-    6. a rise that matters and is not clear                                     too noisy to tell
-    7. under 20 validation photos                                               too noisy to tell
-    8. both losses fell in the last fifth of the epochs, by as much as matters  underfitting (stopped early)
-    9. the lowest validation loss is above 95 % of the guessing loss
-       and lies in the last fifth                                               underfitting (stopped early)
-       and lies before                                                          overfitting (from the start)
-    10. otherwise fitting well; where the validation loss has stalled and the
-       gap doubled since, the sentence says that overfitting is near.
-
-    What matters: 10 % of the loss, and 3 % of the guessing loss. The guessing loss is the entropy of the validation
-    photos' class shares: what a constant answer costs.
-
-    source   TensorFlow's tutorial "Overfit and underfit": both metrics moving together is fine, validation
-             stalling while train improves is close to overfitting, validation going the wrong way is
-             overfitting; underfitting is room for improvement on the train data (too weak, too regularized or
-             too short).
-             Rule of three: Hanley & Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031.
-             Gap: bootstrap over photos, Efron & Tibshirani 1993, chapter 13. Memorized: as Arpit et al. 2017,
-             arXiv:1706.05394, who found that what generalizes is learned first.
-             The thresholds (10 %, 3 %, 80 %, 95 %, a twentieth, 20 photos) are imgreg's own; benchmarks/verdict.py
-             measures them on planted cases.
+    Raises
+    ------
+    ValueError
+        If the labels do not belong to the history.
     """
     cross_entropy = _cross_entropy(history, val_labels=val_labels)
     train, val = history.column("train_loss"), history.column("val_loss")
-    best, last = history.best, history.last
-    n_val = len(val_labels)
     finite = np.isfinite(train) & np.isfinite(val)
     if not finite.all():
         broken = int(np.argmin(finite)) + 1
         return Verdict(
             label=UNDERFITTING,
-            sentence=f"Training came apart: at epoch {broken} a loss is no longer a number.",
+            sentence=f"Training diverged: the loss became NaN or infinite at epoch {broken}.",
             next_step="Lower the learning rate, to a tenth for a start.",
-            evidence={"n_epochs": len(train), "n_val": n_val, "broken_epoch": broken},
+            evidence={"n_epochs": len(train), "n_val": len(val_labels), "broken_epoch": broken},
         )
+    it = _evidence(history, cross_entropy, val_labels=val_labels, cross_validated=cross_validated)
+    found = next(finding for rule in RULES if (finding := rule(it)) is not None)
+    return Verdict(
+        label=found.label,
+        sentence=found.sentence,
+        next_step=found.next_step,
+        evidence=_figures(it, history),
+        suspicions=suspect(history, val_labels=val_labels, duplicates=duplicates, noise=noise),
+    )
 
+
+def _too_few_epochs(it: Evidence) -> Finding | None:
+    if len(it.val) >= MIN_EPOCHS:
+        return None
+    few = "One epoch shows" if len(it.val) == 1 else f"{len(it.val)} epochs show"
+    return Finding(
+        TOO_NOISY,
+        f"{few} no course yet: train loss {it.last.train_loss:.2f}, validation loss {it.last.val_loss:.2f}.",
+        "Train for more epochs, 30 or so for a first look.",
+    )
+
+
+def _overfitting(it: Evidence) -> Finding | None:
+    """A clear rise that matters, and the train loss did not rise with it."""
+    if it.onset is None:
+        return None
+    return Finding(
+        OVERFITTING,
+        f"Overfitting from epoch {it.onset} on: {it.course}, while the train loss "
+        f"{_moved(it.best.train_loss, it.last.train_loss)}.",
+        "Try augmentation, dropout, L2 or a lower learning rate (the recipe regularized has all four), a smaller head, "
+        f"or more photos. The head of epoch {it.best.epoch} was kept.",
+    )
+
+
+def _learned_nothing(it: Evidence) -> Finding | None:
+    """The train loss ends above 88 % of the guessing loss."""
+    if it.train_smooth[-1] <= NEAR_CHANCE * it.guessing_loss:
+        return None
+    return Finding(
+        UNDERFITTING,
+        f"Underfitting: the train loss ends at {it.last.train_loss:.2f}, where guessing costs {it.guessing_loss:.2f}.",
+        "Regularize less, raise the learning rate, train longer, or use a larger head. If none of these lowers the "
+        "train loss, the photos may not show the difference between the classes.",
+    )
+
+
+def _unstable(it: Evidence) -> Finding | None:
+    """A clear rise that matters, and the train loss rose with it."""
+    if not (it.matters and it.is_clear):
+        return None
+    return Finding(
+        TOO_NOISY,
+        f"Unstable rather than overfitting: {it.course}, and the train loss rose with it, from "
+        f"{it.best.train_loss:.2f} to {it.last.train_loss:.2f}.",
+        "Lower the learning rate, to a third or a tenth, and look again.",
+    )
+
+
+def _unclear_rise(it: Evidence) -> Finding | None:
+    """A rise that would matter, but that chance may have made."""
+    if not it.matters or not _is_large(it):
+        return None
+    if not math.isfinite(it.margin):
+        doubt = "but a single validation photo proves nothing"
+    elif it.margin_of_photos >= it.margin / 2:
+        doubt = f"but {it.n_val} validation photos cannot rule out chance: it may explain up to {it.margin:.2f}"
+    else:
+        doubt = f"but the curve jumps from epoch to epoch: chance may explain up to {it.margin:.2f}"
+    return Finding(
+        TOO_NOISY,
+        f"Too noisy to tell: {it.course}, {doubt}. {it.certain}",
+        f"{it.more_photos}, or repeat with other seeds and splits.",
+    )
+
+
+def _is_large(it: Evidence) -> bool:
+    """Twice what a clear rise needs: a small one that is not clear is no reason to withhold a verdict."""
+    least = max(2 * RISE_MATTERS * float(it.val_smooth[it.lowest]), NEXT_TO_NOTHING * it.guessing_loss)
+    return it.rise >= least
+
+
+def _too_few_photos(it: Evidence) -> Finding | None:
+    if it.n_val >= MIN_VAL_PHOTOS:
+        return None
+    photos = "1 validation photo is" if it.n_val == 1 else f"{it.n_val} validation photos are"
+    falling = " The validation loss was still falling at the last epoch." if it.still_falling else ""
+    longer = f"Train for more epochs, about {2 * len(it.val)}. " if it.still_falling else ""
+    return Finding(
+        TOO_NOISY,
+        f"Too noisy to tell: the validation loss did not rise, but {photos} too few to judge by.{falling} {it.certain}",
+        f"{longer}{it.more_photos}; {MIN_VAL_PHOTOS} are the least.",
+    )
+
+
+def _stopped_early(it: Evidence) -> Finding | None:
+    if not it.still_falling:
+        return None
+    return Finding(
+        UNDERFITTING,
+        f"Stopped too early: the validation loss was still falling, from {it.val[it.since_fifth]:.2f} (epoch "
+        f"{it.since_fifth + 1}) to {it.last.val_loss:.2f}, and the train loss with it.",
+        f"Train for more epochs, about {2 * len(it.val)}.",
+    )
+
+
+def _as_good_as_guessing(it: Evidence) -> Finding | None:
+    """The lowest validation loss is above 95 % of the guessing loss."""
+    if it.val_smooth[it.lowest] <= NO_BETTER * it.guessing_loss:
+        return None
+    stands = f"the validation loss is {it.best.val_loss:.2f} at best, where guessing costs {it.guessing_loss:.2f}"
+    if it.lowest >= it.since_fifth:
+        return Finding(
+            UNDERFITTING,
+            f"Stopped too early: {stands}, and that was in epoch {it.best.epoch} of {len(it.val)}.",
+            f"Train for more epochs, about {2 * len(it.val)}.",
+        )
+    return Finding(
+        OVERFITTING,
+        f"Overfitting from the start: {stands}, while the train loss fell to {it.last.train_loss:.2f}.",
+        "What the head learned does not carry over to other photos: use more photos or ImageNet's weights, or check "
+        "the labels.",
+    )
+
+
+def _small_clear_rise(it: Evidence) -> Finding | None:
+    """A rise too small to call overfitting, but more than chance, while the train loss fell."""
+    if not it.is_clear or it.rise < SMALL_RISE * it.guessing_loss or it.train_rose:
+        return None
+    return Finding(
+        FITTING_WELL,
+        f"Fitting well, but close to overfitting: {it.course}, a small but clear rise, while the train loss "
+        f"{_moved(it.best.train_loss, it.last.train_loss)}.",
+        f"Stop near epoch {it.best.epoch}, or try a little more augmentation, dropout or L2, or more photos.",
+    )
+
+
+def _stalled(it: Evidence) -> Finding | None:
+    """The validation loss stands still: while the gap doubled, or for a quarter of the epochs while train improves."""
+    gap = it.gap
+    widened = it.stalled < 0.75 * it.end and gap[-1] > max(2 * gap[it.stalled], 0.15 * it.guessing_loss)
+    improves = it.train_smooth[it.lowest] - it.train_smooth[-1] >= SMALL_RISE * it.guessing_loss
+    if not widened and not (it.lowest < 0.75 * it.end and improves):
+        return None
+    since = it.stalled if widened else it.lowest
+    return Finding(
+        FITTING_WELL,
+        f"Fitting well, but close to overfitting: {_ends(it)} and has hardly improved since epoch {since + 1}, "
+        f"while the train loss {_moved(float(it.train[since]), it.last.train_loss)}.",
+        f"Stop near epoch {it.best.epoch}, or try a little more augmentation, dropout or L2, or more photos.",
+    )
+
+
+def _hard_task(it: Evidence) -> Finding | None:
+    """Train and validation loss agree and both are high: a hard task, or too small a head. The curves cannot say."""
+    if it.train_smooth[-1] <= HARD * it.guessing_loss:
+        return None
+    return Finding(
+        FITTING_WELL,
+        f"Fitting well, on a hard task: {_ends(it)}, {_beside(it)}, where guessing costs {it.guessing_loss:.2f}.",
+        "Both losses are high and agree: the photos hardly show the difference, labels are wrong, or the head is too "
+        "small. Compare with a larger head: if its validation loss is no lower, the task is what is hard.",
+    )
+
+
+def _fits(it: Evidence) -> Finding | None:
+    return Finding(
+        FITTING_WELL,
+        f"Fitting well: {_ends(it)}, {_beside(it)}.",
+        "Train for more epochs: the best one was the last."
+        if it.lowest == it.end
+        else "The curves look healthy: for a better score try more photos or a larger image size.",
+    )
+
+
+RULES: tuple[Callable[[Evidence], Finding | None], ...] = (
+    _too_few_epochs,
+    _overfitting,
+    _learned_nothing,
+    _unstable,
+    _unclear_rise,
+    _too_few_photos,
+    _stopped_early,
+    _as_good_as_guessing,
+    _small_clear_rise,
+    _stalled,
+    _hard_task,
+    _fits,
+)
+
+
+def _ends(it: Evidence) -> str:
+    return f"the validation loss ends at {it.last.val_loss:.2f} (best {it.best.val_loss:.2f}, epoch {it.best.epoch})"
+
+
+def _beside(it: Evidence) -> str:
+    return f"{abs(it.last.gap):.2f} {'above' if it.last.gap >= 0 else 'below'} the train loss"
+
+
+def _evidence(
+    history: History, cross_entropy: Float64Array, *, val_labels: NDArray[np.integer], cross_validated: bool
+) -> Evidence:
+    """cross_entropy : (n_epochs, n_val), finite"""
+    train, val = history.column("train_loss"), history.column("val_loss")
     guessing_loss = _guessing_loss(val_labels, n_classes=history.val_probabilities.shape[2])
-    half = min(len(train) // 20, 11) // 2
-    smooth_train, smooth_val = running_mean(train, half=half), running_mean(val, half=half)
-    gap = smooth_val - smooth_train
-    lowest, end = int(np.argmin(smooth_val)), len(val) - 1
-    rise = float(smooth_val[end] - smooth_val[lowest])
+    half = _half_window(len(train))
+    train_smooth, val_smooth = running_mean(train, half=half), running_mean(val, half=half)
+    lowest, end = int(np.argmin(val_smooth)), len(val) - 1
     difference = window_mean(cross_entropy, end, half=half) - window_mean(cross_entropy, lowest, half=half)
     error, drawn = uncertainty(difference)
     jumps = epoch_jumps(val) / math.sqrt(2 * half + 1)
     n_windows = max(len(val) / (2 * half + 1), 1)
-    margin = math.hypot(drawn, 2 * jumps) + jumps * math.sqrt(2 * math.log(n_windows))
-    matters = max(MATTERS * float(smooth_val[lowest]), NEXT_TO_NOTHING * guessing_loss)
-    rose, clear = rise > 0 and rise >= matters, rise > margin
-    train_rose = float(smooth_train[end] - smooth_train[lowest]) > 0.05 * guessing_loss
-    stalled = int(np.argmax(smooth_val <= smooth_val[lowest] + matters))  # the first epoch about as good as the best
-    since_fifth = max(end - max(len(val) // 5, 1), 0)
-
-    onset = None
-    if rose and clear and not train_rose:
-        low = np.flatnonzero(smooth_val <= smooth_val[lowest] + 0.1 * rise)
-        onset = int(low[-1]) + 2  # the epoch after the last one at the bottom, counted from 1
-    gap_low, gap_high = gap_interval(cross_entropy[end], history.train_true_class)
-    evidence: dict[str, float | int | None] = {
-        "n_epochs": len(val),
-        "n_val": n_val,
-        "best_epoch": best.epoch,
-        "onset_epoch": onset,
-        "rise": rise,
-        "rise_standard_error": error,
-        "rise_margin": margin if math.isfinite(margin) else None,
-        "gap_at_best": float(gap[lowest]),
-        "gap_last": float(gap[end]),
-        "gap_last_low": gap_low,
-        "gap_last_high": gap_high,
-        "val_slope": slope(val, since=since_fifth),
-        "train_slope": slope(train, since=since_fifth),
-        "memorized_share": memorized(history.train_true_class, best=lowest),
-        "stalled_since_epoch": stalled + 1,
-        "guessing_loss": guessing_loss,
-        "smoothing_epochs": 2 * half + 1,
-    }
-
-    def verdict(label: str, sentence: str, next_step: str) -> Verdict:
-        return Verdict(
-            label=label,
-            sentence=sentence,
-            next_step=next_step,
-            evidence=evidence,
-            suspicions=suspect(history, val_labels=val_labels, duplicates=duplicates, noise=noise),
-        )
-
-    if len(val) < MIN_EPOCHS:
-        few = "One epoch shows" if len(val) == 1 else f"{len(val)} epochs show"
-        return verdict(
-            TOO_NOISY,
-            f"{few} no course yet: train loss {last.train_loss:.2f}, validation loss {last.val_loss:.2f}.",
-            "Train for more epochs, 30 or so for a first look.",
-        )
-    course = f"the validation loss rose from {best.val_loss:.2f} (epoch {best.epoch}) to {last.val_loss:.2f}"
-    if onset is not None:
-        return verdict(
-            OVERFITTING,
-            f"Overfitting from epoch {onset} on: {course}, "
-            f"while the train loss {_moved(best.train_loss, last.train_loss)}.",
-            "Try augmentation, dropout, L2 or a lower learning rate (the recipe regularized has all four), "
-            f"a smaller head, or more photos; the head of epoch {best.epoch} is the one kept.",
-        )
-    if smooth_train[end] > NEAR_CHANCE * guessing_loss:
-        return verdict(
-            UNDERFITTING,
-            f"Underfitting: the train loss ends at {last.train_loss:.2f}, where guessing costs {guessing_loss:.2f}.",
-            "Regularize less, raise the learning rate, train longer, or take a larger head.",
-        )
-    if rose and clear:
-        return verdict(
-            TOO_NOISY,
-            f"Unstable rather than overfitting: {course}, and the train loss rose with it, "
-            f"from {best.train_loss:.2f} to {last.train_loss:.2f}.",
-            "Lower the learning rate, to a third or a tenth, and look again.",
-        )
-    if rose:
-        return verdict(
-            TOO_NOISY,
-            f"Too noisy to tell: {course}, "
-            + (
-                f"but with {n_val} validation photos and curves this jagged {margin:.2f} can be chance."
-                if math.isfinite(margin)
-                else "but a single validation photo proves nothing."
-            ),
-            f"{'Add photos' if cross_validated else 'Hold out more photos for validation'}, or repeat with other seeds "
-            "and splits.",
-        )
-    if n_val < MIN_VAL_PHOTOS:
-        photos = "1 validation photo is" if n_val == 1 else f"{n_val} validation photos are"
-        return verdict(
-            TOO_NOISY,
-            f"Too noisy to tell: no rise of the validation loss, but {photos} too few to go by.",
-            f"{'Use' if cross_validated else 'Hold out'} at least {MIN_VAL_PHOTOS} photos for validation.",
-        )
-    fall = smooth_val[since_fifth] - smooth_val[end]
-    train_fall = smooth_train[since_fifth] - smooth_train[end]
-    least = NEXT_TO_NOTHING * guessing_loss
-    if fall >= max(MATTERS * smooth_val[since_fifth], least) and train_fall >= MATTERS * smooth_train[since_fifth]:
-        return verdict(
-            UNDERFITTING,
-            f"Stopped too early: the validation loss still fell from {val[since_fifth]:.2f} "
-            f"(epoch {since_fifth + 1}) to {last.val_loss:.2f}, and the train loss with it.",
-            f"Train for more epochs, {2 * len(val)} say.",
-        )
-    if smooth_val[lowest] > NO_BETTER * guessing_loss:
-        stands = f"the validation loss is {best.val_loss:.2f} at best, where guessing costs {guessing_loss:.2f}"
-        if lowest >= since_fifth:
-            return verdict(
-                UNDERFITTING,
-                f"Stopped too early: {stands}, and that was in epoch {best.epoch} of {len(val)}.",
-                f"Train for more epochs, {2 * len(val)} say.",
-            )
-        return verdict(
-            OVERFITTING,
-            f"Overfitting from the start: {stands}, while the train loss fell to {last.train_loss:.2f}.",
-            "What the head learned does not hold on other photos: use more photos, ImageNet's weights, or look "
-            "whether the labels are right.",
-        )
-    ends = f"the validation loss ends at {last.val_loss:.2f} (best {best.val_loss:.2f}, epoch {best.epoch})"
-    if stalled < 0.75 * end and gap[end] > max(2 * gap[stalled], 0.15 * guessing_loss):
-        return verdict(
-            FITTING_WELL,
-            f"Fitting well, but close to overfitting: {ends} "
-            f"and has hardly improved since epoch {stalled + 1}, "
-            f"while the train loss {_moved(float(train[stalled]), last.train_loss)}.",
-            f"Stop near epoch {best.epoch}, or try a little more augmentation, dropout or L2, or more photos.",
-        )
-    return verdict(
-        FITTING_WELL,
-        f"Fitting well: {ends}, {abs(last.gap):.2f} {'above' if last.gap >= 0 else 'below'} the train loss.",
-        "Train for more epochs: the best one was the last."
-        if lowest == end
-        else "Nothing to mend in the curves: for a better score try more photos or a larger image size.",
+    stall = max(FALL_MATTERS * float(val_smooth[lowest]), NEXT_TO_NOTHING * guessing_loss)
+    return Evidence(
+        train=train,
+        val=val,
+        train_smooth=train_smooth,
+        val_smooth=val_smooth,
+        best=history.best,
+        last=history.last,
+        n_val=len(val_labels),
+        cross_validated=cross_validated,
+        guessing_loss=guessing_loss,
+        lowest=lowest,
+        rise=float(val_smooth[end] - val_smooth[lowest]),
+        rise_error=error,
+        margin=math.hypot(drawn, 2 * jumps) + jumps * math.sqrt(2 * math.log(n_windows)),
+        margin_of_photos=drawn,
+        train_rose=float(train_smooth[end] - train_smooth[lowest]) > 0.05 * guessing_loss,
+        stalled=int(np.argmax(val_smooth <= val_smooth[lowest] + stall)),
+        since_fifth=max(end - max(len(val) // 5, 1), 0),
+        gap_interval=gap_interval(cross_entropy[end], history.train_true_class),
     )
+
+
+def _half_window(n_epochs: int) -> int:
+    return min(n_epochs // 20, 11) // 2
+
+
+def _figures(it: Evidence, history: History) -> dict[str, float | int | None]:
+    """The evidence as a run's metrics.json has it."""
+    low, high = it.gap_interval
+    return {
+        "n_epochs": len(it.val),
+        "n_val": it.n_val,
+        "best_epoch": it.best.epoch,
+        "onset_epoch": it.onset,
+        "rise": it.rise,
+        "rise_standard_error": it.rise_error,
+        "rise_margin": it.margin if math.isfinite(it.margin) else None,
+        "gap_at_best": float(it.gap[it.lowest]),
+        "gap_last": float(it.gap[it.end]),
+        "gap_last_low": low,
+        "gap_last_high": high,
+        "val_slope": slope(it.val, since=it.since_fifth),
+        "train_slope": slope(it.train, since=it.since_fifth),
+        "memorized_share": memorized(history.train_true_class, best=it.lowest),
+        "stalled_since_epoch": it.stalled + 1,
+        "guessing_loss": it.guessing_loss,
+        "smoothing_epochs": 2 * _half_window(len(it.val)) + 1,
+    }
 
 
 def _cross_entropy(history: History, *, val_labels: NDArray[np.integer]) -> Float64Array:
