@@ -75,6 +75,11 @@ class Head(Config):
         "batch", description="Kind of normalization: BatchNormalization, LayerNormalization, or group normalization."
     )
     groups: int = Field(8, ge=1, le=65_536, description="Number of groups in group normalization.")
+    batch_norm_statistics: Literal["precise", "moving"] = Field(
+        "moving",
+        description="Mean and variance that BatchNormalization uses outside training: precise, over the clean train "
+        "photos after each epoch, or moving, Keras' running averages, which lag where an epoch has few steps.",
+    )
     batch_norm_momentum: float = Field(
         0.99,
         ge=0,
@@ -86,16 +91,19 @@ class Head(Config):
     def idle(self) -> dict[str, str]:
         if not self.units:
             hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
-            kinds = ("normalization_kind", "groups", "batch_norm_momentum")
+            kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
             return dict.fromkeys((*hidden, *kinds), "without hidden layers (units = [])")
         if self.normalization == "none":
-            kinds = ("normalization_kind", "groups", "batch_norm_momentum")
+            kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
             return dict.fromkeys(kinds, "without normalization (normalization = none)")
         found: dict[str, str] = {}
         if self.normalization_kind != "group":
             found["groups"] = f"with normalization_kind = {self.normalization_kind}"
         if self.normalization_kind != "batch":
-            found["batch_norm_momentum"] = f"with normalization_kind = {self.normalization_kind}"
+            kind = f"with normalization_kind = {self.normalization_kind}"
+            found |= {"batch_norm_statistics": kind, "batch_norm_momentum": kind}
+        elif self.batch_norm_statistics == "precise":
+            found["batch_norm_momentum"] = "with batch_norm_statistics = precise"
         return found
 
     @property

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.tta import CLEAN, tta_views
+from imgreg.heads.batch_norm import statistics_updater
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
@@ -131,6 +132,7 @@ def fit_head(
             n_steps = math.ceil(len(head.fold.train) / recipe.training.batch_size)
             rates = epoch_rates(recipe.schedule, epoch=number, n_steps=n_steps, val_losses=val_losses)
             objective = shared.train_epoch(of_train, head, view=view, rates=rates, on_step=on_step)
+            shared.settle_statistics(of_train, head)
             one = _HeadEpoch(
                 objective=objective,
                 weight_penalty=float(_weight_penalty(shared.model)),
@@ -207,6 +209,7 @@ class _SharedModel:
     def __init__(self, recipe: Recipe, train: Labelled, *, n_classes: int, feature_shape: tuple[int, int, int]) -> None:
         self._recipe, self._train, self._n_classes, self._feature_shape = recipe, train, n_classes, feature_shape
         self._holder: _Head | None = None
+        self._update_statistics: Callable[[Views, IntArray], None] | None = None
 
     def new_head(self, fold: Fold, *, seed: int) -> _Head:
         """A head with its initial weights, scaling included."""
@@ -223,6 +226,8 @@ class _SharedModel:
             self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
             self._step = compiled_epoch(model, self._optimizer, label_smoothing=recipe.training.label_smoothing)
             self._forward = _compiled_answer(model)
+            if "batch_norm_statistics" not in recipe.head.idle() and recipe.head.batch_norm_statistics == "precise":
+                self._update_statistics = statistics_updater(model)
             self._variables = [*model.variables, *self._optimizer.variables]
             self._unused = [np.array(v.numpy()) for v in self._optimizer.variables]  # as they are before any step
         else:
@@ -280,6 +285,11 @@ class _SharedModel:
                 part = rates[done : (done := done + math.ceil(len(some) / batch_size))]
                 objectives.append(len(some) * float(self._step(features, classes, some, batch_size, part)))
         return math.fsum(objectives) / len(order)
+
+    def settle_statistics(self, photos: Views, head: _Head) -> None:
+        """Recompute BatchNormalization's statistics over a head's train photos, where the recipe asks for it."""
+        if self._update_statistics is not None:
+            self._update_statistics(photos, head.fold.train)
 
     def answer(self, photos: Views, rows: IntArray, *, scored: Sequence[int]) -> NDArray[np.float32]:
         """(len(rows), n_classes) probabilities in inference mode, the mean over the test-time views."""

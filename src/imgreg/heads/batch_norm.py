@@ -1,0 +1,73 @@
+"""BatchNormalization's statistics over the train photos themselves, in place of moving averages.
+
+In: a head and its train photos. Out: the head with new statistics. Must not know: recipes, epochs, scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from imgreg.features.tta import CLEAN
+from imgreg.heads.views import IntArray, Views
+
+
+def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
+    """Give a function that recomputes the mean and variance of each BatchNormalization layer of a head.
+
+    The moving averages of Keras lag behind the weights by about 1 / (1 - momentum) steps, and see augmented photos with
+    dropout on. Recomputed over the clean train photos, with dropout off and one layer after the other, they are those
+    of the head as it is scored. Training itself uses each batch's own statistics, so that it is unchanged.
+
+    Parameters
+    ----------
+    model : keras.Sequential
+        A head from heads.build.
+
+    Returns
+    -------
+    callable
+        (photos, rows) -> None, where rows are those of the train photos.
+
+    References
+    ----------
+    Wu & Johnson 2021, arXiv:2105.07576, precise BatchNorm. Li et al. 2019, arXiv:1801.05134, the shift by dropout.
+    """
+    import keras
+    import tensorflow as tf
+
+    layers = list(model.layers)
+    # A scaling layer is one too, but is fitted once and frozen.
+    places = [i for i, it in enumerate(layers) if isinstance(it, keras.layers.BatchNormalization) and it.trainable]
+
+    def inputs_of(place: int) -> Any:
+        def forward(batch: Any) -> Any:
+            values = tf.cast(batch, tf.float32)
+            for layer in layers[:place]:
+                values = layer(values, training=False) if _has_modes(layer) else layer(values)
+            return values
+
+        return tf.function(forward, reduce_retracing=True)
+
+    forwards = [(layers[place], inputs_of(place)) for place in places]
+
+    def update(photos: Views, rows: IntArray) -> None:
+        for layer, forward in forwards:
+            values = np.concatenate(
+                [
+                    forward(tf.gather(features, part[start : start + 512])).numpy()
+                    for features, _, part in photos.portions(CLEAN, rows, multiple=512)
+                    for start in range(0, len(part), 512)
+                ]
+            ).astype(np.float64)
+            layer.moving_mean.assign(values.mean(axis=0).astype(np.float32))
+            layer.moving_variance.assign(values.var(axis=0).astype(np.float32))
+
+    return update
+
+
+def _has_modes(layer: Any) -> bool:
+    """Whether a layer does something else while training."""
+    return type(layer).__name__ in ("BatchNormalization", "Dropout")

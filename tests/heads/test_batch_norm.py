@@ -1,0 +1,73 @@
+"""BatchNormalization scored by the statistics of the train photos themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from imgreg.config import Head, Recipe
+from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.forward import probabilities
+from imgreg.heads.plan import plan_head
+from imgreg.heads.views import Labelled
+
+
+def recipe(statistics: str, **head: Any) -> Recipe:
+    table = {"units": (8, 6), "normalization": "before_activation", "batch_norm_statistics": statistics} | head
+    training = {"epochs": 3, "batch_size": 16}
+    return Recipe.model_validate({"name": "test", "head": table, "training": training})
+
+
+def fitted(train: Labelled, val: Labelled, statistics: str, **head: Any) -> FittedHead:
+    return fit_head(recipe(statistics, **head), train=train, val=val, n_classes=2, seed=0)
+
+
+@pytest.mark.parametrize("place", ["before_activation", "after_activation", "after_dropout"])
+def test_the_statistics_are_those_of_the_train_photos(train_set: Labelled, val_set: Labelled, place: str) -> None:
+    """Mean and variance of what enters each layer, clean photos, dropout off, the layers before it settled already."""
+    found = fitted(train_set, val_set, "precise", normalization=place, dropout=0.4)
+    weights = found.heads[0]
+    plan = plan_head(recipe("precise", normalization=place, dropout=0.4).head, n_classes=2)
+    layers = [i for i, layer in enumerate(plan) if layer.kind == "batch_normalization"]
+    assert len(layers) == 2
+    for i in layers:
+        values = probabilities(train_set.all(0), plan=plan[:i], weights=weights).astype(np.float64)
+        np.testing.assert_allclose(weights[f"{plan[i].name}/moving_mean"], values.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(weights[f"{plan[i].name}/moving_variance"], values.var(axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_training_itself_is_the_same(train_set: Labelled, val_set: Labelled) -> None:
+    """The optimizer sees each batch's own statistics: the objective of every epoch is the same to the bit."""
+    precise, moving = (fitted(train_set, val_set, statistics).history for statistics in ("precise", "moving"))
+    assert [row.objective for row in precise.epochs] == [row.objective for row in moving.epochs]
+    assert precise.val_probabilities.tobytes() != moving.val_probabilities.tobytes()
+
+
+def test_moving_averages_lag_where_there_are_few_steps(train_set: Labelled, val_set: Labelled) -> None:
+    """Three epochs of four steps at momentum 0.99: Keras' averages are still near the 0 and 1 that they began with."""
+    moving, precise = (fitted(train_set, val_set, it, units=(8,)).heads[0] for it in ("moving", "precise"))
+    (mean,) = [name for name in precise if name.endswith("moving_mean")]
+    assert np.abs(moving[mean]).max() < 0.2 * np.abs(precise[mean]).max()
+
+
+def test_each_fold_has_its_own(train_set: Labelled, val_set: Labelled) -> None:
+    """A head of a cross-validation has the statistics of the photos that it was trained on, not of all."""
+    rows = np.arange(len(train_set.labels))
+    folds = [Fold(rows[rows % 2 != k], rows[rows % 2 == k]) for k in range(2)]
+    found = fit_head(recipe("precise", units=(8,)), train=train_set, val=train_set, folds=folds, n_classes=2, seed=0)
+    plan = plan_head(recipe("precise", units=(8,)).head, n_classes=2)
+    (i,) = [i for i, layer in enumerate(plan) if layer.kind == "batch_normalization"]
+    for fold, weights in zip(folds, found.heads, strict=True):
+        values = probabilities(train_set.all(0)[fold.train], plan=plan[:i], weights=weights)
+        np.testing.assert_allclose(weights[f"{plan[i].name}/moving_mean"], values.mean(axis=0), atol=1e-5)
+
+
+def test_a_momentum_beside_precise_statistics_is_refused() -> None:
+    """It would have no effect."""
+    with pytest.raises(ValidationError, match="batch_norm_momentum would have no effect with batch_norm_statistics"):
+        Head.model_validate(
+            {"normalization": "after_dropout", "batch_norm_statistics": "precise", "batch_norm_momentum": 0.9}
+        )
