@@ -206,10 +206,8 @@ def test_predict_shows_every_share_and_obeys_no_name(trained: Trained, tmp_path:
     assert "warm " in line
 
 
-def test_sample_and_preview_as_json(trained: Trained, tmp_path: Path) -> None:
+def test_preview_as_json(trained: Trained, tmp_path: Path) -> None:
     """One document on stdout says what was written where."""
-    drawn = imgreg("sample", tmp_path / "leaves", "--count", "1", "--json").json
-    assert (drawn["folder"], drawn["n_each"]) == (str(tmp_path / "leaves"), 1)
     sheet = imgreg("preview", trained.data, "--out", tmp_path / "s.png", "--count", "1", "--views", "1", "--json").json
     assert Path(sheet["preview"]).is_file()
 
@@ -260,11 +258,3 @@ def test_a_shown_recipe_can_be_trained(trained: Trained, tmp_path: Path) -> None
     small = ("--weights", "starter", "--image-size", "64", "--folds", "0", "--models", tmp_path / "m")
     done = imgreg("train", trained.data, "--recipe", tmp_path / "mine.toml", *small, "--json")
     assert (done.json["recipe"], done.json["epochs_run"]) == ("mine", 2)
-
-
-def test_sample_draws_what_train_can_read(tmp_path: Path) -> None:
-    """A small drawn set trains."""
-    assert imgreg("sample", tmp_path / "leaves", "--count", "6", "--seed", "3", "-q").code == 0
-    done = imgreg("train", tmp_path / "leaves", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
-    assert done.code == 0, done.err
-    assert done.json["n_train"] + done.json["n_val"] == 12

@@ -38,7 +38,6 @@ COMMANDS = {
     "recipes": "List the recipes, or print one.",
     "runs": "List the runs under models/.",
     "cache": "Show, verify or clear the cache.",
-    "sample": "Generate a synthetic two-class dataset.",
 }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgreg.data.sample.light import Light, lay
-from imgreg.data.sample.noise import Array, Rng, cloud, grid, hue
-from imgreg.data.sample.stencil import blob, cover, polygon, stencil, stroke
+from leaves.light import Light, lay
+from leaves.noise import Array, Rng, cloud, grid, hue
+from leaves.stencil import blob, cover, polygon, stencil, stroke
 
 
 def _rowan(rng: Rng) -> tuple[Array, list[Array]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from imgreg.data.sample.leaf import leaf_colour, turn
-from imgreg.data.sample.light import Light, lay
-from imgreg.data.sample.noise import Array, Rng, cloud, grid, hue, tinted
-from imgreg.data.sample.stencil import any_colour, blob, cover, polygon, stencil, stroke
+from leaves.leaf import leaf_colour, turn
+from leaves.light import Light, lay
+from leaves.noise import Array, Rng, cloud, grid, hue, tinted
+from leaves.stencil import any_colour, blob, cover, polygon, stencil, stroke
 
 
 def clutter(scene: Array, rng: Rng, light: Light, *, n_things: int, reach: float, around: Array | None = None) -> Array:

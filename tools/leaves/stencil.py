@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from imgreg.data.sample.noise import Array, Rng, hue
+from leaves.noise import Array, Rng, hue
 
 OVERSAMPLING = 2  # Pillow's polygons have hard edges; drawing them twice as large and halving softens them
 

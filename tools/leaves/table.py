@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgreg.data.sample.noise import Array, Rng, cloud, grid, hue, profile, tinted
+from leaves.noise import Array, Rng, cloud, grid, hue, profile, tinted
 
 
 def table(rng: Rng, side: int) -> Array:

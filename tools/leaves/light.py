@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from imgreg.data.sample.noise import Array, Rng, cloud, grid
-from imgreg.data.sample.stencil import OVERSAMPLING, cover
+from leaves.noise import Array, Rng, cloud, grid
+from leaves.stencil import OVERSAMPLING, cover
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from leaves import CLASSES, draw_photo, draw_sample
 from PIL import Image
 
-from imgreg.data.sample import CLASSES, draw_photo, draw_sample
 from imgreg.errors import UsageError
 
 
@@ -121,7 +121,7 @@ def test_interrupted_write_leaves_no_half_photo(tmp_path: Path, monkeypatch: pyt
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", half_a_photo)
-    monkeypatch.setattr("imgreg.data.sample.draw_photo", lambda *a, **k: Image.new("RGB", (8, 8)))
+    monkeypatch.setattr("leaves.draw_photo", lambda *a, **k: Image.new("RGB", (8, 8)))
     with pytest.raises(OSError, match="No space left"):
         draw_sample(tmp_path / "leaves", count=1, seed=0)
     assert not list(tmp_path.iterdir())

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgreg.data.sample.clutter import clutter
-from imgreg.data.sample.leaf import leaf
-from imgreg.data.sample.light import Light, camera, lit
-from imgreg.data.sample.table import table
 from imgreg.errors import UsageError
+from leaves.clutter import clutter
+from leaves.leaf import leaf
+from leaves.light import Light, camera, lit
+from leaves.table import table
 
 CLASSES = ("oak", "rowan")
 JPEG_QUALITY = 85
