@@ -44,6 +44,11 @@ class Head(Config):
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
         "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
     )
+    output: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="Output layer: one unit per class with softmax and categorical cross-entropy, or, for two classes, "
+        "a single unit with sigmoid and binary cross-entropy.",
+    )
     l1: float = Field(
         0.0, ge=0, le=10, description="L1 penalty factor of the hidden kernels, times the sum of |weight|."
     )

@@ -135,8 +135,10 @@ def _above(head: Any, pool: Any, *, size_px: int) -> Any:
     side = size_px // (DOWNSCALE // 2)
     start = keras.Input((side, side, N_CHANNELS))
     x = pool(start)
-    for layer in head.layers[:-1]:  # without softmax
+    for layer in head.layers[:-1]:  # without softmax or sigmoid
         x = layer(x)
+    if x.shape[-1] == 1:  # a sigmoid's logit z is the softmax of (0, z), and of (-z / 2, z / 2), where classes mirror
+        x = keras.layers.Concatenate()([keras.layers.Rescaling(-0.5)(x), keras.layers.Rescaling(0.5)(x)])
     return keras.Model(start, x)
 
 

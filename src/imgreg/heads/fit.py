@@ -22,7 +22,7 @@ from imgreg.features.tta import CLEAN, tta_views
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
-from imgreg.heads.forward import cross_entropies, score
+from imgreg.heads.forward import both_classes, cross_entropies, score
 from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
@@ -349,6 +349,9 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
     watched = [layer for layer in model.layers if layer.activity_regularizer is not None]
 
     def cross_entropy(labels: Any, predicted: Any) -> Any:
+        if predicted.shape[-1] == 1:  # sigmoid
+            wanted = tf.cast(labels, tf.float32)[:, None]
+            return tf.reduce_mean(keras.losses.binary_crossentropy(wanted, predicted, label_smoothing=label_smoothing))
         if not label_smoothing:
             return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, predicted))
         wanted = tf.one_hot(labels, predicted.shape[-1])
@@ -413,13 +416,14 @@ def _compiled_answer(model: Any) -> Callable[[Views, int, IntArray], NDArray[np.
     forward = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)
 
     def answer(views: Views, view: int, wanted: IntArray) -> NDArray[np.float32]:
-        return np.concatenate(
+        predicted = np.concatenate(
             [
                 forward(_rows(features, rows[start : start + 512])).numpy()
                 for features, _, rows in views.portions(view, wanted, multiple=512)
                 for start in range(0, len(rows), 512)
             ]
         )
+        return both_classes(predicted) if predicted.shape[1] == 1 else predicted
 
     return answer
 

@@ -20,7 +20,7 @@ from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
-from imgreg.heads.plan import plan_head
+from imgreg.heads.plan import plan_head, refuse_output
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
@@ -60,7 +60,8 @@ class Prepared:
 
 
 def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
-    """Compute what features are missing for one recipe."""
+    """Compute what features are missing for one recipe. raises UsageError if its head cannot tell the classes apart"""
+    refuse_output(settings.recipe.head, n_classes=len(dataset.index.classes))
     began = time.perf_counter()
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
