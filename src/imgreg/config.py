@@ -346,6 +346,11 @@ class Base(Config):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of VGG16; auto uses bfloat16 if the processor supports it."
     )
+    preprocessing: Literal["vgg16", "rescale"] = Field(
+        "vgg16",
+        description="Preprocessing of the photos: vgg16 is keras.applications.vgg16.preprocess_input (BGR minus "
+        "ImageNet's channel means), which the weights were trained with; rescale divides by 255, as many tutorials do.",
+    )
     stored: Literal["map", "avg", "max"] = Field(
         "map",
         description="What to cache per augmented view: the feature map, for any head (50 KB at 224 px), or only its "

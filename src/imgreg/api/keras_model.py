@@ -16,8 +16,8 @@ def to_keras(folder: Path) -> Any:
     """Build the Keras model of a run: photos in, predict's probabilities out.
 
     The model consists of Keras' own layers: `model.save("run.keras")` writes it, and `keras.saving.load_model` reads it
-    back without imgreg. A cross-validated run's model averages its heads, over the photo and its mirror image if the run
-    predicts so; the calibration's temperature is applied.
+    back without imgreg. A cross-validated run's model averages its heads, over the photo and its mirror image if the
+    run predicts so; the calibration's temperature is applied.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ def to_keras(folder: Path) -> Any:
         head=settings.recipe.head,
         size_px=card.image_size,
         stored=card.stored,
+        preprocessing=card.preprocessing_setting,
         mirror=card.mirror,
         temperature=saved.temperature,
     )

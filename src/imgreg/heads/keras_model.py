@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Head
-from imgreg.features.backbone import load_vgg16, preprocessed
+from imgreg.features.backbone import Preprocessing, load_vgg16, preprocessed
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.features.weights import Weights
 from imgreg.heads.build import build_plan, flatten_and_max, set_weights
@@ -28,6 +28,7 @@ def photos_to_probabilities(
     head: Head,
     size_px: int,
     stored: Stored = "map",
+    preprocessing: Preprocessing = "vgg16",
     mirror: bool = False,
     temperature: float = 1.0,
 ) -> Any:
@@ -61,7 +62,7 @@ def photos_to_probabilities(
     vgg16 = load_vgg16(base)
     shape = stored_shape(size_px, stored)
     views = [photos, ops.flip(photos, axis=2)] if mirror else [photos]
-    features = [_as_stored(vgg16(preprocessed(view)), stored) for view in views]
+    features = [_as_stored(vgg16(preprocessed(view, preprocessing)), stored) for view in views]
     trained = [
         _functional(plan, arrays, head=head, shape=shape, name="head" if len(heads) == 1 else f"head_{number}")
         for number, arrays in enumerate(heads, start=1)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from imgreg.errors import ArtefactError
+from imgreg.features.backbone import PREPROCESSINGS, Preprocessing, PreprocessingName
 from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArrays, load_calibration
@@ -58,7 +59,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     format: Literal[1] = 1
     classes: tuple[str, ...]
     architecture: Literal["vgg16"] = "vgg16"
-    preprocessing: Literal["keras.applications.vgg16.preprocess_input"] = "keras.applications.vgg16.preprocess_input"
+    preprocessing: PreprocessingName = "keras.applications.vgg16.preprocess_input"
     weights: str  # imagenet, starter, or a path
     weights_sha256: str
     image_size: Annotated[int, msgspec.Meta(ge=32, le=1024)]  # as config.Base has it
@@ -73,6 +74,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mirror: bool = False  # whether they answer by the mean over the photo and its mirror image
     head_sha256: str = ""
     calibration: Calibration | None = None  # a run of an older imgreg has none
+
+    @property
+    def preprocessing_setting(self) -> Preprocessing:
+        """The preprocessing as the settings name it."""
+        return next(setting for setting, name in PREPROCESSINGS.items() if name == self.preprocessing)
 
 
 @dataclass(frozen=True)

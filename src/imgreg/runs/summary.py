@@ -183,6 +183,7 @@ class RunSummary(_Document):
     weights_sha256: str
     weights_note: str  # why these, where --weights auto had to choose; else empty
     image_size: int
+    preprocessing: str = "vgg16"  # as in config.Base
     engine: str
     precision: str
     augmentation: str

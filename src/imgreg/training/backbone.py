@@ -20,6 +20,7 @@ class Backbone:
         self._settings = settings
         self._watcher = watcher
         self.stored = settings.stored
+        self.preprocessing = settings.preprocessing
 
     def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         """Choose now, so that anything missing is reported before slow work begins.
@@ -73,7 +74,9 @@ class Backbone:
     @property
     def identity(self) -> BaseIdentity:
         version = engine_version(self.engine_name)
-        return BaseIdentity(self.weights.sha256, self.image_size, version, self.precision, self.stored)
+        return BaseIdentity(
+            self.weights.sha256, self.image_size, version, self.precision, self.stored, self.preprocessing
+        )
 
     @cached_property
     def engine(self) -> Engine:
@@ -85,6 +88,7 @@ class Backbone:
             find_weights=self._weights,
             size_px=self.image_size,
             cache=cache_folder(),
+            preprocessing=self.preprocessing,
         )
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine

@@ -39,13 +39,14 @@ def training_key(
     photos      photos_digest of the split
     """
     versions = [importlib.metadata.version(name) for name in _VERSIONS_OF]
+    preprocessing = [] if identity.preprocessing == "vgg16" else [identity.preprocessing]
     document: list[Any] = [
         TRAINING_FORMAT,
         _recipe_document(settings.recipe),
         _pipeline_bytes(settings),
         settings.seed,
         head_seed,
-        [repr(identity), list(classes), versions, photos],
+        [repr(identity), *preprocessing, list(classes), versions, photos],
     ]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

@@ -27,6 +27,7 @@ from imgreg.config import Settings, Training
 from imgreg.data import decode as decoding
 from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
+from imgreg.features.backbone import PREPROCESSINGS
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -120,7 +121,15 @@ def record(
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    keep_maps(folder, run, answered, base=base.weights, plan=card.plan, heads=outcome.fitted.heads)
+    keep_maps(
+        folder,
+        run,
+        answered,
+        base=base.weights,
+        plan=card.plan,
+        heads=outcome.fitted.heads,
+        preprocessing=base.preprocessing,
+    )
     write_run_report(folder, run)
     return summary
 
@@ -172,6 +181,7 @@ def _summary(
         weights_sha256=base.weights.sha256,
         weights_note=shared_text(base.weights.note),
         image_size=base.image_size,
+        preprocessing=base.preprocessing,
         engine=base.engine_name,
         precision=base.precision,
         augmentation=shared_path(recipe.augmentation.pipeline or recipe.augmentation.backend),
@@ -252,6 +262,7 @@ def _card(
         classes=dataset.index.classes,
         weights=_to_find_again(base.weights.source),
         weights_sha256=base.weights.sha256,
+        preprocessing=PREPROCESSINGS[base.preprocessing],
         image_size=base.image_size,
         decode_policy=decoding.POLICY,
         engine=base.engine_name,
