@@ -20,6 +20,7 @@ from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
@@ -115,6 +116,7 @@ def fit_on(
             on_step=on_step,
             resume_from=resume_from,
             keep=checkpointer(checkpoint, say=watcher.say),
+            monitor=LayerMonitor(),
         )
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
