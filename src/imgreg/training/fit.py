@@ -22,6 +22,7 @@ from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
+from imgreg.heads.silencing import Silenced, silenced_scores
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
@@ -46,6 +47,7 @@ class Outcome:
     seconds_keras: float
     seconds_features: float
     seconds_head: float
+    silenced: tuple[Silenced, ...] = ()  # validation scores of the kept head with silent units
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,13 @@ def fit_on(
     tested = None
     if test:
         tested = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
+    silenced = silenced_scores(
+        labelled(split.val, classes=classes, source=source),
+        rows=[rows for _, rows in split.rows],
+        plan=plan_head(recipe.head, n_classes=len(classes)),
+        heads=fitted.heads,
+        views=tta_views(mirror=recipe.prediction.mirror),
+    )
     return Outcome(
         fitted=fitted,
         diverged=diverged,
@@ -140,6 +149,7 @@ def fit_on(
         seconds_head=time.perf_counter()
         - started
         + (resume_from.history.column("seconds").sum() if resume_from else 0),
+        silenced=silenced,
     )
 
 

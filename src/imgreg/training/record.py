@@ -52,6 +52,7 @@ from imgreg.training.calibration import keep_calibration
 from imgreg.training.data_quality import DataQuality
 from imgreg.training.dataset import Dataset
 from imgreg.training.fit import Outcome
+from imgreg.training.layers import layer_summaries, silenced_units
 from imgreg.training.run_report import write_run_report
 from imgreg.training.saliency_maps import N_MAPS, keep_maps
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
@@ -213,6 +214,8 @@ def _summary(
         against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
         warnings=tuple(shared_text(line, dataset.index.root) for line in warnings),
         calibration=calibrate(outcome.val_labels, _held_out(outcome)),
+        layers=layer_summaries(outcome.fitted.heads, recorded=history.layers),
+        silenced_units=silenced_units(outcome.silenced),
     )
     highest_rate = float(history.column("learning_rate").max())
     next_step = most_promising(summary, data=shared_path(dataset.index.root), learning_rate=highest_rate)
