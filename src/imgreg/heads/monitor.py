@@ -28,10 +28,11 @@ Float32Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LayerValues:
-    """A sample of one layer's weights and outputs, from which histograms are drawn."""
+    """A sample of one layer's weights and outputs, from which histograms are drawn, and its gradient's norm."""
 
     weights: Float32Array
     outputs: Float32Array
+    gradient_norm: float
 
 
 class LayerMonitor:
@@ -74,8 +75,8 @@ class LayerMonitor:
         for layer, output, gradient_norm in zip(dense, outputs, gradient_norms, strict=True):
             apart = math.ceil(math.prod(layer.kernel.shape) / MAX_VALUES)
             weights = tf.reshape(layer.kernel.value, [-1])[::apart].numpy()
-            values[layer.name] = LayerValues(weights, output.ravel())
-            self.rows.append(_row(values[layer.name], epoch=epoch, layer=layer.name, gradient_norm=gradient_norm))
+            values[layer.name] = LayerValues(weights, output.ravel(), gradient_norm)
+            self.rows.append(_row(values[layer.name], epoch=epoch, layer=layer.name))
         if self._on_values is not None:
             self._on_values(epoch, values)
 
@@ -102,7 +103,8 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
     import tensorflow as tf
 
     outputs: list[Float32Array] = []
-    inputs, sums = [], []
+    inputs: list[Any] = []
+    sums: list[Any] = []
     with tf.GradientTape() as tape:
         x = features
         for layer in model.layers:
@@ -131,7 +133,7 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
     return outputs, norms
 
 
-def _row(values: LayerValues, *, epoch: int, layer: str, gradient_norm: float) -> LayerRow:
+def _row(values: LayerValues, *, epoch: int, layer: str) -> LayerRow:
     shares: dict[str, float] = {}
     for name, of in (("weight", values.weights), ("output", values.outputs)):
         found = np.percentile(of, PERCENTILES)
@@ -139,7 +141,7 @@ def _row(values: LayerValues, *, epoch: int, layer: str, gradient_norm: float) -
     return LayerRow(
         epoch=epoch,
         layer=layer,
-        gradient_norm=gradient_norm,
+        gradient_norm=values.gradient_norm,
         zero_weights=float((values.weights == 0).mean()),
         zero_outputs=float((values.outputs == 0).mean()),
         **shares,

@@ -106,4 +106,4 @@ def _answer(
         for start, stop, mask in zip(hidden, hidden[1:], masks[1:], strict=False):
             x = probabilities(x, plan=plan[start + 1 : stop + 1], weights=arrays) * mask
         answers.append(probabilities(x, plan=plan[hidden[-1] + 1 :], weights=arrays))
-    return np.mean(answers, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(answers, axis=0, dtype=np.float32))

@@ -20,12 +20,14 @@ from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
 from imgreg.heads.silencing import Silenced, silenced_scores
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
+from imgreg.reports.tensorboard import LiveEvents
 from imgreg.runs.history import Epoch
 from imgreg.training.backbone import Backbone
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, resumable_training, training_key
@@ -92,10 +94,12 @@ def fit_on(
     resume: bool | None = None,
     watcher: Watcher,
     on_step: Callable[[], None] | None = None,
+    events: LiveEvents | None = None,
 ) -> Outcome:
     """Train one head on prepared features, or go on where an interrupted training stood. Several may run at once.
 
     on_step   called several times an epoch; what it raises ends the training
+    events    TensorBoard's files, written as the head trains
     """
     started = time.perf_counter()
     settings, source, split, classes = prepared.settings, prepared.source, dataset.split, dataset.index.classes
@@ -106,6 +110,9 @@ def fit_on(
     checkpoint = checkpoint_path(key)
     n_epochs = recipe.training.epochs
     resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=watcher.say)
+    feature_shape = source.read(split.val[:1], 0).shape[1:]
+    if events is not None:
+        events.graph(head_graph(recipe.head, feature_shape=feature_shape, n_classes=len(classes)))
     try:
         fitted = fit_head(
             recipe,
@@ -114,11 +121,11 @@ def fit_on(
             folds=[Fold(*rows) for rows in split.rows],
             n_classes=len(classes),
             seed=settings.seed,
-            on_epoch=_shown(recipe, watcher),
+            on_epoch=_shown(recipe, watcher, events),
             on_step=on_step,
             resume_from=resume_from,
             keep=checkpointer(checkpoint, say=watcher.say),
-            monitor=LayerMonitor(),
+            monitor=LayerMonitor(on_values=events.layers if events is not None else None),
         )
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
@@ -141,7 +148,7 @@ def fit_on(
         checkpoint=checkpoint,
         extraction=prepared.extraction,
         augmenter=prepared.augmenter,
-        feature_shape=source.read(split.val[:1], 0).shape[1:],
+        feature_shape=feature_shape,
         test_probabilities=tested,
         val_labels=labels_of(split.val, classes),
         seconds_keras=prepared.seconds_keras,
@@ -192,10 +199,12 @@ def labelled(
     return Labelled(features, labels_of(photos, classes))
 
 
-def _shown(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
-    """What shows each epoch to the watcher."""
+def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Callable[[Epoch], None]:
+    """What shows each epoch to the watcher, and to TensorBoard."""
 
     def on_epoch(row: Epoch) -> None:
+        if events is not None:
+            events.epoch(row)
         watcher.epoch(recipe.name, row)
         note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
         watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)
