@@ -33,6 +33,10 @@ def test_a_run_is_rescaled_everywhere(tmp_path: Path) -> None:
     )
     assert done.code == 0, done.err
     assert done.json["preprocessing"] == "rescale"
+    assert any("expect a higher loss" in line for line in done.json["warnings"])
+    assert "expect a higher loss" in done.err
+    assert [one["kind"] for one in done.json["verdict"]["suspicions"] if one["kind"] == "leakage"] == []
+    assert not (tmp_path / "run" / "duplicates.csv").exists()
     assert json.loads((tmp_path / "run" / "model.json").read_text())["preprocessing"] == "rescale 1/255"
     run, saved = tmp_path / "run", load_head(tmp_path / "run")
     kept = np.load(run / "val_probabilities.npy")[done.json["best_epoch"] - 1]

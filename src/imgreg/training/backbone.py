@@ -11,6 +11,11 @@ from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 
+RESCALED = (
+    "Preprocessing rescale: VGG16's weights were trained on its own preprocessing, so expect a higher loss than with "
+    "--preprocessing vgg16. Near-duplicates across the split are not looked for."
+)
+
 
 class Backbone:
     """The base of a command: which weights, size, engine and precision. Settled on, and told, when first asked for; the
@@ -47,6 +52,8 @@ class Backbone:
         weights = resolve_weights(self._settings.weights)
         if weights.note:
             say(weights.note)
+        if self.preprocessing == "rescale":
+            say(RESCALED)
         engine_name, precision = choose_engine(self._settings, say=say)
         return weights, engine_name, precision, tuple(notes)
 
