@@ -93,4 +93,14 @@ def test_training_does_not_notice(train_set: Labelled, val_set: Labelled, tmp_pa
 def test_rows_survive_the_file() -> None:
     """layers.csv gives back every digit."""
     row = LayerRow(epoch=3, layer="hidden_1", **dict.fromkeys(list(LayerRow.__dataclass_fields__)[2:], 1 / 3))
-    assert layers_of_csv(layers_to_csv([row, row]).splitlines()) == (row, row)
+    later = replace(row, epoch=4)
+    text = layers_to_csv([row, later])
+    assert layers_of_csv(text.splitlines()) == (row, later)
+    for damaged in (
+        layers_to_csv([row, row]),
+        layers_to_csv([later, row]),
+        layers_to_csv([row, replace(later, layer="classes")]),
+        text.replace("0.3333333333333333", "nan", 1),
+    ):
+        with pytest.raises(ValueError, match=r"layers\.csv"):
+            layers_of_csv(damaged.splitlines())

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
@@ -52,7 +53,14 @@ def layers_to_csv(rows: Sequence[LayerRow]) -> str:
 
 def layers_of_csv(lines: Iterable[str]) -> tuple[LayerRow, ...]:
     """Read what layers_to_csv wrote. raises KeyError, TypeError or ValueError on any other table"""
-    return tuple(_row(row) for row in csv.DictReader(lines))
+    rows = tuple(_row(row) for row in csv.DictReader(lines))
+    layers = list(dict.fromkeys(row.layer for row in rows))
+    epochs = list(dict.fromkeys(row.epoch for row in rows))
+    if [(row.epoch, row.layer) for row in rows] != [(epoch, layer) for epoch in epochs for layer in layers]:
+        raise ValueError("layers.csv: expected a row for each layer at each epoch")
+    if epochs != sorted(epochs) or not all(math.isfinite(v) for row in rows for v in astuple(row)[2:]):
+        raise ValueError("layers.csv: found a value that is not a finite number, or epochs out of order")
+    return rows
 
 
 def _row(row: dict[str, str]) -> LayerRow:

@@ -195,9 +195,9 @@ class SilencedUnits(_Document):
 
     fraction: Share
     n_draws: int
-    loss: float
-    loss_low: float
-    loss_high: float
+    loss: Nats
+    loss_low: Nats
+    loss_high: Nats
     accuracy: Share
     accuracy_low: Share
     accuracy_high: Share
