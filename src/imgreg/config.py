@@ -39,7 +39,7 @@ class Head(Config):
     )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
-        "relu", description="Activation of the hidden layers."
+        "relu", description="Activation of the hidden layers; linear is none."
     )
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
         "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
@@ -135,7 +135,9 @@ class Head(Config):
 class Optimizer(Config):
     """What turns gradients into steps, and how long the steps are over the epochs. As in keras.optimizers."""
 
-    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field("adam", description="Optimizer.")
+    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field(
+        "adam", description="Optimizer, with Keras' defaults but for the settings below."
+    )
     learning_rate: float = Field(
         1e-3, gt=0, le=10, description="Learning rate; the peak rate if a schedule is used (Keras' Adam: 0.001)."
     )
