@@ -73,7 +73,7 @@ class LayerMonitor:
         outputs, gradient_norms = _watched(model, *self._batch)
         values = {}
         for layer, output, gradient_norm in zip(dense, outputs, gradient_norms, strict=True):
-            apart = math.ceil(math.prod(layer.kernel.shape) / MAX_VALUES)
+            apart = spacing(*layer.kernel.shape)
             weights = tf.reshape(layer.kernel.value, [-1])[::apart].numpy()
             values[layer.name] = LayerValues(weights, output.ravel(), gradient_norm)
             self.rows.append(_row(values[layer.name], epoch=epoch, layer=layer.name))
@@ -91,6 +91,18 @@ def is_recorded(epoch: int) -> bool:
     while recorded < epoch:
         recorded = math.ceil(recorded * GROWTH)
     return epoch <= EVERY_EPOCH or recorded == epoch
+
+
+def spacing(n_inputs: int, n_units: int) -> int:
+    """How far apart a kernel's sampled weights lie: at most MAX_VALUES of them, from every unit in equal parts.
+
+    >>> spacing(64, 64), spacing(8192, 256), spacing(8192, 10)  # 5 would take the weights of two units only
+    (1, 105, 7)
+    """
+    apart = math.ceil(n_inputs * n_units / MAX_VALUES)
+    while math.gcd(apart, n_units) > 1:
+        apart += 1
+    return apart
 
 
 def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array], list[float]]:
