@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 import imgreg
 from imgreg.cli import COMMANDS, root
@@ -47,12 +49,29 @@ def settings_page() -> str:
         fields = getattr(model, "model_fields", None)
         if fields is None:
             continue
-        parts.append(f"## {prefix}\n\n{(model.__doc__ or '').strip()}\n\n| key | default | |\n|---|---|---|")
+        parts.append(
+            f"## {prefix}\n\n{(model.__doc__ or '').strip()}\n\n| key | default | values | |\n|---|---|---|---|"
+        )
         for name, field in fields.items():
             described = (field.description or "").replace("|", "\\|")
-            parts.append(f"| `{prefix}.{name}` | `{field.default!r}` | {described} |")
+            parts.append(f"| `{prefix}.{name}` | `{field.default!r}` | {_values(field)} | {described} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _values(field: FieldInfo) -> str:
+    """What a setting may be: its names, or its bounds."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    names = [name for kind in kinds if get_origin(kind) is Literal for name in get_args(kind)]
+    if names:
+        return ", ".join(f"`{name}`" for name in dict.fromkeys(names))
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    return ", ".join(
+        f"{sign} {getattr(bound, key):g}"
+        for bound in field.metadata
+        for key, sign in signs.items()
+        if getattr(bound, key, None) is not None
+    )
 
 
 def api_page() -> str:

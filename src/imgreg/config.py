@@ -39,10 +39,15 @@ class Head(Config):
     )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
-        "relu", description="Activation of the hidden layers."
+        "relu", description="Activation of the hidden layers; linear is none."
     )
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
         "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
+    )
+    output: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="Output layer: one unit per class with softmax and categorical cross-entropy, or, for two classes, "
+        "a single unit with sigmoid and binary cross-entropy.",
     )
     l1: float = Field(
         0.0, ge=0, le=10, description="L1 penalty factor of the hidden kernels, times the sum of |weight|."
@@ -138,7 +143,9 @@ class Head(Config):
 class Optimizer(Config):
     """What turns gradients into steps, and how long the steps are over the epochs. As in keras.optimizers."""
 
-    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field("adam", description="Optimizer.")
+    name: Literal["adam", "adamw", "rmsprop", "sgd", "ftrl"] = Field(
+        "adam", description="Optimizer, with Keras' defaults but for the settings below."
+    )
     learning_rate: float = Field(
         1e-3, gt=0, le=10, description="Learning rate; the peak rate if a schedule is used (Keras' Adam: 0.001)."
     )
@@ -348,6 +355,11 @@ class Base(Config):
     engine: Literal["auto", "openvino", "keras"] = Field("auto", description="Engine that computes the features.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of VGG16; auto uses bfloat16 if the processor supports it."
+    )
+    preprocessing: Literal["vgg16", "rescale"] = Field(
+        "vgg16",
+        description="Preprocessing of the photos: vgg16 is keras.applications.vgg16.preprocess_input (BGR minus "
+        "ImageNet's channel means), which the weights were trained with; rescale divides by 255, as many tutorials do.",
     )
     stored: Literal["map", "avg", "max"] = Field(
         "map",

@@ -37,10 +37,22 @@ def test_a_run_is_whole(trained: Trained) -> None:
             "augmentation.json",
             "pictures",
         ),
-        *("SHA256SUMS", "train_true_class.npy", "views.png", "curves.png", "curves.svg", "roc.png", "roc.svg"),
+        *(
+            "layers.csv",
+            "SHA256SUMS",
+            "train_true_class.npy",
+            "views.png",
+            "curves.png",
+            "curves.svg",
+            "roc.png",
+            "roc.svg",
+        ),
         *(
             f"{stem}{kind}"
-            for stem in ("baselines", "curves", "roc", "precision_recall", "calibration")
+            for stem in (
+                *("baselines", "curves", "roc", "precision_recall", "calibration"),
+                *("gradients", "weights", "outputs", "silenced"),
+            )
             for kind in (".png", ".svg")
         ),
     }

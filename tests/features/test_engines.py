@@ -9,7 +9,7 @@ import pytest
 
 from imgreg.config import Base
 from imgreg.errors import MachineError
-from imgreg.features.backbone import build_backbone, feature_shape
+from imgreg.features.backbone import build_backbone, feature_shape, load_vgg16
 from imgreg.features.engines import Engine, EngineName, choose_engine, has_bfloat16, load_engine
 from imgreg.features.export import arrays_intact, find_export
 from imgreg.features.weights import resolve_weights
@@ -51,6 +51,26 @@ def test_engines_agree_with_plain_keras(name: str, one_photo: bool, reference: n
     found = np.stack(list(engine(name, own_cache, one_photo=one_photo).embed(PHOTOS)))
     assert found.shape == (5, *feature_shape(64))
     assert np.abs(found - reference).max() <= 1e-3 * np.abs(reference).max()
+
+
+@pytest.mark.parametrize("name", ["openvino", "keras"])
+def test_rescaled_photos_are_divided_by_255(name: str, own_cache: Path) -> None:
+    """With preprocessing = rescale both engines give VGG16 RGB in 0..1, and the usual export is another one."""
+    vgg16 = load_vgg16(STARTER)
+    expected = vgg16.predict(PHOTOS.astype(np.float32) / 255, verbose=0)
+    loaded = load_engine(
+        name,
+        "float32",
+        weights_sha256=STARTER.sha256,
+        find_weights=lambda: STARTER,
+        size_px=64,
+        cache=own_cache,
+        preprocessing="rescale",
+    )
+    found = np.stack(list(loaded.embed(PHOTOS)))
+    assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+    usual = np.stack(list(engine(name, own_cache).embed(PHOTOS)))
+    assert np.abs(found - usual).max() > 0.1 * np.abs(usual).max()
 
 
 def test_preprocessing_twice_would_be_noticed(reference: np.ndarray, own_cache: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_head_larger_than_its_plan_is_not_read(run: Path) -> None:
 def test_another_preprocessing_is_refused(run: Path) -> None:
     """A card that asks for a preprocessing this imgreg does not do is refused by name."""
     card = json.loads((run / "model.json").read_text())
-    (run / "model.json").write_text(json.dumps(card | {"preprocessing": "rescale 1/255"}))
+    (run / "model.json").write_text(json.dumps(card | {"preprocessing": "rescale 1/127.5 - 1"}))
     with pytest.raises(ArtefactError, match="preprocessing"):
         load_head(run)
 

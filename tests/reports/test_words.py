@@ -21,7 +21,9 @@ def test_every_recipe_has_words(name: str) -> None:
     told = words(name)
     assert told.startswith("Frozen VGG16")
     assert "with learning rate" in told
-    assert ("No regularization." in told) == (name in ("plain", "low_lr", "tiny", "small", "medium", "large"))
+    bare = name.removeprefix("tutorial-") in ("plain", "low_lr", "tiny", "small", "medium", "large")
+    assert ("No regularization." in told) == bare
+    assert ("one sigmoid unit" in told) == name.startswith("tutorial-")
 
 
 def test_what_regularizes_is_named_with_its_strength() -> None:

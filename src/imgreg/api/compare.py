@@ -23,6 +23,7 @@ from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
+from imgreg.reports.tensorboard import LiveEvents, write_events, write_experiment
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import Run, atomic_folder, read_run, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, folder_beside, unused_name
@@ -93,7 +94,9 @@ def compare(
         base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = [prepare(dataset, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
-            outcomes = fit_in_parallel(dataset, prepared, resume=resume, watcher=watcher)
+            with contextlib.ExitStack() as written:
+                events = [written.enter_context(LiveEvents(folder)) for folder in folders] if tensorboard else []
+                outcomes = fit_in_parallel(dataset, prepared, resume=resume, watcher=watcher, events=events)
             quality = assess_data_quality(dataset.split, classes=dataset.index.classes, source=prepared[0].source)
             beside = sanity_of_run(sanity_baselines, dataset, prepared[0], watcher=watcher)
             baselines = baselines_of_split(
@@ -118,10 +121,8 @@ def compare(
         comparison = _write(own, models / name, runs=runs)
         watcher.step("drawing the reports", len(settings) + 1, len(settings) + 1, "")
         if tensorboard:
-            from imgreg.reports.tensorboard import write_events, write_experiment
-
             for run, folder in zip(runs, folders, strict=True):
-                write_events(folder, run)
+                write_events(folder, run, live=True)
             write_experiment(own, runs)
         for folder in folders:
             write_sums(folder)

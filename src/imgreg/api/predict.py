@@ -132,7 +132,10 @@ def load_classifier(
                 f"{run} has the classes {', '.join(card.classes)}, {runs[0]} has {', '.join(first)}: they cannot "
                 "vote. Give runs with the same classes."
             )
-        base = (card.weights_sha256, card.image_size, card.engine, card.precision, card.stored, card.mirror)
+        base = (
+            *(card.weights_sha256, card.image_size, card.preprocessing, card.engine, card.precision),
+            *(card.stored, card.mirror),
+        )
         by_base.setdefault(base, []).append(run)
     members = []
     for together in by_base.values():
@@ -372,5 +375,6 @@ def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher)
         find_weights=find_weights,
         size_px=card.image_size,
         cache=cache_folder(),
+        preprocessing=card.preprocessing_setting,
         one_photo=one_photo,
     )

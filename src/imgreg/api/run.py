@@ -204,6 +204,12 @@ class TrainedRun:
                 done.label, done.probability, done.answer, np.load(done.map), png=done.overlay.read_bytes()
             )
 
+    def to_keras(self) -> Any:
+        """The run as one keras.Model, from photos to the probabilities of `predict`; see api.keras_model.to_keras."""
+        from imgreg.api.keras_model import to_keras
+
+        return to_keras(self.folder)
+
     def __repr__(self) -> str:
         best = self.summary.best
         return (

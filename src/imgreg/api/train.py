@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
@@ -12,6 +13,7 @@ from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
+from imgreg.reports.tensorboard import LiveEvents, write_events
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import atomic_folder, read_run
 from imgreg.runs.names import checked_name, unused_name
@@ -46,7 +48,8 @@ def train(
     command       how the user asked for it, for the record
     cache_bytes   room for kept features; None for the usual 20 GB
     sanity_baselines   what is run beside the head, see config.SANITY_BASELINES
-    tensorboard   write event files into the run's tensorboard/
+    tensorboard   write event files into the run's tensorboard/, epoch by epoch while it trains; until the run is
+                  whole its folder is called .NAME.partial
     resume        go on with an interrupted training of the same photos and settings: None if there is one; True, and
                   tell if there is none; False never. The head comes out the same, to the bit
     read_all      read also those photos that are known to be the same
@@ -64,7 +67,8 @@ def train(
         base.settle()
         with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
             prepared = prepare(dataset, base=base, settings=settings, cache=cache, watcher=watcher)
-            outcome = fit_on(dataset, prepared, resume=resume, watcher=watcher)
+            with LiveEvents(folder) if tensorboard else nullcontext() as events:
+                outcome = fit_on(dataset, prepared, resume=resume, watcher=watcher, events=events)
             quality = assess_data_quality(dataset.split, classes=dataset.index.classes, source=prepared.source)
             beside = sanity_of_run(sanity_baselines, dataset, prepared, watcher=watcher)
             baselines = baselines_of_split(
@@ -85,9 +89,7 @@ def train(
         )
         watcher.step("drawing the report", 1, 1, "")
         if tensorboard:
-            from imgreg.reports.tensorboard import write_events
-
-            write_events(folder, read_run(folder, becomes=target))
+            write_events(folder, read_run(folder, becomes=target), live=True)
         write_sums(folder)
     forget_checkpoint(outcome.checkpoint)
     refuse_diverged({summary.run: outcome})

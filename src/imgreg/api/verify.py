@@ -161,7 +161,7 @@ def _reasons(run: Run, renewed: Run) -> tuple[str, ...]:
         was, now = (Counter((r.sha256, r.label) for r in one.split if r.on(side)) for one in (run, renewed))
         if was != now:
             reasons.append(f"{(was - now).total()} {name} photos are missing, {(now - was).total()} are new.")
-    for what in ("weights_sha256", "engine", "precision", "image_size"):
+    for what in ("weights_sha256", "engine", "precision", "preprocessing", "image_size"):
         was_set, now_set = getattr(run.summary, what), getattr(renewed.summary, what)
         if was_set != now_set:
             reasons.append(f"{what}: {was_set}, now {now_set}.")

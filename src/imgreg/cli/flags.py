@@ -55,7 +55,8 @@ vote_option = click.option(
 tensorboard_option = click.option(
     "--tensorboard",
     is_flag=True,
-    help="Also write event files, to view with tensorboard --logdir models.",
+    help="Also write event files while training, to view with tensorboard --logdir models: curves, the head's graph, "
+    "histograms of its weights and outputs.",
 )
 
 

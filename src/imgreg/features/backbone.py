@@ -1,8 +1,8 @@
-"""The real keras.applications.VGG16 with chosen weights and its own preprocessing inside. Imports Keras when called."""
+"""The real keras.applications.VGG16 with chosen weights and the preprocessing inside. Imports Keras when called."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -12,6 +12,12 @@ from imgreg.lazy_imports import load_keras
 if TYPE_CHECKING:
     from imgreg.features.weights import Weights
 
+Preprocessing = Literal["vgg16", "rescale"]
+PreprocessingName = Literal["keras.applications.vgg16.preprocess_input", "rescale 1/255"]
+PREPROCESSINGS: dict[Preprocessing, PreprocessingName] = {  # as model.json and the keys of features name them
+    "vgg16": "keras.applications.vgg16.preprocess_input",
+    "rescale": "rescale 1/255",
+}
 DOWNSCALE = 32  # five 2x2 poolings
 N_CHANNELS = 512
 
@@ -26,10 +32,11 @@ def feature_shape(size_px: int) -> tuple[int, int, int]:
     return side, side, N_CHANNELS
 
 
-def build_backbone(weights: Weights, *, dtype: str = "float32") -> Any:
+def build_backbone(weights: Weights, *, dtype: str = "float32", preprocessing: Preprocessing = "vgg16") -> Any:
     """Build the frozen base for photos of any size.
 
-    dtype     float32, or mixed_bfloat16 for a GPU
+    dtype           float32, or mixed_bfloat16 for a GPU
+    preprocessing   of the photos, part of the model
     returns   keras.Model: (n, size, size, 3) uint8 RGB -> (n, size // 32, size // 32, 512)
     source    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D; keras.applications.VGG16
     """
@@ -41,7 +48,7 @@ def build_backbone(weights: Weights, *, dtype: str = "float32") -> Any:
     try:
         vgg16 = load_vgg16(weights)
         photos = keras.Input((None, None, 3), dtype="uint8", name="photos")
-        base = keras.Model(photos, vgg16(preprocessed(photos)), name="vgg16_base")
+        base = keras.Model(photos, vgg16(preprocessed(photos, preprocessing)), name="vgg16_base")
     finally:
         keras.config.set_dtype_policy(before)
     base.trainable = False
@@ -64,8 +71,9 @@ def load_vgg16(weights: Weights) -> Any:
     return vgg16
 
 
-def preprocessed(photos: Any) -> Any:
-    """What VGG16 expects of uint8 RGB photos, (n, h, w, 3)."""
+def preprocessed(photos: Any, preprocessing: Preprocessing = "vgg16") -> Any:
+    """What VGG16 is given of uint8 RGB photos, (n, h, w, 3): BGR less ImageNet's channel means, or RGB in 0..1."""
     import keras
 
-    return keras.applications.vgg16.preprocess_input(keras.ops.cast(photos, "float32"))
+    values = keras.ops.cast(photos, "float32")
+    return values / 255 if preprocessing == "rescale" else keras.applications.vgg16.preprocess_input(values)

@@ -20,6 +20,7 @@ from imgreg.lazy_imports import load_keras, load_openvino
 
 if TYPE_CHECKING:
     from imgreg.config import Base
+    from imgreg.features.backbone import Preprocessing
     from imgreg.features.weights import Weights
 
 UInt8Array = NDArray[np.uint8]
@@ -94,6 +95,7 @@ def load_engine(
     find_weights: Callable[[], Weights],
     size_px: int,
     cache: Path,
+    preprocessing: Preprocessing = "vgg16",
     one_photo: bool = False,
 ) -> Engine:
     """Load the base into an engine. Its OpenVINO form is exported by Keras once and kept under cache/base.
@@ -102,13 +104,15 @@ def load_engine(
     one_photo      every core works on the same photo: soonest for one, slower for many
     """
     if engine == "keras":
-        return KerasEngine(find_weights(), precision=precision)
-    kept = find_export(cache, weights_sha256)
+        return KerasEngine(find_weights(), precision=precision, preprocessing=preprocessing)
+    kept = find_export(cache, weights_sha256, preprocessing=preprocessing)
 
     def load(model: Path) -> OpenVinoEngine:
         return OpenVinoEngine(model, precision=precision, size_px=size_px, one_photo=one_photo)
 
-    return (kept and _load_kept(kept, load)) or load(export_base(find_weights(), cache=cache))
+    if kept and (engine_of_kept := _load_kept(kept, load)):
+        return engine_of_kept
+    return load(export_base(find_weights(), cache=cache, preprocessing=preprocessing))
 
 
 class OpenVinoEngine:
@@ -150,11 +154,12 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(self, weights: Weights, *, precision: Precision) -> None:
+    def __init__(self, weights: Weights, *, precision: Precision, preprocessing: Preprocessing = "vgg16") -> None:
         from imgreg.features.backbone import build_backbone
 
         self.precision = precision
-        self._model = build_backbone(weights, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32")
+        dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+        self._model = build_backbone(weights, dtype=dtype, preprocessing=preprocessing)
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         batch: list[UInt8Array] = []

@@ -15,6 +15,7 @@ from imgreg.errors import MachineError
 from imgreg.lazy_imports import load_openvino
 
 if TYPE_CHECKING:
+    from imgreg.features.backbone import Preprocessing
     from imgreg.features.weights import Weights
 
 STRAY_SECONDS = 3600  # a half-made export is left alone for so long: its writer may still be at work
@@ -22,9 +23,9 @@ _EXPORTED = ("base.xml", "base.bin")
 _PARTIAL = ".new-"
 
 
-def find_export(cache: Path, weights_sha256: str) -> Path | None:
+def find_export(cache: Path, weights_sha256: str, *, preprocessing: Preprocessing = "vgg16") -> Path | None:
     """The OpenVINO form of these weights if it lies in the cache; its arrays are not yet checked (`arrays_intact`)."""
-    folder = _export_folder(cache, weights_sha256)
+    folder = _export_folder(cache, weights_sha256, preprocessing)
     return folder / "base.xml" if _is_intact(folder, "base.xml") else None
 
 
@@ -43,12 +44,12 @@ def is_whole(export: Path) -> bool:
     return all(_is_intact(export, name) for name in _EXPORTED)
 
 
-def export_base(weights: Weights, *, cache: Path) -> Path:
+def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
     """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow."""
     from imgreg.features.backbone import build_backbone
 
     load_openvino(converter=True)
-    target = _export_folder(cache, weights.sha256)
+    target = _export_folder(cache, weights.sha256, preprocessing)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f"{_PARTIAL}*"):  # 60 MB, of a process that was killed
@@ -57,7 +58,8 @@ def export_base(weights: Weights, *, cache: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as temporary:
             folder = Path(temporary) / "whole"
             folder.mkdir()
-            build_backbone(weights).export(str(folder / "base.xml"), format="openvino", verbose=False)
+            base = build_backbone(weights, preprocessing=preprocessing)
+            base.export(str(folder / "base.xml"), format="openvino", verbose=False)
             hashes = {name: _file_hash(folder / name) for name in _EXPORTED}
             (folder / "hashes.json").write_text(json.dumps(hashes))
             if target.exists():  # damaged, or another process was faster; either way ours is whole
@@ -75,8 +77,9 @@ def export_base(weights: Weights, *, cache: Path) -> Path:
     return target / "base.xml"
 
 
-def _export_folder(cache: Path, weights_sha256: str) -> Path:
-    return cache / "base" / f"vgg16-{weights_sha256[:32]}-keras-{importlib.metadata.version('keras')}"
+def _export_folder(cache: Path, weights_sha256: str, preprocessing: Preprocessing) -> Path:
+    suffix = "" if preprocessing == "vgg16" else f"-{preprocessing}"
+    return cache / "base" / f"vgg16-{weights_sha256[:32]}-keras-{importlib.metadata.version('keras')}{suffix}"
 
 
 def _is_intact(folder: Path, name: str) -> bool:

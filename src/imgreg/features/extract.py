@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from imgreg.data import decode as decoding
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo
 from imgreg.errors import DatasetError, PhotoError
+from imgreg.features.backbone import PREPROCESSINGS, Preprocessing
 from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
 from imgreg.features.engines import Engine
 from imgreg.features.read_ahead import read_ahead
@@ -38,6 +39,7 @@ class BaseIdentity:
     engine_version: str  # e.g. openvino 2026.1.0
     precision: str
     stored: Stored = "map"
+    preprocessing: Preprocessing = field(default="vgg16", repr=False)  # keys name it beside this value
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class FeatureSource:
         decoded_by = (decoding.POLICY, *_versions("pillow"))
         if photo.metadata is not None and photo.metadata.kind == "HEIF":
             decoded_by = (*decoded_by, f"pillow-heif {decoding.heif_version()}")
-        return feature_key(photo.sha256, *made_by, *decoded_by, "vgg16.preprocess_input block5_pool", self.base)
+        name = PREPROCESSINGS[self.base.preprocessing].removeprefix("keras.applications.")
+        return feature_key(photo.sha256, *made_by, *decoded_by, f"{name} block5_pool", self.base)
 
     def read(self, photos: Sequence[Photo], view: int, *, augmenter: Augmenter | None = None) -> Float16Array:
         """(n, h, w, 512) float16, pooled (n, 1, 1, 512), row i describes view `view` of photos[i]"""

@@ -97,20 +97,23 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
     )
 
 
-def _flatten_and_max(name: str) -> Any:
-    """forward.py: flatten_and_max, as a Keras layer: (n, h, w, c) -> (n, h * w * c + c)"""
+def flatten_and_max(maps: Any) -> Any:
+    """forward.py: flatten_and_max, in Keras' operations: (n, h, w, c) -> (n, h * w * c + c)"""
     import keras
 
-    def call(maps: Any) -> Any:
-        flat, most = keras.ops.reshape(maps, (-1, math.prod(maps.shape[1:]))), keras.ops.max(maps, axis=(1, 2))
-        scale = math.sqrt((flat.shape[1] + most.shape[1]) / 2)
-        norms = [keras.ops.maximum(keras.ops.norm(x, axis=1, keepdims=True), SMALLEST_NORM) for x in (flat, most)]
-        return keras.ops.concatenate([scale * x / norm for x, norm in zip((flat, most), norms, strict=True)], axis=1)
+    flat, most = keras.ops.reshape(maps, (-1, math.prod(maps.shape[1:]))), keras.ops.max(maps, axis=(1, 2))
+    scale = math.sqrt((flat.shape[1] + most.shape[1]) / 2)
+    norms = [keras.ops.maximum(keras.ops.norm(x, axis=1, keepdims=True), SMALLEST_NORM) for x in (flat, most)]
+    return keras.ops.concatenate([scale * x / norm for x, norm in zip((flat, most), norms, strict=True)], axis=1)
+
+
+def _flatten_and_max(name: str) -> Any:
+    import keras
 
     def output_shape(shape: Any) -> Any:
         return (shape[0], math.prod(shape[1:]) + shape[-1])
 
-    return keras.layers.Lambda(call, output_shape=output_shape, name=name)
+    return keras.layers.Lambda(flatten_and_max, output_shape=output_shape, name=name)
 
 
 def _initializer(name: str, *, seed: int) -> Any:

@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 
 from imgreg.atomic_write import left_behind, write_atomic
 from imgreg.runs.history import Epoch, History
+from imgreg.runs.layers import layers_of_csv, layers_to_csv
 
 WRITING_SHARE = 0.1  # of the training's time may go into writing checkpoints
 FIRST_SECONDS = 1.0  # a training that is shorter writes none
@@ -49,6 +50,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays["epochs"] = np.array([astuple(row) for row in history.epochs], dtype=np.float64)
     arrays["val_probabilities"] = history.val_probabilities
     arrays["train_true_class"] = history.train_true_class
+    if history.layers:
+        arrays["layers"] = np.frombuffer(layers_to_csv(history.layers).encode(), np.uint8)
     content = save(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, _digest(content), content)
@@ -69,6 +72,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
                 tuple(_epoch(row) for row in arrays["epochs"]),
                 arrays["val_probabilities"],
                 arrays["train_true_class"],
+                layers_of_csv(arrays["layers"].tobytes().decode().splitlines()) if "layers" in arrays else (),
             ),
         )
     except (OSError, SafetensorError, KeyError):

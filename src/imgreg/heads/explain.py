@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.config import Head
-from imgreg.features.backbone import DOWNSCALE, N_CHANNELS, feature_shape, load_vgg16, preprocessed
+from imgreg.features.backbone import (
+    DOWNSCALE,
+    N_CHANNELS,
+    Preprocessing,
+    feature_shape,
+    load_vgg16,
+    preprocessed,
+)
 from imgreg.features.weights import Weights
 from imgreg.heads.build import build_plan, set_weights
 from imgreg.heads.ensemble import Arrays
@@ -70,6 +77,7 @@ def explain(
     heads: Sequence[Arrays],
     asked: Sequence[int | None] | None = None,
     n_random: int = N_RANDOM_HEADS,
+    preprocessing: Preprocessing = "vgg16",
 ) -> Iterator[Explanation]:
     """Show, photo by photo, which places speak for a class.
 
@@ -100,7 +108,7 @@ def explain(
     others = [above(seed) for seed in range(_SANITY_SEED, _SANITY_SEED + n_random)]
     averaged = all(layer.kind != "instance_normalization" for layer in plan)
     for number, photo in enumerate(photos):
-        maps = below(preprocessed(photo[None]))
+        maps = below(preprocessed(photo[None], preprocessing))
         uppers = trained if asked is None or (one := asked[number]) is None else [trained[one]]
         answers = np.mean([np.asarray(keras.ops.softmax(upper(maps)))[0] for upper in uppers], axis=0)
         k = int(answers.argmax()) if classes is None else classes[number]
@@ -135,8 +143,10 @@ def _above(head: Any, pool: Any, *, size_px: int) -> Any:
     side = size_px // (DOWNSCALE // 2)
     start = keras.Input((side, side, N_CHANNELS))
     x = pool(start)
-    for layer in head.layers[:-1]:  # without softmax
+    for layer in head.layers[:-1]:  # without softmax or sigmoid
         x = layer(x)
+    if x.shape[-1] == 1:  # a sigmoid's logit z is the softmax of (0, z), and of (-z / 2, z / 2), where classes mirror
+        x = keras.layers.Concatenate()([keras.layers.Rescaling(-0.5)(x), keras.layers.Rescaling(0.5)(x)])
     return keras.Model(start, x)
 
 

@@ -23,7 +23,8 @@ from imgreg.heads.batch_norm import statistics_updater
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
-from imgreg.heads.forward import cross_entropies, score
+from imgreg.heads.forward import both_classes, cross_entropies, score
+from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
@@ -66,6 +67,7 @@ def fit_head(
     on_step: Callable[[], None] | None = None,
     resume_from: Checkpoint | None = None,
     keep: Callable[[Callable[[], Checkpoint]], None] | None = None,
+    monitor: LayerMonitor | None = None,
 ) -> FittedHead:
     """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
 
@@ -78,6 +80,7 @@ def fit_head(
     on_step   called every 32 gradient steps; what it raises ends the training
     begun     where an earlier call with the same arguments stood: this one goes on there, and comes out the same
     keep      called at each epoch's end with what takes a checkpoint
+    monitor   records the layers of the first head; what it records stands in the history
     raises    DivergedError if a loss or a weight becomes NaN or infinite, with the epochs before it and their best
               head; FeatureError if a feature is NaN or infinite
     """
@@ -103,6 +106,8 @@ def fit_head(
         train_true_class += list(resume_from.history.train_true_class)
         best = separated(resume_from.best_weights, n_heads=len(heads))
         best_loss = resume_from.history.best.val_loss
+        if monitor is not None:
+            monitor.rows += resume_from.history.layers
     for row in epochs:
         for head in heads:
             head.draw.permutation(len(head.fold.train))  # as it was in that epoch
@@ -110,7 +115,8 @@ def fit_head(
             on_epoch(row)
 
     def history() -> History:
-        return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class))
+        layers = tuple(monitor.rows) if monitor is not None else ()
+        return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class), layers)
 
     def checkpoint() -> Checkpoint:
         return Checkpoint([value for head in heads for value in shared.values(head)], joined(best), history())
@@ -147,6 +153,8 @@ def fit_head(
                     kept=fitted() if epochs else None,
                 )
             done.append(one)
+            if monitor is not None and head is heads[0]:
+                monitor.record(shared.model, train=train, rows=head.fold.train, epoch=number)
         predicted, own = _pooled(done, folds=folds, train=train, val=val)
         row = _epoch_row(done, predicted, number=number, rate=float(rates[0]), folds=folds, train=train, val=val)
         epochs.append(replace(row, seconds=time.perf_counter() - started))
@@ -359,6 +367,9 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
     watched = [layer for layer in model.layers if layer.activity_regularizer is not None]
 
     def cross_entropy(labels: Any, predicted: Any) -> Any:
+        if predicted.shape[-1] == 1:  # sigmoid
+            wanted = tf.cast(labels, tf.float32)[:, None]
+            return tf.reduce_mean(keras.losses.binary_crossentropy(wanted, predicted, label_smoothing=label_smoothing))
         if not label_smoothing:
             return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, predicted))
         wanted = tf.one_hot(labels, predicted.shape[-1])
@@ -423,13 +434,14 @@ def _compiled_answer(model: Any) -> Callable[[Views, int, IntArray], NDArray[np.
     forward = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)
 
     def answer(views: Views, view: int, wanted: IntArray) -> NDArray[np.float32]:
-        return np.concatenate(
+        predicted = np.concatenate(
             [
                 forward(_rows(features, rows[start : start + 512])).numpy()
                 for features, _, rows in views.portions(view, wanted, multiple=512)
                 for start in range(0, len(rows), 512)
             ]
         )
+        return both_classes(predicted) if predicted.shape[1] == 1 else predicted
 
     return answer
 

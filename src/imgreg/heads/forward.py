@@ -63,7 +63,19 @@ def probabilities(
                 weights[f"{layer.name}/moving_variance"] + np.float32(layer.epsilon)
             )
             x = (x - weights[f"{layer.name}/moving_mean"]) * scale + weights[f"{layer.name}/beta"]
-    return x
+    return both_classes(x) if plan[-1].function == "sigmoid" and plan[-1].name == "probabilities" else x
+
+
+def both_classes(second: Float32Array) -> Float32Array:
+    """Probabilities of both classes from a sigmoid output, which gives that of the second.
+
+    second    (n, 1)
+    returns   (n, 2), rows sum to 1
+
+    >>> both_classes(np.array([[0.25]], np.float32))
+    array([[0.75, 0.25]], dtype=float32)
+    """
+    return np.concatenate([1 - second, second], axis=1)
 
 
 def flatten_and_max(maps: Float32Array) -> Float32Array:

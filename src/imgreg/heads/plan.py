@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from imgreg.errors import UsageError
+
 if TYPE_CHECKING:
     from imgreg.config import Head
 
@@ -41,7 +43,9 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
-    """Lay out a head's layers in order; the last is the softmax over the classes.
+    """Lay out a head's layers in order; the last is the softmax over the classes, or the sigmoid of the second class.
+
+    raises   UsageError for a sigmoid output with more than two classes
 
     source   the order Dense, activation, Dropout, BatchNormalization is the blog's (after_dropout); before the
              activation is Ioffe & Szegedy 2015's, arXiv:1502.03167
@@ -50,6 +54,7 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
     >>> [layer.name for layer in plan_head(Head(dropout=0.3, normalization="after_dropout"), n_classes=2)]
     ['pool', 'hidden_1', 'activation_1', 'dropout_1', 'normalization_1', 'classes', 'probabilities']
     """
+    refuse_output(head, n_classes=n_classes)
     layers = []
     if head.map_normalization == "instance":
         layers.append(Layer(kind="instance_normalization", name="map_normalization", epsilon=1e-3))
@@ -70,9 +75,18 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
             layers.append(dropout)
         if head.normalization == "after_dropout":
             layers.append(normalization)
-    layers.append(Layer(kind="dense", name="classes", units=n_classes))
-    layers.append(Layer(kind="activation", name="probabilities", function="softmax"))
+    layers.append(Layer(kind="dense", name="classes", units=1 if head.output == "sigmoid" else n_classes))
+    layers.append(Layer(kind="activation", name="probabilities", function=head.output))
     return tuple(layers)
+
+
+def refuse_output(head: Head, *, n_classes: int) -> None:
+    """Raise UsageError for an output layer that cannot tell so many classes apart."""
+    if head.output == "sigmoid" and n_classes != 2:
+        raise UsageError(
+            f"head.output = sigmoid is for two classes, found {n_classes}: its single unit gives the probability of "
+            "the second class. Use --set head.output=softmax."
+        )
 
 
 def _normalization(head: Head, *, number: int) -> Layer:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from imgreg.errors import ArtefactError
+from imgreg.features.backbone import PREPROCESSINGS, Preprocessing, PreprocessingName
 from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArrays, load_calibration
@@ -58,7 +59,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     format: Literal[1] = 1
     classes: tuple[str, ...]
     architecture: Literal["vgg16"] = "vgg16"
-    preprocessing: Literal["keras.applications.vgg16.preprocess_input"] = "keras.applications.vgg16.preprocess_input"
+    preprocessing: PreprocessingName = "keras.applications.vgg16.preprocess_input"
     weights: str  # imagenet, starter, or a path
     weights_sha256: str
     image_size: Annotated[int, msgspec.Meta(ge=32, le=1024)]  # as config.Base has it
@@ -73,6 +74,11 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mirror: bool = False  # whether they answer by the mean over the photo and its mirror image
     head_sha256: str = ""
     calibration: Calibration | None = None  # a run of an older imgreg has none
+
+    @property
+    def preprocessing_setting(self) -> Preprocessing:
+        """The preprocessing as the settings name it."""
+        return next(setting for setting, name in PREPROCESSINGS.items() if name == self.preprocessing)
 
 
 @dataclass(frozen=True)
@@ -156,8 +162,9 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
     unknown = {layer.function for layer in card.plan if layer.kind == "activation"} - ACTIVATIONS.keys()
     if card.feature_shape != stored_shape(card.image_size, card.stored):
         found = f"image_size {card.image_size} (stored: {card.stored}), but feature_shape {card.feature_shape}"
-    elif not dense or dense[-1].units != len(card.classes):
-        found = f"{len(card.classes)} classes, but a last layer of {dense[-1].units if dense else 0} units"
+    elif not dense or dense[-1].units != _n_outputs(card):
+        units = dense[-1].units if dense else 0
+        found = f"{len(card.classes)} classes, but a last layer of {units} units ({card.plan[-1].function})"
     elif unknown:
         found = f"unknown activation {unknown.pop()!r}"
     elif card.calibration and len(card.calibration.n_held_out) != len(card.classes):
@@ -175,6 +182,13 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
     )
 
 
+def _n_outputs(card: ModelCard) -> int | None:
+    """Units that the output layer must have; None where it cannot tell so many classes apart."""
+    if card.plan[-1].function == "sigmoid":
+        return 1 if len(card.classes) == 2 else None
+    return len(card.classes)
+
+
 def _out_of_order(plan: tuple[Layer, ...]) -> str:
     """Words on a plan that is none of plan_head's: what it leads to is no head. Empty if it is one."""
     kinds = [layer.kind for layer in plan]
@@ -182,8 +196,10 @@ def _out_of_order(plan: tuple[Layer, ...]) -> str:
     expected = [place for place, kind in enumerate(kinds) if kind == "instance_normalization"] + pools
     if len(pools) != 1 or expected != list(range(len(expected))):
         return f"layers that start with {', '.join(kinds[:3])}"
-    if kinds[-2:] != ["dense", "activation"] or plan[-1].function != "softmax":
+    if kinds[-2:] != ["dense", "activation"] or plan[-1].function not in ("softmax", "sigmoid"):
         return f"layers that end with {', '.join(kinds[-2:])}"
+    if plan[-1].name != "probabilities":
+        return f"an output layer called {plan[-1].name!r}"
     if len({layer.name for layer in plan}) < len(plan):
         return "two layers with the same name"
     for layer in plan:

@@ -29,7 +29,7 @@ def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that come with imgreg.
 
     >>> len(recipe_names()), "plain" in recipe_names(), "regularized" in recipe_names()
-    (20, True, True)
+    (27, True, True)
     """
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 

@@ -35,6 +35,7 @@ SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "image_size": (config.Base, "base.image_size"),
     "engine": (config.Base, "base.engine"),
     "precision": (config.Base, "base.precision"),
+    "preprocessing": (config.Base, "base.preprocessing"),
     "stored": (config.Base, "base.stored"),
     "seed": (config.Settings, "seed"),
 }

@@ -96,7 +96,7 @@ _TOPICS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("4 + L2, batch norm", "blog", {}),
         ("regularized", "regularized", {}),
     ],
-    # TensorFlow's tutorial, beside plain's 256 units
+    # the sizes of TensorFlow's tutorial, trained as plain is, beside plain's 256 units
     "capacity": [(name, name, {}) for name in ("tiny", "small", "medium", "large")],
     "weights": [
         *_factors("l1", "head.l1", (1e-5, 1e-4, 1e-3)),

@@ -18,6 +18,7 @@ from imgreg.analysis.performance import Performance, Scored, performance, scored
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
+from imgreg.reports.layers import layer_figures
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import performance_figures
 from imgreg.reports.plots import curves, curves_chart
@@ -83,6 +84,18 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         )
         for one in drawn
     ]
+    layered = layer_figures(run)
+    layers = [
+        chart(
+            save_figure(one.figure, folder / f"{one.stem}.png"),
+            heading=one.heading,
+            alt=one.alt,
+            caption=one.caption,
+            names=one.names,
+            hover=one.hover,
+        )
+        for one in layered
+    ]
     mistakes, uncertain = (
         [_shown(run, row, scored, pictures=pictures, maps=maps) for row in rows]
         for rows in (found.mistakes, found.uncertain)
@@ -99,6 +112,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         measured=measured,
         figure_names=FIGURE_NAMES,
         figures=figures,
+        layers=layers,
         calibration=calibration_in_words(summary),
         on_test=scored.side == "test",
         scored_photos=f"{summary.n_test} test photos" if scored.side == "test" else held_out_in_words(summary),
@@ -122,7 +136,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
             "photos": _raw_photos(run, found),
         },
     )
-    stems = ("curves", *([STEM] if standing else []), *(one.stem for one in drawn))
+    stems = ("curves", *([STEM] if standing else []), *(one.stem for one in (*drawn, *layered)))
     return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
 
 

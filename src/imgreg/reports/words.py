@@ -62,7 +62,8 @@ def _architecture(head: dict[str, Any]) -> str:
         f"Dense layers of {', '.join(units)} units ({head.get('activation', 'relu')})" if units else "no hidden layer"
     )
     scaled = f", scaled ({head['scaling']})" if head.get("scaling", "none") != "none" else ""
-    return f"Frozen VGG16, features {pool}{scaled}; then {hidden}; then a softmax over the classes."
+    output = "one sigmoid unit" if head.get("output") == "sigmoid" else "a softmax over the classes"
+    return f"Frozen VGG16, features {pool}{scaled}; then {hidden}; then {output}."
 
 
 def _regularizers(

@@ -1,6 +1,6 @@
 """A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
 
-config.toml  environment.json  split.csv  skipped.csv  history.csv  val_probabilities.npy
+config.toml  environment.json  split.csv  skipped.csv  history.csv  layers.csv  val_probabilities.npy
 train_true_class.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors  calibration.safetensors
 report.html, its figures as PNG and SVG beside it, views.png, and pictures/ (pictures.py)
 """
@@ -29,15 +29,17 @@ from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
 from imgreg.runs.checksums import refuse_changed
 from imgreg.runs.files import read_regular, refuse_irregular
 from imgreg.runs.history import Epoch, History, epochs_of_csv
+from imgreg.runs.layers import layers_of_csv, layers_to_csv
 from imgreg.runs.summary import RunSummary
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PRIVATE = ("command", "data", "weights", "pipeline")  # of environment.json: this machine's paths, for it alone
 _TRAIN_TRUE_CLASS = "train_true_class.npy"  # a run of an older imgreg has none
+_LAYERS = "layers.csv"  # nor this one
 _TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
 _READ = (
     *("metrics.json", "history.csv", "split.csv", "skipped.csv", "environment.json", "config.toml"),
-    *("val_probabilities.npy", _TRAIN_TRUE_CLASS, _TEST),
+    *("val_probabilities.npy", _TRAIN_TRUE_CLASS, _TEST, _LAYERS),
 )
 
 
@@ -164,6 +166,8 @@ def write_history(folder: Path, history: History) -> None:
     if history.train_true_class is not None:
         own = history.train_true_class.astype(np.float32)
         np.save(folder / _TRAIN_TRUE_CLASS, own, allow_pickle=False)
+    if history.layers:
+        write_text(folder / _LAYERS, layers_to_csv(history.layers))
 
 
 def write_test_probabilities(folder: Path, probabilities: NDArray[np.floating]) -> None:
@@ -191,6 +195,7 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
         epochs = epochs_of_csv(_read(folder, "history.csv").splitlines())
         split = tuple(SplitRow(**row) for row in _rows(folder, "split.csv"))
         skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
+        layers = layers_of_csv(_read(folder, _LAYERS).splitlines()) if (folder / _LAYERS).exists() else ()
         environment = json.loads(_read(folder, "environment.json"))
         if not isinstance(environment, dict) or not isinstance(environment.get("versions", {}), dict):
             raise ValueError("environment.json: expected a table that contains a table of versions")
@@ -210,7 +215,7 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
             f"{folder} is not a readable run: {_first_line(error)}. Runs are written by `imgreg train` to models/; "
             "`imgreg runs` lists them."
         ) from error
-    history = History(epochs, probabilities, own)
+    history = History(epochs, probabilities, own, layers)
     summary = summary.model_copy(update={"run": str(named), "name": named.name})
     return Run(named, summary, history, split, skipped, config_toml, environment, test)
 

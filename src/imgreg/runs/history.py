@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.runs.layers import LayerRow
+
 Float32Array = NDArray[np.float32]
 
 
@@ -46,11 +48,13 @@ class History:
     val_probabilities         (n_epochs, n_val, n_classes) float32, photos as in split.csv
     train_true_class   (n_epochs, n_train) float32, of each clean train photo's own class; None in a run that
                               an older imgreg wrote
+    layers                    Dense layers of the (first) head at the end of some epochs; none in an older run
     """
 
     epochs: tuple[Epoch, ...]
     val_probabilities: Float32Array
     train_true_class: Float32Array | None = None
+    layers: tuple[LayerRow, ...] = ()
 
     @property
     def best(self) -> Epoch:

@@ -169,6 +169,40 @@ class CalibrationScores(_Document):
     note: str = ""  # why the temperature is 1, where there are too few photos
 
 
+class LayerSummary(_Document):
+    """One Dense layer of the kept head; of several heads the mean.
+
+    Attributes
+    ----------
+    zero_weights : float
+        Fraction of the kernel's weights that are exactly 0.
+    small_weights : float
+        Fraction below 1 % of the layer's largest weight, zeros included: what pruning could remove.
+    gradient_norm_last : float or None
+        Norm of the kernel's gradient at the last epoch in layers.csv.
+    """
+
+    layer: str
+    n_units: int
+    n_weights: int
+    zero_weights: Share
+    small_weights: Share
+    gradient_norm_last: float | None = None
+
+
+class SilencedUnits(_Document):
+    """Validation scores with this fraction of the hidden units set to zero: the mean over draws, and 95 % of them."""
+
+    fraction: Share
+    n_draws: int
+    loss: Nats
+    loss_low: Nats
+    loss_high: Nats
+    accuracy: Share
+    accuracy_low: Share
+    accuracy_high: Share
+
+
 class RunSummary(_Document):
     """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
 
@@ -183,6 +217,7 @@ class RunSummary(_Document):
     weights_sha256: str
     weights_note: str  # why these, where --weights auto had to choose; else empty
     image_size: int
+    preprocessing: str = "vgg16"  # as in config.Base
     engine: str
     precision: str
     augmentation: str
@@ -206,6 +241,8 @@ class RunSummary(_Document):
     against_baselines: str = ""  # how the kept head stands against the best of them, a sentence
     next_step: NextStep | None = None
     calibration: CalibrationScores | None = None  # nor this
+    layers: tuple[LayerSummary, ...] = ()  # nor these
+    silenced_units: tuple[SilencedUnits, ...] = ()
     seconds: Seconds
     features: FeatureCounts
     warnings: tuple[str, ...]

@@ -11,6 +11,11 @@ from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 
+RESCALED = (
+    "Preprocessing rescale: VGG16's weights were trained on its own preprocessing, so expect a higher loss than with "
+    "--preprocessing vgg16. Near-duplicates across the split are not looked for."
+)
+
 
 class Backbone:
     """The base of a command: which weights, size, engine and precision. Settled on, and told, when first asked for; the
@@ -20,6 +25,7 @@ class Backbone:
         self._settings = settings
         self._watcher = watcher
         self.stored = settings.stored
+        self.preprocessing = settings.preprocessing
 
     def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         """Choose now, so that anything missing is reported before slow work begins.
@@ -46,6 +52,8 @@ class Backbone:
         weights = resolve_weights(self._settings.weights)
         if weights.note:
             say(weights.note)
+        if self.preprocessing == "rescale":
+            say(RESCALED)
         engine_name, precision = choose_engine(self._settings, say=say)
         return weights, engine_name, precision, tuple(notes)
 
@@ -73,7 +81,9 @@ class Backbone:
     @property
     def identity(self) -> BaseIdentity:
         version = engine_version(self.engine_name)
-        return BaseIdentity(self.weights.sha256, self.image_size, version, self.precision, self.stored)
+        return BaseIdentity(
+            self.weights.sha256, self.image_size, version, self.precision, self.stored, self.preprocessing
+        )
 
     @cached_property
     def engine(self) -> Engine:
@@ -85,6 +95,7 @@ class Backbone:
             find_weights=self._weights,
             size_px=self.image_size,
             cache=cache_folder(),
+            preprocessing=self.preprocessing,
         )
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine

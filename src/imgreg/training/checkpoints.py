@@ -23,6 +23,7 @@ CHECKPOINTS = "checkpoints"  # the folder in the cache
 TRAINING_FORMAT = 3  # raised when the same recipe, split and seed may give other figures
 STALE_SECONDS = 30 * 86_400  # a training that nobody went on with for so long is forgotten
 _LATER = {  # settings added since that format: in the key only where they differ from their defaults
+    "head": ("output",),
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
     "training": ("min_delta",),
 }
@@ -38,13 +39,14 @@ def training_key(
     photos      photos_digest of the split
     """
     versions = [importlib.metadata.version(name) for name in _VERSIONS_OF]
+    preprocessing = [] if identity.preprocessing == "vgg16" else [identity.preprocessing]
     document: list[Any] = [
         TRAINING_FORMAT,
         _recipe_document(settings.recipe),
         _pipeline_bytes(settings),
         settings.seed,
         head_seed,
-        [repr(identity), list(classes), versions, photos],
+        [repr(identity), *preprocessing, list(classes), versions, photos],
     ]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

@@ -40,7 +40,10 @@ def assess_data_quality(split: Split, *, classes: Sequence[str], source: Feature
         )
     )
     nearest, similarity = np.zeros(len(val), np.int64), np.zeros(len(val))
-    for of_train, of_val in split.rows:
+    rows = (
+        split.rows if source.base.preprocessing == "vgg16" else ()
+    )  # rescaled, different pictures look alike to VGG16
+    for of_train, of_val in rows:
         duplicates = find_split_duplicates(val[of_val], train[of_train])
         nearest[of_val], similarity[of_val] = of_train[duplicates.nearest], duplicates.similarity
     noise = estimate_label_noise(described, labels_of(photos, classes))

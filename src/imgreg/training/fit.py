@@ -20,10 +20,14 @@ from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.fit import FittedHead, Fold, fit_head
-from imgreg.heads.plan import plan_head
+from imgreg.heads.graph import head_graph
+from imgreg.heads.monitor import LayerMonitor
+from imgreg.heads.plan import plan_head, refuse_output
+from imgreg.heads.silencing import Silenced, silenced_scores
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
+from imgreg.reports.tensorboard import LiveEvents
 from imgreg.runs.history import Epoch
 from imgreg.training.backbone import Backbone
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, resumable_training, training_key
@@ -45,6 +49,7 @@ class Outcome:
     seconds_keras: float
     seconds_features: float
     seconds_head: float
+    silenced: tuple[Silenced, ...] = ()  # validation scores of the kept head with silent units
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Prepared:
 
 
 def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
-    """Compute what features are missing for one recipe."""
+    """Compute what features are missing for one recipe. raises UsageError if its head cannot tell the classes apart"""
+    refuse_output(settings.recipe.head, n_classes=len(dataset.index.classes))
     began = time.perf_counter()
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
@@ -88,10 +94,12 @@ def fit_on(
     resume: bool | None = None,
     watcher: Watcher,
     on_step: Callable[[], None] | None = None,
+    events: LiveEvents | None = None,
 ) -> Outcome:
     """Train one head on prepared features, or go on where an interrupted training stood. Several may run at once.
 
     on_step   called several times an epoch; what it raises ends the training
+    events    TensorBoard's files, written as the head trains
     """
     started = time.perf_counter()
     settings, source, split, classes = prepared.settings, prepared.source, dataset.split, dataset.index.classes
@@ -102,6 +110,9 @@ def fit_on(
     checkpoint = checkpoint_path(key)
     n_epochs = recipe.training.epochs
     resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=watcher.say)
+    feature_shape = source.read(split.val[:1], 0).shape[1:]
+    if events is not None:
+        events.graph(head_graph(recipe.head, feature_shape=feature_shape, n_classes=len(classes)))
     try:
         fitted = fit_head(
             recipe,
@@ -110,10 +121,11 @@ def fit_on(
             folds=[Fold(*rows) for rows in split.rows],
             n_classes=len(classes),
             seed=settings.seed,
-            on_epoch=_shown(recipe, watcher),
+            on_epoch=_shown(recipe, watcher, events),
             on_step=on_step,
             resume_from=resume_from,
             keep=checkpointer(checkpoint, say=watcher.say),
+            monitor=LayerMonitor(on_values=events.layers if events is not None else None),
         )
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
@@ -123,13 +135,20 @@ def fit_on(
     tested = None
     if test:
         tested = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
+    silenced = silenced_scores(
+        labelled(split.val, classes=classes, source=source),
+        rows=[rows for _, rows in split.rows],
+        plan=plan_head(recipe.head, n_classes=len(classes)),
+        heads=fitted.heads,
+        views=tta_views(mirror=recipe.prediction.mirror),
+    )
     return Outcome(
         fitted=fitted,
         diverged=diverged,
         checkpoint=checkpoint,
         extraction=prepared.extraction,
         augmenter=prepared.augmenter,
-        feature_shape=source.read(split.val[:1], 0).shape[1:],
+        feature_shape=feature_shape,
         test_probabilities=tested,
         val_labels=labels_of(split.val, classes),
         seconds_keras=prepared.seconds_keras,
@@ -137,6 +156,7 @@ def fit_on(
         seconds_head=time.perf_counter()
         - started
         + (resume_from.history.column("seconds").sum() if resume_from else 0),
+        silenced=silenced,
     )
 
 
@@ -179,10 +199,12 @@ def labelled(
     return Labelled(features, labels_of(photos, classes))
 
 
-def _shown(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
-    """What shows each epoch to the watcher."""
+def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Callable[[Epoch], None]:
+    """What shows each epoch to the watcher, and to TensorBoard."""
 
     def on_epoch(row: Epoch) -> None:
+        if events is not None:
+            events.epoch(row)
         watcher.epoch(recipe.name, row)
         note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
         watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)

@@ -27,6 +27,7 @@ from imgreg.config import Settings, Training
 from imgreg.data import decode as decoding
 from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
+from imgreg.features.backbone import PREPROCESSINGS
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -51,6 +52,7 @@ from imgreg.training.calibration import keep_calibration
 from imgreg.training.data_quality import DataQuality
 from imgreg.training.dataset import Dataset
 from imgreg.training.fit import Outcome
+from imgreg.training.layers import layer_summaries, silenced_units
 from imgreg.training.run_report import write_run_report
 from imgreg.training.saliency_maps import N_MAPS, keep_maps
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
@@ -120,7 +122,15 @@ def record(
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    keep_maps(folder, run, answered, base=base.weights, plan=card.plan, heads=outcome.fitted.heads)
+    keep_maps(
+        folder,
+        run,
+        answered,
+        base=base.weights,
+        plan=card.plan,
+        heads=outcome.fitted.heads,
+        preprocessing=base.preprocessing,
+    )
     write_run_report(folder, run)
     return summary
 
@@ -172,6 +182,7 @@ def _summary(
         weights_sha256=base.weights.sha256,
         weights_note=shared_text(base.weights.note),
         image_size=base.image_size,
+        preprocessing=base.preprocessing,
         engine=base.engine_name,
         precision=base.precision,
         augmentation=shared_path(recipe.augmentation.pipeline or recipe.augmentation.backend),
@@ -203,6 +214,8 @@ def _summary(
         against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
         warnings=tuple(shared_text(line, dataset.index.root) for line in warnings),
         calibration=calibrate(outcome.val_labels, _held_out(outcome)),
+        layers=layer_summaries(outcome.fitted.heads, recorded=history.layers),
+        silenced_units=silenced_units(outcome.silenced),
     )
     highest_rate = float(history.column("learning_rate").max())
     next_step = most_promising(summary, data=shared_path(dataset.index.root), learning_rate=highest_rate)
@@ -252,6 +265,7 @@ def _card(
         classes=dataset.index.classes,
         weights=_to_find_again(base.weights.source),
         weights_sha256=base.weights.sha256,
+        preprocessing=PREPROCESSINGS[base.preprocessing],
         image_size=base.image_size,
         decode_policy=decoding.POLICY,
         engine=base.engine_name,

@@ -1,0 +1,98 @@
+"""A finished classifier as one Keras model: photos -> frozen VGG16 -> heads -> probabilities, for work in Keras itself.
+
+In: the base's weights, a plan and the heads' arrays. Out: a functional model that answers as predict does. It is made
+of Keras' own layers and operations only, so it can be saved and loaded without imgreg. Imports Keras when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imgreg.config import Head
+from imgreg.features.backbone import Preprocessing, load_vgg16, preprocessed
+from imgreg.features.stored import Stored, stored_shape
+from imgreg.features.weights import Weights
+from imgreg.heads.build import build_plan, flatten_and_max, set_weights
+from imgreg.heads.ensemble import Arrays
+from imgreg.heads.plan import Layer
+
+
+def photos_to_probabilities(
+    base: Weights,
+    *,
+    plan: Sequence[Layer],
+    heads: Sequence[Arrays],
+    head: Head,
+    size_px: int,
+    stored: Stored = "map",
+    preprocessing: Preprocessing = "vgg16",
+    mirror: bool = False,
+    temperature: float = 1.0,
+) -> Any:
+    """Put base and trained heads together.
+
+    Parameters
+    ----------
+    base : Weights
+        The frozen VGG16 of the run.
+    plan, heads
+        Layers and arrays, as model.json and head.safetensors hold them.
+    head : Head
+        Settings of the head: its weight penalties and constraints, for whoever trains the model further.
+    size_px : int
+        Width and height of the photos.
+    mirror : bool
+        Average the answers over each photo and its mirror image.
+    temperature : float
+        Calibration: what the logarithms of the probabilities are divided by.
+
+    Returns
+    -------
+    keras.Model
+        (n, size_px, size_px, 3) RGB, 0..255, uint8 or float -> (n, n_classes) float32, rows sum to 1. The base is
+        frozen, the heads are trainable; not compiled.
+    """
+    import keras
+
+    ops = keras.ops
+    photos = keras.Input((size_px, size_px, 3), dtype="float32", name="photos")
+    vgg16 = load_vgg16(base)
+    shape = stored_shape(size_px, stored)
+    views = [photos, ops.flip(photos, axis=2)] if mirror else [photos]
+    features = [_as_stored(vgg16(preprocessed(view, preprocessing)), stored) for view in views]
+    trained = [
+        _functional(plan, arrays, head=head, shape=shape, name="head" if len(heads) == 1 else f"head_{number}")
+        for number, arrays in enumerate(heads, start=1)
+    ]
+    answers = [one(of_view) for one in trained for of_view in features]
+    mean = answers[0] if len(answers) == 1 else keras.layers.Average(name="mean")(answers)
+    if temperature != 1:
+        smallest = float(np.finfo(np.float32).tiny)
+        mean = ops.softmax(ops.log(ops.maximum(mean, smallest)) / temperature)
+    return keras.Model(photos, mean, name="photos_to_probabilities")
+
+
+def _as_stored(features: Any, stored: Stored) -> Any:
+    """Features as training and predict read them: pooled where only that was kept, rounded to float16."""
+    from keras import ops
+
+    if stored != "map":
+        features = (ops.mean if stored == "avg" else ops.max)(features, axis=(1, 2), keepdims=True)
+    return ops.cast(ops.cast(features, "float16"), "float32")
+
+
+def _functional(plan: Sequence[Layer], arrays: Arrays, *, head: Head, shape: tuple[int, int, int], name: str) -> Any:
+    """One head as a functional model, whose output holds every class. A Lambda could not be loaded again."""
+    import keras
+
+    built = build_plan(plan, head=head, feature_shape=shape, seed=0)
+    set_weights(built, arrays)
+    start = x = keras.Input(shape, name="features")
+    for layer, keras_layer in zip(plan, built.layers, strict=True):
+        x = flatten_and_max(x) if layer.kind == "flatten+max" else keras_layer(x)
+    if plan[-1].function == "sigmoid":
+        x = keras.ops.concatenate([1 - x, x], axis=1)
+    return keras.Model(start, x, name=name)

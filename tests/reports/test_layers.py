@@ -1,0 +1,59 @@
+"""Figures of a head's layers: what is recorded is drawn and told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from imgreg.reports.layers import layer_figures
+from imgreg.runs.layers import LayerRow
+from imgreg.runs.summary import SilencedUnits
+
+
+def rows(*, first: float) -> tuple[LayerRow, ...]:
+    zero = dict.fromkeys(list(LayerRow.__dataclass_fields__)[3:], 0.0)
+    zero |= {"zero_weights": 0.25, "zero_outputs": 0.5}
+    norms = {"hidden_1": first, "hidden_2": 0.1, "classes": 1.0}
+    return tuple(
+        LayerRow(epoch=epoch, layer=name, gradient_norm=norm, **zero)
+        for epoch in (1, 2, 5)
+        for name, norm in norms.items()
+    )
+
+
+def test_vanishing_gradients_are_told(make_run, healthy) -> None:
+    """Where the first layer's gradient is under a thousandth of the output layer's, and only there."""
+    for first, told in ((1e-5, True), (0.5, False)):
+        figures = {one.stem: one for one in layer_figures(make_run(replace(healthy, layers=rows(first=first))))}
+        assert list(figures) == ["gradients", "weights", "outputs"]
+        caption = figures["gradients"].caption
+        assert ("gradients vanish" in caption) == told
+        assert f"the first layer's is {first:.2g} times the output layer's" in caption
+        drawn = [line.get_ydata()[0] for line in figures["gradients"].figure.axes[0].lines]
+        assert drawn == [first, 0.1, 1.0]
+        assert figures["gradients"].hover.texts[2].startswith("Epoch 5: hidden_1 ")
+        assert "hidden_1 25%" in figures["weights"].caption
+        assert "classes 50%" in figures["outputs"].caption
+        assert len(figures["outputs"].figure.axes) == 3
+
+
+def test_silent_units_are_drawn(make_run, healthy) -> None:
+    """Accuracy and loss by fraction, with their intervals in the words; nothing in a run without them."""
+    run = make_run(healthy)
+    assert layer_figures(run) == ()
+    found = tuple(
+        SilencedUnits(
+            fraction=f / 10,
+            n_draws=20,
+            loss=0.3 + f / 10,
+            loss_low=0.2,
+            loss_high=1.4,
+            accuracy=0.9 - f / 30,
+            accuracy_low=0.5,
+            accuracy_high=0.95,
+        )
+        for f in range(10)
+    )
+    object.__setattr__(run, "summary", run.summary.model_copy(update={"silenced_units": found}))
+    (figure,) = layer_figures(run)
+    assert list(figure.figure.axes[0].lines[0].get_ydata()) == [one.accuracy for one in found]
+    assert "Without 50% of the units the accuracy is 73.3% (50.0% to 95.0%), with all 90.0%" in figure.caption
