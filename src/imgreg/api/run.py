@@ -16,6 +16,7 @@ import numpy as np
 from imgreg.api.display import watching
 from imgreg.api.result import Result, figure_html, tables_html
 from imgreg.api.table import Table
+from imgreg.config import CurveStyle
 from imgreg.errors import PhotoError
 from imgreg.runs.folder import Run, read_run
 
@@ -104,11 +105,21 @@ class TrainedRun:
         """The HTML report, one file that needs no network."""
         return self.folder / "report.html"
 
-    def plot_curves(self) -> Figure:
-        """Loss and accuracy over the epochs, train solid and validation dashed, as a matplotlib Figure."""
+    def plot_curves(self, style: CurveStyle | None = None) -> Figure:
+        """Draw loss and accuracy over the epochs, train solid and validation dashed.
+
+        Parameters
+        ----------
+        style : CurveStyle, optional
+            Logarithmic epochs, smoothing and limits, e.g. ``imgreg.config.CurveStyle(smooth=2, log_epochs=True)``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from imgreg.reports.plots import curves_figure
 
-        return curves_figure(self._run.history, title=self.name)
+        return curves_figure(self._run.history, title=self.name, style=style or CurveStyle())
 
     def predict(
         self, photos: PathLike | Iterable[PathLike], *, confidence: float | None = None, progress: bool = True

@@ -11,7 +11,7 @@ from statistics import fmean
 from imgreg.analysis.baselines import StudyBaseline, study_sentence
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
-from imgreg.config import CHEAP_BASELINES, Settings
+from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
 from imgreg.paths import shared_command, shared_text
 from imgreg.progress import Watcher
@@ -52,7 +52,7 @@ def study(
     groups: Mapping[str, Sequence[str]] | None = None,
     repeats: int,
     folds: int = 0,
-    log_epochs: bool = False,
+    style: CurveStyle | None = None,
     models: Path,
     name: str | None = None,
     command: str = "",
@@ -67,6 +67,7 @@ def study(
                seed the splits
     groups     heading -> recipes drawn in one panel, the control first; None for all in one
     controls   what is run beside the recipes, see config.SANITY_BASELINES
+    style      how the curves are drawn
     repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
                every photo once. The epoch is chosen on validation, the score taken on test
     resume     False: train also what is kept; True: tell if nothing is
@@ -134,7 +135,7 @@ def study(
             settings=settings,
             command=shared_command(command),
             notes=[shared_text(line, data) for line in notes],
-            log_epochs=log_epochs,
+            style=style or CurveStyle(),
         )
     return done
 
@@ -163,14 +164,14 @@ def _write(
     settings: Sequence[Settings],
     command: str,
     notes: Sequence[str],
-    log_epochs: bool,
+    style: CurveStyle,
 ) -> None:
     """command, notes   as shared files have them, without this machine's folders"""
     import tomli_w
 
     how = {"command": command, "groups": {heading: list(names) for heading, names in groups.items()}}
     shared = study_document(done) | {"study": done.folder.name, "notes": list(notes)} | how
-    write_json(folder / "study.json", shared | {"log_epochs": log_epochs})
+    write_json(folder / "study.json", shared | {"curves": style.model_dump(mode="json")})
     figures = ("recipe", "test_loss", "test_accuracy", "best_epoch", "gap_last")
     rows = [
         tuple(getattr(row, name) for name in figures)
@@ -191,7 +192,7 @@ def _write(
         sanity_baselines=done.sanity_baselines,
         baselines=done.baselines,
         command=command,
-        log_epochs=log_epochs,
+        style=style,
     )
 
 
@@ -206,13 +207,13 @@ def draw_study(
     sanity_baselines: Sequence[SanityBaseline],
     baselines: Sequence[StudyBaseline] = (),
     command: str,
-    log_epochs: bool,
+    style: CurveStyle,
 ) -> None:
     """Write report.html and its figures into a study's folder."""
     from imgreg.reports.study import forest, study_curves, study_report
 
     forest(table, target=folder / "forest.png")
-    study_curves(trials, groups=groups, target=folder / "curves.png", log_epochs=log_epochs)
+    study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
     study_report(
         table,
         trials=trials,
@@ -222,6 +223,6 @@ def draw_study(
         sanity_baselines=sanity_baselines,
         baselines=baselines,
         command=command,
-        log_epochs=log_epochs,
+        style=style,
         target=folder / "report.html",
     )

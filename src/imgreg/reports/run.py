@@ -15,6 +15,7 @@ import numpy as np
 
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
+from imgreg.config import CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
@@ -29,7 +30,7 @@ from imgreg.reports.rows import (
     onset_of,
     stopped_in_words,
 )
-from imgreg.reports.run_axes import Metric
+from imgreg.reports.run_axes import AS_MEASURED, Metric
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
@@ -59,7 +60,14 @@ class ShownPhoto:
     best: float = 0.0  # where in the box the best epoch stands
 
 
-def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]) -> tuple[str, ...]:
+def run_report(
+    run: Run,
+    *,
+    folder: Path,
+    pictures: Mapping[str, bytes],
+    maps: Mapping[str, bytes],
+    style: CurveStyle = AS_MEASURED,
+) -> tuple[str, ...]:
     """Write report.html, and curves, baselines, roc, precision_recall and calibration as .png and .svg, into a folder.
 
     pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
@@ -69,7 +77,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     onset = onset_of(summary)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
-    curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset)
+    curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset, style=style)
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
     figures = [
@@ -93,7 +101,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         "run.html.j2",
         target=folder / "report.html",
         run=run,
-        charts=_curves(run, onset=onset),
+        charts=_curves(run, onset=onset, style=style),
         standing=standing,
         stopped=stopped_in_words(summary),
         measured=measured,
@@ -140,7 +148,7 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     )
 
 
-def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
+def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
         f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
@@ -160,6 +168,7 @@ def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
             alt=f"{what} by epoch. {says}",
             onset=onset,
             with_rate=metric == "loss",
+            style=style,
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
     )

@@ -23,7 +23,7 @@ from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.split_duplicates import SplitDuplicates
 from imgreg.analysis.verdict import judge
-from imgreg.config import Settings, Training
+from imgreg.config import CurveStyle, Settings, Training
 from imgreg.data import decode as decoding
 from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
@@ -71,6 +71,7 @@ def record(
     sanity_baselines: tuple[SanityBaseline, ...],
     baselines: Sequence[Predicted] = (),
     command: str,
+    style: CurveStyle | None = None,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
     summary = _summary(
@@ -121,7 +122,7 @@ def record(
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
     keep_maps(folder, run, answered, base=base.weights, plan=card.plan, heads=outcome.fitted.heads)
-    write_run_report(folder, run)
+    write_run_report(folder, run, style=style)
     return summary
 
 

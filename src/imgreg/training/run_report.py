@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from imgreg.analysis.notable import notable_photos
+from imgreg.config import CurveStyle
 from imgreg.runs.folder import Run
 from imgreg.training.thumbnails import MAP, keep_pictures, read_pictures
 
 
-def write_run_report(folder: Path, run: Run) -> tuple[str, ...]:
+def write_run_report(folder: Path, run: Run, *, style: CurveStyle | None = None) -> tuple[str, ...]:
     """Write report.html and its figures into the folder where the run stands, or is being written.
 
     Pictures that the run did not keep are made of the photos, where these are as they were.
@@ -26,5 +27,6 @@ def write_run_report(folder: Path, run: Run) -> tuple[str, ...]:
         folder=folder,
         pictures=read_pictures(folder, (row.sha256 for row in rows)),
         maps={name.removesuffix(MAP): data for name, data in maps.items()},
+        style=style or CurveStyle(),
     )
     return (*added, *drawn)
