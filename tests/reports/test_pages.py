@@ -273,7 +273,7 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
     assert page.text.count(note) == 1
     assert page.text.count("Only here.") == 1
     assert all(run.summary.verdict.sentence in page.text for run in runs)
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 2 + 1  # panels, overlays, forest
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 3 + 1  # panels, overlays, forest
     assert [tag for tag, _ in page.tags].count("script") == 2
     assert [raw["epochs"]["epoch"][-1] for raw in page.raw["history"]] == [100, 100, 100]
     assert "가" * 60 not in page.text

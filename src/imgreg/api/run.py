@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -18,6 +18,8 @@ from imgreg.api.result import Result, figure_html, tables_html
 from imgreg.api.table import Table
 from imgreg.config import CurveStyle
 from imgreg.errors import PhotoError
+from imgreg.heads.store import load_card
+from imgreg.heads.summary import summarize_plan
 from imgreg.runs.folder import Run, read_run
 
 if TYPE_CHECKING:
@@ -99,6 +101,12 @@ class TrainedRun:
     def val_photos(self) -> Table:
         """Path and label of each validation photo; of each photo of a cross-validated run."""
         return Table([{"path": row.path, "label": row.label} for row in self._run.split if row.on("val")])
+
+    @property
+    def layers(self) -> Table:
+        """The head's layers with their output shapes and numbers of parameters, as Keras' summary lists them."""
+        card = load_card(self.folder)
+        return Table([asdict(row) for row in summarize_plan(card.plan, feature_shape=card.feature_shape)])
 
     @property
     def report(self) -> Path:

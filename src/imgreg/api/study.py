@@ -13,15 +13,19 @@ from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
+from imgreg.features.stored import stored_shape
+from imgreg.heads.plan import plan_head
+from imgreg.heads.summary import count_trainable, summarize_plan
 from imgreg.paths import shared_command, shared_text
 from imgreg.progress import Watcher
+from imgreg.recipes.notes import recipe_notes
 from imgreg.recipes.topics import Derived
 from imgreg.runs.folder import atomic_folder, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, unused_name
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
 from imgreg.training.baselines import baselines_of_study
-from imgreg.training.dataset import prepare_repeats, refuse_writing_inside
+from imgreg.training.dataset import Repeats, prepare_repeats, refuse_writing_inside
 from imgreg.training.record import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
@@ -103,14 +107,15 @@ def study(
                 make = voted if extra.how == "vote" else searched
                 rows = zip(*(trials[of] for of in extra.of), strict=True)
                 trials[extra.name] = [make(extra.name, row) for row in rows]
-        table = study_table(trials)
+        table = study_table(trials, n_parameters=_n_parameters(laid, settings, derived))
         baselines = baselines_of_study(laid, trials, cache_bytes=cache_bytes, watcher=watcher)
         reached = max(row.test_accuracy for row in table.rows)
         share = fmean(largest_share(trial.test_labels) for trial in next(iter(trials.values())))
         told = sanity_warnings(beside, accuracy=reached, largest_share=share, on="test")
         for line in told:
             watcher.say(line)
-        notes = [*laid.notes, *grid.apart.values(), *told]
+        of_recipes = [f"{one.recipe.name}: {note}" for one in settings for note in recipe_notes(one.recipe)]
+        notes = [*laid.notes, *grid.apart.values(), *told, *of_recipes]
         done = Study(
             folder=target,
             table=table,
@@ -138,6 +143,22 @@ def study(
             style=style or CurveStyle(),
         )
     return done
+
+
+def _n_parameters(laid: Repeats, settings: Sequence[Settings], derived: Sequence[Derived]) -> dict[str, int]:
+    """Trainable parameters of each recipe's head; of a vote all its voters', of a search the candidates' if alike."""
+    counts = {}
+    for one in settings:
+        plan = plan_head(one.recipe.head, n_classes=len(laid.index.classes))
+        shape = stored_shape(laid.base.image_size, laid.base.stored)
+        counts[one.recipe.name] = count_trainable(summarize_plan(plan, feature_shape=shape))
+    for extra in derived:
+        of = [counts[name] for name in extra.of if name in counts]
+        if extra.how == "vote":
+            counts[extra.name] = sum(of)
+        elif len(set(of)) == 1:
+            counts[extra.name] = of[0]
+    return counts
 
 
 def study_document(done: Study) -> dict[str, object]:
@@ -172,9 +193,9 @@ def _write(
     how = {"command": command, "groups": {heading: list(names) for heading, names in groups.items()}}
     shared = study_document(done) | {"study": done.folder.name, "notes": list(notes)} | how
     write_json(folder / "study.json", shared | {"curves": style.model_dump(mode="json")})
-    figures = ("recipe", "test_loss", "test_accuracy", "best_epoch", "gap_last")
+    figures = ("recipe", "n_parameters", "test_loss", "test_accuracy", "best_epoch", "gap_last")
     rows = [
-        tuple(getattr(row, name) for name in figures)
+        tuple("" if (value := getattr(row, name)) is None else value for name in figures)
         + ((e.mean, e.low, e.high, e.p_holm, e.word) if (e := row.effect) else ("", "", "", "", "control"))
         for row in done.table.rows
     ]

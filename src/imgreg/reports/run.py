@@ -6,7 +6,7 @@ Refuses to know: how runs are made, where photos are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -66,11 +66,14 @@ def run_report(
     folder: Path,
     pictures: Mapping[str, bytes],
     maps: Mapping[str, bytes],
+    layers: Sequence[Mapping[str, Any]] = (),
     style: CurveStyle = AS_MEASURED,
 ) -> tuple[str, ...]:
     """Write report.html, and curves, baselines, roc, precision_recall and calibration as .png and .svg, into a folder.
 
     pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
+    layers     of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py)
+    style      how the curves are drawn
     returns    the names of the files written
     raises     OSError if the disk refuses
     """
@@ -115,6 +118,7 @@ def run_report(
         uncertain=uncertain,
         memorized=[_learned(run, row, pictures=pictures) for row in found.memorized],
         words=recipe_in_words(settings),
+        layers=layers,
         settings=settings,
         command=command,
         views=_as_jpeg(sheet) if sheet.is_file() else "",

@@ -33,6 +33,7 @@ from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, save_head
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.recipes import overrides_of
+from imgreg.recipes.notes import recipe_notes
 from imgreg.runs.folder import (
     FOLD,
     SkippedRow,
@@ -153,6 +154,7 @@ def _summary(
     warnings = (
         *base.notes,
         *dataset.warnings,
+        *recipe_notes(recipe),
         *([outcome.diverged] if outcome.diverged else []),
         *sanity_warnings(
             sanity_baselines,
