@@ -20,6 +20,9 @@ from imgreg.analysis.effects import MATTERS, holm, mcnemar
 from imgreg.heads.forward import cross_entropies
 from imgreg.runs.folder import Run
 
+BETTER, WORSE = "better on these photos", "worse on these photos"
+NO_DIFFERENCE, UNDECIDED = "no difference that matters", "not enough data"
+
 _Key = tuple[str, str, int]  # content, label, number among copies
 
 
@@ -66,12 +69,38 @@ class PhotoEffect(BaseModel):
 
     @property
     def sentence(self) -> str:
-        told = "more than chance" if self.p_mcnemar < 1 - CONFIDENCE else "no more than chance would give"
+        told = "more than chance" if self.p_mcnemar < 1 - CONFIDENCE else "a difference that can be chance"
+        of_loss = "not enough data to tell whose" if self.word == UNDECIDED else f"{self.word} in"
+        lower = f"{of_loss} validation loss{' is lower' if self.word == UNDECIDED else ''}"
         return (
-            f"{self.name} against {self.control}: {self.word} in validation loss ({self.mean:+.2f}, 95 % "
-            f"{self.low:+.2f} to {self.high:+.2f}). It gets {len(self.fixed)} photos right that {self.control} gets "
-            f"wrong, and {len(self.broken)} the other way round: {told} (exact McNemar, p = {self.p_mcnemar:.2g})."
+            f"{self.name} against {self.control}: {lower} ({interval_text(self)}). Counted by "
+            f"right answers, {self.name} gets {len(self.fixed)} photos right that {self.control} gets wrong, and "
+            f"{len(self.broken)} the other way round: {told} (exact McNemar, p = {self.p_mcnemar:.2g})."
         )
+
+
+def interval_text(effect: PhotoEffect) -> str:
+    """The difference with its interval, to as many digits as tell an end of it from 0."""
+    digits = shown_digits(effect.mean, effect.low, effect.high)
+    mean, low, high = (_signed(value, digits=digits) for value in (effect.mean, effect.low, effect.high))
+    return f"{mean}, 95 % {low} to {high}"
+
+
+def shown_digits(mean: float, low: float, high: float) -> int:
+    """Digits that show on which side of 0 an interval lies, 2 at least.
+
+    >>> shown_digits(-0.05, -0.1, 0.01), shown_digits(0.02, 0.0004, 0.04)
+    (2, 4)
+    """
+    digits = 2
+    while low * high > 0 and digits < 6 and round(min(abs(low), abs(high), abs(mean)), digits) == 0:
+        digits += 1
+    return digits
+
+
+def _signed(value: float, *, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
 
 
 def photo_effects(runs: Sequence[Run]) -> tuple[PhotoEffect, ...]:
@@ -114,8 +143,8 @@ def photo_effects(runs: Sequence[Run]) -> tuple[PhotoEffect, ...]:
 
 def _word(mean: float, low: float, high: float, *, p: float, matters: float) -> str:
     if p < 1 - CONFIDENCE:
-        return "better on these photos" if mean < 0 else "worse on these photos"
-    return "no difference that matters" if max(abs(low), abs(high)) <= matters else "not enough data"
+        return BETTER if mean < 0 else WORSE
+    return NO_DIFFERENCE if max(abs(low), abs(high)) <= matters else UNDECIDED
 
 
 def _difference(losses: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:

@@ -126,8 +126,11 @@ class TrainedRun:
         matplotlib.figure.Figure
         """
         from imgreg.reports.plots import curves_figure
+        from imgreg.reports.rows import colour_number
 
-        return curves_figure(self._run.history, title=self.name, style=style or CurveStyle())
+        return curves_figure(
+            self._run.history, title=self.name, colour=colour_number(self.summary), style=style or CurveStyle()
+        )
 
     def predict(
         self, photos: PathLike | Iterable[PathLike], *, confidence: float | None = None, progress: bool = True

@@ -41,22 +41,30 @@ _RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the lo
 
 
 def curves(
-    history: History, *, title: str, target: Path, onset: int | None = None, style: CurveStyle = AS_MEASURED
+    history: History,
+    *,
+    title: str,
+    target: Path,
+    onset: int | None = None,
+    colour: int = 1,
+    style: CurveStyle = AS_MEASURED,
 ) -> None:
     """Write curves.png and .svg of one run."""
-    save_figure(curves_figure(history, title=title, onset=onset, style=style), target)
+    save_figure(curves_figure(history, title=title, onset=onset, colour=colour, style=style), target)
 
 
-def curves_figure(history: History, *, title: str, onset: int | None = None, style: CurveStyle = AS_MEASURED) -> Figure:
+def curves_figure(
+    history: History, *, title: str, onset: int | None = None, colour: int = 1, style: CurveStyle = AS_MEASURED
+) -> Figure:
     """Draw one run: loss above the learning rate, and accuracy beside them."""
     figure = new_figure(10, 4.9)
     grid = figure.add_gridspec(2, 2, **_RATE)
     loss = figure.add_subplot(grid[0, 0])
     rate = figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
-        draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[1:], onset=onset, style=style)  # type: ignore[arg-type]
+        draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[colour:], onset=onset, style=style)  # type: ignore[arg-type]
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
-    _rate_below(loss, rate, history, colour=LIGHT.runs[1], style=style)
+    _rate_below(loss, rate, history, colour=LIGHT.runs[colour], style=style)
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
     return figure
 

@@ -25,6 +25,7 @@ from imgreg.reports.plots import curves, curves_chart
 from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
+    colour_number,
     held_out_in_words,
     notes,
     onset_of,
@@ -80,7 +81,14 @@ def run_report(
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     onset = onset_of(summary)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
-    curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset, style=style)
+    curves(
+        run.history,
+        title=summary.name,
+        target=folder / "curves.png",
+        onset=onset,
+        colour=colour_number(summary),
+        style=style,
+    )
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
     figures = [
@@ -166,7 +174,7 @@ def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, .
         curves_chart(
             {"": run.history},
             metric=metric,
-            first_colour=1,
+            first_colour=colour_number(run.summary),
             heading=what,
             caption=says,
             alt=f"{what} by epoch. {says}",
