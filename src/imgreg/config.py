@@ -14,6 +14,7 @@ from imgreg.base_config import Config
 
 UnitCount = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Range = tuple[float | None, float | None]
 ShareOrList = Annotated[
     Annotated[Share, Tag("one")] | Annotated[tuple[Share, ...], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "one"),
@@ -304,6 +305,31 @@ class Augmentation(Config):
                 f"strength = {self.strength:g} raises {name} to {self.strength * getattr(self, str(name)):g}, which "
                 "is too large: lower one of them"
             ) from error
+        return self
+
+
+class CurveStyle(Config):
+    """How curves are drawn. It changes no number: only figures."""
+
+    log_epochs: bool = Field(False, description="Draw the curves over a logarithmic epoch axis.")
+    smooth: float = Field(
+        0.0,
+        ge=0,
+        le=10_000,
+        description="Smooth the drawn curves with a Gaussian of this standard deviation, in epochs; the unsmoothed "
+        "curves stay visible behind. 0: off.",
+    )
+    xlim: Range | None = Field(None, description="Epochs shown, e.g. 10:200; 10: is from 10 on.")
+    ylim: Range | None = Field(None, description="Loss axis from A to B, e.g. 0.2:0.8; :0.8 is up to 0.8.")
+
+    @model_validator(mode="after")
+    def _refuse_empty_ranges(self) -> Self:
+        for name, span in (("xlim", self.xlim), ("ylim", self.ylim)):
+            low, high = span or (None, None)
+            if span == (None, None) or (low is not None and high is not None and low >= high):
+                raise ValueError(f"{name}: expected A:B with A below B, e.g. 10:200, 10: or :200")
+        if self.log_epochs and self.xlim and self.xlim[0] is not None and self.xlim[0] <= 0:
+            raise ValueError("xlim must start above 0 if the epoch axis is logarithmic, e.g. 1:200")
         return self
 
 

@@ -116,3 +116,10 @@ def test_a_search_never_looks_at_the_test() -> None:
     """The candidate with the lowest validation loss is taken, whatever its test loss."""
     found = searched("best", [trial("a", 1, loss=0.1, val_loss=0.6), trial("b", 1, loss=0.9, val_loss=0.4)])
     assert (found.recipe, found.test_loss) == ("best", 0.9)
+
+
+def test_rows_have_the_number_of_parameters() -> None:
+    """Each recipe has its own count; one that is not known has none."""
+    trials = {name: [trial(name, i, loss=0.5 + i / 10) for i in (0, 1)] for name in ("plain", "tiny", "other")}
+    rows = study_table(trials, n_parameters={"plain": 2_000, "tiny": 30}).rows
+    assert {row.recipe: row.n_parameters for row in rows} == {"plain": 2_000, "tiny": 30, "other": None}

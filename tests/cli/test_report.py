@@ -43,6 +43,28 @@ def test_a_report_is_made_anew_of_the_folder_alone(run: Path, trained: Trained) 
     assert name in now[run / "report.html"]
 
 
+def test_curves_are_drawn_as_asked(run: Path) -> None:
+    """`imgreg report --smooth --log-epochs --ylim` changes the curves, in the page too; without them they come back."""
+    as_measured = (run / "curves.svg").read_text()
+    assert imgreg("report", run, "--smooth", "2", "--log-epochs", "--ylim", ":2").code == 0
+    smoothed = (run / "curves.svg").read_text()
+    assert "smoothed, std. 2 epochs" in smoothed
+    assert "smoothed" not in as_measured
+    page = (run / "report.html").read_text()
+    assert imgreg("report", run).code == 0
+    assert (run / "curves.svg").read_text().count("smoothed") == 0
+    assert (run / "report.html").read_text() != page
+
+
+@pytest.mark.parametrize("given", [["--xlim", "5:2"], ["--ylim", "high"], ["--log-epochs", "--xlim", "0:9"]])
+def test_a_range_that_cannot_be_is_refused(run: Path, given: list[str]) -> None:
+    """The message names the option and how it is typed."""
+    done = imgreg("report", run, *given)
+    assert done.code == 2
+    assert given[-2].strip("-") in done.err
+    assert "200" in done.err
+
+
 def test_a_report_needs_no_tensorflow(run: Path) -> None:
     """With TensorFlow and Keras broken, the report is made all the same."""
     broken = run.parent / "broken"

@@ -13,6 +13,8 @@ from imgreg.analysis.baselines import baseline_sentence
 from imgreg.analysis.compare import comparison_table, same_conditions
 from imgreg.analysis.photo_effects import photo_effects
 from imgreg.reports.comparison import comparison_report
+from imgreg.reports.figure import LIGHT
+from imgreg.reports.plots import panels
 from imgreg.reports.run import run_report
 from imgreg.runs.folder import SkippedRow
 from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly
@@ -255,6 +257,22 @@ def test_one_next_step_is_told(tmp_path, make_run, overfitting):
     assert "No clear difference between the head and logistic regression" in page.text
 
 
+def test_a_run_has_one_colour(tmp_path, make_run, overfitting, healthy):
+    """plain is drawn in the control's colour on its own page and in a comparison, another recipe in the second's."""
+    first, second = LIGHT.runs[:2]
+    for recipe, its, other in (("plain", first, second), ("l2", second, first)):
+        run = make_run(overfitting)
+        run = replace(run, summary=run.summary.model_copy(update={"recipe": recipe}))
+        run_report(run, folder=tmp_path, pictures={}, maps={})
+        drawn = (tmp_path / "curves.svg").read_text()
+        assert its in drawn
+        assert other not in drawn
+    runs = [make_run(overfitting), make_run(healthy, name="l2")]
+    panels({"plain": runs[0].history, "l2": runs[1].history}, target=tmp_path / "panels.png")
+    svg = (tmp_path / "panels.svg").read_text()
+    assert svg.index(first) < svg.index(second)
+
+
 def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make_run, overfitting, healthy):
     """The page gives the answer first, has a panel a run, and says what is not comparable."""
     note = "The bundled starter weights were used."
@@ -273,7 +291,7 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
     assert page.text.count(note) == 1
     assert page.text.count("Only here.") == 1
     assert all(run.summary.verdict.sentence in page.text for run in runs)
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 2 + 1  # panels, overlays, forest
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 3 + 3 + 1  # panels, overlays, forest
     assert [tag for tag, _ in page.tags].count("script") == 2
     assert [raw["epochs"]["epoch"][-1] for raw in page.raw["history"]] == [100, 100, 100]
     assert "가" * 60 not in page.text

@@ -209,7 +209,7 @@ def test_comparison_names_each_runs_own_verdict(make_run, overfitting, plant):
     runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "low_lr"}))
     flat = " ".join(printed(comparison_text(comparison_table([run.summary for run in runs]))).split())
     assert "plain: Overfitting from epoch" in flat
-    assert "low_lr: Stopped too early: the validation loss still fell" in flat
+    assert "low_lr: Stopped too early: the validation loss was still falling" in flat
 
 
 def test_comparison_says_where_the_report_is(make_run, overfitting, tmp_path):

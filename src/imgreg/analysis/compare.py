@@ -49,6 +49,7 @@ class ComparisonRow(BaseModel):
     gap_last: float
     gap_difference: float
     gap_share: float | None
+    n_parameters: int  # trainable, of the head; of a cross-validation's heads together
     verdict: str
     verdict_sentence: str
 
@@ -72,6 +73,7 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
             gap_last=run.last.gap,
             gap_difference=run.last.gap - runs[0].last.gap,
             gap_share=_gap_share(run.last.gap, control=runs[0]),
+            n_parameters=run.n_parameters,
             verdict=run.verdict.label,
             verdict_sentence=run.verdict.sentence,
         )

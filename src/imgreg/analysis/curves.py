@@ -31,6 +31,32 @@ def running_mean(values: Float64Array, *, half: int) -> Float64Array:
     return np.array([window_mean(values, i, half=half) for i in range(len(values))])
 
 
+def gaussian_smoothed(values: Float64Array, *, std_epochs: float) -> Float64Array:
+    """Smooth a curve by a Gaussian window; at its ends, and beside values that are not finite, the window is cut.
+
+    Parameters
+    ----------
+    values : (n_epochs,) float64
+    std_epochs : float
+        Standard deviation of the window, in epochs; 0 leaves the values as they are.
+
+    References
+    ----------
+    TensorFlow's tutorial "Overfit and underfit" draws its curves so (`smoothing_std`).
+
+    >>> gaussian_smoothed(np.array([0.0, 0.0, 3.0, 0.0, 0.0]), std_epochs=1.0).round(2).tolist()
+    [0.23, 0.77, 1.21, 0.77, 0.23]
+    """
+    if std_epochs == 0:
+        return values
+    from scipy.ndimage import gaussian_filter1d
+
+    finite = np.isfinite(values)
+    sums = gaussian_filter1d(np.where(finite, values, 0.0), std_epochs, mode="constant")
+    weights = gaussian_filter1d(finite.astype(np.float64), std_epochs, mode="constant")
+    return np.asarray(np.divide(sums, weights, out=np.full(len(values), np.nan), where=finite))
+
+
 def uncertainty(difference: Float64Array) -> tuple[float | None, float]:
     """Standard error of a mean of paired differences, and the half width of its 95 % t-interval."""
     from scipy.special import stdtrit  # here, since it takes half a second to import

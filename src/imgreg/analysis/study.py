@@ -31,6 +31,7 @@ class StudyRow(BaseModel):
     test_accuracy: float
     best_epoch: float
     gap_last: float
+    n_parameters: int | None = None  # trainable, of the head; None for a study of an older imgreg
     effect: Effect | None
     error_effect: Effect | None  # in the share of test photos answered wrong
     gap_effect: Effect | None
@@ -48,11 +49,20 @@ class StudyTable(BaseModel):
     rows: tuple[StudyRow, ...]
 
 
-def study_table(trials: Mapping[str, Sequence[Trial]]) -> StudyTable:
+def study_table(trials: Mapping[str, Sequence[Trial]], *, n_parameters: Mapping[str, int] | None = None) -> StudyTable:
     """Rank recipes by mean test loss; the first is the control.
 
-    cells   recipe -> its cells, the same repeats in the same order for every recipe; two or more
-    raises  ValueError if the recipes were not scored on the same photos
+    Parameters
+    ----------
+    trials : mapping
+        Recipe -> its trials, the same repeats in the same order for every recipe; two or more.
+    n_parameters : mapping, optional
+        Recipe -> trainable parameters of its head.
+
+    Raises
+    ------
+    ValueError
+        If the recipes were not scored on the same photos.
     """
     control, *others = trials
     for name in others:
@@ -74,6 +84,7 @@ def study_table(trials: Mapping[str, Sequence[Trial]]) -> StudyTable:
             test_accuracy=fmean(c.test_accuracy for c in row),
             best_epoch=fmean(c.best_epoch for c in row),
             gap_last=fmean(c.gap_last for c in row),
+            n_parameters=(n_parameters or {}).get(name),
             effect=of_loss.get(name),
             error_effect=of_error.get(name),
             gap_effect=of_gap.get(name),

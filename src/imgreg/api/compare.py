@@ -17,7 +17,7 @@ from imgreg.analysis.compare import (
 )
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
-from imgreg.config import CHEAP_BASELINES, Settings
+from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import forget_checkpoint
@@ -63,6 +63,7 @@ def compare(
     sanity_baselines: Sequence[str] = CHEAP_BASELINES,
     tensorboard: bool = False,
     resume: bool | None = None,
+    style: CurveStyle | None = None,
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
@@ -73,6 +74,7 @@ def compare(
     sanity_baselines   what is run beside the heads; shuffled-labels trains the first recipe's
     tensorboard   write event files into each run's tensorboard/, and which settings differ into the comparison's
     resume        go on with interrupted trainings, as in train
+    style         how the curves are drawn, in the comparison's report and in each run's
     raises        UsageError if two recipes share a name or the settings differ elsewhere
     """
     from imgreg.api.train import refuse_diverged
@@ -115,10 +117,11 @@ def compare(
                 sanity_baselines=beside,
                 baselines=baselines,
                 command=command,
+                style=style,
             )
         runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
         watcher.step("drawing the reports", len(settings), len(settings) + 1, "")
-        comparison = _write(own, models / name, runs=runs)
+        comparison = _write(own, models / name, runs=runs, style=style)
         watcher.step("drawing the reports", len(settings) + 1, len(settings) + 1, "")
         if tensorboard:
             for run, folder in zip(runs, folders, strict=True):
@@ -137,7 +140,12 @@ def compare(
 
 
 def compare_runs(
-    folders: Sequence[Path], *, models: Path, name: str | None = None, watcher: Watcher | None = None
+    folders: Sequence[Path],
+    *,
+    models: Path,
+    name: str | None = None,
+    style: CurveStyle | None = None,
+    watcher: Watcher | None = None,
 ) -> Comparison:
     """Lay finished runs over each other. Needs no TensorFlow.
 
@@ -155,7 +163,7 @@ def compare_runs(
         raise ArtefactError("\n".join(refused))
     target = models / checked_name(name or unused_name(models, "compare"))
     with atomic_folder(target) as own:
-        comparison = _write(own, target, runs=runs)
+        comparison = _write(own, target, runs=runs, style=style)
     for line in comparison.warnings:
         (watcher or Watcher()).say(line)
     if refused:
@@ -164,13 +172,13 @@ def compare_runs(
     return comparison
 
 
-def _write(folder: Path, target: Path, *, runs: Sequence[Run]) -> Comparison:
+def _write(folder: Path, target: Path, *, runs: Sequence[Run], style: CurveStyle | None) -> Comparison:
     comparison = put_side_by_side(target, runs)
     shared = _shared_document(comparison)
     documents = shared["table"]
     lines = [tuple(", ".join(v) if isinstance(v, list) else v for v in row.values()) for row in documents]
     write_text(folder / "table.csv", rows_to_csv(tuple(documents[0]), lines))
-    write_comparison_report(folder, runs, comparison)
+    write_comparison_report(folder, runs, comparison, style=style)
     write_json(folder / "comparison.json", shared)
     return comparison
 
@@ -191,7 +199,9 @@ def put_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
     )
 
 
-def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Comparison) -> None:
+def write_comparison_report(
+    folder: Path, runs: Sequence[Run], comparison: Comparison, *, style: CurveStyle | None = None
+) -> None:
     """Write report.html and its figures into the folder where the comparison stands, or is being written."""
     from imgreg.reports.comparison import SHOWN_PHOTOS, comparison_report
 
@@ -209,6 +219,7 @@ def write_comparison_report(folder: Path, runs: Sequence[Run], comparison: Compa
         effects=effects,
         pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
         folder=folder,
+        style=style or CurveStyle(),
     )
 
 

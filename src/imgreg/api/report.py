@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.study import StudyTable
+from imgreg.config import CurveStyle
 from imgreg.errors import ArtefactError
 from imgreg.paths import found_path
 from imgreg.runs.checksums import renew_sums
@@ -18,23 +19,35 @@ from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
 
 
-def rebuild_report(folder: Path) -> Path:
+def rebuild_report(folder: Path, *, style: CurveStyle | None = None) -> Path:
     """Write report.html and its figures again, in place; everything else in the folder stays as it is.
 
-    returns   the report's path
-    raises    ArtefactError if the folder is none of the three, or is damaged
+    Parameters
+    ----------
+    style : CurveStyle, optional
+        How the curves are drawn; by default as measured, and a study's as it was made.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ArtefactError
+        If the folder is none of the three, or is damaged.
     """
     if (folder / "model.json").is_file():
         from imgreg.training.run_report import write_run_report
 
-        renew_sums(folder, write_run_report(folder, read_run(folder)))
+        renew_sums(folder, write_run_report(folder, read_run(folder), style=style))
     elif (folder / "comparison.json").is_file():
         from imgreg.api.compare import put_side_by_side, write_comparison_report
 
         runs = [read_run(run) for run in _runs_of(folder)]
-        write_comparison_report(folder, runs, put_side_by_side(folder, runs))
+        write_comparison_report(folder, runs, put_side_by_side(folder, runs), style=style)
     elif (folder / "study.json").is_file():
-        _rebuild_study(folder)
+        _rebuild_study(folder, style=style)
     else:
         raise ArtefactError(
             f"{folder}: found no model.json, comparison.json or study.json. Expected the folder of a run, a "
@@ -56,7 +69,7 @@ def _runs_of(folder: Path) -> list[Path]:
     return [one if one.is_dir() else folder.parent / run for one, run in zip(beside, named, strict=True)]
 
 
-def _rebuild_study(folder: Path) -> None:
+def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
     from imgreg.api.study import draw_study
 
     study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
@@ -72,11 +85,16 @@ def _rebuild_study(folder: Path) -> None:
             sanity_baselines=[SanityBaseline.model_validate(one) for one in study.get("sanity_baselines", ())],
             baselines=[StudyBaseline.model_validate(one) for one in study.get("baselines", ())],
             command=study.get("command", ""),
-            log_epochs=study.get("log_epochs", False),
+            style=style or _style_of(study),
         )
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
+
+
+def _style_of(study: dict[str, Any]) -> CurveStyle:
+    """How a study's curves were drawn when it was made."""
+    return CurveStyle.model_validate(study.get("curves", {"log_epochs": study.get("log_epochs", False)}))
 
 
 def _in_order(names: list[str], *, n_each: int = 8) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -16,7 +16,10 @@ import numpy as np
 from imgreg.api.display import watching
 from imgreg.api.result import Result, figure_html, tables_html
 from imgreg.api.table import Table
+from imgreg.config import CurveStyle
 from imgreg.errors import PhotoError
+from imgreg.heads.store import load_card
+from imgreg.heads.summary import summarize_plan
 from imgreg.runs.folder import Run, read_run
 
 if TYPE_CHECKING:
@@ -100,15 +103,34 @@ class TrainedRun:
         return Table([{"path": row.path, "label": row.label} for row in self._run.split if row.on("val")])
 
     @property
+    def layers(self) -> Table:
+        """The head's layers with their output shapes and numbers of parameters, as Keras' summary lists them."""
+        card = load_card(self.folder)
+        return Table([asdict(row) for row in summarize_plan(card.plan, feature_shape=card.feature_shape)])
+
+    @property
     def report(self) -> Path:
         """The HTML report, one file that needs no network."""
         return self.folder / "report.html"
 
-    def plot_curves(self) -> Figure:
-        """Loss and accuracy over the epochs, train solid and validation dashed, as a matplotlib Figure."""
-        from imgreg.reports.plots import curves_figure
+    def plot_curves(self, style: CurveStyle | None = None) -> Figure:
+        """Draw loss and accuracy over the epochs, train solid and validation dashed.
 
-        return curves_figure(self._run.history, title=self.name)
+        Parameters
+        ----------
+        style : CurveStyle, optional
+            Logarithmic epochs, smoothing and limits, e.g. ``imgreg.config.CurveStyle(smooth=2, log_epochs=True)``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from imgreg.reports.plots import curves_figure
+        from imgreg.reports.rows import colour_number
+
+        return curves_figure(
+            self._run.history, title=self.name, colour=colour_number(self.summary), style=style or CurveStyle()
+        )
 
     def predict(
         self, photos: PathLike | Iterable[PathLike], *, confidence: float | None = None, progress: bool = True

@@ -11,17 +11,21 @@ from statistics import fmean
 from imgreg.analysis.baselines import StudyBaseline, study_sentence
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
-from imgreg.config import CHEAP_BASELINES, Settings
+from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
+from imgreg.features.stored import stored_shape
+from imgreg.heads.plan import plan_head
+from imgreg.heads.summary import count_trainable, summarize_plan
 from imgreg.paths import shared_command, shared_text
 from imgreg.progress import Watcher
+from imgreg.recipes.notes import recipe_notes
 from imgreg.recipes.topics import Derived
 from imgreg.runs.folder import atomic_folder, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, unused_name
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
 from imgreg.training.baselines import baselines_of_study
-from imgreg.training.dataset import prepare_repeats, refuse_writing_inside
+from imgreg.training.dataset import Repeats, prepare_repeats, refuse_writing_inside
 from imgreg.training.record import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
@@ -52,7 +56,7 @@ def study(
     groups: Mapping[str, Sequence[str]] | None = None,
     repeats: int,
     folds: int = 0,
-    log_epochs: bool = False,
+    style: CurveStyle | None = None,
     models: Path,
     name: str | None = None,
     command: str = "",
@@ -67,6 +71,7 @@ def study(
                seed the splits
     groups     heading -> recipes drawn in one panel, the control first; None for all in one
     sanity_baselines   what is run beside the recipes, see config.SANITY_BASELINES
+    style      how the curves are drawn
     repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
                every photo once. The epoch is chosen on validation, the score taken on test
     resume     False: train also what is kept; True: tell if nothing is
@@ -102,14 +107,15 @@ def study(
                 make = voted if extra.how == "vote" else searched
                 rows = zip(*(trials[of] for of in extra.of), strict=True)
                 trials[extra.name] = [make(extra.name, row) for row in rows]
-        table = study_table(trials)
+        table = study_table(trials, n_parameters=_n_parameters(laid, settings, derived))
         baselines = baselines_of_study(laid, trials, cache_bytes=cache_bytes, watcher=watcher)
         reached = max(row.test_accuracy for row in table.rows)
         share = fmean(largest_share(trial.test_labels) for trial in next(iter(trials.values())))
         told = sanity_warnings(beside, accuracy=reached, largest_share=share, on="test")
         for line in told:
             watcher.say(line)
-        notes = [*laid.notes, *grid.apart.values(), *told]
+        of_recipes = [f"{one.recipe.name}: {note}" for one in settings for note in recipe_notes(one.recipe)]
+        notes = [*laid.notes, *grid.apart.values(), *told, *of_recipes]
         done = Study(
             folder=target,
             table=table,
@@ -134,9 +140,25 @@ def study(
             settings=settings,
             command=shared_command(command),
             notes=[shared_text(line, data) for line in notes],
-            log_epochs=log_epochs,
+            style=style or CurveStyle(),
         )
     return done
+
+
+def _n_parameters(laid: Repeats, settings: Sequence[Settings], derived: Sequence[Derived]) -> dict[str, int]:
+    """Trainable parameters of each recipe's head; of a vote all its voters', of a search the candidates' if alike."""
+    counts = {}
+    for one in settings:
+        plan = plan_head(one.recipe.head, n_classes=len(laid.index.classes))
+        shape = stored_shape(laid.base.image_size, laid.base.stored)
+        counts[one.recipe.name] = count_trainable(summarize_plan(plan, feature_shape=shape))
+    for extra in derived:
+        of = [counts[name] for name in extra.of if name in counts]
+        if extra.how == "vote":
+            counts[extra.name] = sum(of)
+        elif len(set(of)) == 1:
+            counts[extra.name] = of[0]
+    return counts
 
 
 def study_document(done: Study) -> dict[str, object]:
@@ -163,17 +185,17 @@ def _write(
     settings: Sequence[Settings],
     command: str,
     notes: Sequence[str],
-    log_epochs: bool,
+    style: CurveStyle,
 ) -> None:
     """command, notes   as shared files have them, without this machine's folders"""
     import tomli_w
 
     how = {"command": command, "groups": {heading: list(names) for heading, names in groups.items()}}
     shared = study_document(done) | {"study": done.folder.name, "notes": list(notes)} | how
-    write_json(folder / "study.json", shared | {"log_epochs": log_epochs})
-    figures = ("recipe", "test_loss", "test_accuracy", "best_epoch", "gap_last")
+    write_json(folder / "study.json", shared | {"curves": style.model_dump(mode="json")})
+    figures = ("recipe", "n_parameters", "test_loss", "test_accuracy", "best_epoch", "gap_last")
     rows = [
-        tuple(getattr(row, name) for name in figures)
+        tuple("" if (value := getattr(row, name)) is None else value for name in figures)
         + ((e.mean, e.low, e.high, e.p_holm, e.word) if (e := row.effect) else ("", "", "", "", "control"))
         for row in done.table.rows
     ]
@@ -191,7 +213,7 @@ def _write(
         sanity_baselines=done.sanity_baselines,
         baselines=done.baselines,
         command=command,
-        log_epochs=log_epochs,
+        style=style,
     )
 
 
@@ -206,13 +228,13 @@ def draw_study(
     sanity_baselines: Sequence[SanityBaseline],
     baselines: Sequence[StudyBaseline] = (),
     command: str,
-    log_epochs: bool,
+    style: CurveStyle,
 ) -> None:
     """Write report.html and its figures into a study's folder."""
     from imgreg.reports.study import forest, study_curves, study_report
 
     forest(table, target=folder / "forest.png")
-    study_curves(trials, groups=groups, target=folder / "curves.png", log_epochs=log_epochs)
+    study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
     study_report(
         table,
         trials=trials,
@@ -222,6 +244,6 @@ def draw_study(
         sanity_baselines=sanity_baselines,
         baselines=baselines,
         command=command,
-        log_epochs=log_epochs,
+        style=style,
         target=folder / "report.html",
     )

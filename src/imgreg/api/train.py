@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
-from imgreg.config import CHEAP_BASELINES, Settings
+from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import forget_checkpoint
@@ -39,6 +39,7 @@ def train(
     tensorboard: bool = False,
     resume: bool | None = None,
     read_all: bool = False,
+    style: CurveStyle | None = None,
     watcher: Watcher | None = None,
 ) -> RunSummary:
     """Train one head and write its run folder, whole or not at all.
@@ -53,6 +54,7 @@ def train(
     resume        go on with an interrupted training of the same photos and settings: None if there is one; True, and
                   tell if there is none; False never. The head comes out the same, to the bit
     read_all      read also those photos that are known to be the same
+    style         how the curves are drawn
     raises        ImgregError's children, each for a thing the user can mend; DivergedError after the run was written,
                   if a loss was no longer a number: it holds the best epoch before that, if there was one
     """
@@ -86,6 +88,7 @@ def train(
             sanity_baselines=beside,
             baselines=baselines,
             command=command,
+            style=style,
         )
         watcher.step("drawing the report", 1, 1, "")
         if tensorboard:

@@ -9,13 +9,14 @@ import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
 from imgreg.cli.options import (
+    curve_options,
     folds_option,
     given_flags,
     repeats_option,
     sanity_option,
     settings_options,
 )
-from imgreg.config import CHEAP_BASELINES
+from imgreg.config import CHEAP_BASELINES, CurveStyle
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings
 
@@ -31,6 +32,7 @@ from imgreg.recipes.settings import build_settings
 @folds_option
 @sanity_option
 @settings_options
+@curve_options
 @tensorboard_option
 @training_options
 def command(
@@ -44,6 +46,7 @@ def command(
     resume: bool | None,
     sanity_baselines: tuple[str, ...],
     tensorboard: bool,
+    style: CurveStyle | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -89,7 +92,7 @@ def command(
                 raise UsageError(
                     f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train on, or only runs."
                 )
-            comparison = compare_runs(targets, models=models, name=name, watcher=watcher)
+            comparison = compare_runs(targets, models=models, name=name, style=style, watcher=watcher)
         else:
             from imgreg.cli.train import typed_command
 
@@ -114,6 +117,7 @@ def command(
                     settings=settings,
                     repeats=repeats,
                     folds=folds or 0,
+                    style=style,
                     models=models,
                     name=name,
                     command=typed_command(),
@@ -133,6 +137,7 @@ def command(
                     resume=resume,
                     sanity_baselines=sanity_baselines,
                     tensorboard=tensorboard,
+                    style=style,
                     watcher=watcher,
                 )
     if done is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -99,6 +100,42 @@ def _read_sanity(_context: click.Context, _parameter: click.Parameter, text: str
         )
     measured = ("colour-histogram", "file-metadata")  # against the largest class
     return tuple(dict.fromkeys([*(["majority"] if set(measured) & set(names) else []), *names]))
+
+
+def curve_options(function: F) -> F:
+    """How curves are drawn, as one value: the command gets `style`, None where nothing is asked for."""
+    names = tuple(config.CurveStyle.model_fields)
+
+    @functools.wraps(function)
+    def with_style(*args: Any, **options: Any) -> Any:
+        given = {name: value for name in names if (value := options.pop(name)) is not None}
+        try:
+            style = config.CurveStyle.model_validate(given) if given else None
+        except ValidationError as error:
+            raise UsageError(validation_text(error, config.CurveStyle)) from error
+        return function(*args, style=style, **options)
+
+    for name in reversed(names):
+        if name.endswith("lim"):
+            decorator = click.option(
+                f"--{name}", metavar="A:B", callback=_read_range, help=config.CurveStyle.model_fields[name].description
+            )
+        else:
+            decorator = _option(name, config.CurveStyle, name)
+        with_style = decorator(with_style)
+    return with_style  # type: ignore[return-value]
+
+
+def _read_range(_context: click.Context, _parameter: click.Parameter, text: str | None) -> config.Range | None:
+    if text is None:
+        return None
+    low, colon, high = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return float(low) if low.strip() else None, float(high) if high.strip() else None
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}, expected A:B, e.g. 10:200, 10: or :200.") from None
 
 
 def repeats_option(*, default: int | None) -> Callable[[F], F]:

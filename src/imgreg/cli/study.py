@@ -9,10 +9,12 @@ import click
 
 from imgreg.cli.flags import training_options
 from imgreg.cli.options import (
+    curve_options,
     repeats_options,
     sanity_option,
     settings_options,
 )
+from imgreg.config import CurveStyle
 from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
 
 
@@ -28,7 +30,7 @@ from imgreg.recipes.settings import build_settings, recipe_overrides, with_recip
     "normalization, initializer, activation, schedule, augmentation, all.",
 )
 @repeats_options(default=5)
-@click.option("--log-epochs", is_flag=True, help="Plot the curves with a logarithmic epoch axis.")
+@curve_options
 @sanity_option
 @settings_options
 @training_options
@@ -37,7 +39,7 @@ def command(
     topics: str,
     repeats: int,
     folds: int | None,
-    log_epochs: bool,
+    style: CurveStyle | None,
     name: str | None,
     models: Path,
     cache_bytes: int | None,
@@ -80,7 +82,7 @@ def command(
             groups=chosen.groups,
             repeats=repeats,
             folds=folds or 0,
-            log_epochs=log_epochs,
+            style=style,
             models=models,
             name=name,
             command=typed_command(),

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
-from imgreg.cli.options import folds_option, recipe_option, sanity_option, settings_options
+from imgreg.cli.options import curve_options, folds_option, recipe_option, sanity_option, settings_options
+from imgreg.config import CurveStyle
 from imgreg.recipes.settings import build_settings
 
 
@@ -20,6 +21,7 @@ from imgreg.recipes.settings import build_settings
 @sanity_option
 @folds_option
 @settings_options
+@curve_options
 @tensorboard_option
 @training_options
 def command(
@@ -31,6 +33,7 @@ def command(
     resume: bool | None,
     sanity_baselines: tuple[str, ...],
     tensorboard: bool,
+    style: CurveStyle | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -64,6 +67,7 @@ def command(
             resume=resume,
             sanity_baselines=sanity_baselines,
             tensorboard=tensorboard,
+            style=style,
             watcher=watcher,
         )
     if as_json:

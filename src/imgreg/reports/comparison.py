@@ -13,11 +13,12 @@ from pathlib import Path
 from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.config import CurveStyle
 from imgreg.paths import shared_command
 from imgreg.reports.figure import save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
-from imgreg.reports.plots import curves_chart, overlay, panels
+from imgreg.reports.plots import curves_chart, overlay, panels, validation_losses
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
     held_out_in_words,
@@ -30,7 +31,7 @@ from imgreg.reports.rows import (
     verdicts_in_words,
 )
 from imgreg.reports.run import METRICS, raw
-from imgreg.reports.run_axes import Limits, shared_limits
+from imgreg.reports.run_axes import AS_MEASURED, BOTH_SIDES, Limits, Metric, Side, shared_limits
 from imgreg.runs.folder import Run
 from imgreg.runs.history import History
 from imgreg.runs.summary import Baseline
@@ -57,8 +58,11 @@ def comparison_report(
     effects: Sequence[PhotoEffect],
     pictures: Mapping[str, bytes],
     folder: Path,
+    style: CurveStyle = AS_MEASURED,
 ) -> None:
-    """Write report.html, and overlay, panels and forest as .png and .svg, into a folder; the first run is the control.
+    """Write report.html, and overlay, panels, validation and forest as .png and .svg, into a folder.
+
+    The first run is the control.
 
     rows       comparison_table of the same runs, in the same order
     warnings   what a reader must know before comparing (same_conditions)
@@ -69,8 +73,9 @@ def comparison_report(
     short = shortened(rows, limit=60)
     effects, rows = renamed(effects, rows=rows, short=short), short
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
-    overlay(histories, target=folder / "overlay.png")
-    panels(histories, target=folder / "panels.png")
+    overlay(histories, target=folder / "overlay.png", style=style)
+    panels(histories, target=folder / "panels.png", style=style)
+    validation_losses(histories, target=folder / "validation.png", style=style)
     told = [notes(run.summary) for run in runs]
     common = tuple(note for note in told[0] if all(note in each for each in told))
     write_page(
@@ -92,8 +97,8 @@ def comparison_report(
         common_notes=common,
         stopped=[stopped_in_words(run.summary) for run in runs],
         own_notes=[tuple(note for note in each if note not in common) for each in told],
-        overlays=_overlays(histories),
-        panels=_panels(runs, rows=rows, limits=shared_limits(histories)),
+        overlays=_overlays(histories, style=style),
+        panels=_panels(runs, rows=rows, limits=shared_limits(histories), style=style),
         raw={
             "history": raw(histories),
             "table": [row.model_dump(mode="json") | {"run": Path(row.run).name} for row in rows],
@@ -102,7 +107,9 @@ def comparison_report(
     )
 
 
-def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], limits: Limits) -> tuple[Chart, ...]:
+def _panels(
+    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], limits: Limits, style: CurveStyle
+) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
             {row.name: run.history},
@@ -111,6 +118,8 @@ def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], limits: Limit
             limits=limits,
             onset=onset_of(run.summary),
             heading=row.name,
+            with_unit=True,
+            style=style,
             caption=f"At the end: validation {row.last_val_loss:.2f}, train {row.last_train_loss:.2f}, "
             f"gap {row.gap_last:.2f}.",
             alt=f"Loss of {row.name} by epoch. Validation: {row.best_val_loss:.2f} at best "
@@ -121,15 +130,22 @@ def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], limits: Limit
     )
 
 
-def _overlays(histories: Mapping[str, History]) -> tuple[Chart, ...]:
+def _overlays(histories: Mapping[str, History], *, style: CurveStyle) -> tuple[Chart, ...]:
+    """Train and validation, loss and accuracy; then the validation losses alone."""
+    kinds: tuple[tuple[Metric, str, tuple[Side, ...]], ...] = (
+        *((metric, what, BOTH_SIDES) for metric, what in METRICS),
+        ("loss", "Validation loss alone", ("val",)),
+    )
     return tuple(
         curves_chart(
             histories,
             metric=metric,
             heading=what,
             alt=f"{what} of {', '.join(histories)} by epoch; the figures are in the table.",
+            style=style,
+            sides=sides,
         )
-        for metric, what in METRICS
+        for metric, what, sides in kinds
     )
 
 

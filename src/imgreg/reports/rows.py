@@ -80,6 +80,12 @@ def calibration_in_words(summary: RunSummary) -> str:
     )
 
 
+def colour_number(summary: RunSummary) -> int:
+    """The colour of a run that is drawn alone, by its number in figure.LIGHT.runs: the control, plain, has the first,
+    as in a comparison in which it comes first; every other recipe the second."""
+    return 0 if summary.recipe == "plain" else 1
+
+
 def onset_of(summary: RunSummary) -> int | None:
     """The epoch from which a run overfits, by its verdict; None where it does not."""
     onset = summary.verdict.evidence.get("onset_epoch")

@@ -6,7 +6,7 @@ Refuses to know: how runs are made, where photos are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import numpy as np
 
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
+from imgreg.config import CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
@@ -25,12 +26,13 @@ from imgreg.reports.plots import curves, curves_chart
 from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
+    colour_number,
     held_out_in_words,
     notes,
     onset_of,
     stopped_in_words,
 )
-from imgreg.reports.run_axes import Metric
+from imgreg.reports.run_axes import AS_MEASURED, Metric
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
@@ -60,17 +62,34 @@ class ShownPhoto:
     best: float = 0.0  # where in the box the best epoch stands
 
 
-def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]) -> tuple[str, ...]:
+def run_report(
+    run: Run,
+    *,
+    folder: Path,
+    pictures: Mapping[str, bytes],
+    maps: Mapping[str, bytes],
+    architecture: Sequence[Mapping[str, Any]] = (),
+    style: CurveStyle = AS_MEASURED,
+) -> tuple[str, ...]:
     """Write report.html, and curves, baselines, roc, precision_recall and calibration as .png and .svg, into a folder.
 
     pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
+    architecture   layers of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py)
+    style      how the curves are drawn
     returns    the names of the files written
     raises     OSError if the disk refuses
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     onset = onset_of(summary)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
-    curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset)
+    curves(
+        run.history,
+        title=summary.name,
+        target=folder / "curves.png",
+        onset=onset,
+        colour=colour_number(summary),
+        style=style,
+    )
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
     figures = [
@@ -106,7 +125,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         "run.html.j2",
         target=folder / "report.html",
         run=run,
-        charts=_curves(run, onset=onset),
+        charts=_curves(run, onset=onset, style=style),
         standing=standing,
         stopped=stopped_in_words(summary),
         measured=measured,
@@ -121,6 +140,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         uncertain=uncertain,
         memorized=[_learned(run, row, pictures=pictures) for row in found.memorized],
         words=recipe_in_words(settings),
+        architecture=architecture,
         settings=settings,
         command=command,
         views=_as_jpeg(sheet) if sheet.is_file() else "",
@@ -153,7 +173,7 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     )
 
 
-def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
+def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
         f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
@@ -167,12 +187,13 @@ def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
         curves_chart(
             {"": run.history},
             metric=metric,
-            first_colour=1,
+            first_colour=colour_number(run.summary),
             heading=what,
             caption=says,
             alt=f"{what} by epoch. {says}",
             onset=onset,
             with_rate=metric == "loss",
+            style=style,
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
     )

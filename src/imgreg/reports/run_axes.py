@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.analysis.curves import gaussian_smoothed
+from imgreg.config import CurveStyle, Range
 from imgreg.reports.figure import LIGHT, colour_of, dress
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.text import one_line
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Metric = Literal["loss", "accuracy"]
+Side = Literal["train", "val"]
 
 TITLES: dict[Metric, str] = {"loss": "Cross-entropy loss (nats)", "accuracy": "Accuracy"}
 _DASHED = (0, (3.2, 1.6))
+FAINT = 0.35  # opacity of an unsmoothed curve behind its smoothed one
 _LEGEND: dict[str, Any] = {"fontsize": 10, "frameon": False, "handlelength": 2.6}
+AS_MEASURED = CurveStyle()
+BOTH_SIDES: tuple[Side, ...] = ("train", "val")
 NAME_LIMIT = 48  # characters of a run's name in a legend or title
 
 
@@ -38,18 +44,18 @@ class Limits:
     loss: float
 
 
-def shared_limits(runs: Mapping[str, History]) -> Limits:
+def shared_limits(runs: Mapping[str, History], *, sides: Sequence[Side] = BOTH_SIDES) -> Limits:
     """Axes on which every run can be read.
 
     A loss that explodes is let out at the top rather than flattening everything else: the axis ends at three
     times the 97th percentile, or at five times the larger of the first train and the best validation loss.
     """
     histories = runs.values()
-    losses = np.concatenate([h.column(name) for h in histories for name in ("train_loss", "val_loss")])
+    losses = np.concatenate([h.column(name) for h in histories for name in (f"{side}_loss" for side in sides)])
     losses = losses[np.isfinite(losses)]
     if not len(losses) or losses.max() <= 0:
         return Limits(max(len(h.epochs) for h in histories), 1.0)
-    reference = max(max(_finite(h.epochs[0].train_loss), _finite(h.best.val_loss)) for h in histories)
+    reference = max(max(_finite(h.column(f"{sides[0]}_loss")[0]), _finite(h.best.val_loss)) for h in histories)
     cap = min(3 * float(np.percentile(losses, 97)), 5 * reference if reference > 0 else math.inf)
     top = min(float(losses.max()) * 1.06, cap) if cap > 0 else float(losses.max()) * 1.06
     return Limits(max(len(h.epochs) for h in histories), top)
@@ -64,28 +70,53 @@ def draw(
     limits: Limits | None = None,
     legend: bool = True,
     onset: int | None = None,
+    style: CurveStyle = AS_MEASURED,
+    sides: Sequence[Side] = BOTH_SIDES,
 ) -> None:
     """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch.
 
-    onset   the epoch from which a run that is drawn alone overfits
+    Parameters
+    ----------
+    onset : int, optional
+        The epoch from which a run that is drawn alone overfits.
+    style : CurveStyle
+        Smoothing, scale of the epochs, and limits; `ylim` is of the loss alone.
+    sides : sequence of {"train", "val"}
+        The curves drawn of each run.
     """
-    limits = limits or shared_limits(runs)
+    limits = limits or shared_limits(runs, sides=sides)
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
+    if metric == "loss":
+        bottom, top = within(style.ylim, (bottom, top))
     alone = len(runs) == 1
     for i, history in enumerate(runs.values()):
         colour = colour_of(colours or LIGHT.runs, i)
         epochs, best = history.column("epoch"), history.best
-        train, val = history.column(f"train_{metric}"), history.column(f"val_{metric}")
-        dot = "o" if len(epochs) == 1 else None
-        axes.plot(epochs, train, color=colour, linewidth=1.9, marker=dot, markerfacecolor=LIGHT.paper, label="train")
-        axes.plot(epochs, val, color=colour, linewidth=1.9, linestyle=_DASHED, label=_validation_label(val, top=top))
+        measured = {side: history.column(f"{side}_{metric}") for side in sides}
+        drawn = {side: gaussian_smoothed(values, std_epochs=style.smooth) for side, values in measured.items()}
+        for side, values in drawn.items():
+            is_train = side == "train"
+            axes.plot(
+                epochs,
+                values,
+                color=colour,
+                linewidth=1.9,
+                linestyle="-" if is_train else _DASHED,
+                marker="o" if is_train and len(epochs) == 1 else None,
+                markerfacecolor=LIGHT.paper,
+                label="train" if is_train else _validation_label(measured[side], top=top),
+            )
+            if style.smooth:
+                axes.plot(epochs, measured[side], color=colour, linewidth=0.9, alpha=FAINT)
+        val = measured["val"]
         if metric == "loss":
             _mark_exit(axes, epochs, val, top=top, colour=colour)
         height = getattr(best, f"val_{metric}")
         if not math.isfinite(height):
             continue
         if alone:
-            axes.fill_between(epochs, train, val, color=colour, alpha=0.10, linewidth=0)
+            if len(sides) == 2:
+                axes.fill_between(epochs, drawn["train"], drawn["val"], color=colour, alpha=0.10, linewidth=0)
             axes.axvline(best.epoch, color=LIGHT.ink, linewidth=1.0, linestyle=":", alpha=0.6)
         shown = f"{height:.1%}" if metric == "accuracy" else f"{height:.2f}"
         axes.plot(
@@ -102,9 +133,10 @@ def draw(
     if onset is not None:
         says = f"overfitting from epoch {onset}"
         axes.axvline(onset, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
-    axes.set_xlim(*((0.5, 1.5) if limits.epoch == 1 else (1 - 0.015 * limits.epoch, limits.epoch * 1.015)))
     axes.set_ylim(bottom, top)
-    _dress(axes, metric=metric)
+    dress_epochs(axes, n_epochs=limits.epoch, style=style)
+    if metric == "accuracy":
+        _in_percent(axes)
     if legend:
         axes.legend(
             fontsize=9.5,
@@ -117,7 +149,7 @@ def draw(
         )
 
 
-def draw_rate(axes: Axes, history: History, *, colour: str) -> None:
+def draw_rate(axes: Axes, history: History, *, colour: str, style: CurveStyle = AS_MEASURED) -> None:
     """The learning rate by epoch, in low axes beneath the loss; on a scale of powers where it falls far."""
     rates = history.column("learning_rate")
     epochs = history.column("epoch")
@@ -129,30 +161,53 @@ def draw_rate(axes: Axes, history: History, *, colour: str) -> None:
         axes.set_ylim(0, float(rates.max()) * 1.25 or 1.0)
         axes.set_yticks([0, float(rates.max())], ["0", f"{rates.max():.2g}"])
     axes.set_title("learning rate", fontsize=9.5, loc="left", pad=3, color=LIGHT.ink)
-    _dress_plainly(axes)
+    dress_epochs(axes, n_epochs=len(epochs), style=style)
 
 
-def _dress(axes: Axes, *, metric: Metric) -> None:
-    from matplotlib.ticker import PercentFormatter
+def dress_epochs(axes: Axes, *, n_epochs: int, style: CurveStyle) -> None:
+    """The axis of epochs, with its scale, limits and ticks, and what its label must say of smoothing."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    _dress_plainly(axes)
-    if metric == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def _dress_plainly(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel("epoch", fontsize=11)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
+    if style.log_epochs:
+        low, high = (0.8, 1.25) if n_epochs == 1 else (0.95, n_epochs * 1.05)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda epoch, _: f"{epoch:g}"))
+    else:
+        low, high = (0.5, 1.5) if n_epochs == 1 else (1 - 0.015 * n_epochs, n_epochs * 1.015)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.set_xlim(*within(style.xlim, (low, high)))
+    axes.set_xlabel(epochs_label(style), fontsize=11)
     dress(axes)
 
 
-def runs_legend(figure: Figure, runs: Mapping[str, History]) -> None:
+def epochs_label(style: CurveStyle) -> str:
+    """
+    >>> epochs_label(CurveStyle(smooth=2))
+    'epoch (smoothed, std. 2 epochs; faint: unsmoothed)'
+    """
+    return f"epoch (smoothed, std. {style.smooth:g} epochs; faint: unsmoothed)" if style.smooth else "epoch"
+
+
+def within(given: Range | None, usual: tuple[float, float]) -> tuple[float, float]:
+    """The limits that were asked for, the usual ones where an end was left open."""
+    low, high = given or (None, None)
+    low, high = usual[0] if low is None else low, usual[1] if high is None else high
+    return (low, high) if low < high else (low, low + usual[1] - usual[0])
+
+
+def _in_percent(axes: Axes) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def runs_legend(figure: Figure, runs: Mapping[str, History], *, sides: Sequence[Side] = BOTH_SIDES) -> None:
     """What the line styles mean above the axes, and a line a run below them."""
     from matplotlib.lines import Line2D
 
-    styles_legend(figure)
+    styles_legend(figure, sides=sides)
     handles = [Line2D([], [], color=colour_of(LIGHT.runs, i), linewidth=4) for i in range(len(runs))]
     legend = figure.legend(
         handles,
@@ -172,11 +227,11 @@ def runs_legend(figure: Figure, runs: Mapping[str, History]) -> None:
         )
 
 
-def styles_legend(figure: Figure) -> None:
+def styles_legend(figure: Figure, *, sides: Sequence[Side] = BOTH_SIDES) -> None:
     from matplotlib.lines import Line2D
 
     styles = {
-        "train": Line2D([], [], color=LIGHT.ink, linewidth=1.9),
+        **({"train": Line2D([], [], color=LIGHT.ink, linewidth=1.9)} if "train" in sides else {}),
         "validation": Line2D([], [], color=LIGHT.ink, linewidth=1.9, linestyle=_DASHED),
         "lowest validation loss": Line2D([], [], color=LIGHT.ink, linestyle="", marker="o", markersize=7),
     }

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.baselines import StudyBaseline
+from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.analysis.study import StudyTable
-from imgreg.reports.figure import LIGHT, dress, figure_svg, new_figure, save_figure
+from imgreg.config import CurveStyle
+from imgreg.reports.figure import LIGHT, figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
 from imgreg.reports.page import Chart, chart, write_page
+from imgreg.reports.run_axes import FAINT, dress_epochs, within
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
@@ -33,13 +36,13 @@ def forest(table: StudyTable, *, target: Path) -> None:
 
 
 def study_curves(
-    trials: Mapping[str, Sequence[Trial]], *, groups: Mapping[str, Sequence[str]], log_epochs: bool, target: Path
+    trials: Mapping[str, Sequence[Trial]], *, groups: Mapping[str, Sequence[str]], style: CurveStyle, target: Path
 ) -> None:
     """curves.png: mean validation loss by epoch, a panel a group of recipes, the control in each.
 
     groups   heading -> recipes, the control first
     """
-    save_figure(_curves(trials, groups=groups, log_epochs=log_epochs), target)
+    save_figure(_curves(trials, groups=groups, style=style), target)
 
 
 def study_report(
@@ -52,7 +55,7 @@ def study_report(
     sanity_baselines: Sequence[SanityBaseline] = (),
     baselines: Sequence[StudyBaseline] = (),
     command: str,
-    log_epochs: bool,
+    style: CurveStyle,
     target: Path,
 ) -> None:
     """report.html of a study: the answer first, then the forest, the table and the curves.
@@ -65,7 +68,7 @@ def study_report(
         alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
         caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
     )
-    panels = [_panel(heading, {name: trials[name] for name in names}, log_epochs) for heading, names in groups.items()]
+    panels = [_panel(heading, {name: trials[name] for name in names}, style) for heading, names in groups.items()]
     write_page(
         "study.html.j2",
         target=target,
@@ -80,8 +83,8 @@ def study_report(
     )
 
 
-def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], log_epochs: bool) -> Chart:
-    figure = _curves(trials, groups={heading: list(trials)}, log_epochs=log_epochs, titles=False, width=6.2)
+def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], style: CurveStyle) -> Chart:
+    figure = _curves(trials, groups={heading: list(trials)}, style=style, titles=False, width=6.2)
     means = {one_line(name, limit=NAME_LIMIT): _mean_curve(row) for name, row in trials.items()}
     n_epochs = max(map(len, means.values()))
     columns = {
@@ -105,7 +108,7 @@ def _curves(
     trials: Mapping[str, Sequence[Trial]],
     *,
     groups: Mapping[str, Sequence[str]],
-    log_epochs: bool,
+    style: CurveStyle,
     titles: bool = True,
     width: float = 8.4,
 ) -> Figure:
@@ -120,23 +123,22 @@ def _curves(
             colour = LIGHT.ink if number == 0 else _colour(number - 1, len(names) - 1)
             curve = means[name]
             epochs = np.arange(1, len(curve) + 1)
-            axes.plot(epochs, curve, color=colour, linewidth=2.2 if number == 0 else 1.5, linestyle=(0, (3.2, 1.6)))
+            smooth = gaussian_smoothed(curve, std_epochs=style.smooth)
+            axes.plot(epochs, smooth, color=colour, linewidth=2.2 if number == 0 else 1.5, linestyle=(0, (3.2, 1.6)))
+            if style.smooth:
+                axes.plot(epochs, curve, color=colour, linewidth=0.9, alpha=FAINT)
             best = int(np.argmin(curve))
             axes.plot([], [], color=colour, linewidth=2, label=drawable(one_line(name, limit=NAME_LIMIT)))
             axes.plot([epochs[best]], [curve[best]], "o", color=colour, markersize=5)
         ends = [float(means[name][-1]) for name in names]
-        axes.set_ylim(0, min(max(lowest, *ends) * 1.1, 4 * float(np.median([means[n].min() for n in names]))))
+        top = min(max(lowest, *ends) * 1.1, 4 * float(np.median([means[n].min() for n in names])))
+        axes.set_ylim(*within(style.ylim, (0, top)))
         if titles:
             axes.set_title(drawable(one_line(heading, limit=60)), fontsize=12, fontfamily=families(), parse_math=False)
-        axes.set_xlabel("epoch", fontsize=11)
         axes.set_ylabel("validation loss (nats)", fontsize=11)
-        if log_epochs:
-            axes.set_xscale("log")
-        else:
-            axes.xaxis.get_major_locator().set_params(integer=True)
+        dress_epochs(axes, n_epochs=max(len(means[name]) for name in names), style=style)
         font = {"family": families(), "size": 9}
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), prop=font, labelcolor=LIGHT.ink)
-        dress(axes)
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     return figure

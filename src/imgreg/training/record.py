@@ -23,7 +23,7 @@ from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.split_duplicates import SplitDuplicates
 from imgreg.analysis.verdict import judge
-from imgreg.config import Settings, Training
+from imgreg.config import CurveStyle, Settings, Training
 from imgreg.data import decode as decoding
 from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
@@ -34,6 +34,7 @@ from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, save_head
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.recipes import overrides_of
+from imgreg.recipes.notes import recipe_notes
 from imgreg.runs.folder import (
     FOLD,
     SkippedRow,
@@ -73,6 +74,7 @@ def record(
     sanity_baselines: tuple[SanityBaseline, ...],
     baselines: Sequence[Predicted] = (),
     command: str,
+    style: CurveStyle | None = None,
 ) -> RunSummary:
     """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
     summary = _summary(
@@ -131,7 +133,7 @@ def record(
         heads=outcome.fitted.heads,
         preprocessing=base.preprocessing,
     )
-    write_run_report(folder, run)
+    write_run_report(folder, run, style=style)
     return summary
 
 
@@ -162,6 +164,7 @@ def _summary(
     warnings = (
         *base.notes,
         *dataset.warnings,
+        *recipe_notes(recipe),
         *([outcome.diverged] if outcome.diverged else []),
         *sanity_warnings(
             sanity_baselines,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from imgreg.analysis.notable import notable_photos
+from imgreg.config import CurveStyle
+from imgreg.heads.store import load_card
+from imgreg.heads.summary import summarize_plan
 from imgreg.runs.folder import Run
 from imgreg.training.thumbnails import MAP, keep_pictures, read_pictures
 
 
-def write_run_report(folder: Path, run: Run) -> tuple[str, ...]:
+def write_run_report(folder: Path, run: Run, *, style: CurveStyle | None = None) -> tuple[str, ...]:
     """Write report.html and its figures into the folder where the run stands, or is being written.
 
     Pictures that the run did not keep are made of the photos, where these are as they were.
@@ -18,6 +22,7 @@ def write_run_report(folder: Path, run: Run) -> tuple[str, ...]:
     """
     from imgreg.reports.run import run_report
 
+    card = load_card(folder)
     rows = [run.split[i] for i in notable_photos(run).rows]
     added = keep_pictures(folder, run, rows)
     maps = read_pictures(folder, (row.sha256 + MAP for row in rows))
@@ -26,5 +31,7 @@ def write_run_report(folder: Path, run: Run) -> tuple[str, ...]:
         folder=folder,
         pictures=read_pictures(folder, (row.sha256 for row in rows)),
         maps={name.removesuffix(MAP): data for name, data in maps.items()},
+        architecture=[asdict(row) for row in summarize_plan(card.plan, feature_shape=card.feature_shape)],
+        style=style or CurveStyle(),
     )
     return (*added, *drawn)

@@ -66,3 +66,16 @@ def nats(value: float) -> str:
 
 def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
+
+
+def short_count(n: int | None) -> str:
+    """A large number in few columns.
+
+    >>> [short_count(n) for n in (None, 481, 10_241, 803_329, 2_097_922, 26_300_000)]
+    ['–', '481', '10k', '803k', '2.1M', '26M']
+    """
+    if n is None:
+        return "–"
+    if n < 9_999.5:
+        return str(n)
+    return f"{n / 1e3:.0f}k" if n < 999_500 else f"{n / 1e6:.1f}M" if n < 9_950_000 else f"{n / 1e6:.0f}M"

@@ -10,7 +10,7 @@ from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.label_issues import LabelTable
 from imgreg.analysis.learning_curve import LearningCurve
 from imgreg.analysis.study import StudyTable
-from imgreg.reports.terminal.parts import nats, percent, report_line, sanity_lines, table_of, text_of
+from imgreg.reports.terminal.parts import nats, percent, report_line, sanity_lines, short_count, table_of, text_of
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import SanityBaseline
 
@@ -38,7 +38,9 @@ def study_text(
     """The answer, the ranked table in 80 columns, and where the report is."""
     from rich.console import Group
 
-    lines = table_of("recipe", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult")
+    lines = table_of(
+        "recipe", "param-\neters", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult"
+    )
     lines.columns[-1].justify = "left"
     for row in table.rows:
         effect = row.effect
@@ -46,6 +48,7 @@ def study_text(
         word = "control" if effect is None else _WORDS[effect.word]
         lines.add_row(
             text_of(one_line(row.recipe, limit=22)),
+            short_count(row.n_parameters),
             nats(row.test_loss),
             percent(row.test_accuracy),
             nats(row.gap_last),

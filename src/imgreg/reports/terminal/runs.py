@@ -148,6 +148,9 @@ def comparison_text(
             + SHARE_IN_WORDS.format(rows[0].name),
             style="dim",
         ),
+        text_of(
+            "Trainable parameters: " + ", ".join(f"{row.name} {row.n_parameters:,}" for row in rows) + ".", style="dim"
+        ),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings),
         *([report_line(folder)] if folder else []),
     )
