@@ -73,7 +73,7 @@ def explain_photos(
     watcher.step("loading Keras", 1, 1, "")
     out.mkdir(parents=True, exist_ok=True)
     shown = [int(row.argmax()) if label is None else card.classes.index(label) for row in predicted]
-    explained = explain(squares, shown, base=base, plan=card.plan, heads=saved.heads)
+    explained = explain(squares, shown, base=base, plan=card.plan, heads=saved.heads, blocks=saved.blocks)
     stems = distinct([_short(photo.stem) for photo in photos])
     for done, ((photo, data), stem, row, one) in enumerate(
         zip(read, stems, predicted, explained, strict=True), start=1

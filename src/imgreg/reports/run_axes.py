@@ -64,10 +64,12 @@ def draw(
     limits: Limits | None = None,
     legend: bool = True,
     onset: int | None = None,
+    finetuned_from: int | None = None,
 ) -> None:
     """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch.
 
-    onset   the epoch from which a run that is drawn alone overfits
+    onset            the epoch from which a run that is drawn alone overfits
+    finetuned_from   its first epoch with unfrozen convolutions
     """
     limits = limits or shared_limits(runs)
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
@@ -102,6 +104,9 @@ def draw(
     if onset is not None:
         says = f"overfitting from epoch {onset}"
         axes.axvline(onset, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
+    if finetuned_from is not None:
+        says = f"VGG16 unfrozen before epoch {finetuned_from}"
+        axes.axvline(finetuned_from - 0.5, color=LIGHT.ink, linewidth=1.2, linestyle=(0, (5, 3)), alpha=0.7, label=says)
     axes.set_xlim(*((0.5, 1.5) if limits.epoch == 1 else (1 - 0.015 * limits.epoch, limits.epoch * 1.015)))
     axes.set_ylim(bottom, top)
     _dress(axes, metric=metric)

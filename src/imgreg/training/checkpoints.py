@@ -25,6 +25,7 @@ STALE_SECONDS = 30 * 86_400  # a training that nobody went on with for so long i
 _LATER = {  # settings added since that format: in the key only where they differ from their defaults
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
     "training": ("min_delta",),
+    "finetune": ("block", "learning_rate", "head_learning_rate", "epochs", "patience_epochs"),
 }
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
@@ -57,6 +58,8 @@ def _recipe_document(recipe: Recipe) -> dict[str, Any]:
         for name in names:
             if document[table][name] == defaults[name]:
                 del document[table][name]
+        if not document[table]:  # a table that was added later
+            del document[table]
     return document
 
 

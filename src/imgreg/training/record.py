@@ -92,7 +92,7 @@ def record(
         temperature=summary.calibration.temperature if summary.calibration else 1.0,
     )
     card = _card(outcome, dataset=dataset, base=base, settings=settings, calibration=calibration)
-    save_head(folder, card=card, heads=outcome.fitted.heads)
+    save_head(folder, card=card, heads=outcome.fitted.heads, blocks=outcome.fitted.blocks)
     write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
     write_json(folder / "environment.json", _environment(dataset, base=base, settings=settings, command=command))
     write_json(folder / "augmentation.json", outcome.augmenter.described)
@@ -120,7 +120,15 @@ def record(
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    keep_maps(folder, run, answered, base=base.weights, plan=card.plan, heads=outcome.fitted.heads)
+    keep_maps(
+        folder,
+        run,
+        answered,
+        base=base.weights,
+        plan=card.plan,
+        heads=outcome.fitted.heads,
+        blocks=outcome.fitted.blocks,
+    )
     write_run_report(folder, run)
     return summary
 
@@ -185,6 +193,8 @@ def _summary(
         n_parameters=outcome.fitted.n_parameters,
         epochs_run=len(history.epochs),
         best_epoch=history.best.epoch,
+        finetuned_block=recipe.finetune.block if outcome.fitted.finetuned_from else None,
+        finetuned_from=outcome.fitted.finetuned_from,
         stopped_early=_stopped_early(outcome, settings.recipe.training),
         best=Scores.of(history.best),
         last=Scores.of(history.last),
@@ -210,7 +220,7 @@ def _summary(
 
 
 def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
-    n_epochs = len(outcome.fitted.history.epochs)
+    n_epochs = (outcome.fitted.finetuned_from or len(outcome.fitted.history.epochs) + 1) - 1  # of the head alone
     if outcome.diverged or n_epochs == training.epochs:
         return None
     return StoppedEarly(

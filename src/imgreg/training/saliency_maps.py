@@ -24,6 +24,7 @@ def keep_maps(
     base: Weights,
     plan: Sequence[Layer],
     heads: Sequence[Arrays],
+    blocks: Sequence[Arrays] = (),
 ) -> None:
     """Put the maps of some photos, laid over them, into folder/pictures.
 
@@ -36,7 +37,9 @@ def keep_maps(
     had = [(row, k, data) for row, k, data in found if data is not None]
     squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in had]
     asked = [row.fold if row.on("val") else None for row, _, _ in had]  # no head saw a test photo: all are asked
-    maps = explain(squares, [k for _, k, _ in had], base=base, plan=plan, heads=heads, asked=asked, n_random=0)
+    maps = explain(
+        squares, [k for _, k, _ in had], base=base, plan=plan, heads=heads, blocks=blocks, asked=asked, n_random=0
+    )
     (folder / FOLDER).mkdir(exist_ok=True)
     for (row, _, data), one in zip(had, maps, strict=True):
         shown = overlay(decoding.picture(data, longest_px=PICTURE_PX), one.map)
