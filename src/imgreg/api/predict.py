@@ -18,11 +18,11 @@ from imgreg.analysis.conformal import conformal_thresholds, max_confidence, min_
 from imgreg.analysis.novelty import distances
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
+from imgreg.features.blocks import Arrays
 from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
-from imgreg.features.blocks import Arrays
 from imgreg.heads.ensemble import mean_probabilities, tuned_probabilities
 from imgreg.heads.forward import majority
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
@@ -144,9 +144,7 @@ def load_classifier(
             heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
             card = load_card(together[0])
             blocks = heads[0].result().blocks if card.finetuned else ()
-            engine = _load_base(
-                card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher()
-            )
+            engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
             members.append(_Member(tuple(head.result() for head in heads), engine))
     thresholds = None
     if confidence is not None:

@@ -68,8 +68,11 @@ def _cut(vgg16: Any, *, layer: str, blocks: Sequence[Arrays]) -> Any:
     return keras.Model(vgg16.inputs, given)
 
 
-def tail(start: Any, block: Arrays) -> Any:
-    """Lay fine-tuned convolutions, with their poolings, over a Keras tensor."""
+def tail(start: Any, block: Arrays, *, dtype: str | None = None) -> Any:
+    """Lay fine-tuned convolutions, with their poolings, over a Keras tensor.
+
+    dtype   Keras' policy of the convolutions; None for the policy that is set
+    """
     import keras
 
     x = start
@@ -77,7 +80,7 @@ def tail(start: Any, block: Arrays) -> Any:
         if name.endswith("pool"):
             x = keras.layers.MaxPooling2D(2)(x)
             continue
-        layer = keras.layers.Conv2D(N_CHANNELS, 3, padding="same", activation="relu")
+        layer = keras.layers.Conv2D(N_CHANNELS, 3, padding="same", activation="relu", dtype=dtype)
         x = layer(x)
         layer.set_weights([block[f"{name}/kernel"], block[f"{name}/bias"]])
     return x

@@ -23,6 +23,7 @@ from imgreg.config import Optimizer, Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.backbone import tail
 from imgreg.features.blocks import Arrays, block_of, tuned_layers
+from imgreg.features.engines import Precision
 from imgreg.features.tta import CLEAN, tta_views
 from imgreg.heads.build import build_head, set_weights, weights_by_name
 from imgreg.heads.fit import (
@@ -48,6 +49,7 @@ def finetune(
     fitted: FittedHead,
     *,
     block: Arrays,
+    precision: Precision = "float32",
     train: Labelled,
     val: Labelled,
     folds: Sequence[Fold] = (),
@@ -66,6 +68,8 @@ def finetune(
         By the same recipe, photos and folds.
     block : Arrays
         The base's own convolutions, where each head's begin.
+    precision : float32 or bfloat16
+        Of the convolutions, forward and backward, as of the frozen base; their weights and Adam's moments are float32.
     train, val : Labelled
         Features at the last frozen layer.
     on_step : callable
@@ -82,7 +86,8 @@ def finetune(
     scored = tta_views(mirror=recipe.prediction.mirror)
     of_train = Views(train, kept_bytes=KEPT_BYTES, first=scored)
     of_val = Views(val, kept_bytes=KEPT_BYTES // 3, first=scored)
-    model = _TunedModel(recipe, block, feature_shape=of_train.feature_shape, n_classes=n_classes, seed=seed)
+    shape = of_train.feature_shape
+    model = _TunedModel(recipe, block, precision=precision, feature_shape=shape, n_classes=n_classes, seed=seed)
     members = [
         _Member(fold, np.random.default_rng([seed, k, 2]), model.values_of(head, block))
         for k, (fold, head) in enumerate(zip(folds, fitted.heads, strict=True))
@@ -145,7 +150,13 @@ def finetune(
 
 
 def tuned_answers(
-    photos: Labelled, *, recipe: Recipe, heads: Sequence[Arrays], blocks: Sequence[Arrays], n_classes: int
+    photos: Labelled,
+    *,
+    recipe: Recipe,
+    heads: Sequence[Arrays],
+    blocks: Sequence[Arrays],
+    precision: Precision = "float32",
+    n_classes: int,
 ) -> NDArray[np.float32]:
     """Average the probabilities of fine-tuned heads and the recipe's test-time views, (n, n_classes).
 
@@ -153,7 +164,8 @@ def tuned_answers(
     """
     scored = tta_views(mirror=recipe.prediction.mirror)
     views = Views(photos, kept_bytes=KEPT_BYTES, first=scored)
-    model = _TunedModel(recipe, blocks[0], feature_shape=views.feature_shape, n_classes=n_classes, seed=0)
+    shape = views.feature_shape
+    model = _TunedModel(recipe, blocks[0], precision=precision, feature_shape=shape, n_classes=n_classes, seed=0)
     rows, answers = np.arange(len(photos.labels)), []
     for head, block in zip(heads, blocks, strict=True):
         model.load(_Member(Fold(rows, rows), np.random.default_rng(0), model.values_of(head, block)))
@@ -174,7 +186,14 @@ class _TunedModel:
     """The unfrozen convolutions and the head in one compiled model, into which each fold's variables are put."""
 
     def __init__(
-        self, recipe: Recipe, block: Arrays, *, feature_shape: tuple[int, int, int], n_classes: int, seed: int
+        self,
+        recipe: Recipe,
+        block: Arrays,
+        *,
+        precision: Precision,
+        feature_shape: tuple[int, int, int],
+        n_classes: int,
+        seed: int,
     ) -> None:
         import keras
         import tensorflow as tf
@@ -182,7 +201,7 @@ class _TunedModel:
         tf.config.experimental.enable_op_determinism()
         self._recipe, self._block = recipe, block_of(block)
         start = keras.Input(feature_shape, name="features")
-        convolved = tail(start, block)
+        convolved = tail(start, block, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32")
         self._head = build_head(recipe.head, feature_shape=convolved.shape[1:], n_classes=n_classes, seed=seed)
         x = convolved
         for layer in self._head.layers:
@@ -236,9 +255,7 @@ class _TunedModel:
         }
         return weights_by_name(self._head), block
 
-    def train_epoch(
-        self, photos: Views, member: _Member, *, view: int, on_step: Callable[[], None] | None
-    ) -> float:
+    def train_epoch(self, photos: Views, member: _Member, *, view: int, on_step: Callable[[], None] | None) -> float:
         """Take a member's steps of one epoch. Gives the mean objective."""
         batch_size, rows = self._recipe.training.batch_size, member.fold.train
         order = rows[member.draw.permutation(len(rows))]

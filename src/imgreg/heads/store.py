@@ -101,7 +101,9 @@ def save_head(folder: Path, *, card: ModelCard, heads: Sequence[Arrays], blocks:
     if blocks:
         data = save({name: np.ascontiguousarray(array) for name, array in joined(blocks).items()})
         (folder / BLOCK_FILE).write_bytes(data)
-        card = msgspec.structs.replace(card, finetuned=block_of(blocks[0]), block_sha256=hashlib.sha256(data).hexdigest())
+        card = msgspec.structs.replace(
+            card, finetuned=block_of(blocks[0]), block_sha256=hashlib.sha256(data).hexdigest()
+        )
     (folder / "model.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
 
 
@@ -123,9 +125,7 @@ def load_card(folder: Path) -> ModelCard:
 def load_head(folder: Path) -> SavedHead:
     """Read a run's head. raises ArtefactError naming the file and what is wrong with it"""
     card = load_card(folder)
-    heads = _arrays(
-        folder, "head.safetensors", [_expected_shapes(card)] * card.n_heads, sha256=card.head_sha256
-    )
+    heads = _arrays(folder, "head.safetensors", [_expected_shapes(card)] * card.n_heads, sha256=card.head_sha256)
     blocks: tuple[Arrays, ...] = ()
     if card.finetuned is not None:
         blocks = _arrays(folder, BLOCK_FILE, [tuned_shapes(card.finetuned)] * card.n_heads, sha256=card.block_sha256)

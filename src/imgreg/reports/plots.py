@@ -26,19 +26,30 @@ if TYPE_CHECKING:
 _RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the loss
 
 
-def curves(history: History, *, title: str, target: Path, onset: int | None = None) -> None:
+def curves(
+    history: History, *, title: str, target: Path, onset: int | None = None, finetuned_from: int | None = None
+) -> None:
     """Write curves.png and .svg of one run."""
-    save_figure(curves_figure(history, title=title, onset=onset), target)
+    save_figure(curves_figure(history, title=title, onset=onset, finetuned_from=finetuned_from), target)
 
 
-def curves_figure(history: History, *, title: str, onset: int | None = None) -> Figure:
+def curves_figure(
+    history: History, *, title: str, onset: int | None = None, finetuned_from: int | None = None
+) -> Figure:
     """Draw one run: loss above the learning rate, and accuracy beside them."""
     figure = new_figure(10, 4.9)
     grid = figure.add_gridspec(2, 2, **_RATE)
     loss = figure.add_subplot(grid[0, 0])
     rate = figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
-        draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[1:], onset=onset)  # type: ignore[arg-type]
+        draw(
+            axes,
+            {"": history},
+            metric=metric,  # type: ignore[arg-type]
+            colours=LIGHT.runs[1:],
+            onset=onset,
+            finetuned_from=finetuned_from,
+        )
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
     _rate_below(loss, rate, history, colour=LIGHT.runs[1])
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
@@ -84,6 +95,7 @@ def curves_chart(
     first_colour: int = 0,
     limits: Limits | None = None,
     onset: int | None = None,
+    finetuned_from: int | None = None,
     with_rate: bool = False,
 ) -> Chart:
     """One figure for a page. It holds no names: the page around it has fonts for them.
@@ -95,7 +107,16 @@ def curves_chart(
     axes = figure.add_axes((0.13, 0.35, 0.84, 0.62) if with_rate else (0.13, 0.14, 0.84, 0.74 if many else 0.83))
     rate = figure.add_axes((0.13, 0.125, 0.84, 0.115), sharex=axes) if with_rate else None
     colours = tuple(colour_of(LIGHT.runs, first_colour + i) for i in range(len(runs)))
-    draw(axes, runs, metric=metric, limits=limits, legend=not many, colours=colours, onset=onset)
+    draw(
+        axes,
+        runs,
+        metric=metric,
+        limits=limits,
+        legend=not many,
+        colours=colours,
+        onset=onset,
+        finetuned_from=finetuned_from,
+    )
     if rate is not None:
         _rate_below(axes, rate, next(iter(runs.values())), colour=colours[0])
     if many:

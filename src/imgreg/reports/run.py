@@ -24,6 +24,7 @@ from imgreg.reports.plots import curves, curves_chart
 from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
+    finetuned_in_words,
     held_out_in_words,
     notes,
     onset_of,
@@ -69,7 +70,13 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     onset = onset_of(summary)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
-    curves(run.history, title=summary.name, target=folder / "curves.png", onset=onset)
+    curves(
+        run.history,
+        title=summary.name,
+        target=folder / "curves.png",
+        onset=onset,
+        finetuned_from=summary.finetuned_from,
+    )
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
     figures = [
@@ -95,7 +102,7 @@ def run_report(run: Run, *, folder: Path, pictures: Mapping[str, bytes], maps: M
         run=run,
         charts=_curves(run, onset=onset),
         standing=standing,
-        stopped=stopped_in_words(summary),
+        stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
         figure_names=FIGURE_NAMES,
         figures=figures,
@@ -159,6 +166,7 @@ def _curves(run: Run, *, onset: int | None) -> tuple[Chart, ...]:
             caption=says,
             alt=f"{what} by epoch. {says}",
             onset=onset,
+            finetuned_from=run.summary.finetuned_from,
             with_rate=metric == "loss",
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)

@@ -18,6 +18,7 @@ from imgreg.errors import DivergedError
 from imgreg.features.backbone import block_arrays
 from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
 from imgreg.features.cache import FeatureCache
+from imgreg.features.engines import Precision
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
@@ -57,6 +58,7 @@ class Finetuning:
 
     source: FeatureSource
     block: Arrays
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,9 @@ def fit_on(
         fitted, diverged = error.kept, str(error)
     tested = None
     if split.test:
-        tested = test_answers(split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes)
+        tested = test_answers(
+            split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes
+        )
     return Outcome(
         fitted=fitted,
         diverged=diverged,
@@ -182,7 +186,7 @@ def fit_on(
 def prepare_finetuning(block: Block, *, base: Backbone, cache: FeatureCache) -> Finetuning:
     """Read the base's convolutions; the features are still to be computed."""
     source = FeatureSource(cache, base=base.identity, layer=frozen_layer(block))
-    return Finetuning(source, block_arrays(base.weights, block))
+    return Finetuning(source, block_arrays(base.weights, block), base.precision)
 
 
 def finetune_on(
@@ -203,6 +207,7 @@ def finetune_on(
         recipe,
         fitted,
         block=finetuning.block,
+        precision=finetuning.precision,
         train=labelled(split.train, classes=classes, source=finetuning.source, augmenter=augmenter),
         val=labelled(split.val, classes=classes, source=finetuning.source),
         folds=folds,
@@ -252,7 +257,14 @@ def test_answers(
         return answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
     assert finetuning is not None  # or there would be no block
     deep = labelled(photos, classes=classes, source=finetuning.source)
-    return tuned_answers(deep, recipe=recipe, heads=fitted.heads, blocks=fitted.blocks, n_classes=len(classes))
+    return tuned_answers(
+        deep,
+        recipe=recipe,
+        heads=fitted.heads,
+        blocks=fitted.blocks,
+        precision=finetuning.precision,
+        n_classes=len(classes),
+    )
 
 
 def labelled(

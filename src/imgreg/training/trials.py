@@ -132,7 +132,9 @@ def _train_trial(
             on_step=tell,
         )
     labels = labels_of(split.test, classes)
-    predicted = test_answers(split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes)
+    predicted = test_answers(
+        split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes
+    )
     loss, accuracy = score(predicted, labels)
     history = fitted.history
     own = history.train_true_class
