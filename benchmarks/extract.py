@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from imgreg.data.sample import draw_sample
 from timing import medians_in_turn, seconds, show
 
 from imgreg.config import Augmentation
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import index_photos
-from imgreg.data.sample import draw_sample
 from imgreg.features.cache import FeatureCache
 from imgreg.features.engines import engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, FeatureSource, extract

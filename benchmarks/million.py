@@ -18,12 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from imgreg.data.sample import draw_sample
 from timing import show
 
 from imgreg.data.discovery import list_files
 from imgreg.data.file_cache import FileCache, stamp_of
 from imgreg.data.index import index_photos
-from imgreg.data.sample import draw_sample
 
 A_FOLDER = 10_000  # links to one picture: file systems bound them (ext4 65,000)
 

@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from imgreg.data.sample import draw_sample
 from timing import medians_in_turn, show
 
-from imgreg.data.sample import draw_sample
 from imgreg.features.backbone import build_backbone
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.build import build_head

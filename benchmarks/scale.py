@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from timing import show
-
 from imgreg.data.sample import draw_sample
+from timing import show
 
 DRAWN = 200  # pictures drawn; more photos are these with a number appended, other bytes of the same picture
 

@@ -342,6 +342,33 @@ class Prediction(Config):
     )
 
 
+class Finetune(Config):
+    """Training the last convolutions of VGG16 on, together with the head, once the head is trained."""
+
+    block: Literal["none", "block5", "block4"] = Field(
+        "none",
+        description="Fine-tune VGG16 from this block on (block4: block4 and block5) after the head is trained.",
+    )
+    learning_rate: float = Field(
+        1e-5, ge=0, le=1, description="Adam's learning rate of the unfrozen convolutions while fine-tuning."
+    )
+    head_learning_rate: float = Field(
+        1e-4, ge=0, le=1, description="Adam's learning rate of the head while fine-tuning."
+    )
+    epochs: int = Field(10, ge=1, le=100_000, description="Maximum number of fine-tuning epochs.")
+    patience_epochs: int = Field(
+        3,
+        ge=0,
+        description="Stop fine-tuning after this many epochs without a better validation cross-entropy; 0: off.",
+    )
+
+    def idle(self) -> dict[str, str]:
+        if self.block == "none":
+            others = ("learning_rate", "head_learning_rate", "epochs", "patience_epochs")
+            return dict.fromkeys(others, "without fine-tuning (block = none)")
+        return {}
+
+
 class Recipe(Config):
     """How a head is built and trained. A recipe file is this as TOML; its header says source and expectation."""
 
@@ -353,6 +380,16 @@ class Recipe(Config):
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
     prediction: Prediction = Prediction()
+    finetune: Finetune = Finetune()
+
+    @model_validator(mode="after")
+    def _refuse_finetuned_normalized_map(self) -> Self:
+        if self.finetune.block != "none" and self.head.map_normalization != "none":
+            raise ValueError(
+                f"finetune.block = {self.finetune.block} cannot be combined with head.map_normalization = "
+                f"{self.head.map_normalization}: omit one of them"
+            )
+        return self
 
     @property
     def schedule(self) -> Optimizer:
@@ -431,6 +468,8 @@ class Settings(Config):
     @model_validator(mode="after")
     def _refuse_lost_maps(self) -> Self:
         kept, pool = self.base.stored, self.recipe.head.pool
+        if kept != "map" and self.recipe.finetune.block != "none":
+            raise ValueError(f"stored = {kept} does not keep the feature map, which fine-tuning needs")
         if kept != "map" and self.recipe.head.map_normalization != "none":
             raise ValueError(
                 f"stored = {kept} does not keep the feature map, which recipe {self.recipe.name} needs "

@@ -74,7 +74,13 @@ def explain_photos(
     out.mkdir(parents=True, exist_ok=True)
     shown = [int(row.argmax()) if label is None else card.classes.index(label) for row in predicted]
     explained = explain(
-        squares, shown, base=base, plan=card.plan, heads=saved.heads, preprocessing=card.preprocessing_setting
+        squares,
+        shown,
+        base=base,
+        plan=card.plan,
+        heads=saved.heads,
+        blocks=saved.blocks,
+        preprocessing=card.preprocessing_setting,
     )
     stems = distinct([_short(photo.stem) for photo in photos])
     for done, ((photo, data), stem, row, one) in enumerate(

@@ -18,11 +18,12 @@ from imgreg.analysis.conformal import conformal_thresholds, max_confidence, min_
 from imgreg.analysis.novelty import distances
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
+from imgreg.features.blocks import Arrays
 from imgreg.features.engines import Engine, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
-from imgreg.heads.ensemble import mean_probabilities
+from imgreg.heads.ensemble import mean_probabilities, tuned_probabilities
 from imgreg.heads.forward import majority
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.paths import cache_folder
@@ -135,6 +136,7 @@ def load_classifier(
         base = (
             *(card.weights_sha256, card.image_size, card.preprocessing, card.engine, card.precision),
             *(card.stored, card.mirror),
+            card.block_sha256,  # runs with fine-tuned blocks share nothing
         )
         by_base.setdefault(base, []).append(run)
     members = []
@@ -142,7 +144,8 @@ def load_classifier(
         with ThreadPoolExecutor(1) as pool:
             heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
             card = load_card(together[0])
-            engine = _load_base(card, run=together[0], one_photo=one_photo, watcher=watcher or Watcher())
+            blocks = heads[0].result().blocks if card.finetuned else ()
+            engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
             members.append(_Member(tuple(head.result() for head in heads), engine))
     thresholds = None
     if confidence is not None:
@@ -285,11 +288,19 @@ def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
     """What the member gives for each photo, in order."""
     card = member.runs[0].card
     views = len(tta_views(mirror=card.mirror))
-    embedded = (to_stored(one, card.stored)[None] for one in member.engine.embed(_views(photos, mirror=card.mirror)))
+    embedded = (
+        to_stored(one, card.stored)[None if one.ndim == 3 else ...]  # a row, or one for the base and each tuned block
+        for one in member.engine.embed(_views(photos, mirror=card.mirror))
+    )
     for stored in _batched(embedded, views):
         with np.errstate(over="ignore", invalid="ignore"):
             rows = [
-                apply_temperature(mean_probabilities(stored, plan=run.card.plan, heads=run.heads), run.temperature)
+                apply_temperature(
+                    (tuned_probabilities if run.blocks else mean_probabilities)(
+                        stored, plan=run.card.plan, heads=run.heads
+                    ),
+                    run.temperature,
+                )
                 for run in member.runs
             ]
         together = np.concatenate(rows)
@@ -297,7 +308,7 @@ def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
             raise ArtefactError(
                 "the head returned a probability that is not a number: it is damaged. Train the run again."
             )
-        yield _Given(together, _training_distance(stored[0], member))
+        yield _Given(together, _training_distance(stored[0][:1], member))
 
 
 def _views(photos: Iterable[UInt8Array], *, mirror: bool) -> Iterator[UInt8Array]:
@@ -355,7 +366,9 @@ def recorded_weights(card: ModelCard, *, run: Path) -> Weights:
     return weights
 
 
-def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher) -> Engine:
+def _load_base(
+    card: ModelCard, *, run: Path, one_photo: bool, blocks: Sequence[Arrays] = (), watcher: Watcher
+) -> Engine:
     precision = card.precision
     if card.engine == "openvino" and precision == "bfloat16" and not has_bfloat16():
         precision = "float32"
@@ -377,4 +390,5 @@ def _load_base(card: ModelCard, *, run: Path, one_photo: bool, watcher: Watcher)
         cache=cache_folder(),
         preprocessing=card.preprocessing_setting,
         one_photo=one_photo,
+        blocks=blocks,
     )

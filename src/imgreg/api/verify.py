@@ -17,7 +17,7 @@ from typing import Any, Literal
 from imgreg.api.train import train
 from imgreg.config import Photos, Settings
 from imgreg.errors import ArtefactError, DatasetError, DivergedError
-from imgreg.heads.store import load_head
+from imgreg.heads.store import BLOCK_FILE, load_head
 from imgreg.progress import Watcher
 from imgreg.runs.checksums import changed_files, read_sums
 from imgreg.runs.folder import Run, read_run
@@ -136,6 +136,9 @@ def _differences(run: Run, folder: Path, renewed: Run, again: Path) -> tuple[str
     found = []
     if (folder / "head.safetensors").read_bytes() != (again / "head.safetensors").read_bytes():
         found.append("The head differs.")
+    ours_tuned, theirs_tuned = ((one / BLOCK_FILE) for one in (folder, again))
+    if _bytes(ours_tuned) != _bytes(theirs_tuned):
+        found.append("The fine-tuned block differs.")
     ours, theirs = _figures(folder), _figures(again)
     if ours != theirs:
         epoch = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False), 1) if a != b), None)
@@ -145,6 +148,10 @@ def _differences(run: Run, folder: Path, renewed: Run, again: Path) -> tuple[str
             was, now = run.history.epochs[epoch - 1].val_loss, renewed.history.epochs[epoch - 1].val_loss
             found.append(f"The history differs from epoch {epoch} (validation loss {was:.9g}, now {now:.9g}).")
     return tuple(found)
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _figures(folder: Path) -> list[dict[str, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from imgreg.features.blocks import LAST_LAYER, Arrays, Block, block_of, frozen_layer, tuned_layers
 from imgreg.lazy_imports import load_keras
 
 if TYPE_CHECKING:
@@ -32,9 +34,19 @@ def feature_shape(size_px: int) -> tuple[int, int, int]:
     return side, side, N_CHANNELS
 
 
-def build_backbone(weights: Weights, *, dtype: str = "float32", preprocessing: Preprocessing = "vgg16") -> Any:
+def build_backbone(
+    weights: Weights,
+    *,
+    dtype: str = "float32",
+    preprocessing: Preprocessing = "vgg16",
+    layer: str = LAST_LAYER,
+    blocks: Sequence[Arrays] = (),
+) -> Any:
     """Build the frozen base for photos of any size.
 
+    layer           whose output is given
+    blocks          fine-tuned convolutions, each set in place of the base's: the output is then
+                    (n, 1 + n_blocks, h, w, 512), first of the base as it is, then with each of them
     dtype           float32, or mixed_bfloat16 for a GPU
     preprocessing   of the photos, part of the model
     returns   keras.Model: (n, size, size, 3) uint8 RGB -> (n, size // 32, size // 32, 512)
@@ -48,11 +60,42 @@ def build_backbone(weights: Weights, *, dtype: str = "float32", preprocessing: P
     try:
         vgg16 = load_vgg16(weights)
         photos = keras.Input((None, None, 3), dtype="uint8", name="photos")
+        if layer != LAST_LAYER or blocks:
+            vgg16 = _cut(vgg16, layer=layer, blocks=blocks)
         base = keras.Model(photos, vgg16(preprocessed(photos, preprocessing)), name="vgg16_base")
     finally:
         keras.config.set_dtype_policy(before)
     base.trainable = False
     return base
+
+
+def _cut(vgg16: Any, *, layer: str, blocks: Sequence[Arrays]) -> Any:
+    import keras
+
+    given = vgg16.get_layer(layer).output
+    if blocks:
+        start = vgg16.get_layer(frozen_layer(block_of(blocks[0]))).output
+        ends = [given, *(tail(start, block) for block in blocks)]
+        given = keras.ops.stack(ends, axis=1)
+    return keras.Model(vgg16.inputs, given)
+
+
+def tail(start: Any, block: Arrays, *, dtype: str | None = None) -> Any:
+    """Lay fine-tuned convolutions, with their poolings, over a Keras tensor.
+
+    dtype   Keras' policy of the convolutions; None for the policy that is set
+    """
+    import keras
+
+    x = start
+    for name in tuned_layers(block_of(block)):
+        if name.endswith("pool"):
+            x = keras.layers.MaxPooling2D(2)(x)
+            continue
+        layer = keras.layers.Conv2D(N_CHANNELS, 3, padding="same", activation="relu", dtype=dtype)
+        x = layer(x)
+        layer.set_weights([block[f"{name}/kernel"], block[f"{name}/bias"]])
+    return x
 
 
 def load_vgg16(weights: Weights) -> Any:
@@ -69,6 +112,16 @@ def load_vgg16(weights: Weights) -> Any:
                 layer.set_weights([arrays[f"{layer.name}/{part}"].astype(np.float32) for part in ("kernel", "bias")])
     vgg16.trainable = False
     return vgg16
+
+
+def block_arrays(weights: Weights, block: Block) -> Arrays:
+    """The base's own convolutions of a block."""
+    layers = {layer.name: layer for layer in load_vgg16(weights).layers}
+    arrays: dict[str, np.ndarray] = {}
+    for name in tuned_layers(block):
+        if not name.endswith("pool"):
+            arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = layers[name].get_weights()
+    return arrays
 
 
 def preprocessed(photos: Any, preprocessing: Preprocessing = "vgg16") -> Any:

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.errors import MachineError
+from imgreg.features.blocks import LAST_LAYER, Arrays
 from imgreg.features.export import arrays_intact, export_base, find_export
+from imgreg.features.openvino_blocks import with_blocks
 from imgreg.lazy_imports import load_keras, load_openvino
 
 if TYPE_CHECKING:
@@ -97,18 +99,25 @@ def load_engine(
     cache: Path,
     preprocessing: Preprocessing = "vgg16",
     one_photo: bool = False,
+    layer: str = LAST_LAYER,
+    blocks: Sequence[Arrays] = (),
 ) -> Engine:
     """Load the base into an engine. Its OpenVINO form is exported by Keras once and kept under cache/base.
 
     find_weights   gives the weights' file; called only if no exported form is there
     one_photo      every core works on the same photo: soonest for one, slower for many
+    layer          whose output is given: the last one's, or that of the layer before a fine-tuned block
+    blocks         fine-tuned convolutions, each set in place of the base's: each photo then gives (1 + n_blocks, h, w,
+                   512), first by the base as it is, then with each of them
     """
     if engine == "keras":
-        return KerasEngine(find_weights(), precision=precision, preprocessing=preprocessing)
+        return KerasEngine(find_weights(), precision=precision, preprocessing=preprocessing, layer=layer, blocks=blocks)
     kept = find_export(cache, weights_sha256, preprocessing=preprocessing)
 
     def load(model: Path) -> OpenVinoEngine:
-        return OpenVinoEngine(model, precision=precision, size_px=size_px, one_photo=one_photo)
+        return OpenVinoEngine(
+            model, precision=precision, size_px=size_px, one_photo=one_photo, layer=layer, blocks=blocks
+        )
 
     if kept and (engine_of_kept := _load_kept(kept, load)):
         return engine_of_kept
@@ -120,12 +129,23 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, model: Path, *, precision: Precision, size_px: int, one_photo: bool) -> None:
+    def __init__(
+        self,
+        model: Path,
+        *,
+        precision: Precision,
+        size_px: int,
+        one_photo: bool,
+        layer: str = LAST_LAYER,
+        blocks: Sequence[Arrays] = (),
+    ) -> None:
         self.precision = precision
         ov = load_openvino()
         core = ov.Core()
         network = core.read_model(model)
         network.reshape([1, size_px, size_px, 3])  # a dynamic shape was seen to run at half the rate
+        if layer != LAST_LAYER or blocks:
+            network = with_blocks(network, layer=layer, blocks=blocks)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY" if one_photo else "THROUGHPUT",
@@ -154,12 +174,20 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(self, weights: Weights, *, precision: Precision, preprocessing: Preprocessing = "vgg16") -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        precision: Precision,
+        preprocessing: Preprocessing = "vgg16",
+        layer: str = LAST_LAYER,
+        blocks: Sequence[Arrays] = (),
+    ) -> None:
         from imgreg.features.backbone import build_backbone
 
         self.precision = precision
         dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-        self._model = build_backbone(weights, dtype=dtype, preprocessing=preprocessing)
+        self._model = build_backbone(weights, dtype=dtype, preprocessing=preprocessing, layer=layer, blocks=blocks)
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         batch: list[UInt8Array] = []

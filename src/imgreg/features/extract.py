@@ -18,6 +18,7 @@ from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.backbone import PREPROCESSINGS, Preprocessing
+from imgreg.features.blocks import LAST_LAYER
 from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
 from imgreg.features.engines import Engine
 from imgreg.features.read_ahead import read_ahead
@@ -53,8 +54,8 @@ class Extraction:
 class FeatureSource:
     """Reads features of one base, by photo and view, from a cache that `extract` has filled."""
 
-    def __init__(self, cache: FeatureCache, *, base: BaseIdentity) -> None:
-        self.cache, self.base = cache, base
+    def __init__(self, cache: FeatureCache, *, base: BaseIdentity, layer: str = LAST_LAYER) -> None:
+        self.cache, self.base, self.layer = cache, base, layer
 
     def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
         made_by: tuple[object, ...] = ("view 0",)
@@ -66,7 +67,7 @@ class FeatureSource:
         if photo.metadata is not None and photo.metadata.kind == "HEIF":
             decoded_by = (*decoded_by, f"pillow-heif {decoding.heif_version()}")
         name = PREPROCESSINGS[self.base.preprocessing].removeprefix("keras.applications.")
-        return feature_key(photo.sha256, *made_by, *decoded_by, f"{name} block5_pool", self.base)
+        return feature_key(photo.sha256, *made_by, *decoded_by, f"{name} {self.layer}", self.base)
 
     def read(self, photos: Sequence[Photo], view: int, *, augmenter: Augmenter | None = None) -> Float16Array:
         """(n, h, w, 512) float16, pooled (n, 1, 1, 512), row i describes view `view` of photos[i]"""

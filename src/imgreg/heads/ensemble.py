@@ -37,6 +37,28 @@ def mean_probabilities(
     return answers[0] if len(answers) == 1 else np.mean(answers, axis=0, dtype=np.float32)
 
 
+def tuned_probabilities(
+    views: Sequence[NDArray[np.floating]], *, plan: Sequence[Layer], heads: Sequence[Arrays]
+) -> Float32Array:
+    """Average one photo's probabilities over test-time views and fine-tuned heads.
+
+    Parameters
+    ----------
+    views : sequence of (1 + n_heads, h, w, c) float
+        The photo's features by the frozen base, then by each head's own fine-tuned block.
+
+    Returns
+    -------
+    (1, n_classes) float32
+    """
+    answers = [
+        probabilities(features[k : k + 1], plan=plan, weights=head)
+        for k, head in enumerate(heads, start=1)
+        for features in views
+    ]
+    return answers[0] if len(answers) == 1 else np.mean(answers, axis=0, dtype=np.float32)
+
+
 def joined(heads: Sequence[Mapping[str, T]]) -> dict[str, T]:
     """Name the arrays of several heads for one file: layer/array for a single head, else head_1/layer/array.
 

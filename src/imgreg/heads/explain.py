@@ -75,6 +75,7 @@ def explain(
     base: Weights,
     plan: Sequence[Layer],
     heads: Sequence[Arrays],
+    blocks: Sequence[Arrays] = (),
     asked: Sequence[int | None] | None = None,
     n_random: int = N_RANDOM_HEADS,
     preprocessing: Preprocessing = "vgg16",
@@ -83,6 +84,7 @@ def explain(
 
     photos    each (size, size, 3) uint8 RGB, all of one size, the one the head was trained for
     classes   for each photo the class to explain, an index; None for the one answered
+    blocks    of each head the convolutions that were fine-tuned with it, if they were
     heads     of a run; a photo's map and probabilities are the means of theirs
     asked     for each photo the one head that is asked, an index, or None for all; by default all for each
     n_random  heads of the sanity check; 0 leaves it out
@@ -107,12 +109,15 @@ def explain(
     trained = [above(0, arrays) for arrays in heads]
     others = [above(seed) for seed in range(_SANITY_SEED, _SANITY_SEED + n_random)]
     averaged = all(layer.kind != "instance_normalization" for layer in plan)
+    belows = [_tuned_below(base, block) for block in blocks] or [below] * len(trained)
     for number, photo in enumerate(photos):
-        maps = below(preprocessed(photo[None], preprocessing))
-        uppers = trained if asked is None or (one := asked[number]) is None else [trained[one]]
-        answers = np.mean([np.asarray(keras.ops.softmax(upper(maps)))[0] for upper in uppers], axis=0)
+        chosen = range(len(trained)) if asked is None or (one := asked[number]) is None else [one]
+        prepared = preprocessed(photo[None], preprocessing)
+        maps = below(prepared)  # of the frozen base
+        own = {h: belows[h](prepared) if blocks else maps for h in chosen}
+        answers = np.mean([np.asarray(keras.ops.softmax(trained[h](own[h])))[0] for h in chosen], axis=0)
         k = int(answers.argmax()) if classes is None else classes[number]
-        cams = [_grad_cam(upper, maps, k, averaged=averaged) for upper in uppers]
+        cams = [_grad_cam(trained[h], own[h], k, averaged=averaged) for h in chosen]
         shown: Float32Array = np.asarray(np.mean(cams, axis=0, dtype=np.float32))
         yield Explanation(
             explained=k,
@@ -156,3 +161,14 @@ def _cut(base: Weights) -> tuple[Any, Any]:
 
     vgg16 = load_vgg16(base)
     return keras.Model(vgg16.inputs, vgg16.get_layer(LAST_CONVOLUTION).output), vgg16.layers[-1]
+
+
+def _tuned_below(base: Weights, block: Arrays) -> Any:
+    """The photos' way up to the last convolution, through a fine-tuned block."""
+    import keras
+
+    vgg16 = load_vgg16(base)
+    for layer in vgg16.layers:
+        if f"{layer.name}/kernel" in block:
+            layer.set_weights([block[f"{layer.name}/kernel"], block[f"{layer.name}/bias"]])
+    return keras.Model(vgg16.inputs, vgg16.get_layer(LAST_CONVOLUTION).output)

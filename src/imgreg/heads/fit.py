@@ -39,12 +39,16 @@ KEPT_BYTES = 3 * 2**28  # of train features, and a third as much of validation f
 class FittedHead:
     """A head as it stood at its best epoch, and how it came there; of a cross-validated training, its heads.
 
-    heads   of each head its arrays, named layer/array
+    heads            of each head its arrays, named layer/array
+    blocks           of each head the convolutions that were fine-tuned with it; none where the frozen base is kept
+    finetuned_from   the first fine-tuning epoch; None without
     """
 
     heads: tuple[Arrays, ...]
     history: History
     n_parameters: int
+    blocks: tuple[Arrays, ...] = ()
+    finetuned_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,20 +136,20 @@ def fit_head(
             break
         started = time.perf_counter()
         view = 1 + (number - 1) % recipe.n_views if recipe.n_views else CLEAN
-        done: list[_HeadEpoch] = []
+        done: list[HeadEpoch] = []
         for head in heads:
             shared.load(head)
             n_steps = math.ceil(len(head.fold.train) / recipe.training.batch_size)
             rates = epoch_rates(recipe.schedule, epoch=number, n_steps=n_steps, val_losses=val_losses)
             objective = shared.train_epoch(of_train, head, view=view, rates=rates, on_step=on_step)
             shared.settle_statistics(of_train, head)
-            one = _HeadEpoch(
+            one = HeadEpoch(
                 objective=objective,
-                weight_penalty=float(_weight_penalty(shared.model)),
+                weight_penalty=float(weight_penalty(shared.model)),
                 learned=shared.answer(of_train, head.fold.train, scored=scored),
                 predicted=shared.answer(of_val, head.fold.val, scored=scored),
             )
-            if (what := _not_finite(shared.model, one)) is not None:
+            if (what := not_finite(shared.model, one)) is not None:
                 raise DivergedError(
                     f"training diverged in epoch {number}: {what} NaN or infinite "
                     f"(learning rate {rates[0]:g}). Lower it, e.g. --learning-rate "
@@ -155,8 +159,8 @@ def fit_head(
             done.append(one)
             if monitor is not None and head is heads[0]:
                 monitor.record(shared.model, train=train, rows=head.fold.train, epoch=number)
-        predicted, own = _pooled(done, folds=folds, train=train, val=val)
-        row = _epoch_row(done, predicted, number=number, rate=float(rates[0]), folds=folds, train=train, val=val)
+        predicted, own = pooled(done, folds=folds, train=train, val=val)
+        row = epoch_row(done, predicted, number=number, rate=float(rates[0]), folds=folds, train=train, val=val)
         epochs.append(replace(row, seconds=time.perf_counter() - started))
         val_probabilities.append(predicted)
         train_true_class.append(own)
@@ -199,7 +203,7 @@ class _Head:
 
 
 @dataclass(frozen=True)
-class _HeadEpoch:
+class HeadEpoch:
     """What one head gives at an epoch's end; probabilities are of its own train and validation photos."""
 
     objective: float
@@ -233,7 +237,7 @@ class _SharedModel:
             self.model, self._holder = model, head
             self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
             self._step = compiled_epoch(model, self._optimizer, label_smoothing=recipe.training.label_smoothing)
-            self._forward = _compiled_answer(model)
+            self._forward = compiled_answer(model)
             if "batch_norm_statistics" not in recipe.head.idle() and recipe.head.batch_norm_statistics == "precise":
                 self._update_statistics = statistics_updater(model)
             self._variables = [*model.variables, *self._optimizer.variables]
@@ -305,8 +309,8 @@ class _SharedModel:
         return answers[0] if len(answers) == 1 else np.mean(answers, axis=0, dtype=np.float32)
 
 
-def _pooled(
-    done: Sequence[_HeadEpoch], *, folds: Sequence[Fold], train: Labelled, val: Labelled
+def pooled(
+    done: Sequence[HeadEpoch], *, folds: Sequence[Fold], train: Labelled, val: Labelled
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Put the heads' answers together.
 
@@ -325,8 +329,8 @@ def _pooled(
     return predicted, np.exp(logs / np.maximum(counts, 1)).astype(np.float32)
 
 
-def _epoch_row(
-    done: Sequence[_HeadEpoch],
+def epoch_row(
+    done: Sequence[HeadEpoch],
     predicted: NDArray[np.float32],
     *,
     number: int,
@@ -360,24 +364,14 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
     The weights' update is compiled by XLA, with the penalty's gradient in it: it passes over the weights once, where
     TensorFlow's own kernels do some ten times. The penalty's value stays outside: XLA sums on one core.
     """
-    import keras
     import tensorflow as tf
 
     variables = model.trainable_variables
     watched = [layer for layer in model.layers if layer.activity_regularizer is not None]
 
-    def cross_entropy(labels: Any, predicted: Any) -> Any:
-        if predicted.shape[-1] == 1:  # sigmoid
-            wanted = tf.cast(labels, tf.float32)[:, None]
-            return tf.reduce_mean(keras.losses.binary_crossentropy(wanted, predicted, label_smoothing=label_smoothing))
-        if not label_smoothing:
-            return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, predicted))
-        wanted = tf.one_hot(labels, predicted.shape[-1])
-        return tf.reduce_mean(keras.losses.categorical_crossentropy(wanted, predicted, label_smoothing=label_smoothing))
-
     def update(gradients: Any) -> None:
         with tf.GradientTape() as tape:
-            of_weights = _weight_penalty(model)
+            of_weights = weight_penalty(model)
         pairs = zip(gradients, tape.gradient(of_weights, variables), strict=True)
         optimizer.apply([of_loss if share is None else of_loss + share for of_loss, share in pairs], variables)
 
@@ -392,10 +386,10 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
             batch = tf.cast(tf.gather(features, rows), tf.float32)
             with tf.GradientTape() as tape:
                 predicted = model(batch, training=True)
-                loss = cross_entropy(tf.gather(labels, rows), predicted)
+                loss = smoothed_cross_entropy(tf.gather(labels, rows), predicted, label_smoothing=label_smoothing)
                 if watched:  # penalties on activations, which these layers noted in the call above
                     loss += tf.add_n([part for layer in watched for part in layer.losses])
-            objective = loss + _weight_penalty(model)
+            objective = loss + weight_penalty(model)
             apply(tape.gradient(loss, variables))
             total += objective * tf.cast(tf.shape(rows)[0], tf.float32)
         return total / tf.cast(n_photos, tf.float32)
@@ -403,7 +397,21 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
     return tf.function(train_epoch, reduce_retracing=True)
 
 
-def _not_finite(model: Any, done: _HeadEpoch) -> Literal["the loss became", "the weights became"] | None:
+def smoothed_cross_entropy(labels: Any, predicted: Any, *, label_smoothing: float) -> Any:
+    """What training minimizes of a batch, a scalar tensor: the mean cross-entropy against smoothed labels."""
+    import keras
+    import tensorflow as tf
+
+    if predicted.shape[-1] == 1:  # sigmoid
+        target = tf.cast(labels, tf.float32)[:, None]
+        return tf.reduce_mean(keras.losses.binary_crossentropy(target, predicted, label_smoothing=label_smoothing))
+    if not label_smoothing:
+        return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, predicted))
+    wanted = tf.one_hot(labels, predicted.shape[-1])
+    return tf.reduce_mean(keras.losses.categorical_crossentropy(wanted, predicted, label_smoothing=label_smoothing))
+
+
+def not_finite(model: Any, done: HeadEpoch) -> Literal["the loss became", "the weights became"] | None:
     """What is no longer a finite number after a head's epoch; None if all is well.
 
     The weights are looked at for themselves: a gradient that is not finite stays in them, whereas the loss may come out
@@ -419,7 +427,7 @@ def _not_finite(model: Any, done: _HeadEpoch) -> Literal["the loss became", "the
     return None
 
 
-def _weight_penalty(model: Any) -> Any:
+def weight_penalty(model: Any) -> Any:
     """The L1 and L2 terms of the weights as they are, a scalar tensor."""
     import tensorflow as tf
 
@@ -427,7 +435,7 @@ def _weight_penalty(model: Any) -> Any:
     return tf.add_n([tf.constant(0.0), *terms])
 
 
-def _compiled_answer(model: Any) -> Callable[[Views, int, IntArray], NDArray[np.float32]]:
+def compiled_answer(model: Any) -> Callable[[Views, int, IntArray], NDArray[np.float32]]:
     """Probabilities of some photos' view in inference mode, in portions that bound the memory."""
     import tensorflow as tf
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 
 from imgreg.errors import ArtefactError
 from imgreg.features.backbone import PREPROCESSINGS, Preprocessing, PreprocessingName
+from imgreg.features.blocks import Block, block_of, tuned_shapes
 from imgreg.features.engines import EngineName, Precision
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.heads.calibration import MIN_REFERENCES, Calibration, CalibrationArrays, load_calibration
@@ -32,6 +33,7 @@ from imgreg.runs.files import read_regular
 
 Float32Array = NDArray[np.float32]
 
+BLOCK_FILE = "block.safetensors"
 MAX_HEADS = 20  # of a cross-validated run
 _HEADER_BYTES = 2**20  # more than any model.json, or the header of a head's file, takes
 
@@ -73,6 +75,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     n_heads: Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS)] = 1  # that answer by the mean of their probabilities
     mirror: bool = False  # whether they answer by the mean over the photo and its mirror image
     head_sha256: str = ""
+    finetuned: Block | None = None  # block.safetensors holds, for each head, this block's convolutions
+    block_sha256: str = ""
     calibration: Calibration | None = None  # a run of an older imgreg has none
 
     @property
@@ -88,6 +92,7 @@ class SavedHead:
     card: ModelCard
     heads: tuple[Arrays, ...]
     calibration: CalibrationArrays | None = None
+    blocks: tuple[Arrays, ...] = ()  # of each head the convolutions fine-tuned with it, if they were
 
     @property
     def temperature(self) -> float:
@@ -95,10 +100,16 @@ class SavedHead:
         return self.card.calibration.temperature if self.card.calibration else 1.0
 
 
-def save_head(folder: Path, *, card: ModelCard, heads: Sequence[Arrays]) -> None:
+def save_head(folder: Path, *, card: ModelCard, heads: Sequence[Arrays], blocks: Sequence[Arrays] = ()) -> None:
     data = save({name: np.ascontiguousarray(array) for name, array in joined(heads).items()})
     (folder / "head.safetensors").write_bytes(data)
     card = msgspec.structs.replace(card, head_sha256=hashlib.sha256(data).hexdigest())
+    if blocks:
+        data = save({name: np.ascontiguousarray(array) for name, array in joined(blocks).items()})
+        (folder / BLOCK_FILE).write_bytes(data)
+        card = msgspec.structs.replace(
+            card, finetuned=block_of(blocks[0]), block_sha256=hashlib.sha256(data).hexdigest()
+        )
     (folder / "model.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
 
 
@@ -120,31 +131,41 @@ def load_card(folder: Path) -> ModelCard:
 def load_head(folder: Path) -> SavedHead:
     """Read a run's head. raises ArtefactError naming the file and what is wrong with it"""
     card = load_card(folder)
-    expected = joined([_expected_shapes(card)] * card.n_heads)
+    heads = _arrays(folder, "head.safetensors", [_expected_shapes(card)] * card.n_heads, sha256=card.head_sha256)
+    blocks: tuple[Arrays, ...] = ()
+    if card.finetuned is not None:
+        blocks = _arrays(folder, BLOCK_FILE, [tuned_shapes(card.finetuned)] * card.n_heads, sha256=card.block_sha256)
+    arrays = None
+    if card.calibration:
+        arrays = load_calibration(folder, card.calibration, n_channels=card.feature_shape[-1])
+    return SavedHead(card, heads, arrays, blocks)
+
+
+def _arrays(
+    folder: Path, file: str, shapes: Sequence[Mapping[str, tuple[int, ...]]], *, sha256: str
+) -> tuple[Arrays, ...]:
+    """Read arrays that were saved together, for each head those of these shapes. raises ArtefactError"""
+    expected = joined(shapes)
     at_most = _HEADER_BYTES + 4 * sum(math.prod(shape) for shape in expected.values())
-    data = _read(folder, "head.safetensors", at_most=at_most)
-    if hashlib.sha256(data).hexdigest() != card.head_sha256:
+    data = _read(folder, file, at_most=at_most)
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise ArtefactError(
-            f"{folder}/head.safetensors: SHA-256 differs from model.json. The file was damaged or replaced: train "
-            "the run again."
+            f"{folder}/{file}: SHA-256 differs from model.json. The file was damaged or replaced: train the run again."
         )
     try:
         weights = load(data)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"{folder}/head.safetensors: {error}.") from error
+        raise ArtefactError(f"{folder}/{file}: {error}.") from error
     found = {name: array.shape for name, array in weights.items()}
     if found != expected:
-        raise ArtefactError(f"{folder}/head.safetensors: found arrays {found}, expected {expected}.")
+        raise ArtefactError(f"{folder}/{file}: found arrays {found}, expected {expected}.")
     for name, array in weights.items():
         if array.dtype != np.float32 or not np.isfinite(array).all() or (name.endswith("variance") and array.min() < 0):
             raise ArtefactError(
-                f"{folder}/head.safetensors: {name} ({array.dtype}) contains NaN, infinity or values out of range. "
+                f"{folder}/{file}: {name} ({array.dtype}) contains NaN, infinity or values out of range. "
                 "The file was damaged: train the run again."
             )
-    arrays = None
-    if card.calibration:
-        arrays = load_calibration(folder, card.calibration, n_channels=card.feature_shape[-1])
-    return SavedHead(card, separated(weights, n_heads=card.n_heads), arrays)
+    return separated(weights, n_heads=len(shapes))
 
 
 def _read(folder: Path, name: str, *, at_most: int = _HEADER_BYTES) -> bytes:
@@ -171,6 +192,8 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
         found = f"held-out scores of {len(card.calibration.n_held_out)} classes, but {len(card.classes)} classes"
     elif _without_references(card.calibration):
         found = f"a novelty threshold, but fewer than {MIN_REFERENCES} references"
+    elif card.finetuned and (card.stored != "map" or any(i.kind == "instance_normalization" for i in card.plan)):
+        found = f"finetuned {card.finetuned} with stored {card.stored}, or with an instance normalization"
     elif odd := _out_of_order(card.plan) or _undivided(card.plan):
         found = odd
     elif len(set(card.classes)) < max(len(card.classes), 2):

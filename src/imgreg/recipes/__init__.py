@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from imgreg.config import Augmentation, Head, Optimizer, Prediction, Recipe, Training
+from imgreg.config import Augmentation, Finetune, Head, Optimizer, Prediction, Recipe, Training
 from imgreg.errors import UsageError
 from imgreg.paths import shared_path
 
@@ -22,6 +22,7 @@ _TABLES = (
     ("training", Training),
     ("augmentation", Augmentation),
     ("prediction", Prediction),
+    ("finetune", Finetune),
 )
 
 

@@ -25,6 +25,7 @@ RECIPE_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "dropout": (config.Head, "head.dropout"),
     "l2": (config.Head, "head.l2"),
     "views": (config.Augmentation, "augmentation.views"),
+    "finetune": (config.Finetune, "finetune.block"),
 }
 SETTINGS_OPTIONS: dict[str, tuple[type[Config], str]] = {
     "val_fraction": (config.Photos, "photos.val_fraction"),

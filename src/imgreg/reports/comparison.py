@@ -21,6 +21,7 @@ from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels, validation_losses
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
+    finetuned_in_words,
     held_out_in_words,
     notes,
     onset_of,
@@ -95,7 +96,9 @@ def comparison_report(
         forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
-        stopped=[stopped_in_words(run.summary) for run in runs],
+        stopped=[
+            " ".join(filter(None, (stopped_in_words(run.summary), finetuned_in_words(run.summary)))) for run in runs
+        ],
         own_notes=[tuple(note for note in each if note not in common) for each in told],
         overlays=_overlays(histories, style=style),
         panels=_panels(runs, rows=rows, limits=shared_limits(histories), style=style),
@@ -117,6 +120,7 @@ def _panels(
             first_colour=i,
             limits=limits,
             onset=onset_of(run.summary),
+            finetuned_from=run.summary.finetuned_from,
             heading=row.name,
             with_unit=True,
             style=style,

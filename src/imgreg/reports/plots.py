@@ -46,15 +46,23 @@ def curves(
     title: str,
     target: Path,
     onset: int | None = None,
+    finetuned_from: int | None = None,
     colour: int = 1,
     style: CurveStyle = AS_MEASURED,
 ) -> None:
     """Write curves.png and .svg of one run."""
-    save_figure(curves_figure(history, title=title, onset=onset, colour=colour, style=style), target)
+    figure = curves_figure(history, title=title, onset=onset, finetuned_from=finetuned_from, colour=colour, style=style)
+    save_figure(figure, target)
 
 
 def curves_figure(
-    history: History, *, title: str, onset: int | None = None, colour: int = 1, style: CurveStyle = AS_MEASURED
+    history: History,
+    *,
+    title: str,
+    onset: int | None = None,
+    finetuned_from: int | None = None,
+    colour: int = 1,
+    style: CurveStyle = AS_MEASURED,
 ) -> Figure:
     """Draw one run: loss above the learning rate, and accuracy beside them."""
     figure = new_figure(10, 4.9)
@@ -62,7 +70,15 @@ def curves_figure(
     loss = figure.add_subplot(grid[0, 0])
     rate = figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
-        draw(axes, {"": history}, metric=metric, colours=LIGHT.runs[colour:], onset=onset, style=style)  # type: ignore[arg-type]
+        draw(
+            axes,
+            {"": history},
+            metric=metric,  # type: ignore[arg-type]
+            colours=LIGHT.runs[colour:],
+            onset=onset,
+            finetuned_from=finetuned_from,
+            style=style,
+        )
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
     _rate_below(loss, rate, history, colour=LIGHT.runs[colour], style=style)
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
@@ -118,6 +134,7 @@ def curves_chart(
     first_colour: int = 0,
     limits: Limits | None = None,
     onset: int | None = None,
+    finetuned_from: int | None = None,
     with_rate: bool = False,
     with_unit: bool = False,
     style: CurveStyle = AS_MEASURED,
@@ -148,6 +165,7 @@ def curves_chart(
         onset=onset,
         style=style,
         sides=sides,
+        finetuned_from=finetuned_from,
     )
     if with_unit:
         axes.set_ylabel(TITLES[metric], fontsize=11)

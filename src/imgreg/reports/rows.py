@@ -64,6 +64,18 @@ def stopped_in_words(summary: RunSummary) -> str:
     )
 
 
+def finetuned_in_words(summary: RunSummary) -> str:
+    """From which epoch VGG16 was trained on, and whether that was kept; empty without fine-tuning."""
+    first = summary.finetuned_from
+    if first is None:
+        return ""
+    if summary.best_epoch < first:
+        found = "no such epoch has a lower validation loss, so the frozen VGG16 was kept"
+    else:
+        found = f"epoch {summary.best_epoch}, one of these, was kept"
+    return f"VGG16 was fine-tuned from epoch {first} on ({summary.finetuned_block}): {found}."
+
+
 def calibration_in_words(summary: RunSummary) -> str:
     """What predict does to the probabilities, and what it is worth; empty for a run of an older imgreg."""
     found = summary.calibration

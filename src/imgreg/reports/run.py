@@ -27,6 +27,7 @@ from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
     colour_number,
+    finetuned_in_words,
     held_out_in_words,
     notes,
     onset_of,
@@ -89,6 +90,7 @@ def run_report(
         onset=onset,
         colour=colour_number(summary),
         style=style,
+        finetuned_from=summary.finetuned_from,
     )
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
@@ -127,7 +129,7 @@ def run_report(
         run=run,
         charts=_curves(run, onset=onset, style=style),
         standing=standing,
-        stopped=stopped_in_words(summary),
+        stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
         figure_names=FIGURE_NAMES,
         figures=figures,
@@ -192,6 +194,7 @@ def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, .
             caption=says,
             alt=f"{what} by epoch. {says}",
             onset=onset,
+            finetuned_from=run.summary.finetuned_from,
             with_rate=metric == "loss",
             style=style,
         )

@@ -70,6 +70,7 @@ def draw(
     limits: Limits | None = None,
     legend: bool = True,
     onset: int | None = None,
+    finetuned_from: int | None = None,
     style: CurveStyle = AS_MEASURED,
     sides: Sequence[Side] = BOTH_SIDES,
 ) -> None:
@@ -79,6 +80,8 @@ def draw(
     ----------
     onset : int, optional
         The epoch from which a run that is drawn alone overfits.
+    finetuned_from : int, optional
+        Its first epoch with unfrozen convolutions.
     style : CurveStyle
         Smoothing, scale of the epochs, and limits; `ylim` is of the loss alone.
     sides : sequence of {"train", "val"}
@@ -133,6 +136,9 @@ def draw(
     if onset is not None:
         says = f"overfitting from epoch {onset}"
         axes.axvline(onset, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
+    if finetuned_from is not None:
+        says = f"VGG16 unfrozen before epoch {finetuned_from}"
+        axes.axvline(finetuned_from - 0.5, color=LIGHT.ink, linewidth=1.2, linestyle=(0, (5, 3)), alpha=0.7, label=says)
     axes.set_ylim(bottom, top)
     dress_epochs(axes, n_epochs=limits.epoch, style=style)
     if metric == "accuracy":

@@ -50,6 +50,7 @@ def recipe_in_words(config_toml: str) -> tuple[str, ...]:
             *_training(optimizer, training),
             *_augmentation(augmentation),
             *_prediction(recipe.get("prediction", {})),
+            *_finetune(recipe.get("finetune", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return ()
@@ -124,3 +125,13 @@ def _prediction(prediction: dict[str, Any]) -> list[str]:
     if not prediction.get("mirror"):
         return []
     return ["Probabilities are averaged over the photo and its mirror image."]
+
+
+def _finetune(finetune: dict[str, Any]) -> list[str]:
+    if finetune.get("block", "none") == "none":
+        return []
+    blocks = "block5" if finetune["block"] == "block5" else "block4 and block5"
+    return [
+        f"Then {blocks} of VGG16 and the head are trained on by Adam, with learning rates "
+        f"{finetune['learning_rate']:g} and {finetune['head_learning_rate']:g}, for up to {finetune['epochs']} epochs."
+    ]

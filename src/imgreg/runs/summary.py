@@ -231,6 +231,8 @@ class RunSummary(_Document):
     n_parameters: int  # trainable weights of the head
     epochs_run: int
     best_epoch: int
+    finetuned_block: str | None = None  # block4 or block5, where VGG16 was trained on from there
+    finetuned_from: int | None = None  # the first epoch of that; best_epoch tells whether it was kept
     stopped_early: StoppedEarly | None = None  # nor has a run of an older imgreg this
     best: Scores
     last: Scores

@@ -100,5 +100,17 @@ class Backbone:
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine
 
+    def engine_cut_at(self, layer: str) -> Engine:
+        """An engine that gives an inner layer's output."""
+        return load_engine(
+            self.engine_name,
+            self.precision,
+            weights_sha256=self.weights.sha256,
+            find_weights=self._weights,
+            size_px=self.image_size,
+            cache=cache_folder(),
+            layer=layer,
+        )
+
     def _weights(self) -> Weights:
         return self.weights

@@ -26,6 +26,7 @@ _LATER = {  # settings added since that format: in the key only where they diffe
     "head": ("output",),
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
     "training": ("min_delta",),
+    "finetune": ("block", "learning_rate", "head_learning_rate", "epochs", "patience_epochs"),
 }
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
@@ -59,6 +60,8 @@ def _recipe_document(recipe: Recipe) -> dict[str, Any]:
         for name in names:
             if document[table][name] == defaults[name]:
                 del document[table][name]
+        if not document[table]:  # a table that was added later
+            del document[table]
     return document
 
 

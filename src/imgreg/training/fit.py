@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe, Settings
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo, labels_of
+from imgreg.data.split import Split
 from imgreg.errors import DivergedError
+from imgreg.features.backbone import block_arrays
+from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
 from imgreg.features.cache import FeatureCache
+from imgreg.features.engines import Precision
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
+from imgreg.heads.finetune import finetune, tuned_answers
 from imgreg.heads.fit import FittedHead, Fold, fit_head
 from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
@@ -53,6 +58,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Finetuning:
+    """What a block is fine-tuned on: the features that go into it, and its convolutions as they are in the base."""
+
+    source: FeatureSource
+    block: Arrays
+    precision: Precision
+
+
+@dataclass(frozen=True)
 class Prepared:
     """One recipe with its features in the cache."""
 
@@ -62,6 +76,7 @@ class Prepared:
     extraction: Extraction
     seconds_keras: float
     seconds_features: float
+    finetuning: Finetuning | None = None
 
 
 def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
@@ -77,6 +92,18 @@ def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: Feat
     extraction = extract_views(
         dataset, source=source, augmenter=augmenter, recipe=settings.recipe, base=base, watcher=watcher
     )
+    finetuning = None
+    if settings.recipe.finetune.block != "none":
+        finetuning = prepare_finetuning(settings.recipe.finetune.block, base=base, cache=cache)
+        deep = extract_views(
+            dataset,
+            source=finetuning.source,
+            augmenter=augmenter,
+            recipe=settings.recipe,
+            base=base,
+            watcher=watcher,
+        )
+        extraction = Extraction(extraction.n_computed + deep.n_computed, extraction.n_read + deep.n_read)
     return Prepared(
         settings=settings,
         source=source,
@@ -84,6 +111,7 @@ def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: Feat
         extraction=extraction,
         seconds_keras=started - began,
         seconds_features=time.perf_counter() - started,
+        finetuning=finetuning,
     )
 
 
@@ -113,12 +141,13 @@ def fit_on(
     feature_shape = source.read(split.val[:1], 0).shape[1:]
     if events is not None:
         events.graph(head_graph(recipe.head, feature_shape=feature_shape, n_classes=len(classes)))
+    folds = [Fold(*rows) for rows in split.rows]
     try:
         fitted = fit_head(
             recipe,
             train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
             val=labelled(split.val, classes=classes, source=source),
-            folds=[Fold(*rows) for rows in split.rows],
+            folds=folds,
             n_classes=len(classes),
             seed=settings.seed,
             on_epoch=_shown(recipe, watcher, events),
@@ -127,20 +156,38 @@ def fit_on(
             keep=checkpointer(checkpoint, say=watcher.say),
             monitor=LayerMonitor(on_values=events.layers if events is not None else None),
         )
+        if prepared.finetuning is not None:
+            fitted = finetune_on(
+                prepared.finetuning,
+                fitted,
+                recipe=recipe,
+                split=split,
+                folds=folds,
+                classes=classes,
+                augmenter=prepared.augmenter,
+                seed=settings.seed,
+                on_epoch=_shown(recipe, watcher, events),
+                on_step=on_step,
+            )
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
             raise
         fitted, diverged = error.kept, str(error)
-    test = labelled(split.test, classes=classes, source=source) if split.test else None
     tested = None
-    if test:
-        tested = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
-    silenced = silenced_scores(
-        labelled(split.val, classes=classes, source=source),
-        rows=[rows for _, rows in split.rows],
-        plan=plan_head(recipe.head, n_classes=len(classes)),
-        heads=fitted.heads,
-        views=tta_views(mirror=recipe.prediction.mirror),
+    if split.test:
+        tested = test_answers(
+            split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes
+        )
+    silenced = (
+        ()
+        if fitted.blocks
+        else silenced_scores(
+            labelled(split.val, classes=classes, source=source),
+            rows=[rows for _, rows in split.rows],
+            plan=plan_head(recipe.head, n_classes=len(classes)),
+            heads=fitted.heads,
+            views=tta_views(mirror=recipe.prediction.mirror),
+        )
     )
     return Outcome(
         fitted=fitted,
@@ -160,6 +207,41 @@ def fit_on(
     )
 
 
+def prepare_finetuning(block: Block, *, base: Backbone, cache: FeatureCache) -> Finetuning:
+    """Read the base's convolutions; the features are still to be computed."""
+    source = FeatureSource(cache, base=base.identity, layer=frozen_layer(block))
+    return Finetuning(source, block_arrays(base.weights, block), base.precision)
+
+
+def finetune_on(
+    finetuning: Finetuning,
+    fitted: FittedHead,
+    *,
+    recipe: Recipe,
+    split: Split,
+    folds: Sequence[Fold] = (),
+    classes: Sequence[str],
+    augmenter: Augmenter,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> FittedHead:
+    """Train a block on, with the heads that were fitted on the same split."""
+    return finetune(
+        recipe,
+        fitted,
+        block=finetuning.block,
+        precision=finetuning.precision,
+        train=labelled(split.train, classes=classes, source=finetuning.source, augmenter=augmenter),
+        val=labelled(split.val, classes=classes, source=finetuning.source),
+        folds=folds,
+        n_classes=len(classes),
+        seed=seed,
+        on_epoch=on_epoch,
+        on_step=on_step,
+    )
+
+
 def extract_views(
     dataset: Dataset, *, source: FeatureSource, augmenter: Augmenter, recipe: Recipe, base: Backbone, watcher: Watcher
 ) -> Extraction:
@@ -172,7 +254,7 @@ def extract_views(
     return extract(
         wanted,
         source=source,
-        load=lambda: base.engine,
+        load=lambda: base.engine if source.layer == LAST_LAYER else base.engine_cut_at(source.layer),
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
     )
@@ -182,6 +264,31 @@ def answered(photos: Labelled, *, recipe: Recipe, heads: Sequence[Arrays], n_cla
     """(n, n_classes) probabilities of a training's heads, averaged over them and the recipe's test-time views."""
     views = [photos.all(view) for view in tta_views(mirror=recipe.prediction.mirror)]
     return mean_probabilities(views, plan=plan_head(recipe.head, n_classes=n_classes), heads=heads)
+
+
+def test_answers(
+    photos: Sequence[Photo],
+    fitted: FittedHead,
+    *,
+    source: FeatureSource,
+    finetuning: Finetuning | None,
+    recipe: Recipe,
+    classes: Sequence[str],
+) -> NDArray[np.float32]:
+    """(n, n_classes) probabilities of what a training kept, fine-tuned or not."""
+    if not fitted.blocks:
+        test = labelled(photos, classes=classes, source=source)
+        return answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
+    assert finetuning is not None  # or there would be no block
+    deep = labelled(photos, classes=classes, source=finetuning.source)
+    return tuned_answers(
+        deep,
+        recipe=recipe,
+        heads=fitted.heads,
+        blocks=fitted.blocks,
+        precision=finetuning.precision,
+        n_classes=len(classes),
+    )
 
 
 def labelled(
@@ -207,6 +314,7 @@ def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Calla
             events.epoch(row)
         watcher.epoch(recipe.name, row)
         note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
-        watcher.step(f"training {recipe.name}", row.epoch, recipe.training.epochs, note)
+        n_epochs = recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
+        watcher.step(f"training {recipe.name}", row.epoch, n_epochs, note)
 
     return on_epoch

@@ -96,7 +96,7 @@ def record(
         temperature=summary.calibration.temperature if summary.calibration else 1.0,
     )
     card = _card(outcome, dataset=dataset, base=base, settings=settings, calibration=calibration)
-    save_head(folder, card=card, heads=outcome.fitted.heads)
+    save_head(folder, card=card, heads=outcome.fitted.heads, blocks=outcome.fitted.blocks)
     write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
     write_json(folder / "environment.json", _environment(dataset, base=base, settings=settings, command=command))
     write_json(folder / "augmentation.json", outcome.augmenter.described)
@@ -132,6 +132,7 @@ def record(
         plan=card.plan,
         heads=outcome.fitted.heads,
         preprocessing=base.preprocessing,
+        blocks=outcome.fitted.blocks,
     )
     write_run_report(folder, run, style=style)
     return summary
@@ -199,6 +200,8 @@ def _summary(
         n_parameters=outcome.fitted.n_parameters,
         epochs_run=len(history.epochs),
         best_epoch=history.best.epoch,
+        finetuned_block=recipe.finetune.block if outcome.fitted.finetuned_from else None,
+        finetuned_from=outcome.fitted.finetuned_from,
         stopped_early=_stopped_early(outcome, settings.recipe.training),
         best=Scores.of(history.best),
         last=Scores.of(history.last),
@@ -226,7 +229,7 @@ def _summary(
 
 
 def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
-    n_epochs = len(outcome.fitted.history.epochs)
+    n_epochs = (outcome.fitted.finetuned_from or len(outcome.fitted.history.epochs) + 1) - 1  # of the head alone
     if outcome.diverged or n_epochs == training.epochs:
         return None
     return StoppedEarly(

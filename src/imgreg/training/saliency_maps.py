@@ -26,6 +26,7 @@ def keep_maps(
     plan: Sequence[Layer],
     heads: Sequence[Arrays],
     preprocessing: Preprocessing,
+    blocks: Sequence[Arrays] = (),
 ) -> None:
     """Put the maps of some photos, laid over them, into folder/pictures.
 
@@ -44,6 +45,7 @@ def keep_maps(
         base=base,
         plan=plan,
         heads=heads,
+        blocks=blocks,
         asked=asked,
         n_random=0,
         preprocessing=preprocessing,

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from imgreg.config import Settings
-from imgreg.data.index import PhotoIndex
+from imgreg.data.index import PhotoIndex, labels_of
 from imgreg.data.resample import Repeat
 from imgreg.data.split import Split
 from imgreg.errors import DivergedError
@@ -22,7 +22,7 @@ from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, training_key
 from imgreg.training.dataset import Dataset, Repeats
-from imgreg.training.fit import Prepared, answered, labelled, prepare
+from imgreg.training.fit import Prepared, finetune_on, labelled, prepare, test_answers
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,23 @@ def _train_trial(
         resume_from=None if resume is False else read_checkpoint(checkpoint_path(key)),
         keep=checkpointer(checkpoint_path(key), say=say),
     )
-    test = labelled(split.test, classes=classes, source=source)
-    predicted = answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
-    loss, accuracy = score(predicted, test.labels)
+    if prepared.finetuning is not None:
+        fitted = finetune_on(
+            prepared.finetuning,
+            fitted,
+            recipe=recipe,
+            split=split,
+            classes=classes,
+            augmenter=prepared.augmenter,
+            seed=_seed(prepared.settings, repeat),
+            on_epoch=lambda _: tell(),
+            on_step=tell,
+        )
+    labels = labels_of(split.test, classes)
+    predicted = test_answers(
+        split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes
+    )
+    loss, accuracy = score(predicted, labels)
     history = fitted.history
     own = history.train_true_class
     assert own is not None  # fit_head keeps it
@@ -138,7 +152,7 @@ def _train_trial(
         test_accuracy=accuracy,
         train_losses=tuple(history.column("train_loss").tolist()),
         val_losses=tuple(history.column("val_loss").tolist()),
-        test_labels=tuple(test.labels.tolist()),
+        test_labels=tuple(labels.tolist()),
         test_probabilities=tuple(map(tuple, predicted.astype(np.float64).round(7).tolist())),
         train_own_last=tuple(own[-1].astype(np.float64).round(7).tolist()),
         train_forgotten=tuple((right[:-1] & ~right[1:]).sum(axis=0).tolist()),

@@ -12,6 +12,7 @@ from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
+    finetuned_in_words,
     notes,
     renamed,
     share_of_gap,
@@ -60,7 +61,7 @@ def run_text(summary: RunSummary) -> RenderableType:
     test = summary.test
     parts: list[RenderableType] = [
         text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
-        *([text_of(stopped)] if (stopped := stopped_in_words(summary)) else []),
+        *(text_of(line) for line in (stopped_in_words(summary), finetuned_in_words(summary)) if line),
         *([text_of(summary.against_baselines)] if summary.against_baselines else []),
         text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
         *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
