@@ -13,6 +13,7 @@ rows   regularized           the default recipe
        regularized-5-folds   the same, cross-validated
        plain, blog           the blog's first and last model
        feature-extraction    Chollet 2021, Deep Learning with Python, 8.3.1: Flatten, Dense(256), Dropout(0.5), RMSprop
+       finetune-block5       the default recipe, then VGG16's block5 trained on with it (--finetune block5); also block4
        plain-5-folds, ...    any recipe's name, with -5-folds behind it for its ensemble
        logistic-regression-flattened, logistic-regression-means, nearest-neighbours
 
@@ -58,7 +59,7 @@ from imgreg.recipes import load_recipe
 from imgreg.training.backbone import Backbone
 from imgreg.training.baselines import predict_baselines
 from imgreg.training.data_quality import describe
-from imgreg.training.fit import answered, labelled
+from imgreg.training.fit import Finetuning, finetune_on, labelled, prepare_finetuning, test_answers
 
 NEIGHBOURS, FOLDS = "nearest-neighbours", "-5-folds"
 FITTED = (FLATTENED, MEANS, NEIGHBOURS)
@@ -71,6 +72,8 @@ TEST_FRACTION, VAL_FRACTION = 0.25, 0.2
 
 def recipe_of(row: str) -> Recipe:
     name = row.removesuffix(FOLDS)
+    if name.startswith("finetune-"):
+        return load_recipe("regularized", overrides={"finetune.block": name.removeprefix("finetune-")})
     if name != "feature-extraction":
         return load_recipe(name)
     changes = {"head.dropout": 0.5, "optimizer.name": "rmsprop", "training.epochs": 20}
@@ -96,6 +99,15 @@ class Bench:
             for photo in self.photos:
                 wanted[photo] += [view for view in views if view not in wanted[photo]]
         extract(wanted, source=self.source, load=lambda: self.base.engine, on_view=say.stage("computing features"))
+        self.finetuning: dict[str, Finetuning] = {}
+        for block in {recipe.finetune.block for recipe in recipes} - {"none"}:
+            self.finetuning[block] = deep = prepare_finetuning(block, base=self.base, cache=cache)
+            extract(
+                wanted,
+                source=deep.source,
+                load=lambda layer=deep.source.layer: self.base.engine_cut_at(layer),
+                on_view=say.stage("computing features"),
+            )
 
     def augmenter(self, recipe: Recipe) -> Augmenter:
         return Augmenter(recipe.augmentation, seed=0, size_px=self.base.image_size)
@@ -120,8 +132,21 @@ class Bench:
             n_classes=len(self.classes),
             seed=seed,
         )
-        test_photos = labelled(split.test, classes=self.classes, source=self.source)
-        return answered(test_photos, recipe=recipe, heads=fitted.heads, n_classes=len(self.classes))
+        finetuning = self.finetuning.get(recipe.finetune.block)
+        if finetuning is not None:
+            fitted = finetune_on(
+                finetuning,
+                fitted,
+                recipe=recipe,
+                split=split,
+                folds=[Fold(*rows) for rows in split.rows],
+                classes=self.classes,
+                augmenter=self.augmenter(recipe),
+                seed=seed,
+            )
+        return test_answers(
+            split.test, fitted, source=self.source, finetuning=finetuning, recipe=recipe, classes=self.classes
+        )
 
     def _neighbours(self, known: Sequence[Photo], test: Sequence[Photo]) -> NDArray[np.floating]:
         search = GridSearchCV(

@@ -359,7 +359,8 @@ class Finetune(Config):
     patience_epochs: int = Field(
         3,
         ge=0,
-        description="Stop fine-tuning after this many epochs without a better validation cross-entropy; 0: off.",
+        description="Stop fine-tuning after this many epochs without a better validation cross-entropy than in an "
+        "earlier fine-tuning epoch; 0: off.",
     )
 
     def idle(self) -> dict[str, str]:

@@ -13,8 +13,9 @@ from safetensors.numpy import save_file
 
 from imgreg.config import Head
 from imgreg.errors import ArtefactError
+from imgreg.features.blocks import tuned_shapes
 from imgreg.heads.plan import plan_head
-from imgreg.heads.store import ModelCard, load_head, save_head
+from imgreg.heads.store import BLOCK_FILE, ModelCard, load_head, save_head
 
 CARD = ModelCard(
     classes=("a", "b"),
@@ -174,3 +175,20 @@ def test_an_unknown_activation_is_refused(run: Path) -> None:
     (run / "model.json").write_text(text.replace('"relu"', '"swish"'))
     with pytest.raises(ArtefactError, match="unknown activation 'swish'"):
         load_head(run)
+
+
+def test_a_tuned_block_comes_back_and_another_is_refused(tmp_path: Path) -> None:
+    """The card says which block it is; one of other bytes, and one of other shapes, is no block of this run."""
+    block = {name: np.full(shape, 0.5, np.float32) for name, shape in tuned_shapes("block5").items()}
+    save_head(tmp_path, card=CARD, heads=[WEIGHTS], blocks=[block])
+    saved = load_head(tmp_path)
+    assert saved.card.finetuned == "block5"
+    np.testing.assert_array_equal(saved.blocks[0]["block5_conv2/kernel"], block["block5_conv2/kernel"])
+    data = bytearray((tmp_path / BLOCK_FILE).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / BLOCK_FILE).write_bytes(data)
+    with pytest.raises(ArtefactError, match=r"block.safetensors: SHA-256 differs"):
+        load_head(tmp_path)
+    save_head(tmp_path, card=CARD, heads=[WEIGHTS], blocks=[block | {"block5_conv1/bias": np.zeros(3, np.float32)}])
+    with pytest.raises(ArtefactError, match=r"block.safetensors: found arrays"):
+        load_head(tmp_path)

@@ -106,9 +106,8 @@ def finetune(
         )
 
     settings = recipe.finetune
-    frozen_loss = best_loss
     for number in range(first, first + settings.epochs):
-        val_losses = [frozen_loss, *(row.val_loss for row in epochs[first - 1 :])]
+        val_losses = [row.val_loss for row in epochs[first - 1 :]]  # the first may be worse than the frozen head's
         if settings.patience_epochs and epochs_since_better(val_losses) >= settings.patience_epochs:
             break
         started = time.perf_counter()

@@ -1,0 +1,101 @@
+"""finetune.py: a block is trained on from where the head is, and what does not help is not kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
+from imgreg.features.blocks import tuned_shapes
+from imgreg.heads.finetune import finetune, tuned_answers
+from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.forward import score
+from imgreg.heads.views import Labelled
+
+BLOCK = {
+    name: np.random.default_rng(len(name)).normal(0, 0.02, shape).astype(np.float32)
+    for name, shape in tuned_shapes("block5").items()
+}
+RECIPE = Recipe(
+    name="small",
+    head=Head(units=(4,), dropout=0.3, normalization="before_activation"),
+    optimizer=Optimizer(learning_rate=0.01),
+    training=Training(epochs=2, batch_size=8),
+    finetune=Finetune(block="block5", learning_rate=1e-3, head_learning_rate=1e-2, epochs=2),
+)
+
+
+def photos(n: int, *, seed: int) -> Labelled:
+    """Features of 32 px photos at block4_pool, (n, 2, 2, 512); the classes differ in the first channels."""
+    draw, labels = np.random.default_rng(seed), np.arange(n) % 2
+    maps = np.abs(draw.normal(0, 1, (n, 2, 2, 512))).astype(np.float16)
+    maps[labels == 1, :, :, :64] += 1
+    return Labelled(lambda _, rows: maps[rows], labels)
+
+
+def through_block(deep: Labelled, recipe: Recipe = RECIPE) -> Labelled:
+    """The same photos by the untouched block: what the frozen base gives."""
+    import keras
+
+    from imgreg.features.backbone import tail
+
+    start = keras.Input((2, 2, 512))
+    maps = keras.Model(start, tail(start, BLOCK)).predict(deep.all(0).astype(np.float32), verbose=0)
+    return Labelled(lambda _, rows: maps[rows].astype(np.float16), deep.labels)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedHead:
+    train, val = photos(16, seed=1), photos(8, seed=2)
+    return fit_head(RECIPE, train=through_block(train), val=through_block(val), n_classes=2, seed=0)
+
+
+def tuned(fitted: FittedHead, **changed: float) -> FittedHead:
+    recipe = RECIPE.model_copy(update={"finetune": RECIPE.finetune.model_copy(update=changed)})
+    train, val = photos(16, seed=1), photos(8, seed=2)
+    return finetune(recipe, fitted, block=BLOCK, train=train, val=val, n_classes=2, seed=0)
+
+
+def test_a_rate_of_zero_gives_the_frozen_figures(fitted: FittedHead) -> None:
+    """Dropout, BatchNormalization and the penalty change nothing by themselves; only float16's rounding differs."""
+    still = tuned(fitted, learning_rate=0.0, head_learning_rate=0.0, epochs=5, patience_epochs=1)
+    assert (still.finetuned_from, len(still.history.epochs)) == (3, 4)  # the second is not better than the first
+    for row in still.history.epochs[2:]:
+        assert row.val_loss == pytest.approx(fitted.history.best.val_loss, abs=2e-3)
+        assert row.val_accuracy == fitted.history.best.val_accuracy
+    for name, array in still.heads[0].items():
+        np.testing.assert_array_equal(array, fitted.heads[0][name])
+
+
+def test_fine_tuning_lowers_the_train_loss_and_moves_the_block(fitted: FittedHead) -> None:
+    """And the kept arrays, put together again, give the best epoch's validation loss."""
+    done = tuned(fitted)
+    assert [row.epoch for row in done.history.epochs] == [1, 2, 3, 4]
+    assert done.history.epochs[-1].train_loss < fitted.history.best.train_loss
+    assert done.history.best.epoch >= 3
+    (block,) = done.blocks
+    assert all(np.abs(block[name] - BLOCK[name]).max() > 0 for name in BLOCK)
+    val = photos(8, seed=2)
+    answers = tuned_answers(val, recipe=RECIPE, heads=done.heads, blocks=done.blocks, n_classes=2)
+    assert score(answers, val.labels)[0] == pytest.approx(done.history.best.val_loss, abs=1e-6)
+
+
+def test_the_frozen_weights_are_kept_where_no_epoch_beats_them(fitted: FittedHead) -> None:
+    """A head that is already perfect on validation photos comes back as it was."""
+    rows = tuple(replace(row, val_loss=0.0) for row in fitted.history.epochs)
+    perfect = replace(fitted, history=replace(fitted.history, epochs=rows))
+    done = tuned(perfect)
+    assert (done.blocks, done.history.best.epoch, len(done.history.epochs)) == ((), 1, 4)
+    assert done.heads is perfect.heads
+
+
+def test_the_same_seed_gives_the_same_bits(fitted: FittedHead) -> None:
+    """Dropout, the order and Adam repeat."""
+    one, two = tuned(fitted), tuned(fitted)
+    assert [replace(row, seconds=0) for row in one.history.epochs] == [
+        replace(row, seconds=0) for row in two.history.epochs
+    ]
+    for name, array in one.blocks[0].items():
+        np.testing.assert_array_equal(array, two.blocks[0][name])
