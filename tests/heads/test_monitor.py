@@ -12,9 +12,9 @@ from imgreg.config import Recipe
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from imgreg.heads.fit import fit_head
-from imgreg.heads.monitor import LayerMonitor, LayerValues
+from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.views import Labelled
-from imgreg.runs.layers import LayerRow, layers_of_csv, layers_to_csv
+from imgreg.runs.layers import LayerRow, LayerValues, layers_of_csv, layers_to_csv
 
 DEEP = Recipe(
     name="deep",

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.heads.views import IntArray, Labelled
-from imgreg.runs.layers import PERCENTILES, LayerRow
+from imgreg.runs.layers import PERCENTILES, LayerRow, LayerValues
 
 N_PHOTOS = 16  # in the fixed batch
 MAX_VALUES = 20_000  # of a layer's weights, evenly spaced, whose percentiles are taken
@@ -24,15 +23,6 @@ EVERY_EPOCH = 5  # the first epochs are all recorded; later ones at growing dist
 GROWTH = 1.25
 
 Float32Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class LayerValues:
-    """A sample of one layer's weights and outputs, from which histograms are drawn, and its gradient's norm."""
-
-    weights: Float32Array
-    outputs: Float32Array
-    gradient_norm: float
 
 
 class LayerMonitor:

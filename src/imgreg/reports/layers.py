@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from imgreg.runs.folder import Run
 
 MAX_LAYERS = 6  # in one figure: the first, and those nearest to the output
-VANISHING = 0.1  # of the output layer's gradient; measured: 0.8 to 5 in relu and elu heads, 0.001 to 0.04 in sigmoid ones
+VANISHING = (
+    0.1  # of the output layer's gradient; measured: 0.8 to 5 in relu and elu heads, 0.001 to 0.04 in sigmoid ones
+)
 EARLY = 5  # recorded epochs, before the train photos are learned and all gradients fall
 _FLOOR = 1e-12  # where a logarithmic axis ends
 
@@ -53,8 +55,8 @@ def _gradients(layers: dict[str, list[LayerRow]]) -> Drawn:
     axes.set_ylabel("gradient norm", fontsize=11)
     smallest, share = _smallest_gradient(layers)
     says = (
-        f"Norm of the cross-entropy's gradient for each Dense layer's kernel, on the same 16 train photos. In the first "
-        f"recorded epochs the smallest hidden layer's, {smallest}, is {share:.2g} times the output layer's"
+        f"Norm of the cross-entropy's gradient for each Dense layer's kernel, on the same 16 train photos. In the "
+        f"first recorded epochs the smallest hidden layer's, {smallest}, is {share:.2g} times the output layer's"
         + (": gradients vanish on the way to it, so it hardly learns." if share < VANISHING else ".")
     )
     return Drawn(
@@ -70,9 +72,7 @@ def _gradients(layers: dict[str, list[LayerRow]]) -> Drawn:
 
 def _smallest_gradient(layers: dict[str, list[LayerRow]]) -> tuple[str, float]:
     """The hidden layer with the smallest gradient in the first epochs, as a multiple of the output layer's."""
-    early = {
-        name: [math.log(max(row.gradient_norm, _FLOOR)) for row in rows[:EARLY]] for name, rows in layers.items()
-    }
+    early = {name: [math.log(max(row.gradient_norm, _FLOOR)) for row in rows[:EARLY]] for name, rows in layers.items()}
     *hidden, output = early
     smallest = min(hidden, key=lambda name: sum(early[name]))
     return smallest, math.exp((sum(early[smallest]) - sum(early[output])) / len(early[output]))

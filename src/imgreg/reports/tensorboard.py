@@ -20,8 +20,8 @@ import numpy as np
 from imgreg.runs.folder import Run
 
 if TYPE_CHECKING:
-    from imgreg.heads.monitor import LayerValues
     from imgreg.runs.history import Epoch
+    from imgreg.runs.layers import LayerValues
 
 FOLDER = "tensorboard"
 SIDES = {"train": "train", "validation": "val"}  # TensorBoard's run -> the history's columns

@@ -11,7 +11,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 
+import numpy as np
+from numpy.typing import NDArray
+
 PERCENTILES = (5, 25, 50, 75, 95)
+
+Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,15 @@ class LayerRow:
     output_p75: float
     output_p95: float
     zero_outputs: float
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """A sample of one layer's weights and outputs, from which histograms are drawn, and its gradient's norm."""
+
+    weights: Float32Array
+    outputs: Float32Array
+    gradient_norm: float
 
 
 def layers_to_csv(rows: Sequence[LayerRow]) -> str:
