@@ -14,9 +14,9 @@ from dataclasses import asdict, astuple, dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-PERCENTILES = (5, 25, 50, 75, 95)
-
 Float32Array = NDArray[np.float32]
+
+PERCENTILES = (5, 25, 50, 75, 95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,6 @@ class LayerRow:
     zero_outputs: float
 
 
-@dataclass(frozen=True)
-class LayerValues:
-    """A sample of one layer's weights and outputs, from which histograms are drawn, and its gradient's norm."""
-
-    weights: Float32Array
-    outputs: Float32Array
-    gradient_norm: float
-
-
 def layers_to_csv(rows: Sequence[LayerRow]) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in fields(LayerRow)], lineterminator="\n")
@@ -81,3 +72,12 @@ def _row(row: dict[str, str]) -> LayerRow:
     names = [field.name for field in fields(LayerRow)]
     figures = {name: float(row[name]) for name in names if name not in ("epoch", "layer")}
     return LayerRow(epoch=int(row["epoch"]), layer=row["layer"], **figures)
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """A sample of one layer's weights and outputs, from which histograms are drawn, and its gradient's norm."""
+
+    weights: Float32Array
+    outputs: Float32Array
+    gradient_norm: float
