@@ -66,6 +66,18 @@ def test_zeros_are_counted(train_set: Labelled) -> None:
     assert monitor.rows[0].zero_weights == 6 / 24
 
 
+def test_what_is_not_finite_is_left_out(train_set: Labelled) -> None:
+    """Weights of 1e30 are finite, their outputs are not: the file takes no such row."""
+    model = build_head(DEEP.head, feature_shape=(2, 2, 6), n_classes=2, seed=0)
+    monitor = LayerMonitor()
+    monitor.record(model, train=train_set, rows=np.arange(12), epoch=1)
+    for name in ("hidden_1", "hidden_2"):
+        layer = model.get_layer(name)
+        layer.kernel.assign(layer.kernel * 1e30)
+    monitor.record(model, train=train_set, rows=np.arange(12), epoch=2)
+    assert {row.epoch for row in monitor.rows} == {1}
+
+
 def test_training_does_not_notice(train_set: Labelled, val_set: Labelled, tmp_path: Path) -> None:
     """With a monitor and without, and from a checkpoint: the same bits, and all of its rows."""
 

@@ -119,7 +119,8 @@ def fit_head(
             on_epoch(row)
 
     def history() -> History:
-        layers = tuple(monitor.rows) if monitor is not None else ()
+        recorded = monitor.rows if monitor is not None else []  # maybe of an epoch in which another head diverged
+        layers = tuple(row for row in recorded if row.epoch <= len(epochs))
         return History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class), layers)
 
     def checkpoint() -> Checkpoint:

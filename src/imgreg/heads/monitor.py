@@ -19,8 +19,8 @@ from imgreg.runs.layers import PERCENTILES, LayerRow, LayerValues
 
 N_PHOTOS = 16  # in the fixed batch
 MAX_VALUES = 20_000  # of a layer's weights, evenly spaced, whose percentiles are taken
-EVERY_EPOCH = 10  # the first epochs are all recorded; later ones at growing distances
-GROWTH = 1.2
+EVERY_EPOCH = 5  # the first epochs are all recorded; later ones at growing distances
+GROWTH = 1.25
 
 Float32Array = NDArray[np.float32]
 
@@ -42,6 +42,8 @@ class LayerMonitor:
     def record(self, model: Any, *, train: Labelled, rows: IntArray, epoch: int) -> None:
         """Look at the head as it stands at the end of this epoch, if it is one of those recorded.
 
+        An epoch at which an output or a gradient is not finite is left out.
+
         Parameters
         ----------
         model : keras.Sequential
@@ -58,9 +60,11 @@ class LayerMonitor:
         if self._batch is None:
             some = rows[np.linspace(0, len(rows) - 1, min(N_PHOTOS, len(rows))).astype(np.int64)]
             clean = train.features(0, some).astype(np.float32)
-            self._batch = tf.constant(clean), tf.constant(train.labels[some].astype(np.int32))
+            self._batch = tf.constant(clean), train.labels[some]
         dense = [layer for layer in model.layers if type(layer).__name__ == "Dense"]
         outputs, gradient_norms = _watched(model, *self._batch)
+        if not (np.isfinite(gradient_norms).all() and all(np.isfinite(output).all() for output in outputs)):
+            return  # the weights just before training diverges are finite, but not what they lead to
         values = {}
         for layer, output, gradient_norm in zip(dense, outputs, gradient_norms, strict=True):
             apart = spacing(*layer.kernel.shape)
@@ -72,10 +76,10 @@ class LayerMonitor:
 
 
 def is_recorded(epoch: int) -> bool:
-    """Whether the layers are recorded at the end of this epoch: the first ten, then at distances that grow by a fifth.
+    """Whether the layers are recorded at the end of this epoch: the first five, then each a quarter later.
 
     >>> [epoch for epoch in range(1, 31) if is_recorded(epoch)]
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 18, 22, 27]
+    [1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 30]
     """
     recorded = EVERY_EPOCH
     while recorded < epoch:
@@ -101,7 +105,6 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
     A kernel's gradient is inputs^T @ deltas, the deltas being the gradient of the layer's sums. Its norm follows from
     the products of either among the photos, so the gradient itself, as large as the kernel, is never computed.
     """
-    import keras
     import tensorflow as tf
 
     outputs: list[Float32Array] = []
@@ -114,24 +117,22 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
             if kind == "Activation":  # not called: its activity penalty belongs to training
                 x = layer.activation(x)
                 outputs.append(x.numpy())
-            elif kind == "Dense":
-                inputs.append(x)
+            elif kind == "Dense":  # not called either: Keras' checks take longer than the products
+                inputs.append(x.numpy())
                 with tape.stop_recording() if not sums else contextlib.nullcontext():
-                    x = layer(x)
+                    x = tf.matmul(x, layer.kernel.value)
+                    x = x + layer.bias.value if layer.use_bias else x
                 tape.watch(x)
                 sums.append(x)
             else:
                 x = layer(x)
-        if sums[-1].shape[-1] == 1:
-            wanted = tf.cast(labels, tf.float32)[:, None]
-            losses = keras.losses.binary_crossentropy(wanted, sums[-1], from_logits=True)
-        else:
-            losses = keras.losses.sparse_categorical_crossentropy(labels, sums[-1], from_logits=True)
-        loss = tf.reduce_mean(losses)
-    norms = [
-        float(tf.sqrt(tf.maximum(tf.reduce_sum((x @ tf.transpose(x)) * (d @ tf.transpose(d))), 0)))
-        for x, d in zip(inputs, tape.gradient(loss, sums), strict=True)
-    ]
+    n_outputs = outputs[-1].shape[1]
+    wanted = labels[:, None] if n_outputs == 1 else labels[:, None] == np.arange(n_outputs)
+    of_sums = tf.constant((outputs[-1] - wanted) / len(labels), tf.float32)  # of softmax and sigmoid alike
+    deltas = [delta.numpy() for delta in tape.gradient(sums[-1], sums, output_gradients=of_sums)]
+    with np.errstate(over="ignore", invalid="ignore"):  # record leaves such an epoch out
+        squares = [np.sum((x @ x.T) * (delta @ delta.T)) for x, delta in zip(inputs, deltas, strict=True)]
+        norms = [float(np.sqrt(np.maximum(square, 0))) for square in squares]
     return outputs, norms
 
 

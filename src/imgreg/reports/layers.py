@@ -5,6 +5,7 @@ In: a run. Out: figures, with what to show at the pointer. Refuses to know: how 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from imgreg.runs.folder import Run
 
 MAX_LAYERS = 6  # in one figure: the first, and those nearest to the output
-VANISHING = 1e-3  # of the output layer's gradient
+VANISHING = (
+    0.1  # of the output layer's gradient; measured: 0.8 to 5 in relu and elu heads, 0.001 to 0.04 in sigmoid ones
+)
+EARLY = 5  # recorded epochs, before the train photos are learned and all gradients fall
 _FLOOR = 1e-12  # where a logarithmic axis ends
 
 
@@ -49,12 +53,11 @@ def _gradients(layers: dict[str, list[LayerRow]]) -> Drawn:
     axes.set_yscale("log")
     axes.set_xlabel("epoch", fontsize=11)
     axes.set_ylabel("gradient norm", fontsize=11)
-    first, *_, last = layers.values()
-    share = first[-1].gradient_norm / max(last[-1].gradient_norm, _FLOOR)
+    smallest, share = _smallest_gradient(layers)
     says = (
-        f"Norm of the cross-entropy's gradient for each Dense layer's kernel, on the same 16 train photos. At epoch "
-        f"{first[-1].epoch} the first layer's is {share:.2g} times the output layer's"
-        + (": gradients vanish on the way to the first layer, which hardly learns." if share < VANISHING else ".")
+        f"Norm of the cross-entropy's gradient for each Dense layer's kernel, on the same 16 train photos. In the "
+        f"first recorded epochs the smallest hidden layer's, {smallest}, is {share:.2g} times the output layer's"
+        + (": gradients vanish on the way to it, so it hardly learns." if share < VANISHING else ".")
     )
     return Drawn(
         "gradients",
@@ -65,6 +68,14 @@ def _gradients(layers: dict[str, list[LayerRow]]) -> Drawn:
         _hover(axes, layers, lambda row: f"{row.gradient_norm:.2g}"),
         tuple(layers),
     )
+
+
+def _smallest_gradient(layers: dict[str, list[LayerRow]]) -> tuple[str, float]:
+    """The hidden layer with the smallest gradient in the first epochs, as a multiple of the output layer's."""
+    early = {name: [math.log(max(row.gradient_norm, _FLOOR)) for row in rows[:EARLY]] for name, rows in layers.items()}
+    *hidden, output = early
+    smallest = min(hidden, key=lambda name: sum(early[name]))
+    return smallest, math.exp((sum(early[smallest]) - sum(early[output])) / len(early[output]))
 
 
 def _distributions(layers: dict[str, list[LayerRow]], *, of: str) -> Drawn:
