@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.photo_effects import photo_effects
@@ -204,4 +207,54 @@ def test_nothing_is_cut_or_overlaps(browser, pages, name, width, scheme) -> None
         }"""
     )
     assert contrasts >= 4.5
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize(("paper", "width_mm"), [("A4", 210), ("Letter", 216)])
+def test_a_printed_page_keeps_every_column(browser, pages, name, paper, width_mm, tmp_path) -> None:
+    """On paper no table is wider than what is between the margins, and a run takes four pages at most."""
+    page, _, _ = opened(browser, pages[name], width=round((width_mm - 2 * 10) * 96 / 25.4))
+    page.emulate_media(media="print")
+    right = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('table')].map(t => t.getBoundingClientRect().right))"
+    )
+    assert right <= page.evaluate("document.documentElement.clientWidth")
+    page.pdf(path=tmp_path / "page.pdf", format=paper)
+    n_pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))
+    assert 1 <= n_pages <= 4
+    page.close()
+
+
+def test_a_table_wider_than_a_phone_shows_that_it_scrolls(browser, pages) -> None:
+    """Where more of a table lies to the right, its right edge is darker than the paper; scrolled there, no longer."""
+    page, _, _ = opened(browser, pages["comparison"], width=390)
+    table = page.locator(".scroll").first
+    table.scroll_into_view_if_needed()
+    assert table.evaluate("e => e.scrollWidth > e.clientWidth + 20")
+
+    def edge() -> int:
+        pixels = Image.open(io.BytesIO(table.screenshot())).convert("L")
+        return min(pixels.getpixel((pixels.width - 1, y)) for y in range(pixels.height // 4, pixels.height // 3))
+
+    with_more = edge()
+    table.evaluate("e => e.scrollLeft = e.scrollWidth")
+    assert with_more < 200 < edge()
+    page.close()
+
+
+def test_hangul_breaks_between_words(browser, pages) -> None:
+    """A line of Hangul is not broken within a word that fits the next line."""
+    page, _, _ = opened(browser, pages["run"])
+    n_lines = page.evaluate(
+        """() => {
+          const p = document.createElement("p");
+          p.textContent = "개미사진 꿀벌사진";
+          p.style.width = "7em";
+          document.querySelector("main").append(p);
+          return Math.round(p.getBoundingClientRect().height / parseFloat(getComputedStyle(p).lineHeight));
+        }"""
+    )
+    assert n_lines == 2
+    assert page.evaluate("getComputedStyle(document.querySelector('p')).wordBreak") == "keep-all"
     page.close()

@@ -49,7 +49,7 @@ def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> 
     what   the figure that is compared, with its unit
     """
     rows = effects[::-1]
-    figure = new_figure(6.6, 1.5 + 0.28 * len(rows))
+    figure = new_figure(6.6, 1.7 + 0.28 * len(rows))
     axes = figure.subplots()
     for height, row in enumerate(rows):
         tone = TONES[row.word]
@@ -60,7 +60,7 @@ def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> 
     axes.set_yticks(range(len(rows)), labels, fontfamily=families(), parse_math=False)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel(
-        f"difference in {what} from {drawable(one_line(control, limit=NAME_LIMIT))}",
+        f"difference in {what}\nfrom {drawable(one_line(control, limit=NAME_LIMIT))}",
         fontsize=11,
         fontfamily=families(),
         parse_math=False,
