@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, tree
-from imgreg.api import train as train
 from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
 from imgreg.progress import Watcher
 from imgreg.runs.history import Epoch
+from imgreg.training import fit
 
 resource = pytest.importorskip("resource", reason="tools/faults needs a system with fork and resource limits")
 FAULTS = Path(__file__).parents[1] / "tools" / "faults"
@@ -44,10 +44,10 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while the head trains: exit 130 and the command to go on with, which trains the epochs that are left."""
-    shown = train._shown
+    shown = fit._shown
 
-    def interrupted(recipe: Recipe, watcher: Watcher) -> Callable[[Epoch], None]:
-        show = shown(recipe, watcher)
+    def interrupted(recipe: Recipe, watcher: Watcher, events: object) -> Callable[[Epoch], None]:
+        show = shown(recipe, watcher, events)
 
         def on_epoch(row: Epoch) -> None:
             if row.epoch == 5:
@@ -60,7 +60,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
     with monkeypatch.context() as patched:
         patched.setattr(checkpoints, "FIRST_SECONDS", 0)
         patched.setattr(checkpoints, "WRITING_SHARE", 1)
-        patched.setattr(train, "_shown", interrupted)
+        patched.setattr(fit, "_shown", interrupted)
         done = imgreg(*arguments)
     assert done.code == 130, done.err
     last = done.err.splitlines()[-1]
