@@ -12,8 +12,10 @@ import pytest
 
 from conftest import imgreg, imgreg_process, paint_set
 from imgreg.api.predict import load_classifier, predict
-from imgreg.errors import ArtefactError
+from imgreg.api.run import load_run
+from imgreg.errors import ArtefactError, UsageError
 from imgreg.heads.store import BLOCK_FILE, load_head
+from imgreg.runs.folder import read_run
 
 ARGUMENTS = (
     *("--weights", "starter", "--image-size", "32", "--precision", "float32", "--epochs", "1", "--views", "1"),
@@ -51,6 +53,32 @@ def test_predict_answers_as_the_history_says(run: Path) -> None:
     expected = tempered / tempered.sum(axis=1, keepdims=True)
     found = [list((one.probabilities or {}).values()) for one in predict(paths, classifier=load_classifier([run]))]
     np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_a_keras_model_of_it_is_refused(run: Path) -> None:
+    """Heads that were tuned with the block would answer wrongly on the frozen VGG16."""
+    with pytest.raises(UsageError, match="fine-tuned"):
+        load_run(run).to_keras()
+
+
+def test_the_heads_layers_stay_recorded(run: Path) -> None:
+    """What was measured while the head trained is in the run, fine-tuned or not."""
+    assert read_run(run).history.layers
+
+
+def test_every_command_takes_the_run(run: Path, tmp_path: Path) -> None:
+    """evaluate scores the tuned network, explain looks through it, and verify trains the same bits again."""
+    photos = run.parents[1] / "photos"
+    scored = imgreg("evaluate", run, photos, "--json")
+    assert scored.code == 0, scored.err
+    one = next((photos / "warm").iterdir())
+    explained = imgreg("explain", one, "--run", run, "--out", tmp_path / "maps")
+    assert explained.code == 0, explained.err
+    answer = imgreg("predict", one, "--run", run, "--json").json
+    assert f"{answer['label']} {answer['probability']:.1%}" in explained.out
+    again = imgreg("verify", run)
+    assert again.code == 0, again.out
+    assert "bit-identical" in again.out
 
 
 def test_a_run_without_its_block_is_refused(run: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def finetune(
     n_parameters = len(folds) * sum(math.prod(v.shape) for v in model.variables)
 
     def reached() -> FittedHead:
-        history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class))
+        history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class), fitted.history.layers)
         return replace(
             best, history=history, n_parameters=n_parameters, finetuned_from=first if len(epochs) >= first else None
         )
