@@ -241,11 +241,11 @@ def test_a_feature_that_is_not_finite_is_refused(
 def test_weights_that_are_not_finite_are_noticed_behind_a_finite_loss(train_set: Labelled) -> None:
     """A dead relu hides a NaN in its unit: the loss is finite, and the weights give it away."""
     model = build_head(recipe(head={"units": (8,)}).head, feature_shape=(2, 2, 6), n_classes=2, seed=0)
-    calm = fit._HeadEpoch(0.5, 0.0, *[np.full((3, 2), 0.5, np.float32)] * 2)
-    assert fit._not_finite(model, calm) is None
+    calm = fit.HeadEpoch(0.5, 0.0, *[np.full((3, 2), 0.5, np.float32)] * 2)
+    assert fit.not_finite(model, calm) is None
     kernel = model.layers[1].kernel
     kernel.assign(kernel.numpy() * np.nan)
-    assert fit._not_finite(model, calm) == "the weights became"
+    assert fit.not_finite(model, calm) == "the weights became"
 
 
 def test_parameters_are_counted(train_set: Labelled, val_set: Labelled) -> None:
