@@ -249,6 +249,16 @@ def test_runs_are_listed_oldest_first(compared: tuple[Path, dict]) -> None:
     assert "both-regularized" in text
 
 
+def test_a_shown_recipe_ends_with_its_layers_and_notes() -> None:
+    """The layers at the size asked for and the note on max_norm beside l2 stand as comments, and as JSON."""
+    text = imgreg("recipes", "activity", "--image-size", "128").out
+    assert "#   hidden_1       Dense                 64               524,352\n" in text
+    assert "# Note: max_norm = 2 and l2 = 0.01 both limit" in text
+    document = imgreg("recipes", "activity", "--json").json
+    assert [row["output_shape"] for row in document["layers"]] == [[25088], [64], [64], [2], [2]]
+    assert len(document["notes"]) == 1
+
+
 def test_a_shown_recipe_can_be_trained(trained: Trained, tmp_path: Path) -> None:
     """`imgreg recipes plain > mine.toml`, changed, is a recipe."""
     text = imgreg("recipes", "plain").out

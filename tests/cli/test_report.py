@@ -65,6 +65,18 @@ def test_a_range_that_cannot_be_is_refused(run: Path, given: list[str]) -> None:
     assert "200" in done.err
 
 
+def test_the_report_lists_the_heads_layers(run: Path) -> None:
+    """Each layer of model.json stands in the page with its output shape, beside the number of parameters in all."""
+    assert imgreg("report", run).code == 0
+    page = (run / "report.html").read_text()
+    plan = json.loads((run / "model.json").read_text())["plan"]
+    assert "Layers of the head" in page
+    assert all(f'<th scope="row">{layer["name"]}</th>' in page for layer in plan)
+    trained = json.loads((run / "metrics.json").read_text())
+    each = trained["n_parameters"] // max(trained["n_folds"], 1)
+    assert f"{each:,} are trainable." in page
+
+
 def test_a_report_needs_no_tensorflow(run: Path) -> None:
     """With TensorFlow and Keras broken, the report is made all the same."""
     broken = run.parent / "broken"

@@ -20,7 +20,7 @@ ODD_HEADS = (
 @pytest.mark.parametrize("head", [*(load_recipe(name).head for name in recipe_names()), *ODD_HEADS])
 def test_the_summary_counts_what_keras_counts(head: Head) -> None:
     """Classes, output shapes and parameters of every layer are those of the Keras model that is trained."""
-    plan = plan_head(head, n_classes=3)
+    plan = plan_head(head, n_classes=2)
     rows = summarize_plan(plan, feature_shape=(2, 2, 16))
     model = build_plan(plan, head=head, feature_shape=(2, 2, 16), seed=0)
     assert [row.name for row in rows] == [layer.name for layer in model.layers]

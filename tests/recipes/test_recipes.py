@@ -84,6 +84,15 @@ def test_the_tutorials_recipes_are_the_tutorials(name: str, units: tuple[int, ..
     assert epoch_rates(recipe.schedule, epoch=1001, n_steps=20, val_losses=[])[0] == pytest.approx(5e-4)
 
 
+def test_combined_recipes_have_their_sources_numbers() -> None:
+    """The tutorial's sizes, and its best combination; the lecture notes' Dense(64) with three bounds at once."""
+    units = {name: load_recipe(name).head.units for name in ("tiny", "small", "medium", "large")}
+    assert units == {"tiny": (16,), "small": (16, 16), "medium": (64, 64, 64), "large": (512,) * 4}
+    combined, activity = load_recipe("combined").head, load_recipe("activity").head
+    assert (combined.l2, combined.dropout) == (1e-4, 0.5)
+    assert (activity.units, activity.activity_l1, activity.l2, activity.max_norm) == ((64,), 0.01, 0.01, 2)
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_headers_say_source_and_expectation(name: str) -> None:
     """Every bundled recipe says where it comes from and what to expect."""

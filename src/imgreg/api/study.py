@@ -231,10 +231,11 @@ def draw_study(
     style: CurveStyle,
 ) -> None:
     """Write report.html and its figures into a study's folder."""
-    from imgreg.reports.study import forest, study_curves, study_report
+    from imgreg.reports.study import forest, study_capacity, study_curves, study_report
 
     forest(table, target=folder / "forest.png")
     study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
+    capacity = study_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png")
     study_report(
         table,
         trials=trials,
@@ -245,5 +246,6 @@ def draw_study(
         baselines=baselines,
         command=command,
         style=style,
+        capacity=capacity,
         target=folder / "report.html",
     )

@@ -16,6 +16,7 @@ from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.analysis.study import StudyTable
 from imgreg.config import CurveStyle
+from imgreg.reports.capacity import capacity_figure, capacity_in_words, capacity_points
 from imgreg.reports.figure import LIGHT, figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
@@ -45,6 +46,29 @@ def study_curves(
     save_figure(_curves(trials, groups=groups, style=style), target)
 
 
+def study_capacity(
+    table: StudyTable, *, trials: Mapping[str, Sequence[Trial]], groups: Mapping[str, Sequence[str]], target: Path
+) -> Chart | None:
+    """capacity.png: losses over the number of parameters, where a group of recipes has heads of different size.
+
+    Returns
+    -------
+    Chart or None
+        The same for a page; None, and no file, without such a group.
+    """
+    sizes = {row.recipe: row.n_parameters for row in table.rows if row.n_parameters is not None}
+    points = capacity_points(trials, groups=groups, n_parameters=sizes)
+    if not points:
+        return None
+    return chart(
+        save_figure(capacity_figure(points), target),
+        heading="Error over capacity",
+        alt=capacity_in_words(points),
+        caption="Means over the repeats. A high train loss is bias (underfitting); the gap between validation and "
+        "train loss is variance (overfitting).",
+    )
+
+
 def study_report(
     table: StudyTable,
     *,
@@ -56,6 +80,7 @@ def study_report(
     baselines: Sequence[StudyBaseline] = (),
     command: str,
     style: CurveStyle,
+    capacity: Chart | None = None,
     target: Path,
 ) -> None:
     """report.html of a study: the answer first, then the forest, the table and the curves.
@@ -79,6 +104,7 @@ def study_report(
         baselines=baselines,
         command=command,
         charts=(differences, *panels),
+        capacity=capacity,
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 
