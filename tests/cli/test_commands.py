@@ -88,10 +88,10 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], tra
     assert row["gap_last"] == pytest.approx(regularized["last"]["val_loss"] - regularized["last"]["train_loss"])
     assert {path.name for path in (models / "both").iterdir()} == {
         *("table.csv", "comparison.json", "report.html", "pictures"),
-        *(f"{stem}{suffix}" for stem in ("overlay", "panels", "forest") for suffix in (".png", ".svg")),
+        *(f"{stem}{suffix}" for stem in ("overlay", "panels", "validation", "forest") for suffix in (".png", ".svg")),
     }
     assert naming(models, models, trained.data.parent) == []  # what is shared names no folder
-    for name in ("overlay.png", "panels.png"):
+    for name in ("overlay.png", "panels.png", "validation.png"):
         with Image.open(models / "both" / name) as image:
             assert image.width >= 900
 
