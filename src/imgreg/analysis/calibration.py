@@ -86,7 +86,7 @@ def calibrate(labels: ArrayLike, probabilities: ArrayLike) -> CalibrationScores:
     Examples
     --------
     >>> calibrate([0, 1], [[0.9, 0.1], [0.4, 0.6]]).note
-    'Not calibrated: 2 held-out photos are fewer than 20. The temperature stays 1.'
+    'Not calibrated: 2 held-out photos are too few (at least 20 needed). The temperature stays at 1.'
     """
     true, before = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     after = cross_validated(true, before)

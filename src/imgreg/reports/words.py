@@ -38,7 +38,7 @@ def recipe_in_words(config_toml: str) -> tuple[str, ...]:
     """What was built, what regularized it, how it was trained; nothing for settings that cannot be read.
 
     >>> recipe_in_words("[recipe.head]\\nunits = [256]\\nl2 = 0.001\\ndropout = 0.3")[1]
-    'Regularized by: L2 penalty 0.001, Dropout 0.3.'
+    'Regularization: L2 penalty 0.001, dropout 0.3.'
     """
     try:
         recipe = tomllib.loads(config_toml)["recipe"]
