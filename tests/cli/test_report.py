@@ -12,7 +12,10 @@ from PIL import Image
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process
 
-FIGURES = ("baselines", "curves", "roc", "precision_recall", "calibration")
+FIGURES = (
+    *("baselines", "curves", "roc", "precision_recall", "calibration"),
+    *("gradients", "weights", "outputs", "silenced"),  # of the head's layers
+)
 
 
 @pytest.fixture
