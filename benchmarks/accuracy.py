@@ -5,9 +5,10 @@ usage: python benchmarks/accuracy.py [--repeats N] [--rows A,B,...] DATA [DATA .
 
 Each DATA is a folder of photos; a split that it comes with is not used. All rows of a repeat have the same test photos
 (a quarter), which nothing else sees, and the same features (bundled starter weights, their own image size, cached).
-Of the other photos, heads train on four fifths and choose their epoch on the rest, or are cross-validated (5 folds, the
-mean of the 5 heads answers); logistic regression and nearest neighbours are fitted to all of them, their penalty and
-number of neighbours chosen by 5-fold cross-validation inside.
+Of the other photos, heads train on four fifths and choose their epoch and temperature on the rest, or are
+cross-validated (5 folds, the mean of the 5 heads answers), as `imgreg train` does and `imgreg predict` answers.
+Logistic regression and nearest neighbours are fitted to all of them, their penalty and number of
+neighbours chosen by 5-fold cross-validation inside.
 
 rows   regularized           the default recipe
        regularized-5-folds   the same, cross-validated
@@ -40,6 +41,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from imgreg.analysis.baselines import FLATTENED, MEANS
+from imgreg.analysis.calibration import fit_temperature
 from imgreg.analysis.effects import paired_effects
 from imgreg.analysis.metrics import calibration_error
 from imgreg.config import Base, Recipe
@@ -50,6 +52,7 @@ from imgreg.data.split import Split, split_photos
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.features.tta import tta_views
+from imgreg.heads.calibration import apply_temperature
 from imgreg.heads.fit import Fold, fit_head
 from imgreg.heads.forward import score
 from imgreg.lazy_imports import load_keras
@@ -144,9 +147,11 @@ class Bench:
                 augmenter=self.augmenter(recipe),
                 seed=seed,
             )
-        return test_answers(
+        answers = test_answers(
             split.test, fitted, source=self.source, finetuning=finetuning, recipe=recipe, classes=self.classes
         )
+        held_out = fitted.history.val_probabilities[fitted.history.best.epoch - 1]
+        return apply_temperature(answers, fit_temperature(labels_of(split.val, self.classes), held_out))
 
     def _neighbours(self, known: Sequence[Photo], test: Sequence[Photo]) -> NDArray[np.floating]:
         search = GridSearchCV(
