@@ -19,6 +19,7 @@ from imgreg.data.issues import Finding, by_severity, connected, copies, inspect
 from imgreg.errors import UsageError
 from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import refuse_inside
 from imgreg.training.near_duplicates import confirmed_pairs
@@ -40,22 +41,30 @@ class Check:
         return any(one.severity == "stops training" for one in self.findings)
 
 
-def check(
-    data: Path, *, base: Base, fix: Path | None = None, cache_bytes: int | None = None, watcher: Watcher | None = None
-) -> Check:
-    """Look at every file, and let the frozen base say which that look alike are the same picture.
+def check(data: Path, *, base: Base, session: Session, fix: Path | None = None) -> Check:
+    """Read every file, and find what would stop or mislead a training.
 
-    base     which VGG16; asked only where photos look alike
-    fix      a CSV manifest to write, of the photos without what stands in the way
-    raises   DatasetError where there is no set to check; UsageError if fix lies among the photos
+    Parameters
+    ----------
+    base : Base
+        The VGG16 that confirms near-duplicates; loaded only where there are candidates.
+    fix : Path, optional
+        A CSV manifest to write, without the photos that would stop training.
+
+    Raises
+    ------
+    DatasetError
+        If there is no dataset to check.
+    UsageError
+        If `fix` lies among the photos.
     """
-    watcher = watcher or Watcher()
+    watcher = session.watcher
     if fix is not None:
         refuse_inside(data, fix.parent, option="--fix")
         if fix.suffix.lower() != ".csv":
             raise UsageError(f"--fix {fix}: expected a file name ending in .csv.")
     index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
-    same = confirmed_pairs(index, base=Backbone(base, watcher=watcher), cache_bytes=cache_bytes, watcher=watcher)
+    same = confirmed_pairs(index, base=Backbone(base, watcher=watcher), session=session)
     findings = by_severity([*inspect(index, same=same), *_shortcuts(index, same=same, watcher=watcher)])
     done = Check(data, index, findings, tuple(same))
     if fix is not None:
