@@ -83,7 +83,7 @@ _SHORTCUT_ADVICE = {
 
 
 def _shortcuts(index: PhotoIndex, *, same: Sequence[tuple[int, int]], watcher: Watcher) -> Iterator[Finding]:
-    """A finding for each control that tells the classes apart, copies of a picture kept in one fold."""
+    """A finding for each baseline that distinguishes the classes, duplicates kept in one fold."""
     rows = stratified_subset(labels_of(index.photos, index.classes), n_most=_MOST_LOOKED_AT)
     photos = [index.photos[row] for row in rows]
     labels = labels_of(photos, index.classes)
@@ -120,7 +120,7 @@ def check_document(done: Check) -> dict[str, object]:
 
 
 def _write_manifest(done: Check, target: Path) -> None:
-    """The readable photos without those in the way: of copies, near ones too, one is kept, on the side that judges
+    """The readable photos without those in the way: of duplicates, near ones too, one is kept, in the split that scores
     (test, then validation); of copies in several classes none."""
     photos, index = done.index.photos, done.index
     linked = [(rows[0], other) for rows in copies(photos) for other in rows[1:]]

@@ -32,7 +32,7 @@ from imgreg.training.train import conclude, train_heads
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side. `folder` holds report.html with its figures beside it, table.csv and comparison.json."""
+    """Compared runs. `folder` holds report.html with its figures beside it, table.csv and comparison.json."""
 
     folder: Path
     runs: tuple[RunSummary, ...]
@@ -154,7 +154,7 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run], style: CurveStyle
 
 
 def put_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
-    """Everything that is told of runs side by side; the first is the control."""
+    """Everything that is said of compared runs; the first is the control."""
     summaries = tuple(run.summary for run in runs)
     warnings = (*same_conditions(runs), *shared_suspicions(runs))
     rows = comparison_table(summaries)

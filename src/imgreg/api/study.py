@@ -101,35 +101,42 @@ def study(
     names = [one.recipe.name for one in plan.settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found recipes {', '.join(names)}, expected at least two, without repetition.")
-    control = plan.settings[0]
     with new_folder(session, data=data, kind="study") as (folder, target):
-        resampled = resample_dataset(data, control, repeats=repeats, folds=folds, session=session)
-        grid = run_trials(resampled, settings=plan.settings, session=session)
-        sanity = sanity_of_study(sanity_baselines, resampled, settings=control, session=session)
-        trials = _with_derived(grid.trials, plan.derived)
-        table = study_table(trials, n_parameters=_n_parameters(resampled, plan))
-        baselines = baselines_of_study(resampled, trials, session=session)
-        warnings = _sanity_warnings(sanity, trials)
-        for line in warnings:
-            session.watcher.say(line)
-        of_recipes = [f"{one.recipe.name}: {note}" for one in plan.settings for note in recipe_notes(one.recipe)]
-        done = Study(
-            folder=target,
-            table=table,
-            trials=trials,
-            groups=_panels(plan.groups or {"all recipes": tuple(grid.trials)}, trained=trials),
-            answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
-            notes=(*resampled.notes, *grid.diverged.values(), *warnings, *of_recipes),
-            sanity_baselines=sanity,
-            baselines=baselines,
-            command=shared_command(session.command),
-            n_trained=grid.n_trained,
-            n_kept=grid.n_kept,
-            seconds=round(time.perf_counter() - started, 1),
-        )
+        resampled = resample_dataset(data, plan.settings[0], repeats=repeats, folds=folds, session=session)
+        found = _study_of(resampled, plan, session=session, sanity_baselines=sanity_baselines)
+        done = replace(found, folder=target, seconds=round(time.perf_counter() - started, 1))
         shared = replace(done, folder=Path(target.name), notes=tuple(shared_text(line, data) for line in done.notes))
         _write(folder, shared, settings=plan.settings, style=session.style or CurveStyle())
     return done
+
+
+def _study_of(
+    resampled: ResampledDataset, plan: StudyPlan, *, session: Session, sanity_baselines: Sequence[str]
+) -> Study:
+    """Everything of a study but its folder."""
+    control = plan.settings[0]
+    grid = run_trials(resampled, settings=plan.settings, session=session)
+    sanity = sanity_of_study(sanity_baselines, resampled, settings=control, session=session)
+    trials = _with_derived(grid.trials, plan.derived)
+    table = study_table(trials, n_parameters=_n_parameters(resampled, plan))
+    baselines = baselines_of_study(resampled, trials, session=session)
+    warnings = _sanity_warnings(sanity, trials)
+    for line in warnings:
+        session.watcher.say(line)
+    of_recipes = [f"{one.recipe.name}: {note}" for one in plan.settings for note in recipe_notes(one.recipe)]
+    return Study(
+        folder=Path(),
+        table=table,
+        trials=trials,
+        groups=_panels(plan.groups or {"all recipes": tuple(grid.trials)}, trained=trials),
+        answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
+        notes=(*resampled.notes, *grid.diverged.values(), *warnings, *of_recipes),
+        sanity_baselines=sanity,
+        baselines=baselines,
+        command=shared_command(session.command),
+        n_trained=grid.n_trained,
+        n_kept=grid.n_kept,
+    )
 
 
 def _sanity_warnings(sanity: Sequence[SanityBaseline], trials: Mapping[str, Sequence[Trial]]) -> tuple[str, ...]:

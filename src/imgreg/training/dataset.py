@@ -62,11 +62,11 @@ def read_index(
         If too many files cannot be read, or the same picture is in several classes.
     """
     watcher = session.watcher
-    with FileCache(cache_folder(), say=watcher.say) as known:
+    with FileCache(cache_folder(), say=watcher.say) as file_cache:
         index = index_photos(
             data,
             max_bad=photos.max_bad,
-            known=None if read_all else known,
+            file_cache=None if read_all else file_cache,
             on_file=watcher.stage("reading photos"),
         )
     warnings = list(index.notes)

@@ -199,6 +199,7 @@ def fit_on(
     )
     checkpoint = checkpoint_path(key)
     resume_from = resumable_training(checkpoint, resume=session.resume, what=recipe.name, n_epochs=n_epochs, say=say)
+    seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
         shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
         events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(prepared.classes)))
@@ -209,9 +210,8 @@ def fit_on(
         keep=checkpointer(checkpoint, say=say),
         monitor=LayerMonitor(on_values=events.layers if events is not None else None),
     )
-    diverged = ""
     try:
-        fitted = fit_split(prepared, split, seed=seed, hooks=hooks)
+        fitted, diverged = fit_split(prepared, split, seed=seed, hooks=hooks), ""
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
             raise
@@ -222,9 +222,7 @@ def fit_on(
         checkpoint=checkpoint,
         test_probabilities=predict_with(prepared, fitted, split.test) if split.test else None,
         val_labels=labels_of(split.val, prepared.classes),
-        seconds_head=time.perf_counter()
-        - started
-        + (resume_from.history.column("seconds").sum() if resume_from else 0),
+        seconds_head=time.perf_counter() - started + seconds_before,
         silenced=_silenced(prepared, fitted, split),
     )
 

@@ -1,4 +1,4 @@
-"""Pictures that are there several times with other bytes: like at a glance, and confirmed by the frozen base."""
+"""Near-duplicates: pictures that are there several times with other bytes, confirmed by VGG16."""
 
 from __future__ import annotations
 
