@@ -65,7 +65,7 @@ def test_the_sheet_shows_the_first(checked: tuple[Path, Finished]) -> None:
 def test_each_photo_is_judged_by_heads_that_never_saw_it(
     checked: tuple[Path, Finished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A photo's figures come from the cells that tested it, and its history from those that trained on it."""
+    """A photo's figures come from the trials that tested it, and its history from those that trained on it."""
     from types import SimpleNamespace
 
     from imgreg.api.label_issues import label_table
@@ -93,7 +93,7 @@ def test_each_photo_is_judged_by_heads_that_never_saw_it(
 
 
 def test_terminal_and_refusals(checked: tuple[Path, Finished], tmp_path: Path) -> None:
-    """Kept cells are used again; the text names the sheet; a folder inside the photos is refused."""
+    """Trials in the cache are used again; the text names the sheet; a folder inside the photos is refused."""
     root, _ = checked
     again = imgreg(
         *("label-issues", root / "data" / "all.csv", *SMALL, *FOLDS, "--set", "optimizer.learning_rate=0.01"),
