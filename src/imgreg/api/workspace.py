@@ -234,6 +234,43 @@ class Workspace:
             figure="curve.png",
         )
 
+    def lr_find(
+        self,
+        data: PathLike,
+        *,
+        recipe: str | Recipe = "regularized",
+        sweeps: int = 3,
+        name: str | None = None,
+        **options: Any,
+    ) -> Result:
+        """Find a range of useful learning rates, from heads trained while the rate grows from step to step.
+
+        Parameters
+        ----------
+        sweeps : int
+            Number of heads whose curves are averaged.
+        **options
+            As in `train`.
+        """
+        from imgreg.api.lr_find import find_learning_rate, learning_rate_document
+
+        settings = build_settings(recipe, options)
+        with self._session(name=name, resume=None) as session:
+            done = find_learning_rate(Path(data), settings=settings, sweeps=sweeps, session=session)
+        return Result(
+            f"Learning rates for {Path(data).name}",
+            answer=(*done.answer, *done.notes),
+            table=Table(
+                [
+                    {"learning_rate": rate, "train_loss": loss}
+                    for rate, loss in zip(done.curve.rates, done.curve.losses, strict=True)
+                ]
+            ),
+            document=learning_rate_document(done),
+            folder=done.folder,
+            figure="curve.png",
+        )
+
     def label_issues(
         self,
         data: PathLike,
