@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 
 from imgreg.analysis.baselines import beating
-from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
+from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE, SHORTCUT
 from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.paths import shared_command
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
@@ -35,15 +35,16 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
 
     1. the loss became NaN                         training       (what the verdict says)
     2. the same pictures on both sides of a split  clean split
-    3. labels that look wrong                      better labels
-    4. a baseline beats the head                   less overfitting where the head fits the train photos better than the
+    3. classes told apart without their photos     better photos
+    4. labels that look wrong                      better labels
+    5. a baseline beats the head                   less overfitting where the head fits the train photos better than the
                                                    baseline does, else stronger head
-    5. the verdict is underfitting                 training       (what the verdict says)
-    6. the verdict is overfitting                  less overfitting (likewise)
-    7. the verdict is too noisy to tell            clearer answer (likewise)
-    8. the best epoch was the last                 training
-    9. a large gap at the kept epoch               more photos: neither head nor baseline makes more of these
-    10. otherwise                                  better features: head and baseline make of these what they can
+    6. the verdict is underfitting                 training       (what the verdict says)
+    7. the verdict is overfitting                  less overfitting (likewise)
+    8. the verdict is too noisy to tell            clearer answer (likewise)
+    9. the best epoch was the last                 training
+    10. a large gap at the kept epoch               more photos: neither head nor baseline makes more of these
+    11. otherwise                                 better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
@@ -55,6 +56,11 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
             kind="clean split",
             sentence="A clean split: pictures in both train and validation (duplicates.csv) inflate every score here. "
             f"`imgreg check {photos} --fix clean.csv` writes a manifest without duplicates.",
+        )
+    if SHORTCUT in suspected:
+        step = next(one.next_step for one in verdict.suspicions if one.kind == SHORTCUT)
+        return NextStep(
+            kind="better photos", sentence=f"Better photos: {step} `imgreg check {photos}` measures it again."
         )
     if LABEL_NOISE in suspected:
         return NextStep(

@@ -15,13 +15,14 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head
+from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head, paired_with
 from imgreg.analysis.calibration import calibrate
 from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
-from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
+from imgreg.analysis.sanity_baselines import largest_share
 from imgreg.analysis.split_duplicates import SplitDuplicates
+from imgreg.analysis.suspicions import suspect_result
 from imgreg.analysis.verdict import judge
 from imgreg.config import CurveStyle, Settings, Training
 from imgreg.data import decode as decoding
@@ -167,12 +168,22 @@ def _summary(
         *dataset.warnings,
         *recipe_notes(recipe),
         *([outcome.diverged] if outcome.diverged else []),
-        *sanity_warnings(
-            sanity_baselines,
-            accuracy=history.best.val_accuracy,
-            largest_share=largest_share(outcome.val_labels),
-            on="validation",
-        ),
+    )
+    correct = _held_out(outcome).argmax(axis=1) == outcome.val_labels
+    sanity_baselines = tuple(paired_with(one, head_correct=correct) for one in sanity_baselines)
+    calibration = calibrate(outcome.val_labels, _held_out(outcome))
+    verdict = judge(
+        history,
+        val_labels=outcome.val_labels,
+        duplicates=quality.duplicates,
+        noise=quality.noise,
+        cross_validated=bool(split.folds),
+    )
+    doubts = suspect_result(
+        sanity_baselines,
+        accuracy=history.best.val_accuracy,
+        largest_share=largest_share(outcome.val_labels),
+        calibration=calibration,
     )
     summary = RunSummary(
         run=str(target),
@@ -206,20 +217,14 @@ def _summary(
         best=Scores.of(history.best),
         last=Scores.of(history.last),
         test=_test_scores(outcome, dataset),
-        verdict=judge(
-            history,
-            val_labels=outcome.val_labels,
-            duplicates=quality.duplicates,
-            noise=quality.noise,
-            cross_validated=bool(split.folds),
-        ),
+        verdict=verdict.model_copy(update={"suspicions": (*verdict.suspicions, *doubts)}),
         seconds=seconds,
         features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
         sanity_baselines=sanity_baselines,
         baselines=beside,
         against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
         warnings=tuple(shared_text(line, dataset.index.root) for line in warnings),
-        calibration=calibrate(outcome.val_labels, _held_out(outcome)),
+        calibration=calibration,
         layers=layer_summaries(outcome.fitted.heads, recorded=history.layers),
         silenced_units=silenced_units(outcome.silenced),
     )

@@ -1,0 +1,53 @@
+"""What a report says first of a run, and in which tone: from the curves and from everything that bears on them.
+
+In: a run's summary. Out: a tone, a label and one sentence. Must not know: how these are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from imgreg.analysis.baselines import beating
+from imgreg.analysis.suspicions import DATA_FAULTS
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
+from imgreg.runs.summary import RunSummary, Suspicion
+
+Tone = Literal["good", "doubt", "bad", "short", "unsure"]
+_TONES: dict[str, Tone] = {FITTING_WELL: "good", OVERFITTING: "bad", UNDERFITTING: "short"}
+_DOUBT = "don't trust this yet"
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The claim of a report.
+
+    Attributes
+    ----------
+    tone : {"good", "doubt", "bad", "short", "unsure"}
+        "short" is of a head that has learned too little, "unsure" of curves that are too noisy.
+    suspicion : Suspicion or None
+        The one that the sentence is about.
+    """
+
+    tone: Tone
+    label: str
+    sentence: str
+    suspicion: Suspicion | None = None
+
+
+def conclude(run: RunSummary) -> Conclusion:
+    """Weigh the curves' verdict against what was found beside them.
+
+    A fault in the photos comes first, whatever the curves: it makes their figures worthless. Other suspicions, and a
+    baseline that beats the head, only take the green from curves that look well.
+    """
+    verdict = run.verdict
+    fault = next((one for one in verdict.suspicions if one.kind in DATA_FAULTS), None)
+    if fault is None and verdict.label == FITTING_WELL:
+        fault = next(iter(verdict.suspicions), None)
+        if fault is None and beating(run.baselines) is not None:
+            return Conclusion("doubt", "a baseline does better", run.against_baselines)
+    if fault is not None:
+        return Conclusion("doubt", _DOUBT, f"Don't trust this yet: {fault.sentence.partition(': ')[2]}", fault)
+    return Conclusion(_TONES.get(verdict.label, "unsure"), verdict.label, verdict.sentence)
