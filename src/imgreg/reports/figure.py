@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 from typing import TYPE_CHECKING
 
 from imgreg.atomic_write import write_atomic
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+_OWN_COLOURS = ("plain", "regularized", "dropout", "l2", "augment", "low_lr")  # in the order of the theme's
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,20 @@ def in_ink(axes: Axes) -> None:
         text.set_color(LIGHT.ink)
     for spine in axes.spines.values():
         spine.set_color(LIGHT.ink)
+
+
+def recipe_colours(recipes: Sequence[str]) -> tuple[int, ...]:
+    """A number in LIGHT.runs for each recipe: its own wherever it is drawn, the next free one where two share it.
+
+    >>> recipe_colours(["regularized"]), recipe_colours(["plain", "plain"])
+    ((1,), (0, 1))
+    """
+    taken: list[int] = []
+    for recipe in recipes:
+        own = _OWN_COLOURS.index(recipe) if recipe in _OWN_COLOURS else 2 + crc32(recipe.encode(errors="replace")) % 5
+        in_turn = [(own + i) % len(LIGHT.runs) for i in range(len(LIGHT.runs))]
+        taken.append(next((number for number in in_turn if number not in taken), own))
+    return tuple(taken)
 
 
 def colour_of(colours: Sequence[str], i: int) -> str:
