@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgreg.analysis.compare import ComparisonRow
-from imgreg.analysis.comparison_answer import answer
+from imgreg.analysis.comparison_answer import answer_parts
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.analysis.suspicions import DATA_FAULTS
 from imgreg.config import CurveStyle
 from imgreg.paths import shared_command
 from imgreg.reports.figure import LIGHT, recipe_colours, save_figure
@@ -88,7 +90,7 @@ def comparison_report(
         runs=runs,
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
-        answer=answer(rows, effects),
+        **_claim(runs, rows=rows, effects=effects),
         verdicts=verdicts_in_words(rows),
         shares=[share_of_gap(row) for row in rows],
         share_in_words=SHARE_IN_WORDS.format(rows[0].name),
@@ -113,6 +115,17 @@ def comparison_report(
             "effects": [effect.model_dump(mode="json") for effect in effects],
         },
     )
+
+
+def _claim(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect]) -> dict[str, Any]:
+    """The answer with its tone: a fault in the photos comes first, then whether a difference is clear."""
+    parts = answer_parts(rows, effects)
+    found = [conclude(run.summary) for run in runs]
+    fault = next((one for one in found if one.suspicion is not None and one.suspicion.kind in DATA_FAULTS), None)
+    if fault is not None:
+        return {"tone": fault.tone, "label": fault.label, "answer": (fault.sentence, *parts)}
+    decided = any(effect.is_better or effect.is_worse for effect in effects)
+    return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts}
 
 
 def _panels(
@@ -180,7 +193,7 @@ def _changed(effect: PhotoEffect, pictures: Mapping[str, bytes]) -> tuple[Change
             tuple((path, jpeg_address(pictures[path]) if path in pictures else "") for path in paths[:SHOWN_PHOTOS]),
         )
         for heading, paths in (
-            (f"Mended by {effect.name}: {effect.control} had them wrong", effect.fixed),
+            (f"Fixed by {effect.name}: {effect.control} had them wrong", effect.fixed),
             (f"Broken by {effect.name}: {effect.control} had them right", effect.broken),
         )
         if paths

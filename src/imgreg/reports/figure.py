@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from imgreg.atomic_write import write_atomic
 

@@ -40,7 +40,7 @@ from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
-from imgreg.runs.summary import RunSummary
+from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
 _TOLD_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
@@ -218,7 +218,9 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
             f"validation loss {best.val_loss:.3f}, last {last.val_loss:.3f}",
         ),
     ]
-    beside = [one for one in (*summary.baselines, *summary.sanity_baselines) if one.name != SHUFFLED_LABELS]
+    beside: list[Baseline | SanityBaseline] = [
+        one for one in (*summary.baselines, *summary.sanity_baselines) if one.name != SHUFFLED_LABELS
+    ]
     if beside:
         one = max(beside, key=lambda it: it.accuracy)
         told, difference = f"this model {best.val_accuracy:.1%}", one.accuracy_difference

@@ -99,6 +99,7 @@ def study_report(
         target=target,
         table=table,
         derived=_derived_in_words(table),
+        helped=any(row.effect is not None and row.effect.word == "helped" for row in table.rows),
         answer=answer,
         notes=notes,
         sanity_baselines=sanity_baselines,
