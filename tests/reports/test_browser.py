@@ -141,10 +141,10 @@ def test_the_line_stands_at_the_epoch(browser, pages, overfitting) -> None:
 
 
 def test_the_keyboard_reaches_every_control(browser, pages) -> None:
-    """Tab comes to every link, figure, scrolling table and summary, each shows that it has the focus, and arrows show
+    """Tab comes to every link, button, figure, scrolling table and summary, each shows that it has the focus, and arrows show
     values there."""
     page, _, _ = opened(browser, pages["run"])
-    controls = "a[href], [tabindex='0'], summary"
+    controls = "a[href], [tabindex='0'], summary, main > :not(dialog) button"
     n_controls = page.locator(controls).count()
     reached = set()
     for _ in range(n_controls + 2):

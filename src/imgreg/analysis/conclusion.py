@@ -49,5 +49,6 @@ def conclude(run: RunSummary) -> Conclusion:
         if fault is None and beating(run.baselines) is not None:
             return Conclusion("doubt", "a baseline does better", run.against_baselines)
     if fault is not None:
-        return Conclusion("doubt", _DOUBT, f"Don't trust this yet: {fault.sentence.partition(': ')[2]}", fault)
+        found = fault.sentence.partition(" suspected: ")[2] or fault.sentence
+        return Conclusion("doubt", _DOUBT, f"Don't trust this yet: {found}", fault)
     return Conclusion(_TONES.get(verdict.label, "unsure"), verdict.label, verdict.sentence)

@@ -206,8 +206,8 @@ def learning_curve_answer(error: LearningCurve, loss: LearningCurve) -> tuple[st
         "undecided": "Too uncertain to decide",
     }[found]
     measured = (
-        f"{claim}: accuracy is {1 - error.means[-1]:.1%} with {today} train photos, and {added} more would change it by "
-        f"about {_points(more.gain)} points (95 % interval {_points(more.gain_low)} to {_points(more.gain_high)})"
+        f"{claim}: accuracy is {1 - error.means[-1]:.1%} with {today} train photos, and {added} more would change it "
+        f"by about {_points(more.gain)} points (95 % interval {_points(more.gain_low)} to {_points(more.gain_high)})"
     )
     repeats = 10 if error.n_repeats < 10 else 2 * error.n_repeats
     advice = {

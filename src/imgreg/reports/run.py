@@ -218,9 +218,8 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
             f"validation loss {best.val_loss:.3f}, last {last.val_loss:.3f}",
         ),
     ]
-    beside: list[Baseline | SanityBaseline] = [
-        one for one in (*summary.baselines, *summary.sanity_baselines) if one.name != SHUFFLED_LABELS
-    ]
+    measured: tuple[Baseline | SanityBaseline, ...] = (*summary.baselines, *summary.sanity_baselines)
+    beside = [one for one in measured if one.name != SHUFFLED_LABELS]
     if beside:
         one = max(beside, key=lambda it: it.accuracy)
         told, difference = f"this model {best.val_accuracy:.1%}", one.accuracy_difference

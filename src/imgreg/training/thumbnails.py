@@ -16,7 +16,7 @@ MAP = "-map"  # a picture's name ends so where a map is laid over it
 
 
 def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str, ...]:
-    """Put a JPEG, 512 px at most, of each photo into folder/pictures, named by its content; one that has gone is left out.
+    """Put a JPEG of each photo into folder/pictures, named by its content; one that has gone is left out.
 
     folder    where the run, or a comparison, stands or is being written
     returns   those that were not there yet, as paths below the folder

@@ -63,13 +63,13 @@ for (const button of document.querySelectorAll("[data-filter]")) {
 }
 const dialog = document.querySelector("#zoom");
 if (dialog) {
-  const large = dialog.querySelector("img");
   const text = dialog.querySelector("span");
   let now = null;
   const show = (photo) => {
     now = photo;
     const map = document.body.classList.contains("with-heat") && photo.querySelector(".map");
     const picture = map || photo.querySelector("img");
+    const large = dialog.querySelector("img") ?? dialog.insertBefore(new Image(), dialog.firstChild);
     large.src = picture.src;
     large.alt = picture.alt;
     text.textContent = [...photo.querySelectorAll("strong, small")].map((e) => e.textContent).join(" · ");

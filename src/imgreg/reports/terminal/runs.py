@@ -48,10 +48,12 @@ def run_text(summary: RunSummary) -> RenderableType:
     from rich.panel import Panel
 
     best, last, conclusion = summary.best, summary.last, conclude(summary)
-    curves = (
-        [] if conclusion.sentence == summary.verdict.sentence else [f"The curves alone: {summary.verdict.sentence}"]
-    )
-    against = [] if conclusion.sentence == summary.against_baselines else [summary.against_baselines]
+    beside = [
+        "" if conclusion.sentence == summary.verdict.sentence else f"The curves alone: {summary.verdict.sentence}",
+        stopped_in_words(summary),
+        finetuned_in_words(summary),
+        "" if conclusion.sentence == summary.against_baselines else summary.against_baselines,
+    ]
     table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
     for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
         table.add_row(
@@ -65,11 +67,7 @@ def run_text(summary: RunSummary) -> RenderableType:
     test = summary.test
     parts: list[RenderableType] = [
         text_of(conclusion.sentence, style=_TONES[conclusion.tone]),
-        *(
-            text_of(line)
-            for line in (*curves, stopped_in_words(summary), finetuned_in_words(summary), *against)
-            if line
-        ),
+        *(text_of(line) for line in beside if line),
         text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
         *(
             text_of(f"{it.sentence} {it.next_step}", style="bold yellow")
