@@ -15,7 +15,6 @@ from imgreg.runs.summary import RunSummary, Suspicion
 
 Tone = Literal["good", "doubt", "bad", "short", "unsure"]
 _TONES: dict[str, Tone] = {FITTING_WELL: "good", OVERFITTING: "bad", UNDERFITTING: "short"}
-_DOUBT = "don't trust this yet"
 
 
 @dataclass(frozen=True)
@@ -50,5 +49,5 @@ def conclude(run: RunSummary) -> Conclusion:
             return Conclusion("doubt", "a baseline does better", run.against_baselines)
     if fault is not None:
         found = fault.sentence.partition(" suspected: ")[2] or fault.sentence
-        return Conclusion("doubt", _DOUBT, f"Don't trust this yet: {found}", fault)
+        return Conclusion("doubt", f"{fault.kind} suspected", f"Don't trust this yet: {found}", fault)
     return Conclusion(_TONES.get(verdict.label, "unsure"), verdict.label, verdict.sentence)

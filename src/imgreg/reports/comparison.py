@@ -90,11 +90,10 @@ def comparison_report(
         runs=runs,
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
-        **_claim(runs, rows=rows, effects=effects),
+        **_claim(runs, rows=rows, effects=effects, warnings=warnings),
         verdicts=verdicts_in_words(rows),
         shares=[share_of_gap(row) for row in rows],
         share_in_words=SHARE_IN_WORDS.format(rows[0].name),
-        warnings=warnings,
         baselines=baselines,
         against_baselines=against_baselines,
         effects=effects,
@@ -117,15 +116,20 @@ def comparison_report(
     )
 
 
-def _claim(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect]) -> dict[str, Any]:
+def _claim(
+    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect], warnings: Sequence[str]
+) -> dict[str, Any]:
     """The answer with its tone: a fault in the photos comes first, then whether a difference is clear."""
     parts = answer_parts(rows, effects)
     found = [conclude(run.summary) for run in runs]
     fault = next((one for one in found if one.suspicion is not None and one.suspicion.kind in DATA_FAULTS), None)
-    if fault is not None:
-        return {"tone": fault.tone, "label": fault.label, "answer": (fault.sentence, *parts)}
+    if fault is not None and fault.suspicion is not None:
+        fault_told = fault.suspicion.sentence
+        others = [line for line in warnings if fault_told not in line]
+        answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
+        return {"tone": fault.tone, "label": fault.label, "answer": answer, "warnings": others}
     decided = any(effect.is_better or effect.is_worse for effect in effects)
-    return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts}
+    return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts, "warnings": warnings}
 
 
 def _panels(
