@@ -145,8 +145,8 @@ def test_the_line_stands_at_the_epoch(browser, pages, overfitting) -> None:
 
 
 def test_the_keyboard_reaches_every_control(browser, pages) -> None:
-    """Tab comes to every link, button, figure, scrolling table and summary, each shows that it has the focus, and arrows
-    show values there."""
+    """Tab comes to every link, button, figure, scrolling table and summary; each shows that it has the focus, and
+    arrows show values there."""
     page, _, _ = opened(browser, pages["run"])
     controls = "a[href], [tabindex='0'], summary, main > :not(dialog) button"
     n_controls = page.locator(controls).count()
