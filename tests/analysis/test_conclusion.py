@@ -75,6 +75,7 @@ def test_a_head_that_guesses() -> None:
     )
     assert [one.kind for one in found] == ["guessing"]
     assert conclude(run(suspicions=found)).tone == "doubt"
+    assert conclude(run(suspicions=found, label="too noisy to tell")).tone == "doubt"
     assert conclude(run(suspicions=found, label="overfitting")).sentence == "The curves."
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imgreg.analysis.baselines import beating
-from imgreg.analysis.suspicions import DATA_FAULTS
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
+from imgreg.analysis.suspicions import DATA_FAULTS, GUESSING
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.runs.summary import RunSummary, Suspicion
 
 Tone = Literal["good", "doubt", "bad", "short", "unsure"]
@@ -39,15 +39,23 @@ def conclude(run: RunSummary) -> Conclusion:
     """Weigh the curves' verdict against what was found beside them.
 
     A fault in the photos comes first, whatever the curves: it makes their figures worthless. Other suspicions, and a
-    baseline that beats the head, only take the green from curves that look well.
+    baseline that beats the head, only take the green from curves that look well. That a head is no better than guessing
+    also says more than that its curves are noisy.
     """
     verdict = run.verdict
     fault = next((one for one in verdict.suspicions if one.kind in DATA_FAULTS), None)
+    if fault is None and verdict.label == TOO_NOISY:
+        fault = next((one for one in verdict.suspicions if one.kind == GUESSING), None)
     if fault is None and verdict.label == FITTING_WELL:
         fault = next(iter(verdict.suspicions), None)
         if fault is None and beating(run.baselines) is not None:
             return Conclusion("doubt", "a baseline does better", run.against_baselines)
     if fault is not None:
-        found = fault.sentence.partition(" suspected: ")[2] or fault.sentence
-        return Conclusion("doubt", f"{fault.kind} suspected", f"Don't trust this yet: {found}", fault)
+        return doubted(fault)
     return Conclusion(_TONES.get(verdict.label, "unsure"), verdict.label, verdict.sentence)
+
+
+def doubted(suspicion: Suspicion) -> Conclusion:
+    """The claim of a report whose figures are not to be trusted."""
+    found = suspicion.sentence.partition(" suspected: ")[2] or suspicion.sentence
+    return Conclusion("doubt", f"{suspicion.kind} suspected", f"Don't trust this yet: {found}", suspicion)

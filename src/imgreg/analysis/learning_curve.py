@@ -217,8 +217,8 @@ def learning_curve_answer(error: LearningCurve, loss: LearningCurve) -> tuple[st
     }[found]
     return (
         measured + advice,
-        f"Test loss is {loss.means[-1]:.2f} now; {added} more would change it by about {-loss.more.gain:+.2f} (95 % "
-        f"interval {-loss.more.gain_high:+.2f} to {-loss.more.gain_low:+.2f}).",
+        f"Test loss is {loss.means[-1]:.2f} now; {added} more would change it by about {_nats(-loss.more.gain)} (95 % "
+        f"interval {_nats(-loss.more.gain_high)} to {_nats(-loss.more.gain_low)}).",
         "Accuracy and loss now are measured; what more photos bring is extrapolated with a power law, for photos like "
         "yours.",
     )
@@ -231,3 +231,8 @@ def _points(gain: float) -> str:
     """
     text = f"{100 * gain:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def _nats(change: float) -> str:
+    text = f"{change:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text

@@ -138,12 +138,16 @@ def recipe_colours(recipes: Sequence[str]) -> tuple[int, ...]:
     >>> recipe_colours(["regularized"]), recipe_colours(["plain", "plain"])
     ((1,), (0, 1))
     """
-    taken: list[int] = []
-    for recipe in recipes:
-        own = _OWN_COLOURS.index(recipe) if recipe in _OWN_COLOURS else 2 + crc32(recipe.encode(errors="replace")) % 5
-        in_turn = [(own + i) % len(LIGHT.runs) for i in range(len(LIGHT.runs))]
-        taken.append(next((number for number in in_turn if number not in taken), own))
-    return tuple(taken)
+    n = len(LIGHT.runs)
+    own = [
+        _OWN_COLOURS.index(one) if one in _OWN_COLOURS else 2 + crc32(one.encode(errors="replace")) % (n - 2)
+        for one in recipes
+    ]
+    taken: dict[int, int] = {}  # place among the recipes -> number
+    for i in sorted(range(len(recipes)), key=lambda i: recipes[i] not in _OWN_COLOURS):
+        in_turn = ((own[i] + k) % n for k in range(n))
+        taken[i] = next((number for number in in_turn if number not in taken.values()), own[i])
+    return tuple(taken[i] for i in range(len(recipes)))
 
 
 def colour_of(colours: Sequence[str], i: int) -> str:

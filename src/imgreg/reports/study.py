@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.baselines import StudyBaseline
+from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.analysis.study import StudyTable
+from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
 from imgreg.reports.capacity import capacity_figure, capacity_in_words, capacity_points
 from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours, save_figure
@@ -99,6 +101,7 @@ def study_report(
         target=target,
         table=table,
         derived=_derived_in_words(table),
+        doubt=_doubt(table, sanity_baselines),
         helped=any(row.effect is not None and row.effect.word == "helped" for row in table.rows),
         answer=answer,
         notes=notes,
@@ -109,6 +112,16 @@ def study_report(
         capacity=capacity,
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
+
+
+def _doubt(table: StudyTable, sanity_baselines: Sequence[SanityBaseline]) -> Conclusion | None:
+    """Whether a sanity baseline accounts for much of what the best recipe reaches."""
+    reached = max(row.test_accuracy for row in table.rows)
+    constant = next((one.accuracy for one in sanity_baselines if one.name == "majority"), None)
+    if constant is None:
+        return None
+    found = suspect_result(sanity_baselines, accuracy=reached, largest_share=constant)
+    return next((doubted(one) for one in found if one.kind == SHORTCUT), None)
 
 
 def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], style: CurveStyle) -> Chart:
