@@ -5,7 +5,7 @@ In: a run's summary. Out: a tone, a label and one sentence. Must not know: how t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from imgreg.analysis.baselines import beating
@@ -27,12 +27,15 @@ class Conclusion:
         "short" is of a head that has learned too little, "unsure" of curves that are too noisy.
     suspicion : Suspicion or None
         The one that the sentence is about.
+    curves : str
+        What the curves show, where the sentence is about something else.
     """
 
     tone: Tone
     label: str
     sentence: str
     suspicion: Suspicion | None = None
+    curves: str = ""
 
 
 def conclude(run: RunSummary) -> Conclusion:
@@ -43,15 +46,16 @@ def conclude(run: RunSummary) -> Conclusion:
     also says more than that its curves are noisy.
     """
     verdict = run.verdict
+    curves = f"The curves alone: {verdict.sentence}"
     fault = next((one for one in verdict.suspicions if one.kind in DATA_FAULTS), None)
     if fault is None and verdict.label == TOO_NOISY:
         fault = next((one for one in verdict.suspicions if one.kind == GUESSING), None)
     if fault is None and verdict.label == FITTING_WELL:
         fault = next(iter(verdict.suspicions), None)
         if fault is None and beating(run.baselines) is not None:
-            return Conclusion("doubt", "a baseline does better", run.against_baselines)
+            return Conclusion("doubt", "a baseline does better", run.against_baselines, curves=curves)
     if fault is not None:
-        return doubted(fault)
+        return replace(doubted(fault), curves=curves)
     return Conclusion(_TONES.get(verdict.label, "unsure"), verdict.label, verdict.sentence)
 
 

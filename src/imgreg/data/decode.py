@@ -159,11 +159,11 @@ def decode(data: bytes, *, size_px: int) -> UInt8Array:
 def picture(data: bytes, *, longest_px: int) -> UInt8Array:
     """The same in the photo's own proportions, for people to look at.
 
-    returns   (h, w, 3) uint8 RGB, longest_px at its longer side; a smaller photo as it is
+    returns   (h, w, 3) uint8 RGB, longest_px at its longer side
     """
 
     def fitting(size: tuple[int, int]) -> tuple[int, int]:
-        scale = min(longest_px / max(size), 1)
+        scale = longest_px / max(size)
         return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
     return _decoded(data, fitting)

@@ -49,7 +49,7 @@ def run_text(summary: RunSummary) -> RenderableType:
 
     best, last, conclusion = summary.best, summary.last, conclude(summary)
     beside = [
-        "" if conclusion.sentence == summary.verdict.sentence else f"The curves alone: {summary.verdict.sentence}",
+        conclusion.curves,
         stopped_in_words(summary),
         finetuned_in_words(summary),
         "" if conclusion.sentence == summary.against_baselines else summary.against_baselines,
