@@ -174,7 +174,7 @@ def curves_chart(
     is_large : bool
         A wide figure, with the curves of a run that is drawn alone named where they end.
     """
-    figure = new_figure(6.6, 3.8, free=True) if is_large else new_figure(4.8, 4.0 if with_rate else 3.5, free=True)
+    figure = new_figure(6.6, 3.5, free=True) if is_large else new_figure(4.8, 4.0 if with_rate else 3.5, free=True)
     many = len(runs) > 1
     left, width = (0.09, 0.70) if is_large else (0.15, 0.82) if with_unit else (0.13, 0.84)
     axes = figure.add_axes((left, 0.35, width, 0.62) if with_rate else (left, 0.14, width, 0.74 if many else 0.83))
