@@ -1,4 +1,4 @@
-"""What speaks against trusting the figures: photos on both sides of the split, labels that look wrong, classes that can
+"""What speaks against trusting the figures: photos in both splits, labels that look wrong, classes that can
 be told apart without looking at the photos, a head that is no better than guessing, probabilities that are off.
 
 In: a history, what was found among the photos' features, sanity baselines. Out: suspicions with their evidence and a

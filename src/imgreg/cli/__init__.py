@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "Train with and without regularization and compare the curves.",
     "study": "Compare regularization techniques on your photos.",
     "learning-curve": "Estimate the gain from more training photos.",
+    "lr-find": "Find a range of useful learning rates.",
     "label-issues": "Rank the photos that are probably mislabelled.",
     "explain": "Show which parts of a photo support a class.",
     "report": "Rebuild a run's report.",
@@ -41,7 +42,7 @@ COMMANDS = {
 }
 
 
-_TRAINING = ("train", "compare", "study", "learning-curve", "label-issues")
+_TRAINING = ("train", "compare", "study", "learning-curve", "lr-find", "label-issues")
 
 
 class _LazyGroup(click.Group):

@@ -13,13 +13,15 @@ from imgreg.errors import UsageError
 
 @click.command("evaluate")
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN... DATA")
-@click.option("--side", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]"
+)
 @vote_option
 @json_option
 @verbosity_options
 def command(
     targets: tuple[Path, ...],
-    side: str | None,
+    split: str | None,
     vote: Literal["mean", "majority"] | None,
     as_json: bool,
     quiet: bool,
@@ -34,7 +36,7 @@ def command(
     \b
     Example:
       imgreg evaluate models/first-try new-photos/
-      imgreg evaluate models/a models/b models/c data/ --side test --vote majority --json
+      imgreg evaluate models/a models/b models/c data/ --split test --vote majority --json
     """
     *runs, data = targets
     if not runs:
@@ -47,7 +49,7 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.evaluate import evaluate, evaluation_document
 
-        done = evaluate(runs, data, side=side, vote=vote, watcher=watcher)
+        done = evaluate(runs, data, split=split, vote=vote, watcher=watcher)
     if as_json:
         print_json(evaluation_document(done))
     elif not quiet:
