@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from imgreg.config import Optimizer, Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.backbone import tail
-from imgreg.features.blocks import Arrays, block_of, tuned_layers
+from imgreg.features.blocks import Arrays, block_of, count_tuned, tuned_layers
 from imgreg.features.engines import Precision
 from imgreg.features.tta import CLEAN, tta_views
 from imgreg.heads.build import build_head, set_weights, weights_by_name
@@ -97,7 +97,7 @@ def finetune(
     val_probabilities = list(fitted.history.val_probabilities)
     train_true_class = list(fitted.history.train_true_class)
     first, best, best_loss = len(epochs) + 1, fitted, fitted.history.best.val_loss
-    n_parameters = len(folds) * sum(math.prod(v.shape) for v in model.variables)
+    n_parameters = fitted.n_parameters + len(folds) * count_tuned(block_of(block))
 
     def reached() -> FittedHead:
         history = History(tuple(epochs), np.stack(val_probabilities), np.stack(train_true_class), fitted.history.layers)
