@@ -60,6 +60,7 @@ def test_file_metadata_as_good_as_the_head_take_the_green() -> None:
     assert claim.sentence.startswith("Don't trust this yet: file size, format and camera metadata alone reach 81.0%")
     assert "(your model 82.0%," in claim.sentence
     assert conclude(run(suspicions=found, label="overfitting")).tone == "doubt"
+    assert conclude(run(suspicions=found, label="underfitting")).sentence == "The curves."
 
 
 @pytest.mark.parametrize(("shared", "kinds"), [(70, []), (52, ["shortcut"])])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from imgreg.analysis.baselines import beating
-from imgreg.analysis.suspicions import DATA_FAULTS, GUESSING
+from imgreg.analysis.suspicions import DATA_FAULTS, GUESSING, LEAKAGE
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.runs.summary import RunSummary, Suspicion
 
@@ -41,13 +41,15 @@ class Conclusion:
 def conclude(run: RunSummary) -> Conclusion:
     """Weigh the curves' verdict against what was found beside them.
 
-    A fault in the photos comes first, whatever the curves: it makes their figures worthless. Other suspicions, and a
+    A fault in the photos comes first: it makes the curves' figures worthless. A shortcut does not where the head has
+    hardly learned anything yet: a baseline is easily as good then. Other suspicions, and a
     baseline that beats the head, only take the green from curves that look well. That a head is no better than guessing
     also says more than that its curves are noisy.
     """
     verdict = run.verdict
     curves = f"The curves alone: {verdict.sentence}"
-    fault = next((one for one in verdict.suspicions if one.kind in DATA_FAULTS), None)
+    faults = (LEAKAGE,) if verdict.label == UNDERFITTING else DATA_FAULTS
+    fault = next((one for one in verdict.suspicions if one.kind in faults), None)
     if fault is None and verdict.label == TOO_NOISY:
         fault = next((one for one in verdict.suspicions if one.kind == GUESSING), None)
     if fault is None and verdict.label == FITTING_WELL:

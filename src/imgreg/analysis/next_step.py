@@ -40,7 +40,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
 
     1. the loss became NaN                         training       (what the verdict says)
     2. the same pictures on both sides of a split  clean split
-    3. classes told apart without their photos     better photos
+    3. classes told apart without their photos,    better photos
+       where the head does not underfit
     4. labels that look wrong                      better labels
     5. a head that guesses, curves that look well  more photos
        or are too noisy
@@ -66,7 +67,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="A clean split: pictures in both train and validation (duplicates.csv) inflate every score here. "
             f"`imgreg check {photos} --fix clean.csv` writes a manifest without duplicates.",
         )
-    if SHORTCUT in suspected:
+    if SHORTCUT in suspected and verdict.label != UNDERFITTING:
         step = next(one.next_step for one in verdict.suspicions if one.kind == SHORTCUT)
         return NextStep(
             kind="better photos", sentence=f"Better photos: {step} `imgreg check {photos}` measures it again."

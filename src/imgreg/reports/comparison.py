@@ -119,11 +119,11 @@ def comparison_report(
 def _claim(
     runs: Sequence[Run], *, rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect], warnings: Sequence[str]
 ) -> dict[str, Any]:
-    """The answer with its tone: a fault in the photos comes first, then whether a difference is clear."""
+    """The answer with its tone: a fault in the photos, as the best run has it, comes first, then whether a difference is
+    clear."""
     parts = answer_parts(rows, effects)
-    found = [conclude(run.summary) for run in runs]
-    fault = next((one for one in found if one.suspicion is not None and one.suspicion.kind in DATA_FAULTS), None)
-    if fault is not None and fault.suspicion is not None:
+    fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.best.val_loss))
+    if fault.suspicion is not None and fault.suspicion.kind in DATA_FAULTS:
         fault_told = fault.suspicion.sentence
         others = [line for line in warnings if fault_told not in line]
         answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
