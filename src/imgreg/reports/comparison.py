@@ -119,8 +119,7 @@ def comparison_report(
 def _claim(
     runs: Sequence[Run], *, rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect], warnings: Sequence[str]
 ) -> dict[str, Any]:
-    """The answer with its tone: a fault in the photos, as the best run has it, comes first, then whether a difference is
-    clear."""
+    """The answer and its tone: a fault in the best run's photos comes first, then whether a difference is clear."""
     parts = answer_parts(rows, effects)
     fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.best.val_loss))
     if fault.suspicion is not None and fault.suspicion.kind in DATA_FAULTS:
