@@ -206,8 +206,8 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
     n = len(scored.labels)
     low, high = accuracy_interval(correct, n)
     side = "Test" if scored.side == "test" else "Cross-validated" if summary.n_folds else "Validation"
-    gap = summary.verdict.evidence
-    bounds = "" if gap.get("gap_last_low") is None else f"95 %: {gap['gap_last_low']:.3f} to {gap['gap_last_high']:.3f}"
+    gap_low, gap_high = (summary.verdict.evidence.get(f"gap_last_{end}") for end in ("low", "high"))
+    bounds = "" if gap_low is None or gap_high is None else f"95 %: {gap_low:.3f} to {gap_high:.3f}"
     best, last = summary.best, summary.last
     tiles = [
         Tile(f"{side} accuracy", f"{correct / n:.1%}", f"95 %: {low:.1%} to {high:.1%}, {n} photos"),
