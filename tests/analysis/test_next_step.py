@@ -74,7 +74,11 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
     [
         ({"evidence": {"broken_epoch": 3}, "label": "underfitting", "suspicions": ("leakage",)}, "training"),
         ({"suspicions": ("label noise", "leakage"), "baselines": BEATS}, "clean split"),
-        ({"suspicions": ("label noise",), "baselines": BEATS}, "better labels"),
+        ({"suspicions": ("label noise", "shortcut"), "baselines": BEATS}, "better photos"),
+        ({"suspicions": ("label noise", "guessing"), "baselines": BEATS}, "better labels"),
+        ({"suspicions": ("guessing",), "baselines": BEATS, "label": "too noisy to tell"}, "more photos"),
+        ({"suspicions": ("guessing",), "label": "overfitting"}, "less overfitting"),
+        ({"suspicions": ("shortcut",), "label": "underfitting"}, "training"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "stronger head"),
         ({"baselines": EVEN, "label": "underfitting"}, "training"),

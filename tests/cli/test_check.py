@@ -140,7 +140,6 @@ def test_a_class_of_one_size_is_told_before_training(tmp_path: Path) -> None:
     assert found["figures"]["largest_share"] == 0.5
     said = " ".join(imgreg("check", tmp_path, *BASE).out.split())
     assert (
-        "shortcut-file-metadata (take care) File size, format and camera metadata alone tell the classes apart in"
-        in said
+        "shortcut-file-metadata (warning) File size, format and camera metadata alone tell the classes apart in" in said
     )
     assert "take photos of each class from the same sources" in said

@@ -82,7 +82,7 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], tra
     assert (models / "both-plain" / "split.csv").read_bytes() == (
         models / "both-regularized" / "split.csv"
     ).read_bytes()
-    assert [line for line in document["warnings"] if "twin" not in line] == []  # painted photos are alike
+    assert [line for line in document["warnings"] if "suspected" not in line] == []  # painted photos are alike
     assert {row["recipe"] for row in document["table"]} == {"plain", "regularized"}
     row = document["table"][1]
     assert row["gap_last"] == pytest.approx(regularized["last"]["val_loss"] - regularized["last"]["train_loss"])

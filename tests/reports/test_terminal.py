@@ -79,20 +79,28 @@ def test_early_stopping_is_told(make_run, healthy):
 
 
 def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
-    """A suspicion with its next step and each control's accuracy are read beside the verdict."""
+    """A fault in the photos comes before the verdict, other suspicions with their next step after it, with each
+    control's accuracy."""
     run = make_run(healthy).summary
     assert "Sanity baselines" not in printed(run_text(run))
     doubt = Suspicion(
-        kind="leakage", sentence="7 photos have a twin.", next_step="Look at duplicates.csv.", evidence={}
+        kind="leakage", sentence="Leakage suspected: 7 have a twin.", next_step="Look at duplicates.csv.", evidence={}
+    )
+    noise = doubt.model_copy(
+        update={"kind": "label noise", "sentence": "Some look wrong.", "next_step": "Review them."}
     )
     colours = SanityBaseline(
         name="colour-histogram", loss=0.3, accuracy=0.81, low=0.7, high=0.9, note="All of it memory."
     )
     doubted = run.model_copy(
-        update={"verdict": run.verdict.model_copy(update={"suspicions": (doubt,)}), "sanity_baselines": (colours,)}
+        update={
+            "verdict": run.verdict.model_copy(update={"suspicions": (doubt, noise)}),
+            "sanity_baselines": (colours,),
+        }
     )
     flat = " ".join(printed(run_text(doubted)).replace("│", " ").split())
-    assert "7 photos have a twin. Look at duplicates.csv." in flat
+    claim = flat.index("Don't trust this yet: 7 have a twin. The curves alone: Fitting well")
+    assert claim < flat.index("Some look wrong. Review them.")
     assert "Sanity baselines (validation accuracy): colour-histogram 81%. All of it memory." in flat
 
 

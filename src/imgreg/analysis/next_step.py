@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 
 from imgreg.analysis.baselines import beating
-from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
-from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.analysis.suspicions import GUESSING, LABEL_NOISE, LEAKAGE, SHORTCUT
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.paths import shared_command
 from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
@@ -40,17 +40,21 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
 
     1. the loss became NaN                         training       (what the verdict says)
     2. the same pictures on both sides of a split  clean split
-    3. labels that look wrong                      better labels
-    4. a baseline beats the head                   less overfitting where the head fits the train photos better than the
+    3. classes told apart without their photos,    better photos
+       where the head does not underfit
+    4. labels that look wrong                      better labels
+    5. a head that guesses, curves that look well  more photos
+       or are too noisy
+    6. a baseline beats the head                   less overfitting where the head fits the train photos better than the
                                                    baseline does, else stronger head
-    5. the verdict is underfitting                 training       (what the verdict says)
-    6. the verdict is overfitting                  less overfitting (likewise)
-    7. the verdict is too noisy to tell            clearer answer (likewise)
-    8. the best epoch was the last                 training
-    9. learning-curve found that photos help       more photos
-    10. it found that they hardly help             better labels where label-issues contradicts some, else features
-    11. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
-    12. otherwise                                  better features: head and baseline make of these what they can
+    7. the verdict is underfitting                 training       (what the verdict says)
+    8. the verdict is overfitting                  less overfitting (likewise)
+    9. the verdict is too noisy to tell            clearer answer (likewise)
+    10. the best epoch was the last                training
+    11. learning-curve found that photos help      more photos
+    12. it found that they hardly help             better labels where label-issues contradicts some, else features
+    13. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
+    14. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
@@ -63,11 +67,22 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="A clean split: pictures in both train and validation (duplicates.csv) inflate every score here. "
             f"`imgreg check {photos} --fix clean.csv` writes a manifest without duplicates.",
         )
+    if SHORTCUT in suspected and verdict.label != UNDERFITTING:
+        step = next(one.next_step for one in verdict.suspicions if one.kind == SHORTCUT)
+        return NextStep(
+            kind="better photos", sentence=f"Better photos: {step} `imgreg check {photos}` measures it again."
+        )
     if LABEL_NOISE in suspected:
         return NextStep(
             kind="better labels",
             sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg "
             f"label-issues {photos}` ranks the photos to review.",
+        )
+    if GUESSING in suspected and verdict.label in (FITTING_WELL, TOO_NOISY):
+        return NextStep(
+            kind="more photos",
+            sentence="More photos, or others: the head is not clearly better than a constant answer. Check that the "
+            "photos show what tells the classes apart.",
         )
     if better is not None:
         return _against(run, better, photos=photos, learning_rate=learning_rate)

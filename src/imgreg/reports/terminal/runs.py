@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer
+from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
     finetuned_in_words,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _NAME = 16  # columns of a run's name in the comparison's table; longer ones take two more lines
 _LISTED_NAME = 36  # and in the list of runs, where it is to be copied
-_TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
+_TONES = {"bad": "bold red", "good": "bold green", "short": "bold blue", "doubt": "bold yellow", "unsure": "bold"}
 
 
 def run_text(summary: RunSummary) -> RenderableType:
@@ -47,7 +47,13 @@ def run_text(summary: RunSummary) -> RenderableType:
     from rich.console import Group
     from rich.panel import Panel
 
-    best, last = summary.best, summary.last
+    best, last, conclusion = summary.best, summary.last, conclude(summary)
+    beside = [
+        conclusion.curves,
+        stopped_in_words(summary),
+        finetuned_in_words(summary),
+        "" if conclusion.sentence == summary.against_baselines else summary.against_baselines,
+    ]
     table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
     for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
         table.add_row(
@@ -60,11 +66,14 @@ def run_text(summary: RunSummary) -> RenderableType:
         )
     test = summary.test
     parts: list[RenderableType] = [
-        text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
-        *(text_of(line) for line in (stopped_in_words(summary), finetuned_in_words(summary)) if line),
-        *([text_of(summary.against_baselines)] if summary.against_baselines else []),
+        text_of(conclusion.sentence, style=_TONES[conclusion.tone]),
+        *(text_of(line) for line in beside if line),
         text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
-        *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
+        *(
+            text_of(f"{it.sentence} {it.next_step}", style="bold yellow")
+            for it in summary.verdict.suspicions
+            if it != conclusion.suspicion
+        ),
         text_of(""),
         table,
         *(
@@ -177,6 +186,6 @@ def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
             summary.created[5:16].replace("T", " "),
             nats(summary.best.val_loss),
             percent(summary.best.val_accuracy),
-            text_of(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
+            text_of(conclude(summary).label, style=_TONES[conclude(summary).tone]),
         )
     return table
