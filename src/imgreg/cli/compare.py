@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
+    COMPARED,
     curve_options,
     folds_option,
     given_flags,
@@ -21,12 +23,12 @@ from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings
 
 
-@click.command("compare")
+@click.command("compare", cls=GroupedCommand)
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA | RUN RUN...")
 @click.option(
     "--recipes",
     metavar="A,B,...",
-    help="Recipes to compare; the first is the control.  [default: plain,regularized]",
+    help=f"Recipes to compare; the first is the control.  [default: {','.join(COMPARED)}]",
 )
 @repeats_option(default=None)
 @folds_option
@@ -96,7 +98,7 @@ def command(
         else:
             from imgreg.cli.train import typed_command
 
-            names = [part.strip() for part in (recipes or "plain,regularized").split(",") if part.strip()]
+            names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
             split = options if repeats is not None else options | {"folds": folds}
             settings = [build_settings(one, split, ranges_where_augmented=True) for one in names]
             ranges = options["views"] is not None or any(o.startswith("augmentation.") for o in options["overrides"])

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import training_options
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import recipe_option, repeats_options, settings_options
 from imgreg.recipes.settings import build_settings
 
 
-@click.command("label-issues")
+@click.command("label-issues", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="low_lr", says="How to build and train the heads.")
 @repeats_options(default=3, folds=5)

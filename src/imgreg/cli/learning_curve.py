@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import training_options
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import recipe_option, settings_options
 from imgreg.recipes.settings import build_settings
 
 
-@click.command("learning-curve")
+@click.command("learning-curve", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How to build and train the heads.")
 @click.option(

@@ -47,6 +47,7 @@ from imgreg.errors import UsageError
 )
 @click.option(
     "--image-size",
+    "--imgsz",
     type=click.IntRange(32, 1024),
     default=128,
     show_default=True,

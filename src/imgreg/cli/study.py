@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import training_options
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     curve_options,
     repeats_options,
@@ -18,7 +19,7 @@ from imgreg.config import CurveStyle
 from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
 
 
-@click.command("study")
+@click.command("study", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--topic",

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from imgreg.cli.flags import tensorboard_option, training_options
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import curve_options, folds_option, recipe_option, sanity_option, settings_options
 from imgreg.config import CurveStyle
 from imgreg.recipes.settings import build_settings
 
 
-@click.command("train")
+@click.command("train", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How to build and train the head.")
 @sanity_option

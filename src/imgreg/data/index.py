@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.data.decode import decode, read_bytes
-from imgreg.data.discovery import Listed, as_cell, list_files, loose_files
+from imgreg.data.discovery import Listed, as_cell, list_files, notes_on_folders
 from imgreg.data.file_cache import FileCache, Stamp, stamp_of
 from imgreg.data.isolated_reading import in_workers
 from imgreg.data.metadata import ImageMetadata, metadata
@@ -131,7 +131,7 @@ def index_photos(
             raise DatasetError(
                 f"{root}: class {label!r} has no readable photo. Add photos to its folder, or remove the folder."
             )
-    notes, cross_class = tuple(loose_files(root)), _copies_across_classes(photos)
+    notes, cross_class = tuple(notes_on_folders(root)), _copies_across_classes(photos)
     return PhotoIndex(root, photos, skipped, tuple(sorted(counts)), notes, cross_class)
 
 
