@@ -267,9 +267,11 @@ def test_ranges_without_any_augmentation(trained: Trained, tmp_path: Path) -> No
 
 
 def test_preview_writes_png_only_and_one_choice_of_views(trained: Trained, tmp_path: Path) -> None:
-    """A name that is no PNG, and two sources of views, are refused."""
+    """A name that is no PNG, a folder that is not there, and two sources of views are refused; nothing is made."""
     done = imgreg("preview", trained.data, "--out", tmp_path / "sheet.jpg")
     assert (done.code, "ending in .png" in done.err) == (2, True)
+    done = imgreg("preview", trained.data, "--out", tmp_path / "nope" / "sheet.png")
+    assert (done.code, f"there is no folder {tmp_path / 'nope'}" in done.err, list(tmp_path.iterdir())) == (2, True, [])
     done = imgreg("preview", trained.data, "--augment", "a.json", "--recipe", "regularized")
     assert (done.code, "cannot be combined" in done.err) == (2, True)
 

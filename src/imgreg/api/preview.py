@@ -7,9 +7,8 @@ from pathlib import Path
 
 from imgreg.config import Augmentation, Photos
 from imgreg.data.augment import Augmenter
-from imgreg.errors import UsageError
 from imgreg.progress import Watcher
-from imgreg.training.dataset import prepare_dataset, refuse_inside
+from imgreg.training.dataset import prepare_dataset, refuse_target
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
 
 
@@ -29,12 +28,9 @@ def preview(
 
     The views are those that training with the same seed and settings uses.
     """
-    refuse_inside(data, target.parent, option="--out")
-    if target.suffix.lower() != ".png":
-        raise UsageError(f"--out {target}: expected a file name ending in .png.")
+    refuse_target(data, target, suffix=".png", option="--out")
     single = photos.model_copy(update={"folds": 0})
     dataset = prepare_dataset(data, single, base=None, watcher=watcher or Watcher())
-    target.parent.mkdir(parents=True, exist_ok=True)
     views_sheet(
         some_of_each_class(dataset.split.train, n_photos=n_photos),
         augmenters={f", {one.backend}": Augmenter(one, seed=seed, size_px=size_px) for one in augmentations},

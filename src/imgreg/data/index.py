@@ -115,6 +115,8 @@ def index_photos(
         if on_file is not None:
             on_file(len(rows) - len(unread), 0)
     _refuse_one_class(root, sorted(labels))
+    if on_file is not None:
+        on_file(len(rows) - len(unread), len(rows))
     read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
     for done, ((row, _, stamp), one) in enumerate(zip(unread, read, strict=True), start=len(rows) - len(unread) + 1):
         rows[row] = one

@@ -211,6 +211,18 @@ def refuse_writing_inside(data: Path, models: Path) -> None:
     refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
 
 
+def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None:
+    """Before any work: a file to be written has this suffix, and a folder that is there, outside the photo folders.
+
+    raises   UsageError
+    """
+    refuse_inside(data, target.parent, option=option)
+    if target.suffix.lower() != suffix:
+        raise UsageError(f"{option} {target}: expected a file name ending in {suffix}.")
+    if not target.parent.is_dir():
+        raise UsageError(f"{option} {target}: there is no folder {target.parent}. Create it, or choose another.")
+
+
 def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
     """Photo folders are never written to. raises UsageError if `folder`, to be written, lies in one
 

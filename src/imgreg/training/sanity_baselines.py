@@ -36,7 +36,7 @@ def sanity_of_run(
     split, classes = dataset.split, dataset.index.classes
     found: list[SanityBaseline] = []
     for name in names:
-        watcher.step("sanity_baselines", len(found), len(names), name)
+        watcher.step("sanity baselines", len(found), len(names), name)
         if name == SHUFFLED_LABELS:
             with _left_out_if_diverged(watcher):
                 found.append(_shuffled_run(dataset, prepared, watcher=watcher))
@@ -47,7 +47,7 @@ def sanity_of_run(
                 answers[of_val] = _cheap(name, train, other, classes=classes)
             loss, accuracy = score(answers, labels_of(split.val, classes))
             found.append(_control(name, loss=loss, accuracy=accuracy, n=len(split.val)))
-        watcher.step("sanity_baselines", len(found), len(names), name)
+        watcher.step("sanity baselines", len(found), len(names), name)
     return tuple(found)
 
 
@@ -64,10 +64,10 @@ def sanity_of_study(
     for name in (one for one in names if one != SHUFFLED_LABELS):
         scores: list[tuple[float, float]] = []
         for repeat in laid.drawn:
-            watcher.step("sanity_baselines", len(scores), len(laid.drawn), name)
+            watcher.step("sanity baselines", len(scores), len(laid.drawn), name)
             train, test = repeat.split.train, repeat.split.test
             scores.append(score(_cheap(name, train, test, classes=classes), labels_of(test, classes)))
-        watcher.step("sanity_baselines", len(scores), len(laid.drawn), name)
+        watcher.step("sanity baselines", len(scores), len(laid.drawn), name)
         loss, accuracy = np.mean(scores, axis=0)
         found.append(_control(name, loss=loss, accuracy=accuracy, n=n_test))
     if SHUFFLED_LABELS in names:
