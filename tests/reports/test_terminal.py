@@ -15,7 +15,8 @@ from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
 from imgreg.reports.terminal.repeats import label_issues_text, learning_curve_text
-from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
+from imgreg.reports.terminal.runs import comparison_text, made_text, run_text
+from imgreg.runs.listing import Made
 from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly, Suspicion
 
 
@@ -23,6 +24,24 @@ def printed(renderable, *, width=80):
     text = io.StringIO()
     Console(file=text, width=width, no_color=True, force_terminal=False).print(renderable)
     return text.getvalue()
+
+
+def listed(*summaries, width=80):
+    made = [
+        Made(
+            kind="run",
+            name=summary.name,
+            folder=Path(summary.run),
+            created=summary.created,
+            dataset="pets",
+            recipe=summary.recipe_label,
+            answer=summary.verdict.sentence,
+            val_losses=(0.8, 0.4, 0.2),
+            summary=summary,
+        )
+        for summary in summaries
+    ]
+    return printed(made_text(made), width=width)
 
 
 @pytest.fixture
@@ -54,7 +73,7 @@ def test_every_text_fits_80_columns(odd_runs):
     summaries = [run.summary for run in odd_runs]
     rows = comparison_table(summaries)
     texts = [printed(run_text(summary)) for summary in summaries]
-    texts += [printed(comparison_text(rows)), printed(runs_text(summaries))]
+    texts += [printed(comparison_text(rows)), listed(*summaries)]
     for text in texts:
         assert max(cell_len(line) for line in text.splitlines()) <= 80
     exploding = f"{rows[-1].gap_difference:+.0f}"  # nats: hundreds of times the control's gap
@@ -163,21 +182,21 @@ def test_what_was_changed_in_a_recipe_is_shown(make_run, overfitting):
     assert "Recipe:" not in printed(run_text(run))
     changed = run.model_copy(update={"overrides": ("head.normalization=before_activation", "head.l2=0.1")})
     wanted = "plain + head.normalization=before_activation, head.l2=0.1"
-    for text in (printed(run_text(changed)), printed(runs_text([changed]))):
+    for text in (printed(run_text(changed)), listed(changed)):
         assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert f"Recipe: {wanted}." in " ".join(printed(run_text(changed)).replace("│", " ").split())
-    assert wanted in printed(runs_text([changed]), width=140)
+    assert "· pets · plain" in listed(changed)
 
 
 def test_given_names_stay_on_one_line(make_run, overfitting):
     """A name that imgreg gives by itself can be copied from a list of 80 columns."""
     name = "20261121-093015-compare-regularized"
-    assert name in printed(runs_text([make_run(overfitting, name=name).summary]))
+    assert name in listed(make_run(overfitting, name=name).summary)
 
 
 def test_names_are_not_markup_and_send_no_codes(odd_runs):
     """A name with rich's markup, a surrogate, a line end or an escape code is shown, not obeyed."""
-    for text in (printed(run_text(odd_runs[2].summary)), printed(runs_text([odd_runs[2].summary]))):
+    for text in (printed(run_text(odd_runs[2].summary)), listed(odd_runs[2].summary)):
         assert "[b]\\udce9\\n\\x1b" in text
         assert "\x1b" not in text
 

@@ -56,7 +56,7 @@ def command(
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.explain import explain_photos
-        from imgreg.runs.newest import newest_run
+        from imgreg.runs.find import newest_run
 
         chosen = run or newest_run(models)
         if run is None:

@@ -98,7 +98,7 @@ def command(
 
 
 def _newest(models: Path, *, say: Callable[[str], None]) -> Path:
-    from imgreg.runs.newest import newest_run
+    from imgreg.runs.find import newest_run
 
     newest = newest_run(models)
     say(f"using the newest run, {newest}")

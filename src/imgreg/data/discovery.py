@@ -139,7 +139,9 @@ def notes_on_folders(root: Path) -> Iterator[str]:
     classes = [folder for parent in (parents[1:] or parents) for folder in _sub_folders(parent)]
     inner = [str(path.relative_to(root)) for folder in classes for path in _sub_folders(folder)]
     if inner:
-        holds = "a folder inside the class folders" if len(inner) == 1 else f"{len(inner)} folders inside the class folders"
+        holds = (
+            "a folder inside the class folders" if len(inner) == 1 else f"{len(inner)} folders inside the class folders"
+        )
         yield f"found {holds} ({_some(inner)}): their photos count as photos of the class above."
 
 

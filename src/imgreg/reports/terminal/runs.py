@@ -30,15 +30,16 @@ from imgreg.reports.terminal.parts import (
     table_of,
     text_of,
 )
-from imgreg.reports.text import one_line
+from imgreg.reports.text import n_columns, one_line, sparkline
+from imgreg.runs.listing import Made
 from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.text import Text
 
 _NAME = 16  # columns of a run's name in the comparison's table; longer ones take two more lines
-_LISTED_NAME = 36  # and in the list of runs, where it is to be copied
+_LISTED_NAME = 38  # and in the list of everything made, where it is to be copied
+_CURVE = 19
 _TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
 
 
@@ -157,26 +158,32 @@ def comparison_text(
     )
 
 
-def _listed(summary: RunSummary) -> Text:
-    """A run's name, and below it its recipe where something was changed in it."""
-    name = text_of(one_line(summary.name, limit=2 * _LISTED_NAME))
-    if summary.overrides:
-        name.append("\n")
-        name.append_text(text_of(one_line(summary.recipe_label, limit=2 * _LISTED_NAME), style="dim"))
-    return name
+def made_text(made: Sequence[Made]) -> RenderableType:
+    """Two lines for each, in the order given: name, the kept epoch's validation figures, the last gap, and the verdict
+    or the kind; below when, on which photos and by which recipe it was made, and the validation loss as a small curve.
 
+    A name that imgreg gave stays on one line of 80 columns, to be copied.
+    """
+    from rich.text import Text
 
-def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
-    """A line a run, in the order given: its best epoch's validation figures, and the verdict. A name that imgreg gave
-    stays on one line of 80 columns, to be copied."""
-    table = table_of("run", "made (UTC)", "val.\nloss", "\nacc.", "verdict")
+    table = table_of("name", "val.\nloss", "\nacc.", "last\ngap", "verdict, validation\nloss by epoch")
     table.columns[-1].justify = "left"
-    for summary in summaries:
+    for one in made:
+        when = one.created[5:16].replace("T", " ")
+        told = " · ".join(part for part in (when, one_line(one.dataset, limit=14)) if part)
+        if one.recipe:
+            told += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(told) - 3, 5))
+        name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(told, style="dim")])
+        run = one.summary
+        if run is None:
+            table.add_row(name, "", "", "", text_of(one.kind))
+            continue
+        curve = sparkline(one.val_losses, top=max(one.val_losses), n_columns=_CURVE)
         table.add_row(
-            _listed(summary),
-            summary.created[5:16].replace("T", " "),
-            nats(summary.best.val_loss),
-            percent(summary.best.val_accuracy),
-            text_of(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
+            name,
+            nats(run.best.val_loss),
+            percent(run.best.val_accuracy),
+            nats(run.last.gap),
+            Text("\n").join([text_of(run.verdict.label, style=_TONES.get(run.verdict.label, "")), text_of(curve)]),
         )
     return table
