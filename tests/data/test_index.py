@@ -147,7 +147,7 @@ def test_classes_one_level_below(tmp_path: Path) -> None:
     found = index_photos(tmp_path / "years", max_bad=0)
     assert found.classes == ("2023", "2024")
     assert found.notes == (
-        "found 4 folders inside the class folders (2023/cold, 2023/warm, 2024/cold, ...): their photos count as photos "
+        "4 folders inside the class folders (2023/cold, 2023/warm, 2024/cold, ...): their photos count as photos "
         "of the class above.",
     )
     (tmp_path / "years" / "2024" / "hot").rename(tmp_path / "years" / "2024" / "warm")

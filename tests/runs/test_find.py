@@ -68,8 +68,8 @@ def test_a_comparison_names_its_runs(tmp_path: Path) -> None:
         assert find_folder(Path(folder.name), models=tmp_path) == folder
     with pytest.raises(UsageError, match="both is a comparison. Choose one of its runs: both-a, both-b"):
         find_run(Path("both"), models=tmp_path)
-    with pytest.raises(UsageError, match="ranking is not a run: it holds a study"):
+    with pytest.raises(UsageError, match="ranking holds a study"):
         find_run(Path("ranking"), models=tmp_path)
     (both / "comparison.json").write_text("[")
-    with pytest.raises(UsageError, match="imgreg runs lists them"):
+    with pytest.raises(UsageError, match="`imgreg runs` lists them"):
         find_run(both, models=Path("elsewhere"))

@@ -192,7 +192,7 @@ class _Setting(click.Option):
         super().__init__(*args, **attributes)
         self.field_default = field_default
 
-    def get_help_extra(self, ctx: click.Context) -> click.core.OptionHelpExtra:
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
         extra = super().get_help_extra(ctx)
         if str(self.name) in RECIPE_OPTIONS:
             named = next((param.default for param in ctx.command.params if param.name == "recipe"), None)

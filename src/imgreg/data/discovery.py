@@ -108,7 +108,7 @@ def _present(root: Path) -> Path:
 
 
 def _refuse_classes_below(parent: Path) -> None:
-    """Class folders that hold nothing but folders of the same names: those look like the classes. raises DatasetError"""
+    """Folders of the same names, and nothing else, in all class folders look like the classes. raises DatasetError"""
     found = {folder: [path.name for path in _sub_folders(folder)] for folder in _sub_folders(parent)}
     inner = next(iter(found.values()), [])
     if len(inner) < 2 or any(names != inner or _has_files(folder) for folder, names in found.items()):
@@ -116,8 +116,8 @@ def _refuse_classes_below(parent: Path) -> None:
     where = "the only folder in it" if len(found) == 1 else f"each of its folders ({_some([f.name for f in found])})"
     raise DatasetError(
         f"{parent}: {where} holds no photos, only the folders {_some(inner)}. If these are the classes, pass "
-        f"{next(iter(found))}, or all photos as a CSV file with the columns path,label. If not, move the photos up into "
-        "the class folders."
+        f"{next(iter(found))}, or all photos as a CSV file with the columns path,label. If not, move the photos up "
+        "into the class folders."
     )
 
 
@@ -139,10 +139,8 @@ def notes_on_folders(root: Path) -> Iterator[str]:
     classes = [folder for parent in (parents[1:] or parents) for folder in _sub_folders(parent)]
     inner = [str(path.relative_to(root)) for folder in classes for path in _sub_folders(folder)]
     if inner:
-        holds = (
-            "a folder inside the class folders" if len(inner) == 1 else f"{len(inner)} folders inside the class folders"
-        )
-        yield f"found {holds} ({_some(inner)}): their photos count as photos of the class above."
+        folders = "1 folder" if len(inner) == 1 else f"{len(inner)} folders"
+        yield f"{folders} inside the class folders ({_some(inner)}): their photos count as photos of the class above."
 
 
 def _some(names: Sequence[str]) -> str:

@@ -50,9 +50,7 @@ def find_run(named: Path, *, models: Path) -> Path:
     if kind is None or (folder / "model.json").is_file():
         return folder
     if kind != "comparison":
-        raise UsageError(
-            f"{folder} is not a run: it holds a {kind}, which keeps no heads. `imgreg runs` lists the runs."
-        )
+        raise UsageError(f"{folder} holds a {kind}, which keeps no heads. `imgreg runs` lists the runs.")
     try:
         names = [str(run["name"]) for run in _json(folder / "comparison.json")["runs"]]
     except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
