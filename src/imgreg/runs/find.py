@@ -56,9 +56,8 @@ def find_run(named: Path, *, models: Path) -> Path:
     except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
         names = []
     runs = [name if folder.parent == models else str(folder.parent / name) for name in names]
-    raise UsageError(
-        f"{folder} is a comparison. Choose one of its runs: {', '.join(runs) or 'imgreg runs lists them'}."
-    )
+    listed = ", ".join(runs) or "`imgreg runs` lists them"
+    raise UsageError(f"{folder} is a comparison. Choose one of its runs: {listed}.")
 
 
 def find_folder(named: Path, *, models: Path) -> Path:
