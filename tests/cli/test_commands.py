@@ -220,6 +220,22 @@ def test_predict_text_json_and_csv_agree(trained: Trained) -> None:
         assert sum(document["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_run_is_named_alike_everywhere(trained: Trained) -> None:
+    """By its name under models, its path, as an argument or by --run, or as the last one: the same answers."""
+    photo = next((trained.data / "warm").iterdir())
+    models = ("--models", trained.folder.parent, "--json")
+    for words in (("predict", photo), ("evaluate", trained.data), ("verify", "--files-only"), ("report",)):
+        answers = [
+            imgreg(*words, "--run", named, *models)
+            for named in ("first", trained.folder, trained.folder.parent / "first")
+        ]
+        answers += [imgreg(*words, *models), imgreg(*words, "--run", "last", *models)]
+        if words[0] != "predict":
+            answers.append(imgreg(words[0], "first", *words[1:], *models))
+        assert {done.code for done in answers} == {0}, answers[-1].err
+        assert len({done.out for done in answers}) == 1
+
+
 def test_a_bad_photo_does_not_stop_the_others(trained: Trained) -> None:
     """Order is kept, the bad ones carry their reason, and the exit code is 3."""
     good = sorted((trained.data / "warm").iterdir())[:2]

@@ -26,7 +26,7 @@ NEEDS_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a syst
         (["--epochs", "0"], 2, "'--epochs': 0 is not in the range 1<=x<=100000"),
         (["--epochs", "many"], 2, "'many' is not a valid integer"),
         (["--set", "training.epochs=0"], 2, "training.epochs = 0: expected 1 or more"),
-        (["--epochz", "3"], 2, "Did you mean '--epochs'?"),
+        (["--epochz", "3"], 2, "Did you mean one of: '--epochs'"),
         (["--dropout", "1.5"], 2, "'--dropout': 1.5 is not in the range 0<=x<1"),
         (["--set", "head.dropuot=0.5"], 2, "Did you mean 'head.dropout'?"),
         (["--set", "head.dropout"], 2, "expected KEY=VALUE"),
@@ -88,11 +88,32 @@ def test_imagenet_without_network_is_an_error_in_time(trained: Trained, tmp_path
 
 
 def test_a_run_that_is_no_run(tmp_path: Path) -> None:
-    """predict --run on an empty folder is an artefact refused; without any run it is a usage error."""
+    """predict --run on an empty folder is an artefact refused; without any run, or with a name that is none, it is a
+    usage error, which tells of a photo that is not there too."""
     done = imgreg("predict", "x.jpg", "--run", tmp_path)
     assert (done.code, "is not a run" in done.err) == (4, True)
     done = imgreg("predict", "x.jpg", "--models", tmp_path)
-    assert (done.code, "no run found" in done.err) == (2, True)
+    assert (done.code, "no run found" in done.err, "x.jpg: no such photo either" in done.err) == (2, True, True)
+    done = imgreg("predict", "x.jpg", "--run", "mine", "--models", tmp_path)
+    assert (done.code, f"found neither {tmp_path / 'mine'} nor mine" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "explain", "verify"])
+def test_a_comparison_is_no_run(command: str, tmp_path: Path) -> None:
+    """Every command that takes a run names the runs of a comparison instead."""
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "comparison.json").write_text('{"runs": [{"name": "both-plain"}]}')
+    photos = [] if command == "verify" else [tmp_path]
+    done = imgreg(command, *photos, "--run", "both", "--models", tmp_path)
+    assert (done.code, "both is a comparison. Choose one of its runs: both-plain." in done.err) == (2, True)
+
+
+def test_evaluate_without_photos(trained: Trained) -> None:
+    """A run alone is not taken for photos, and a run may not be named twice where one is used."""
+    done = imgreg("evaluate", "first", "--models", trained.folder.parent)
+    assert (done.code, "first is a run. Add the photos" in done.err) == (2, True)
+    done = imgreg("verify", "first", "--run", "last", "--models", trained.folder.parent)
+    assert (done.code, "found two runs" in done.err) == (2, True)
 
 
 def test_options_without_effect_on_finished_runs(trained: Trained) -> None:
