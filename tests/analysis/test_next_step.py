@@ -52,6 +52,7 @@ def run(
         weights=weights,
         image_size=128,
         recipe="plain",
+        n_folds=0,
         command=command,
     )
 
@@ -84,10 +85,24 @@ def test_the_first_rule_that_holds_is_told(known: dict, expected: str) -> None:
     assert kind(run(**known)) == expected
 
 
-def test_the_verdicts_own_step_is_repeated_word_for_word() -> None:
-    """So that the page never gives two answers."""
-    for label in ("underfitting", "overfitting", "too noisy to tell"):
-        assert most_promising(run(label=label), data=DATA, learning_rate=1).sentence == "As the verdict says."
+@pytest.mark.parametrize(
+    ("label", "advice", "n_folds", "command"),
+    [
+        ("underfitting", "Regularize less.", 5, "train 'my photos/ants' --recipe plain --learning-rate 0.01"),
+        ("underfitting", "Train for more epochs.", 5, "train 'my photos/ants' --recipe plain --epochs 60"),
+        ("overfitting", "Try dropout.", 5, "compare 'my photos/ants'"),
+        ("too noisy to tell", "Add photos.", 5, "compare 'my photos/ants' --repeats 10"),
+        ("too noisy to tell", "Add photos.", 0, "train 'my photos/ants' --recipe plain --folds 5"),
+        ("too noisy to tell", "Lower the rate.", 0, "train 'my photos/ants' --recipe plain --learning-rate 0.0001"),
+    ],
+)
+def test_the_verdicts_own_step_is_repeated_with_a_command(label: str, advice: str, n_folds: int, command: str) -> None:
+    """Word for word, so that the page never gives two answers; the command does what it says."""
+    one = run(label=label)
+    verdict = one.verdict.model_copy(update={"next_step": advice})
+    judged = one.model_copy(update={"verdict": verdict, "n_folds": n_folds})
+    told = most_promising(judged, data=DATA, learning_rate=1e-3)
+    assert told.sentence == f"{advice} Try `imgreg {command}`."
 
 
 def test_the_command_is_the_users_own_with_one_change() -> None:
@@ -132,5 +147,5 @@ def test_better_features_are_those_that_the_run_has_not() -> None:
     """ImageNet's weights where the starter weights were used, else larger photos."""
     assert "--weights imagenet" in most_promising(run(), data=DATA, learning_rate=1).sentence
     other = most_promising(run(weights="imagenet"), data=DATA, learning_rate=1).sentence
-    assert "larger than 128 px" in other
+    assert "larger than 128 px: `imgreg train 'my photos/ants' --recipe plain --image-size 256`" in other
     assert "logistic regression" not in other

@@ -49,7 +49,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     suspected = {one.kind for one in verdict.suspicions}
     better = beating(run.baselines)
     if "broken_epoch" in verdict.evidence:
-        return NextStep(kind="training", sentence=verdict.next_step)
+        command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
+        return NextStep(kind="training", sentence=f"{verdict.next_step} Try `{command}`.")
     if LEAKAGE in suspected:
         return NextStep(
             kind="clean split",
@@ -66,7 +67,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
         return _against(run, better, photos=photos, learning_rate=learning_rate)
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
         kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
-        return NextStep(kind=kinds[verdict.label], sentence=verdict.next_step)
+        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
+        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
     if run.best_epoch == run.epochs_run:
         option, value = _longer(run)
         return NextStep(
@@ -98,6 +100,23 @@ def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: f
     )
 
 
+def _after_verdict(run: RunSummary, *, photos: str, learning_rate: float) -> str:
+    """The command for what the verdict says to do next."""
+    advice, label = run.verdict.next_step, run.verdict.label
+    option, value = "--learning-rate", f"{learning_rate / FASTER:g}"
+    if advice.startswith("Train for more epochs"):
+        option, value = _longer(run)
+    elif label == UNDERFITTING:
+        value = f"{learning_rate * FASTER:g}"
+    elif label == OVERFITTING and run.recipe == "plain":
+        return f"imgreg compare {photos}"
+    elif label == TOO_NOISY and not advice.startswith("Lower"):
+        if run.n_folds:
+            return f"imgreg compare {photos} --repeats 10"
+        option, value = "--folds", "5"
+    return _again(run, photos=photos, option=option, value=value)
+
+
 def _longer(run: RunSummary) -> tuple[str, str]:
     """The option that lets a training go on for longer, and its value: more epochs do not where it stopped early."""
     if run.stopped_early is not None:
@@ -115,15 +134,16 @@ def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:
             f"ones ({best.val_loss:.3f}){neither}. `imgreg learning-curve {photos}` estimates the gain from more "
             "photos.",
         )
-    wider = (
-        "use the ImageNet weights instead of the starter weights (`--weights imagenet`)"
+    wider, option, value = (
+        ("use the ImageNet weights instead of the starter weights", "--weights", "imagenet")
         if run.weights == "starter"
-        else f"use images larger than {run.image_size} px (`--image-size`)"
+        else (f"use images larger than {run.image_size} px", "--image-size", str(min(2 * run.image_size, 1024)))
     )
     return NextStep(
         kind="better features",
         sentence=f"Better features: the head does nearly as well on new photos (loss {best.val_loss:.3f}) as on its "
-        f"train photos ({best.train_loss:.3f}){neither}. For a better score, {wider}.",
+        f"train photos ({best.train_loss:.3f}){neither}. For a better score, {wider}: "
+        f"`{_again(run, photos=photos, option=option, value=value)}`.",
     )
 
 
