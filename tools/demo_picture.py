@@ -62,13 +62,12 @@ def main() -> None:
 
 def record(models: Path) -> list[str]:
     """The terminal's screens from the command to its end, with ANSI colours, each that differs from the one before."""
-    typed = f"{COMMAND} --models {models}"
-    shown = f"PS1='$ '; clear; imgreg() {{ {sys.executable} -m imgreg \"$@\"; }}"
+    prepare = f"PS1='$ '; imgreg() {{ {sys.executable} -m imgreg \"$@\" --models {models}; }}; clear"
     tmux("new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "-c", str(ROOT), "bash --norc")
     try:
-        tmux("send-keys", shown, "Enter")
+        tmux("send-keys", prepare, "Enter")
         time.sleep(1)
-        tmux("send-keys", f"clear; {typed}", "Enter")
+        tmux("send-keys", COMMAND, "Enter")
         screens: list[str] = []
         while not screens or "report.html" not in screens[-1]:
             time.sleep(0.2)

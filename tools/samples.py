@@ -1,6 +1,6 @@
 """Make the sample reports in docs/samples from the bundled leaves: one for each question that the README asks.
 
-    python tools/samples.py [NAME...]
+python tools/samples.py [NAME...]
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ cache_size_option = click.option(
     type=click.FloatRange(min=0),
     metavar="GB",
     callback=_bytes,
-    help="Maximum size of the feature cache; least recently used features are evicted first.  [default: 20]",
+    help="Maximum size of the feature cache, 20 unless given; least recently used features are evicted first.",
 )
 resume_option = click.option(
     "--resume/--no-resume",
@@ -46,7 +46,12 @@ def _not_empty(_context: click.Context, _parameter: click.Parameter, name: str |
     return name
 
 
-name_option = click.option("--name", callback=_not_empty, help="Name of the run folder.  [default: time and recipe]")
+name_option = click.option(
+    "--name",
+    callback=_not_empty,
+    metavar="NAME",
+    help="Name of the folder under models/.  [default: made from the time]",
+)
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Hide progress and summary; print only warnings and errors."
 )
@@ -77,6 +82,6 @@ def training_options(function: F) -> F:
 
 def verbosity_options(function: F) -> F:
     """-q and -v."""
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Tell more, such as the name of every skipped file.")
     decorated: F = quiet_option(verbose(function))
     return decorated

@@ -17,7 +17,7 @@ COMMAND_GROUPS = {
         "study": "Compare regularization techniques on your photos.",
     },
     "Understand": {
-        "report": "Rebuild and open a report.",
+        "report": "Rebuild a report, and open it with --open.",
         "explain": "Show which parts of a photo support a class.",
     },
     "Use": {

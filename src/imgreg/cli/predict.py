@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="X",
     help="Return prediction sets that contain the true class of this fraction of new photos, in each class: one "
     "class, several, or none (abstained). Needs a single run with enough held-out photos: 9 per class for 0.9, "
     "19 for 0.95.",

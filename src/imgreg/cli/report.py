@@ -30,7 +30,7 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Rebuild and open a report.
+    """Rebuild a report, and open it with --open.
 
     RUN is a run, a comparison or a study, also of an older imgreg version, by its name under models/ or its path; by
     default the newest run. Rebuilds report.html and its
