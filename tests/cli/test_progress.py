@@ -10,6 +10,7 @@ from rich.console import Console
 
 from imgreg.cli import progress
 from imgreg.cli.progress import curve_lines, watching
+from imgreg.cli.show import wrapped
 from imgreg.runs.history import Epoch
 
 
@@ -76,6 +77,13 @@ def test_bars_fit_the_terminal_and_tell_the_time() -> None:
     lines = printed.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 70
     assert "150/400 1:15, 2:05 left" in lines[0]
+
+
+def test_a_message_breaks_between_words(monkeypatch) -> None:
+    """At the terminal's width, never inside an option or a path; lines of a list stay lines."""
+    monkeypatch.setenv("COLUMNS", "30")
+    text = wrapped("imgreg: too few photos here. Use --folds 0\n  /a/very/long/path/of/a/photo.jpg: bad")
+    assert text == "imgreg: too few photos here.\n  Use --folds 0\n  /a/very/long/path/of/a/photo.jpg:\n  bad"
 
 
 def test_a_warning_is_told_once(capsys) -> None:

@@ -20,6 +20,7 @@ import click
 from imgreg import __version__
 from imgreg.atomic_write import WINDOWS
 from imgreg.cli.layout import COMMAND_GROUPS
+from imgreg.cli.show import wrapped
 from imgreg.cli.stopping import TerminatedError, listen, stop_if_asked
 from imgreg.errors import ImgregError, MachineError
 
@@ -84,7 +85,8 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except ImgregError as error:
         code = error.exit_code
-        click.echo(f"imgreg: {_printable(str(error))}", err=True)
+        message = f"imgreg: {_printable(str(error))}"
+        click.echo(wrapped(message) if sys.stderr.isatty() else message, err=True)
     except click.ClickException as error:
         code = error.exit_code
         error.show()

@@ -5,9 +5,7 @@ rich is imported when something of it is shown: predict, whose answers need none
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgreg.cli.show import wrapped
 from imgreg.cli.stopping import stop_if_asked
 from imgreg.progress import Watcher
 from imgreg.reports.text import one_line, sparkline, visible
@@ -77,7 +76,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             return
         said.add(text)
         if on_terminal:
-            text = _wrapped(text)
+            text = wrapped(text)
         if shown:
             from rich.text import Text
 
@@ -87,12 +86,6 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
 
     with ExitStack() as stack:
         yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch)
-
-
-def _wrapped(text: str) -> str:
-    """Lines that end between words; a path or a command's option is never broken."""
-    width = shutil.get_terminal_size().columns
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
 
 
 def curve_lines(curves: dict[str, list[Epoch]], *, n_columns: int = 80) -> list[str]:
