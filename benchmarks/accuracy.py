@@ -5,9 +5,10 @@ usage: python benchmarks/accuracy.py [--repeats N] [--rows A,B,...] DATA [DATA .
 
 Each DATA is a folder of photos; a split that it comes with is not used. All rows of a repeat have the same test photos
 (a quarter), which nothing else sees, and the same features (bundled starter weights, their own image size, cached).
-Of the other photos, heads train on four fifths and choose their epoch on the rest, or are cross-validated (5 folds, the
-mean of the 5 heads answers); logistic regression and nearest neighbours are fitted to all of them, their penalty and
-number of neighbours chosen by 5-fold cross-validation inside.
+Of the other photos, heads train on four fifths and choose their epoch and temperature on the rest, or are
+cross-validated (5 folds, the mean of the 5 heads answers), as `imgreg train` does and `imgreg predict` answers.
+Logistic regression and nearest neighbours are fitted to all of them, their penalty and number of
+neighbours chosen by 5-fold cross-validation inside.
 
 rows   regularized           the default recipe
        regularized-5-folds   the same, cross-validated
@@ -40,9 +41,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from imgreg.analysis.baselines import FLATTENED, MEANS
+from imgreg.analysis.calibration import fit_temperature
 from imgreg.analysis.effects import paired_effects
 from imgreg.analysis.metrics import calibration_error
-from imgreg.config import Base, Recipe
+from imgreg.config import Base, Recipe, Settings
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo, index_photos, labels_of
 from imgreg.data.resample import resplit
@@ -50,7 +52,7 @@ from imgreg.data.split import Split, split_photos
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.features.tta import tta_views
-from imgreg.heads.fit import Fold, fit_head
+from imgreg.heads.calibration import apply_temperature
 from imgreg.heads.forward import score
 from imgreg.lazy_imports import load_keras
 from imgreg.paths import cache_folder
@@ -59,7 +61,7 @@ from imgreg.recipes import load_recipe
 from imgreg.training.backbone import Backbone
 from imgreg.training.baselines import predict_baselines
 from imgreg.training.data_quality import describe
-from imgreg.training.fit import Finetuning, finetune_on, labelled, prepare_finetuning, test_answers
+from imgreg.training.fit import Finetuning, Prepared, fit_split, predict_with, prepare_finetuning
 
 NEIGHBOURS, FOLDS = "nearest-neighbours", "-5-folds"
 FITTED = (FLATTENED, MEANS, NEIGHBOURS)
@@ -124,29 +126,17 @@ class Bench:
         if row.endswith(FOLDS):
             test = split.test
             split = replace(split_photos(known, val_fraction=VAL_FRACTION, seed=seed, folds=5), test=test)
-        fitted = fit_head(
-            recipe,
-            train=labelled(split.train, classes=self.classes, source=self.source, augmenter=self.augmenter(recipe)),
-            val=labelled(split.val, classes=self.classes, source=self.source),
-            folds=[Fold(*rows) for rows in split.rows],
-            n_classes=len(self.classes),
-            seed=seed,
+        prepared = Prepared(
+            settings=Settings(recipe=recipe, base=Base(weights="starter")),
+            classes=self.classes,
+            source=self.source,
+            augmenter=self.augmenter(recipe),
+            finetuning=self.finetuning.get(recipe.finetune.block),
         )
-        finetuning = self.finetuning.get(recipe.finetune.block)
-        if finetuning is not None:
-            fitted = finetune_on(
-                finetuning,
-                fitted,
-                recipe=recipe,
-                split=split,
-                folds=[Fold(*rows) for rows in split.rows],
-                classes=self.classes,
-                augmenter=self.augmenter(recipe),
-                seed=seed,
-            )
-        return test_answers(
-            split.test, fitted, source=self.source, finetuning=finetuning, recipe=recipe, classes=self.classes
-        )
+        fitted = fit_split(prepared, split, seed=seed)
+        held_out = fitted.history.val_probabilities[fitted.history.best.epoch - 1]
+        temperature = fit_temperature(labels_of(split.val, self.classes), held_out)
+        return apply_temperature(predict_with(prepared, fitted, split.test), temperature)
 
     def _neighbours(self, known: Sequence[Photo], test: Sequence[Photo]) -> NDArray[np.floating]:
         search = GridSearchCV(

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from imgreg.api.label_issues import labels
+from imgreg.api.label_issues import find_label_issues
 from imgreg.config import Base, Settings
 from imgreg.data.index import index_photos
 from imgreg.recipes import load_recipe
+from imgreg.session import Session
 
 FIRST = 0.10  # of the ranked photos
 RECIPES = ("plain", "low_lr")
@@ -43,13 +44,12 @@ def main(data: Path, share: float, n_seeds: int) -> None:
                     rows.writerow((photo.path.resolve(), wrong if i in flipped else photo.label))
             for recipe in RECIPES:
                 for repeats in (1, 3):
-                    done = labels(
+                    done = find_label_issues(
                         manifest,
                         settings=Settings(recipe=load_recipe(recipe), base=Base(weights="starter")),
                         repeats=repeats,
                         folds=5,
-                        models=Path(folder) / "models",
-                        name=f"{recipe}-{repeats}",
+                        session=Session(models=Path(folder) / "models", name=f"{recipe}-{repeats}"),
                     )
                     hit = sum(row.photo in flipped for row in done.table.rows[:n_first]) / len(flipped)
                     found.setdefault(f"{recipe}, {repeats} x 5 folds", []).append(hit)

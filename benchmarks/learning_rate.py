@@ -21,6 +21,7 @@ from imgreg.heads.fit import fit_head
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import prepare_dataset
 from imgreg.training.fit import extract_views, labelled
@@ -30,7 +31,7 @@ RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 
 def main(data: Path, seeds: list[int]) -> None:
     watcher = Watcher(say=lambda line: print(line, file=sys.stderr))
-    dataset = prepare_dataset(data, Photos(folds=0), base=None, watcher=watcher)
+    dataset = prepare_dataset(data, Photos(folds=0), base=None, session=Session(watcher=watcher))
     base = Backbone(Base(weights="starter"), watcher=watcher)
     classes, split = dataset.index.classes, dataset.split
     rows, blog = [], load_recipe("blog")

@@ -42,7 +42,7 @@ index.in_workers = counted
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 began = time.perf_counter()
 with FileCache(Path(sys.argv[2]), say=print) as known:
-    found = index.index_photos(Path(sys.argv[1]), max_bad=0, known=known)
+    found = index.index_photos(Path(sys.argv[1]), max_bad=0, file_cache=known)
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"n": len(found.photos), "n_read": n_read, "seconds": seconds, "mb": peak, "mb_before": before}))

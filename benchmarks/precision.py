@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from timing import show
 
-from imgreg.api.train import labels_of
 from imgreg.data.decode import decode, read_bytes
-from imgreg.data.index import index_photos
+from imgreg.data.index import index_photos, labels_of
 from imgreg.data.split import split_photos
 from imgreg.features.engines import load_engine
 from imgreg.features.weights import resolve_weights

@@ -19,8 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from imgreg.api.train import labels_of
-from imgreg.data.index import index_photos
+from imgreg.data.index import index_photos, labels_of
 from imgreg.features.backbone import build_backbone
 from imgreg.features.extract import read_photo
 from imgreg.features.weights import layer_shapes, resolve_weights

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "errors": set(),
     "config": set(),
     "progress": {"runs"},
+    "session": set(),
     "lazy_imports": set(),
     "paths": set(),
     "base_config": set(),
@@ -36,7 +37,17 @@ MAY_IMPORT = {
     "api": {"training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
     "cli": {"api", "reports", "heads", "data", "runs", "recipes"},
 }
-OPEN = {"errors", "config", "progress", "lazy_imports", "paths", "base_config", "atomic_write", "__version__"}
+OPEN = {
+    "errors",
+    "config",
+    "base_config",
+    "progress",
+    "session",
+    "lazy_imports",
+    "paths",
+    "atomic_write",
+    "__version__",
+}
 ONLY_IN = {
     "keras": {"features", "heads", "lazy_imports.py"},
     "tensorflow": {

@@ -1,4 +1,4 @@
-"""study.py: the ranked table, the vote and the search, on cells made by hand."""
+"""study.py: the ranked table, the vote and the search, on trials made by hand."""
 
 from __future__ import annotations
 

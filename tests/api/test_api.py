@@ -153,6 +153,8 @@ def test_options_are_refused_by_name(trained, ws: imgreg.Workspace) -> None:
         ws.train(trained.data, overrides={"head.dropuot": 0.5})
     with pytest.raises(imgreg.UsageError, match="expected a list"):
         ws.compare(trained.data, "plain")
+    with pytest.raises(imgreg.UsageError, match="expected 2 or more, so that every photo is scored"):
+        ws.label_issues(trained.data, folds=0)
 
 
 def test_a_recipe_is_laid_over_like_a_name() -> None:

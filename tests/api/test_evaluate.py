@@ -56,6 +56,12 @@ def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
     assert "too optimistic" in said
 
 
+def test_a_split_that_is_not_there_is_refused(trained: Trained) -> None:
+    """Of photos without a split none are test photos."""
+    done = imgreg("evaluate", trained.folder, trained.data, "--split", "test")
+    assert (done.code, "no photos in split 'test'. Found: no split." in done.err) == (3, True)
+
+
 @pytest.mark.parametrize("vote", ["mean", "majority"])
 def test_a_vote_is_made_of_each_runs_answers(vote: str, trained: Trained, second: Path, new_photos: Path) -> None:
     """Three heads, two on one base: mean probabilities, counted votes, and the class that the rule gives."""

@@ -65,7 +65,7 @@ def test_the_sheet_shows_the_first(checked: tuple[Path, Finished]) -> None:
 def test_each_photo_is_judged_by_heads_that_never_saw_it(
     checked: tuple[Path, Finished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A photo's figures come from the cells that tested it, and its history from those that trained on it."""
+    """A photo's figures come from the trials that tested it, and its history from those that trained on it."""
     from types import SimpleNamespace
 
     from imgreg.api.label_issues import label_table
@@ -78,16 +78,13 @@ def test_each_photo_is_judged_by_heads_that_never_saw_it(
         train_, val_, test_ = (tuple(photos[i] for i in rows) for rows in (train, val, test))
         return Repeat(1, 1, Split(train_, val_, test_, given=False, leaks=0))
 
-    laid = SimpleNamespace(index=index, drawn=(repeat([0], [1], [2, 3]), repeat([2, 3], [1], [0])))
+    repeats = [repeat([0], [1], [2, 3]), repeat([2, 3], [1], [0]), repeat([0], [2], [1, 3])]
     trials = [
         SimpleNamespace(test_probabilities=((0.1, 0.9), (0.3, 0.7)), train_own_last=(0.6,), train_forgotten=(2,)),
         SimpleNamespace(test_probabilities=((0.8, 0.2),), train_own_last=(0.95, 0.4), train_forgotten=(0, 1)),
+        SimpleNamespace(test_probabilities=((0.5, 0.5), (0.1, 0.9)), train_own_last=(0.8,), train_forgotten=(0,)),
     ]
-    laid.drawn = (*laid.drawn, repeat([0], [2], [1, 3]))
-    trials.append(
-        SimpleNamespace(test_probabilities=((0.5, 0.5), (0.1, 0.9)), train_own_last=(0.8,), train_forgotten=(0,))
-    )
-    rows = {row.photo: row for row in label_table(laid, trials).rows}  # type: ignore[arg-type]
+    rows = {row.photo: row for row in label_table(index, repeats, trials).rows}  # type: ignore[arg-type]
     assert rows[2].own == pytest.approx(0.1)
     assert rows[3].own == pytest.approx(0.8)  # tested twice: 0.7 and 0.9
     assert (rows[0].own_when_trained, rows[0].forgotten) == (pytest.approx(0.7), 1.0)  # trained on twice
@@ -96,7 +93,7 @@ def test_each_photo_is_judged_by_heads_that_never_saw_it(
 
 
 def test_terminal_and_refusals(checked: tuple[Path, Finished], tmp_path: Path) -> None:
-    """Kept cells are used again; the text names the sheet; a folder inside the photos is refused."""
+    """Trials in the cache are used again; the text names the sheet; a folder inside the photos is refused."""
     root, _ = checked
     again = imgreg(
         *("label-issues", root / "data" / "all.csv", *SMALL, *FOLDS, "--set", "optimizer.learning_rate=0.01"),

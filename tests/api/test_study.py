@@ -1,4 +1,4 @@
-"""study: the same splits for every recipe, cells that are kept, and the same table after a kill."""
+"""study: the same splits for every recipe, trials in the cache, and the same table after a kill."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Path:
-    """A cache of its own that shares the exported base: cells of other tests are not found."""
+    """A cache of its own that shares the exported base: trials of other tests are not found."""
     cache = tmp_path / "cache"
     cache.mkdir()
     for path in own_cache.iterdir():
-        if path.name != "cells":
+        if path.name != "trials":
             (cache / path.name).symlink_to(path)
     monkeypatch.setenv("IMGREG_CACHE", str(cache))
-    return cache / "cells"
+    return cache / "trials"
 
 
 def study(data: Path, models: Path, *more: object) -> Finished:
@@ -87,14 +87,14 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: P
     shown = imgreg("cache", "show", "--json").json["studies"]
     assert (shown["n_trainings"], shown["n_bytes"]) == (10, sum(path.stat().st_size for path in trials.iterdir()))
     checked = imgreg("cache", "verify", "--json")
-    assert (checked.code, checked.json["damaged_cells"]) == (4, [str(damaged)])
+    assert (checked.code, checked.json["damaged_trials"]) == (4, [str(damaged)])
     mended = study(data, tmp_path / "models", "--topic", "dropout")
     assert (mended.json["n_trained"], mended.json["n_kept"]) == (1, 9)
     assert figures(mended.json) == figures(first.json)
 
 
 def test_a_killed_study_goes_on(data: Path, tmp_path: Path, trials: Path) -> None:
-    """SIGKILL after some cells: the same command trains the others, and the table is that of a study left alone."""
+    """SIGKILL after some trials: the same command trains the others, and the table is that of a study left alone."""
     arguments = ["compare", data, "--recipes", "plain,dropout", *SMALL, "--models", tmp_path / "models", "--json"]
     with subprocess.Popen(
         [sys.executable, "-m", "imgreg", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -12,6 +12,7 @@ from imgreg.config import Base, Photos, Settings
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
 from imgreg.runs.folder import read_run
+from imgreg.session import Session
 
 
 def accumulated(folder: Path):
@@ -44,11 +45,9 @@ def test_each_epoch_is_readable_when_it_ends(trained: Trained, tmp_path: Path) -
     train(
         trained.data,
         settings=settings,
-        models=tmp_path,
-        name="run",
+        session=Session(models=tmp_path, name="run", watcher=Watcher(epoch=look)),
         sanity_baselines=(),
         tensorboard=True,
-        watcher=Watcher(epoch=look),
     )
     run = read_run(tmp_path / "run")
     for seen, side in zip(zip(*live, strict=True), ("train", "val"), strict=True):

@@ -17,6 +17,7 @@ from conftest import TRAIN_ARGUMENTS, Trained, imgreg, paint, paint_set, tree
 from imgreg.config import Photos, Settings
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
+from imgreg.session import Session
 from imgreg.training.dataset import prepare_dataset
 
 COPIES = (("cold", "c00"), ("cold", "c01"), ("warm", "w02"))
@@ -276,7 +277,8 @@ def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
     for path in sorted((data / "cold").glob("c0[1-9].jpg"))[1:]:
         path.unlink()
     said: list[str] = []
-    dataset = prepare_dataset(data, Photos(val_fraction=0.4), base=None, watcher=Watcher(say=said.append))
+    session = Session(watcher=Watcher(say=said.append))
+    dataset = prepare_dataset(data, Photos(val_fraction=0.4), base=None, session=session)
     assert list(dataset.warnings) == said
     assert [line for line in said if line.startswith("class 'cold': 1 of 12 photos are used for validation")]
     assert not [line for line in said if "class 'warm'" in line]

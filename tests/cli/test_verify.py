@@ -133,6 +133,6 @@ def test_verify_reads_every_photo(run: Path, trained: Trained, monkeypatch: pyte
     """What is known of files is good for training, not for holding a run against its photos."""
     asked: list[object] = []
     real = prepare.index_photos
-    monkeypatch.setattr(prepare, "index_photos", lambda *a, **k: asked.append(k["known"]) or real(*a, **k))
+    monkeypatch.setattr(prepare, "index_photos", lambda *a, **k: asked.append(k["file_cache"]) or real(*a, **k))
     assert imgreg("verify", run, "-q").code == 0
     assert asked == [None]

@@ -41,7 +41,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 
 def indexed(data: Path, cache: Path, said: list[str] | None = None) -> PhotoIndex:
     with FileCache(cache, say=(said if said is not None else []).append) as files:
-        return index_photos(data, max_bad=0.5, known=files)
+        return index_photos(data, max_bad=0.5, file_cache=files)
 
 
 def test_nothing_is_read_twice_and_all_is_the_same(data: Path, tmp_path: Path, read: list[Path]) -> None:

@@ -11,6 +11,7 @@ from imgreg.config import Base, Photos
 from imgreg.errors import MachineError
 from imgreg.features import cache
 from imgreg.progress import Watcher
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import prepare_dataset
 
@@ -34,7 +35,7 @@ def test_looking_for_them_keeps_to_the_users_cache_size(tmp_path: Path, monkeypa
         stages: list[str] = []
         watcher = Watcher(step=lambda stage, *_, into=stages: into.append(stage))
         base = Backbone(Base(weights="starter", image_size=64), watcher=watcher)
-        prepare_dataset(data, Photos(), base=base, cache_bytes=10**9, watcher=watcher)
+        prepare_dataset(data, Photos(), base=base, session=Session(cache_bytes=10**9, watcher=watcher))
         computed.append("computing features" in stages)
     assert computed == [True, True, False]
 
@@ -44,9 +45,9 @@ def test_a_base_settles_when_it_is_first_needed(tmp_path: Path) -> None:
     base = Backbone(Base(weights=str(tmp_path / "none.safetensors")), watcher=Watcher())
     for number, label in enumerate(("dawn", "dusk") * 4):
         blobs(tmp_path / "different" / label / f"{number}.jpg", seed=200 + number)
-    assert prepare_dataset(tmp_path / "different", Photos(), base=base, watcher=Watcher()).index.classes == (
+    assert prepare_dataset(tmp_path / "different", Photos(), base=base, session=Session()).index.classes == (
         "dawn",
         "dusk",
     )
     with pytest.raises(MachineError, match="not a file"):
-        prepare_dataset(pairs(tmp_path / "alike", seed=0), Photos(), base=base, watcher=Watcher())
+        prepare_dataset(pairs(tmp_path / "alike", seed=0), Photos(), base=base, session=Session())

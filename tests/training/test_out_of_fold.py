@@ -23,6 +23,7 @@ from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
 from imgreg.runs.folder import Run, read_run
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.baselines import baselines_of_split, predict_baselines
 from imgreg.training.data_quality import assess_data_quality, describe
@@ -46,7 +47,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dataset, P
     settings = Settings(
         recipe=load_recipe("tiny"), base=Base(weights="starter", image_size=64), photos=Photos(folds=N_FOLDS)
     )
-    dataset = prepare_dataset(data, settings.photos, base=None, watcher=Watcher())
+    dataset = prepare_dataset(data, settings.photos, base=None, session=Session())
     base = Backbone(settings.base, watcher=Watcher())
     with FeatureCache(cache_folder(), say=print) as cache:
         yield dataset, prepare(dataset, base=base, settings=settings, cache=cache, watcher=Watcher())

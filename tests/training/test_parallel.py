@@ -9,6 +9,7 @@ from imgreg.config import Settings
 from imgreg.features.cache import FeatureCache
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import Dataset, prepare_dataset
 from imgreg.training.fit import Prepared, prepare
@@ -33,7 +34,7 @@ def prepared(trained: Trained, cache: FeatureCache, **recipes: dict[str, object]
         )
         for name, tables in recipes.items()
     ]
-    dataset = prepare_dataset(trained.data, all_settings[0].photos, base=None, watcher=watcher)
+    dataset = prepare_dataset(trained.data, all_settings[0].photos, base=None, session=Session(watcher=watcher))
     base = Backbone(all_settings[0].base, watcher=watcher)
     return dataset, [prepare(dataset, base=base, settings=one, cache=cache, watcher=watcher) for one in all_settings]
 
@@ -42,8 +43,8 @@ def test_three_at_once_are_bit_for_bit_as_one_at_a_time(trained: Trained) -> Non
     """Neither the order nor the neighbours of a head change it."""
     with FeatureCache(cache_folder(), say=print) as cache:
         dataset, ready = prepared(trained, cache, **RECIPES)
-        alone = fit_in_parallel(dataset, ready, watcher=Watcher(), n_at_once=1)
-        at_once = fit_in_parallel(dataset, ready, watcher=Watcher(), n_at_once=3)
+        alone = fit_in_parallel(dataset, ready, session=Session(), n_at_once=1)
+        at_once = fit_in_parallel(dataset, ready, session=Session(), n_at_once=3)
     for one, other in zip(alone, at_once, strict=True):
         assert one.fitted.heads[0].keys() == other.fitted.heads[0].keys()
         for name, array in one.fitted.heads[0].items():
@@ -65,5 +66,5 @@ def test_an_error_stops_the_others(trained: Trained, n_at_once: int) -> None:
     with FeatureCache(cache_folder(), say=print) as cache:
         dataset, ready = prepared(trained, cache, endless=endless, broken=endless)
         with pytest.raises(RuntimeError, match="the disk is gone"):
-            fit_in_parallel(dataset, ready, watcher=Watcher(step=step), n_at_once=n_at_once)
+            fit_in_parallel(dataset, ready, session=Session(watcher=Watcher(step=step)), n_at_once=n_at_once)
     assert epochs.count("training endless") < 1000

@@ -1,6 +1,6 @@
 """How two heads differ photo by photo on the same validation photos: how much, how sure, who mends what.
 
-In: runs. Out: an effect a run, and the photos that change sides. Refuses to know: how they are shown.
+In: runs. Out: an effect a run, and the photos that change their answer. Refuses to know: how they are shown.
 It speaks of these heads on these photos; what a recipe would do again, repeats tell (effects.py).
 """
 

@@ -1,6 +1,6 @@
 """A repeated comparison as a ranked table: each recipe's figures over the repeats, and its effect against the control.
 
-In: cells, one a recipe and repeat. Out: rows and sentences. Refuses to know: how cells came about, how rows are drawn.
+In: trials, one a recipe and repeat. Out: rows and sentences. Knows nothing of how heads are trained or rows drawn.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
 
 
 def voted(name: str, voters: Sequence[Trial]) -> Trial:
-    """What the mean of several heads' probabilities gives on one repeat, as a cell of its own.
+    """What the mean of several heads' probabilities gives on one repeat, as a trial of its own.
 
     The loss is that of the mean; the answer counted right or wrong is the one most heads give, the mean among equals.
     The curves are the means of the heads' own.

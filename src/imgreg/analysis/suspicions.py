@@ -1,4 +1,4 @@
-"""What the curves cannot be trusted for: photos on both sides of the split, labels that look wrong.
+"""What the curves cannot be trusted for: photos in both splits, labels that look wrong.
 
 In: a history, and what was found among the photos' features. Out: suspicions with their evidence and a next step.
 """

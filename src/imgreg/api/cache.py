@@ -1,4 +1,4 @@
-"""imgreg cache: what is kept between commands, counted, checked, removed. All of it can be computed again."""
+"""imgreg cache: what commands leave for later ones, counted, checked, removed. All of it can be computed again."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class CacheReport:
     folder: Path
     features: CacheContents
     bases: tuple[tuple[Path, int], ...]  # exported bases with their bytes
-    n_cells: int  # trainings of studies
-    cells_bytes: int
+    n_trials: int  # of studies
+    trials_bytes: int
     n_checkpoints: int  # of interrupted trainings
     checkpoints_bytes: int
-    known_bytes: int  # the record of photos that were read
+    file_cache_bytes: int  # metadata of photos that were read
 
     @property
     def n_bytes(self) -> int:
         """All of it, in bytes."""
         bases = sum(n_bytes for _, n_bytes in self.bases)
         features = self.features.n_bytes + self.features.damaged_bytes
-        return features + bases + self.cells_bytes + self.checkpoints_bytes + self.known_bytes
+        return features + bases + self.trials_bytes + self.checkpoints_bytes + self.file_cache_bytes
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class CacheVerification:
     folder: Path
     features: CacheCheck
     damaged_bases: tuple[Path, ...]  # removed now
-    damaged_cells: tuple[Path, ...]  # removed now
+    damaged_trials: tuple[Path, ...]  # removed now
     damaged_checkpoints: tuple[Path, ...]  # removed now
 
     @property
     def n_damaged(self) -> int:
-        """Blocks, bases, cells and checkpoints that were damaged or gone."""
-        damaged = len(self.damaged_bases) + len(self.damaged_cells) + len(self.damaged_checkpoints)
+        """Blocks, bases, trials and checkpoints that were damaged or gone."""
+        damaged = len(self.damaged_bases) + len(self.damaged_trials) + len(self.damaged_checkpoints)
         return self.features.n_damaged + self.features.n_gone + damaged
 
 
@@ -64,14 +64,23 @@ def show_cache() -> CacheReport:
     trials = TrialStore(folder / TRIALS).files()
     bases = tuple((base, _n_bytes(base)) for base in kept_exports(folder))
     checkpoints = _checkpoints(folder)
-    kept, resume_from, known = (
+    trials_bytes, checkpoints_bytes, file_cache_bytes = (
         sum(path.stat().st_size for path in paths) for paths in (trials, checkpoints, record_files(folder))
     )
-    return CacheReport(folder, contents, bases, len(trials), kept, len(checkpoints), resume_from, known)
+    return CacheReport(
+        folder=folder,
+        features=contents,
+        bases=bases,
+        n_trials=len(trials),
+        trials_bytes=trials_bytes,
+        n_checkpoints=len(checkpoints),
+        checkpoints_bytes=checkpoints_bytes,
+        file_cache_bytes=file_cache_bytes,
+    )
 
 
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
-    """Check every block, exported base, cell and checkpoint; damaged ones are taken out, and made anew when needed."""
+    """Check every block, exported base, trial and checkpoint; damaged ones are removed, and made anew when needed."""
     watcher, folder = watcher or Watcher(), cache_folder()
 
     def on_block(done: int, total: int) -> None:
@@ -97,7 +106,7 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
 
 
 def clear_cache() -> CacheReport:
-    """Remove every feature, exported base, training and what is known of photos. returns what was there"""
+    """Empty the cache. Returns what was there."""
     before = show_cache()
     with FeatureCache(before.folder, say=lambda _: None) as cache:
         cache.clear()

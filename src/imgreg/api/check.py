@@ -18,6 +18,7 @@ from imgreg.data.index import PhotoIndex, index_photos, labels_of
 from imgreg.data.issues import Finding, by_severity, connected, copies, inspect
 from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import refuse_target
 from imgreg.training.near_duplicates import confirmed_pairs
@@ -39,20 +40,28 @@ class Check:
         return any(one.severity == "stops training" for one in self.findings)
 
 
-def check(
-    data: Path, *, base: Base, fix: Path | None = None, cache_bytes: int | None = None, watcher: Watcher | None = None
-) -> Check:
-    """Look at every file, and let the frozen base say which that look alike are the same picture.
+def check(data: Path, *, base: Base, session: Session, fix: Path | None = None) -> Check:
+    """Read every file, and find what would stop or mislead a training.
 
-    base     which VGG16; asked only where photos look alike
-    fix      a CSV manifest to write, of the photos without what stands in the way
-    raises   DatasetError where there is no set to check; UsageError if fix cannot be written
+    Parameters
+    ----------
+    base : Base
+        The VGG16 that confirms near-duplicates; loaded only where there are candidates.
+    fix : Path, optional
+        A CSV manifest to write, without the photos that would stop training.
+
+    Raises
+    ------
+    DatasetError
+        If there is no dataset to check.
+    UsageError
+        If `fix` cannot be written.
     """
-    watcher = watcher or Watcher()
+    watcher = session.watcher
     if fix is not None:
         refuse_target(data, fix, suffix=".csv", option="--fix")
     index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
-    same = confirmed_pairs(index, base=Backbone(base, watcher=watcher), cache_bytes=cache_bytes, watcher=watcher)
+    same = confirmed_pairs(index, base=Backbone(base, watcher=watcher), session=session)
     findings = by_severity([*inspect(index, same=same), *_shortcuts(index, same=same, watcher=watcher)])
     done = Check(data, index, findings, tuple(same))
     if fix is not None:
@@ -71,7 +80,7 @@ _SHORTCUT_ADVICE = {
 
 
 def _shortcuts(index: PhotoIndex, *, same: Sequence[tuple[int, int]], watcher: Watcher) -> Iterator[Finding]:
-    """A finding for each control that tells the classes apart, copies of a picture kept in one fold."""
+    """A finding for each baseline that distinguishes the classes, duplicates kept in one fold."""
     rows = stratified_subset(labels_of(index.photos, index.classes), n_most=_MOST_LOOKED_AT)
     photos = [index.photos[row] for row in rows]
     labels = labels_of(photos, index.classes)
@@ -108,7 +117,7 @@ def check_document(done: Check) -> dict[str, object]:
 
 
 def _write_manifest(done: Check, target: Path) -> None:
-    """The readable photos without those in the way: of copies, near ones too, one is kept, on the side that judges
+    """The readable photos without those in the way: of duplicates, near ones too, one is kept, in the split that scores
     (test, then validation); of copies in several classes none."""
     photos, index = done.index.photos, done.index
     linked = [(rows[0], other) for rows in copies(photos) for other in rows[1:]]

@@ -16,32 +16,23 @@ from imgreg.analysis.compare import (
     shared_suspicions,
 )
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
-from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import ArtefactError, UsageError
-from imgreg.features.cache import FeatureCache
-from imgreg.heads.checkpoint import forget_checkpoint
-from imgreg.paths import cache_folder
-from imgreg.progress import Watcher
-from imgreg.reports.tensorboard import LiveEvents, write_events, write_experiment
+from imgreg.reports.tensorboard import write_events, write_experiment
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import Run, atomic_folder, read_run, rows_to_csv, write_json, write_text
-from imgreg.runs.names import checked_name, folder_beside, unused_name
+from imgreg.runs.names import checked_name, folder_beside, named_folder
 from imgreg.runs.summary import Baseline, RunSummary
-from imgreg.training.backbone import Backbone
-from imgreg.training.baselines import baselines_of_split
-from imgreg.training.data_quality import assess_data_quality
-from imgreg.training.dataset import prepare_dataset, refuse_writing_inside
-from imgreg.training.fit import prepare
-from imgreg.training.parallel import fit_in_parallel
+from imgreg.session import Session
+from imgreg.training.dataset import new_folder
 from imgreg.training.record import record
-from imgreg.training.sanity_baselines import sanity_of_run
 from imgreg.training.thumbnails import keep_pictures, read_pictures
+from imgreg.training.train import conclude, train_heads
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side. `folder` holds report.html with its figures beside it, table.csv and comparison.json."""
+    """Compared runs. `folder` holds report.html with its figures beside it, table.csv and comparison.json."""
 
     folder: Path
     runs: tuple[RunSummary, ...]
@@ -56,100 +47,79 @@ def compare(
     data: Path,
     *,
     settings: Sequence[Settings],
-    models: Path,
-    name: str | None = None,
-    command: str = "",
-    cache_bytes: int | None = None,
+    session: Session,
     sanity_baselines: Sequence[str] = CHEAP_BASELINES,
     tensorboard: bool = False,
-    resume: bool | None = None,
-    style: CurveStyle | None = None,
-    watcher: Watcher | None = None,
 ) -> Comparison:
-    """Train each recipe on the same photos, split, seed and features, and lay the curves over each other.
+    """Train each recipe on the same photos, split, seed and features, and compare the runs.
 
-    settings      one for each recipe; they differ in nothing else
-    name          the comparison's folder under models; the runs are called name-recipe
-    cache_bytes   room for kept features; None for the usual 20 GB
-    sanity_baselines   what is run beside the heads; shuffled-labels trains the first recipe's
-    tensorboard   write event files into each run's tensorboard/, and which settings differ into the comparison's
-    resume        go on with interrupted trainings, as in train
-    style         how the curves are drawn, in the comparison's report and in each run's
-    raises        UsageError if two recipes share a name or the settings differ elsewhere
+    Parameters
+    ----------
+    settings : sequence of Settings
+        One for each recipe, the control first; they differ in nothing else.
+    session : Session
+        Its name is that of the comparison's folder; the runs are called name-recipe.
+    sanity_baselines : sequence of str
+        Baselines beside the heads, of config.SANITY_BASELINES; shuffled-labels trains the first recipe's head.
+    tensorboard : bool
+        Write event files into each run's tensorboard/, and which settings differ into the comparison's.
+
+    Raises
+    ------
+    UsageError
+        If two recipes share a name, or the settings differ elsewhere.
+    DatasetError
+        If the photos cannot be used as a dataset.
+    DivergedError
+        If a loss became NaN or infinite: after everything was written, where there were epochs before that to keep.
     """
-    from imgreg.api.train import refuse_diverged
-
-    watcher = watcher or Watcher()
-    names = [one.recipe.name for one in settings]
-    if len(set(names)) < max(len(names), 2):
-        raise UsageError(f"compare: found recipes {', '.join(names)}, expected at least two, without repetition.")
-    if len({one.model_copy(update={"recipe": settings[0].recipe}).model_dump_json() for one in settings}) > 1:
-        raise UsageError("compare: the settings differ in more than the recipe.")
-    refuse_writing_inside(data, models)
-    name = checked_name(name or unused_name(models, "compare"))
-    targets = [models / checked_name(f"{name}-{recipe}") for recipe in names]
+    _refuse_incomparable(settings)
     with contextlib.ExitStack() as stack:
-        own = stack.enter_context(atomic_folder(models / name))
-        folders = [stack.enter_context(atomic_folder(target)) for target in targets]
-        base = Backbone(settings[0].base, watcher=watcher)
-        dataset = prepare_dataset(data, settings[0].photos, base=base, cache_bytes=cache_bytes, watcher=watcher)
-        base.settle()
-        with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
-            prepared = [prepare(dataset, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
-            with contextlib.ExitStack() as written:
-                events = [written.enter_context(LiveEvents(folder)) for folder in folders] if tensorboard else []
-                outcomes = fit_in_parallel(dataset, prepared, resume=resume, watcher=watcher, events=events)
-            quality = assess_data_quality(dataset.split, classes=dataset.index.classes, source=prepared[0].source)
-            beside = sanity_of_run(sanity_baselines, dataset, prepared[0], watcher=watcher)
-            baselines = baselines_of_split(
-                dataset.split, classes=dataset.index.classes, source=prepared[0].source, watcher=watcher
-            )
-        for done, (one, outcome, folder, target) in enumerate(zip(settings, outcomes, folders, targets, strict=True)):
-            watcher.step("drawing the reports", done, len(settings) + 1, "")
-            record(
-                outcome,
-                folder,
-                target,
-                dataset=dataset,
-                base=base,
-                settings=one,
-                quality=quality,
-                sanity_baselines=beside,
-                baselines=baselines,
-                command=command,
-                style=style,
-            )
-        runs = [read_run(folder, becomes=target) for folder, target in zip(folders, targets, strict=True)]
-        watcher.step("drawing the reports", len(settings), len(settings) + 1, "")
-        comparison = _write(own, models / name, runs=runs, style=style)
-        watcher.step("drawing the reports", len(settings) + 1, len(settings) + 1, "")
+        own, target = stack.enter_context(new_folder(session, data=data, kind="compare"))
+        targets = [session.models / checked_name(f"{target.name}-{one.recipe.name}") for one in settings]
+        folders = [stack.enter_context(atomic_folder(one)) for one in targets]
+        results = train_heads(
+            data,
+            settings,
+            session=session,
+            sanity_baselines=sanity_baselines,
+            event_folders=folders if tensorboard else [],
+        )
+        drawn = session.watcher.stage("drawing the reports")
+        runs = []
+        for done, (result, folder, becomes) in enumerate(zip(results, folders, targets, strict=True)):
+            drawn(done, len(settings) + 1)
+            runs.append(record(result, folder, target=becomes, session=session))
+        drawn(len(settings), len(settings) + 1)
+        comparison = _write(own, target, runs=runs, style=session.style)
+        drawn(len(settings) + 1, len(settings) + 1)
         if tensorboard:
             for run, folder in zip(runs, folders, strict=True):
                 write_events(folder, run, live=True)
             write_experiment(own, runs)
         for folder in folders:
             write_sums(folder)
-    for outcome in outcomes:
-        forget_checkpoint(outcome.checkpoint)
-    refuse_diverged({str(target): outcome for target, outcome in zip(targets, outcomes, strict=True)})
-    best = max(run.summary.best.val_accuracy for run in runs)
-    share = largest_share(outcomes[0].val_labels)
-    for line in sanity_warnings(beside, accuracy=best, largest_share=share, on="validation"):
-        watcher.say(line)
+    conclude(results, runs, session=session)
     return comparison
 
 
-def compare_runs(
-    folders: Sequence[Path],
-    *,
-    models: Path,
-    name: str | None = None,
-    style: CurveStyle | None = None,
-    watcher: Watcher | None = None,
-) -> Comparison:
-    """Lay finished runs over each other. Needs no TensorFlow.
+def _refuse_incomparable(settings: Sequence[Settings]) -> None:
+    names = [one.recipe.name for one in settings]
+    if len(set(names)) < max(len(names), 2):
+        raise UsageError(f"compare: found recipes {', '.join(names)}, expected at least two, without repetition.")
+    if len({one.model_copy(update={"recipe": settings[0].recipe}).model_dump_json() for one in settings}) > 1:
+        raise UsageError("compare: the settings differ in more than the recipe.")
 
-    raises   ArtefactError naming the runs that are damaged: after the others were compared, if they are two or more
+
+def compare_runs(folders: Sequence[Path], *, session: Session) -> Comparison:
+    """Compare finished runs. Needs no TensorFlow.
+
+    Raises
+    ------
+    ArtefactError
+        Naming the runs that are damaged: after the others were compared, if they are two or more.
+    UsageError
+        For fewer than two runs.
     """
     if len(folders) < 2:
         raise UsageError(f"compare: found one run ({folders[0]}), expected at least two, or a folder of photos.")
@@ -161,11 +131,11 @@ def compare_runs(
             refused.append(str(error))
     if len(runs) < 2:
         raise ArtefactError("\n".join(refused))
-    target = models / checked_name(name or unused_name(models, "compare"))
+    target = named_folder(session.models, session.name, kind="compare")
     with atomic_folder(target) as own:
-        comparison = _write(own, target, runs=runs, style=style)
+        comparison = _write(own, target, runs=runs, style=session.style)
     for line in comparison.warnings:
-        (watcher or Watcher()).say(line)
+        session.watcher.say(line)
     if refused:
         told = "\n".join(refused)
         raise ArtefactError(f"{told}\nThe other {len(runs)} runs were compared: {target / 'report.html'}")
@@ -184,7 +154,7 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run], style: CurveStyle
 
 
 def put_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
-    """Everything that is told of runs side by side; the first is the control."""
+    """Everything that is said of compared runs; the first is the control."""
     summaries = tuple(run.summary for run in runs)
     warnings = (*same_conditions(runs), *shared_suspicions(runs))
     rows = comparison_table(summaries)

@@ -34,22 +34,33 @@ def evaluate(
     runs: Sequence[Path],
     data: Path,
     *,
-    side: str | None = None,
+    split: str | None = None,
     vote: Vote | None = None,
     max_bad: float = 0.05,
     watcher: Watcher | None = None,
 ) -> Evaluation:
-    """Score on the photos of `data`, or on one side of its given split.
+    """Score one or several runs on the photos of a folder.
 
-    side     train, val or test; None for all
-    raises   DatasetError if the photos' classes are not the run's, or a class has no photo
+    Parameters
+    ----------
+    split : str, optional
+        Only its photos of train, val or test; by default all.
+    vote : mean or majority, optional
+        How several runs are combined.
+    max_bad : float
+        Largest fraction of files that may be unreadable.
+
+    Raises
+    ------
+    DatasetError
+        If the photos' classes are not the run's, or a class has no photo.
     """
     watcher = watcher or Watcher()
     classifier = load_classifier(runs, vote=vote or "mean", watcher=watcher)
     index = index_photos(data, max_bad=max_bad, on_file=watcher.stage("reading photos"))
-    photos = [photo for photo in index.photos if side is None or photo.split == side]
+    photos = [photo for photo in index.photos if split is None or photo.split == split]
     if not photos:
-        raise DatasetError(f"{data}: no photos in split {side!r}. Found: {_sides(index.photos)}.")
+        raise DatasetError(f"{data}: no photos in split {split!r}. Found: {_splits(index.photos)}.")
     unknown = sorted({photo.label for photo in photos} - set(classifier.classes))
     if unknown or (missing := sorted(set(classifier.classes) - {photo.label for photo in photos})):
         found = f"class {unknown[0]!r}, unknown to the run" if unknown else f"no photo of class {missing[0]!r}"
@@ -81,11 +92,11 @@ def evaluation_document(done: Evaluation) -> dict[str, object]:
 
 
 def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
-    """A line for each run that trained on, or was chosen by, some of the photos (known by their bytes)."""
+    """A line for each run that trained on, or was chosen by, some of the photos (by their bytes)."""
     lines = []
     for run in runs:
         read = read_run(run)
-        trained, chosen = ({row.sha256 for row in read.split if row.on(side)} for side in _SEEN)
+        trained, chosen = ({row.sha256 for row in read.split if row.on(split)} for split in _SEEN)
         honest = " In its report each photo is scored by the head that never saw it." if read.summary.n_folds else ""
         for seen, what in ((trained, "was trained on"), (chosen - trained, "chose its epoch on")):
             n = sum(photo.sha256 in seen for photo in photos)
@@ -96,5 +107,5 @@ def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _sides(photos: Sequence[Photo]) -> str:
+def _splits(photos: Sequence[Photo]) -> str:
     return ", ".join(sorted({photo.split or "no split" for photo in photos}))

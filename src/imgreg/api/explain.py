@@ -46,9 +46,19 @@ def explain_photos(
 ) -> Iterator[Explained]:
     """Write NAME-explained.png and NAME-map.npy for each photo, into `out`.
 
-    label    the class explained; None for each photo's own answer
-    raises   DatasetError for a photo that cannot be read, before anything is written; UsageError for a class that the
-             run does not know, or where `out` is a photo's own folder; ArtefactError if the run is damaged
+    Parameters
+    ----------
+    label : str, optional
+        The class to explain; by default each photo's predicted class.
+
+    Raises
+    ------
+    DatasetError
+        If a photo cannot be read, before anything is written.
+    UsageError
+        For a class that the run does not have, or if `out` is a photo's own folder.
+    ArtefactError
+        If the run is damaged.
     """
     watcher = watcher or Watcher()
     card = checked_card(run)

@@ -11,13 +11,14 @@ import numpy as np
 from imgreg.analysis.label_issues import LabelTable, label_issues_answer, rank_labels
 from imgreg.config import Settings
 from imgreg.data.index import PhotoIndex, labels_of
+from imgreg.data.resample import Repeat
+from imgreg.errors import UsageError
 from imgreg.features.extract import read_photo
 from imgreg.paths import shared_command, shared_text
-from imgreg.progress import Watcher
-from imgreg.runs.folder import atomic_folder, rows_to_csv, write_json, write_text
-from imgreg.runs.names import checked_name, unused_name
+from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.trial import Trial
-from imgreg.training.dataset import Repeats, prepare_repeats, refuse_writing_inside
+from imgreg.session import Session
+from imgreg.training.dataset import new_folder, resample_dataset
 from imgreg.training.trials import run_trials
 
 SHOWN = 48  # photos on the contact sheet
@@ -35,64 +36,69 @@ class LabelIssues:
     notes: tuple[str, ...]
 
 
-def find_label_issues(
-    data: Path,
-    *,
-    settings: Settings,
-    repeats: int,
-    folds: int,
-    models: Path,
-    name: str | None = None,
-    command: str = "",
-    cache_bytes: int | None = None,
-    resume: bool | None = None,
-    watcher: Watcher | None = None,
-) -> LabelIssues:
-    """Train heads in folds, so that each photo is judged by heads that never saw it, and rank the photos.
+def find_label_issues(data: Path, *, settings: Settings, repeats: int, folds: int, session: Session) -> LabelIssues:
+    """Train heads in folds, so that each photo is scored by heads that never saw it, and rank the photos.
 
-    resume   as in study
-    folds    every photo is judged once a repeat, by a head trained on the other folds
-    raises   ImgregError's children. The photos and their folders are not changed
+    The photos and their folders are not changed.
+
+    Parameters
+    ----------
+    folds : int
+        2 or more: each repeat scores every photo once, by a head trained on the other folds.
+    session : Session
+        With `resume` False, trials in the cache are trained again.
+
+    Raises
+    ------
+    UsageError
+        For fewer than 2 folds.
+    DatasetError
+        If the photos cannot be used as a dataset, or a class is too small.
+    DivergedError
+        If a loss became NaN or infinite.
     """
-
-    watcher = watcher or Watcher()
-    refuse_writing_inside(data, models)
-    target = models / checked_name(name or unused_name(models, "label-issues"))
-    with atomic_folder(target) as folder:
-        laid = prepare_repeats(
-            data, settings, repeats=repeats, folds=folds, test_fraction=0, cache_bytes=cache_bytes, watcher=watcher
-        )
-        grid = run_trials(laid, settings=[settings], cache_bytes=cache_bytes, resume=resume, watcher=watcher)
-        photos = laid.index.photos
-        table = label_table(laid, grid.trials[settings.recipe.name])
+    if folds < 2:
+        raise UsageError(f"--folds {folds}: expected 2 or more, so that every photo is scored.")
+    with new_folder(session, data=data, kind="label-issues") as (folder, target):
+        resampled = resample_dataset(data, settings, repeats=repeats, folds=folds, session=session)
+        grid = run_trials(resampled, settings=[settings], session=session)
+        table = label_table(resampled.index, resampled.repeats, grid.trials[settings.recipe.name])
         done = LabelIssues(
             folder=target,
             table=table,
-            paths=tuple(photo.path for photo in photos),
+            paths=tuple(photo.path for photo in resampled.index.photos),
             answer=label_issues_answer(table),
-            notes=laid.notes,
+            notes=resampled.notes,
         )
-        _write(folder, done, index=laid.index, command=command)
+        _write(folder, done, index=resampled.index, command=session.command)
     return done
 
 
-def label_table(laid: Repeats, trials: Sequence[Trial]) -> LabelTable:
-    """Put together what each photo got in the folds that tested it, and in those that trained on it."""
-    photos, classes = laid.index.photos, laid.index.classes
+def label_table(index: PhotoIndex, repeats: Sequence[Repeat], trials: Sequence[Trial]) -> LabelTable:
+    """Combine each photo's scores from the trials that tested it, and from those that trained on it.
+
+    Parameters
+    ----------
+    repeats : sequence of Repeat
+        The splits; together they test every photo.
+    trials : sequence of Trial
+        One for each.
+    """
+    photos, classes = index.photos, index.classes
     row_of = {photo: row for row, photo in enumerate(photos)}
-    told = np.zeros((len(photos), len(classes)))
-    n_told, n_trained, own, forgotten = np.zeros((4, len(photos)))
-    for repeat, trial in zip(laid.drawn, trials, strict=True):
+    summed = np.zeros((len(photos), len(classes)))
+    n_tested, n_trained, own, forgotten = np.zeros((4, len(photos)))
+    for repeat, trial in zip(repeats, trials, strict=True):
         tested = [row_of[photo] for photo in repeat.split.test]
         trained = [row_of[photo] for photo in repeat.split.train]
-        told[tested] += trial.test_probabilities
-        n_told[tested] += 1
+        summed[tested] += trial.test_probabilities
+        n_tested[tested] += 1
         own[trained] += trial.train_own_last
         forgotten[trained] += trial.train_forgotten
         n_trained[trained] += 1
     times = np.maximum(n_trained, 1)  # a photo that every repeat tested or validated on trained no head
     return rank_labels(
-        told / n_told[:, None],
+        summed / n_tested[:, None],
         labels_of(photos, classes),
         own_when_trained=np.where(n_trained > 0, own / times, np.nan),
         forgotten=forgotten / times,
@@ -101,7 +107,7 @@ def label_table(laid: Repeats, trials: Sequence[Trial]) -> LabelTable:
 
 
 def label_issues_document(done: LabelIssues) -> dict[str, object]:
-    """What labels --json prints: every photo, the most doubtful first."""
+    """What label-issues --json prints: every photo, the most doubtful first."""
     return {
         "label_issues": str(done.folder),
         "answer": list(done.answer),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve, learning_curve_answer
-from imgreg.api.study import TEST_FRACTION
 from imgreg.config import Settings
 from imgreg.data.resample import Repeat
 from imgreg.data.subsets import LEAST, subset_sizes, with_fewer
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import shared_command, shared_text
-from imgreg.progress import Watcher
-from imgreg.runs.folder import atomic_folder, rows_to_csv, write_json, write_text
-from imgreg.runs.names import checked_name, unused_name
-from imgreg.training.dataset import prepare_repeats, refuse_writing_inside
+from imgreg.runs.folder import rows_to_csv, write_json, write_text
+from imgreg.session import Session
+from imgreg.training.dataset import new_folder, resample_dataset
 from imgreg.training.trials import run_trials
 
 STEPS = 6  # sizes at most, each half the next
@@ -26,7 +25,7 @@ STEPS = 6  # sizes at most, each half the next
 
 @dataclass(frozen=True)
 class LearningCurveResult:
-    """A finished look. `folder` holds report.html, curve.png, learning_curve.json and table.csv."""
+    """A finished learning curve. `folder` holds report.html, curve.png, learning_curve.json and table.csv."""
 
     folder: Path
     error: LearningCurve  # share of photos answered wrong
@@ -38,60 +37,38 @@ class LearningCurveResult:
 
 
 def find_learning_curve(
-    data: Path,
-    *,
-    settings: Settings,
-    repeats: int,
-    more: int,
-    models: Path,
-    name: str | None = None,
-    command: str = "",
-    cache_bytes: int | None = None,
-    resume: bool | None = None,
-    watcher: Watcher | None = None,
+    data: Path, *, settings: Settings, repeats: int, more: int, session: Session
 ) -> LearningCurveResult:
-    """Train on nested halves of the train photos, score on the same test photos, and fit a power law.
+    """Train on nested subsets of the train photos, score on the same test photos, and fit a power law.
 
-    repeats   splits drawn, each with all sizes
-    more      photos to look ahead
-    resume    as in study
-    raises    DatasetError if a class is too small for three sizes; ImgregError's other children
+    Parameters
+    ----------
+    repeats : int
+        Number of random splits, each with all sizes.
+    more : int
+        Number of additional train photos to extrapolate to.
+    session : Session
+        With `resume` False, trials in the cache are trained again.
+
+    Raises
+    ------
+    DatasetError
+        If the photos cannot be used as a dataset, or a class is too small for three sizes.
+    UsageError
+        If `more` is over 100 times the number of train photos.
+    DivergedError
+        If a loss became NaN or infinite.
     """
-
-    watcher = watcher or Watcher()
-    refuse_writing_inside(data, models)
-    target = models / checked_name(name or unused_name(models, "learning-curve"))
-    with atomic_folder(target) as folder:
-        laid = prepare_repeats(
-            data,
-            settings,
-            repeats=repeats,
-            folds=0,
-            test_fraction=TEST_FRACTION,
-            cache_bytes=cache_bytes,
-            watcher=watcher,
+    with new_folder(session, data=data, kind="learning-curve") as (folder, target):
+        resampled = resample_dataset(data, settings, repeats=repeats, session=session)
+        sizes = _sizes(data, resampled.repeats, more=more)
+        subsets = tuple(
+            _smaller(repeat, size, of=sizes[-1], settings=settings) for repeat in resampled.repeats for size in sizes
         )
-        whole = laid.drawn
-        n_train = round(fmean(len(repeat.split.train) for repeat in whole))
-        n_smallest = min(min(Counter(photo.label for photo in r.split.train).values()) for r in whole)
-        sizes = subset_sizes(n_train, steps=STEPS, n_smallest_class=n_smallest)
-        if len(sizes) < 3:
-            raise DatasetError(
-                f"{data}: the smallest class has {n_smallest} train photos in a split, but a learning curve of three "
-                f"sizes needs {4 * LEAST}. Add photos of this class."
-            )
-        if more > n_train * 100:
-            raise UsageError(
-                f"--more {more}: cannot extrapolate that far from {n_train} train photos. Give at most 100 times as "
-                "many."
-            )
-        drawn = tuple(_smaller(repeat, size, of=n_train, settings=settings) for repeat in whole for size in sizes)
-        grid = run_trials(
-            replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, resume=resume, watcher=watcher
-        )
+        grid = run_trials(replace(resampled, repeats=subsets), settings=[settings], session=session)
         trials = grid.trials[settings.recipe.name]
         rows = [trials[start : start + len(sizes)] for start in range(0, len(trials), len(sizes))]
-        n_test = fmean(len(repeat.split.test) for repeat in whole)
+        n_test = fmean(len(repeat.split.test) for repeat in resampled.repeats)
         error, loss = (
             learning_curve(scores, sizes=sizes, n_test=n_test, more=more, what=what, highest=highest)
             for what, highest, scores in (
@@ -104,24 +81,41 @@ def find_learning_curve(
             error=error,
             loss=loss,
             answer=learning_curve_answer(error, loss),
-            notes=laid.notes,
+            notes=resampled.notes,
             n_trained=grid.n_trained,
             n_kept=grid.n_kept,
         )
         notes = [shared_text(line, data) for line in done.notes]
-        _write(folder, done, recipe=settings.recipe.name, command=shared_command(command), notes=notes)
+        _write(folder, done, recipe=settings.recipe.name, command=shared_command(session.command), notes=notes)
     return done
 
 
+def _sizes(data: Path, repeats: Sequence[Repeat], *, more: int) -> tuple[int, ...]:
+    """Numbers of train photos, ascending; the last is all of them. raises DatasetError or UsageError"""
+    n_train = round(fmean(len(repeat.split.train) for repeat in repeats))
+    n_smallest = min(min(Counter(photo.label for photo in r.split.train).values()) for r in repeats)
+    sizes = subset_sizes(n_train, steps=STEPS, n_smallest_class=n_smallest)
+    if len(sizes) < 3:
+        raise DatasetError(
+            f"{data}: the smallest class has {n_smallest} train photos in a split, but a learning curve of three "
+            f"sizes needs {4 * LEAST}. Add photos of this class."
+        )
+    if more > n_train * 100:
+        raise UsageError(
+            f"--more {more}: cannot extrapolate that far from {n_train} train photos. Give at most 100 times as many."
+        )
+    return sizes
+
+
 def _smaller(repeat: Repeat, size: int, *, of: int, settings: Settings) -> Repeat:
-    """All train photos for the largest size, so that its training is the one that a study keeps."""
+    """All train photos for the largest size, so that its training is the one that a study has in the cache."""
     if size == of:
         return repeat
     return replace(repeat, split=with_fewer(repeat.split, size, seed=[settings.photos.split_seed, repeat.number]))
 
 
 def learning_curve_document(done: LearningCurveResult) -> dict[str, object]:
-    """What howmuch --json prints."""
+    """What learning-curve --json prints."""
     return {
         "learning_curve": str(done.folder),
         "answer": list(done.answer),

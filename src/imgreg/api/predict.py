@@ -80,12 +80,19 @@ class _Member:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A run, or several that vote, ready to answer.
+    """A run, or several that vote, ready to predict.
 
-    one_photo   it is for one photo, which is decoded in this process; many are, each in a process with bounds
-    confidence  level of the prediction sets, None for none; thresholds are the least probabilities of their classes
-    vote        mean: the class of the highest mean probability; majority: the one most heads answer, the mean among
-                equals
+    Attributes
+    ----------
+    vote : mean or majority
+        The class of the highest mean probability, or the one that most heads predict (ties go to the mean).
+    one_photo : bool
+        Whether a single photo is expected, which is decoded in this process; several are decoded in processes with
+        bounds on time and memory.
+    confidence : float or None
+        Level of the prediction sets; None for none.
+    thresholds : (n_classes,) float32 or None
+        Least probability at which each class is in the prediction set.
     """
 
     members: tuple[_Member, ...]
@@ -116,10 +123,20 @@ def load_classifier(
 ) -> Classifier:
     """Load run folders; their preprocessing, weights and image sizes are enforced. Runs on the same base share it.
 
-    one_photo   every core works on the same photo: soonest for one, slower for many
-    confidence  level of the prediction sets; of a single run only
-    raises      ArtefactError if a run is damaged, its base is not to be had with the recorded bytes, or the runs tell
-                different classes apart; UsageError if the run has too few held-out photos for the confidence level
+    Parameters
+    ----------
+    one_photo : bool
+        Every core works on the same photo: fastest for one, slower for many.
+    confidence : float, optional
+        Level of the prediction sets, between 0 and 1; for a single run only.
+
+    Raises
+    ------
+    ArtefactError
+        If a run is damaged, its VGG16 weights cannot be found with the recorded hash, or the runs have different
+        classes.
+    UsageError
+        If the run has too few held-out photos for the confidence level.
     """
     if confidence is not None:
         _refuse_confidence(runs, confidence)
@@ -190,9 +207,9 @@ def checked_card(run: Path) -> ModelCard:
 
 
 def predict(paths: Iterable[Path], *, classifier: Classifier) -> Iterator[Prediction]:
-    """Answer for each path, in order. A photo that cannot be read gets an error and does not stop the others."""
+    """Predict each photo, in order. One that cannot be read gets an error and does not stop the others."""
     streams = tee(paths, len(classifier.members))
-    read = _decoded_here if classifier.one_photo else _decoded_apart
+    read = _decoded_here if classifier.one_photo else _decoded_in_workers
     answers = [_answers(stream, member, read) for stream, member in zip(streams, classifier.members, strict=True)]
     for together in zip(*answers, strict=True):
         path, error, _ = together[0]
@@ -346,7 +363,7 @@ def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | 
             yield error
 
 
-def _decoded_apart(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
+def _decoded_in_workers(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:
     """In processes of their own: a hostile file costs its own answer, not those of the others."""
     from imgreg.data.isolated_reading import in_workers
 

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from imgreg.config import Augmentation, Photos
+from imgreg.config import Photos
 from imgreg.data.augment import Augmenter
-from imgreg.progress import Watcher
+from imgreg.session import Session
 from imgreg.training.dataset import prepare_dataset, refuse_target
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
 
 
 def preview(
-    data: Path,
-    *,
-    augmentations: Sequence[Augmentation],
-    seed: int,
-    n_photos: int,
-    n_views: int,
-    size_px: int,
-    photos: Photos,
-    target: Path,
-    watcher: Watcher | None = None,
+    data: Path, *, augmenters: Mapping[str, Augmenter], n_photos: int, n_views: int, target: Path, session: Session
 ) -> Path:
-    """Write a contact sheet: train photos, each beside its first views by every augmentation given.
+    """Write a contact sheet: train photos, each beside its first augmented views.
 
-    The views are those that training with the same seed and settings uses.
+    Parameters
+    ----------
+    augmenters : mapping of str to Augmenter
+        What is added to a photo's label, and who makes the views: those that training with the same seed and
+        settings uses.
+    target : Path
+        The PNG to write; overwritten if it exists.
+
+    Raises
+    ------
+    UsageError
+        If the target is no PNG, lies among the photos, or in a folder that is not there.
+    DatasetError
+        If the photos cannot be used as a dataset.
     """
     refuse_target(data, target, suffix=".png", option="--out")
-    single = photos.model_copy(update={"folds": 0})
-    dataset = prepare_dataset(data, single, base=None, watcher=watcher or Watcher())
-    views_sheet(
-        some_of_each_class(dataset.split.train, n_photos=n_photos),
-        augmenters={f", {one.backend}": Augmenter(one, seed=seed, size_px=size_px) for one in augmentations},
-        n_views=n_views,
-        size_px=size_px,
-        target=target,
-    )
+    photos = Photos(allow_leakage=True, folds=0)  # nothing is trained
+    dataset = prepare_dataset(data, photos, base=None, session=session)
+    shown = some_of_each_class(dataset.split.train, n_photos=n_photos)
+    views_sheet(shown, augmenters=augmenters, n_views=n_views, target=target)
     return target

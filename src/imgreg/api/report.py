@@ -70,38 +70,26 @@ def _runs_of(folder: Path) -> list[Path]:
 
 
 def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
-    from imgreg.api.study import draw_study
+    from imgreg.api.study import Study, draw_study
 
     study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
     try:
         trials = {name: [Trial.model_validate(trial) for trial in row] for name, row in kept.items()}
-        draw_study(
-            folder,
-            StudyTable.model_validate(study["table"]),
+        done = Study(
+            folder=folder,
+            table=StudyTable.model_validate(study["table"]),
             trials=trials,
-            groups=study.get("groups") or _in_order(list(trials)),
+            groups=study["groups"],
             answer=study["answer"],
             notes=study["notes"],
-            sanity_baselines=[SanityBaseline.model_validate(one) for one in study.get("sanity_baselines", ())],
-            baselines=[StudyBaseline.model_validate(one) for one in study.get("baselines", ())],
-            command=study.get("command", ""),
-            style=style or _style_of(study),
+            sanity_baselines=tuple(SanityBaseline.model_validate(one) for one in study["sanity_baselines"]),
+            baselines=tuple(StudyBaseline.model_validate(one) for one in study["baselines"]),
+            command=study["command"],
         )
+        draw_study(folder, done, style=style or CurveStyle.model_validate(study["curves"]))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
-
-
-def _style_of(study: dict[str, Any]) -> CurveStyle:
-    """How a study's curves were drawn when it was made."""
-    return CurveStyle.model_validate(study.get("curves", {"log_epochs": study.get("log_epochs", False)}))
-
-
-def _in_order(names: list[str], *, n_each: int = 8) -> dict[str, list[str]]:
-    """Panels for a study of an older imgreg, which kept no topics: the control with some others in each."""
-    control, *others = names
-    chunks = [others[start : start + n_each] for start in range(0, len(others), n_each)]
-    return {f"{chunk[0]} to {chunk[-1]}": [control, *chunk] for chunk in chunks}
 
 
 def _document(path: Path) -> Any:

@@ -200,7 +200,7 @@ class TrainedRun:
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         with watching(progress=progress) as watcher:
-            done = evaluate([self.folder], Path(data), side=split, watcher=watcher)
+            done = evaluate([self.folder], Path(data), split=split, watcher=watcher)
         document = evaluation_document(done)
         shown = [{"metric": name, **figure.model_dump()} for name, figure in done.metrics.figures.items()]
         return Result(f"{self.name} on {Path(data).name}", answer=done.notes, table=Table(shown), document=document)

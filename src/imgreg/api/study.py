@@ -1,12 +1,14 @@
-"""imgreg study and imgreg compare --repeats: many recipes on many splits over kept features, and what it proves."""
+"""imgreg study and imgreg compare --repeats: many recipes on many splits on cached features, and what helped."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+
+import tomli_w
 
 from imgreg.analysis.baselines import StudyBaseline, study_sentence
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
@@ -17,142 +19,157 @@ from imgreg.features.stored import stored_shape
 from imgreg.heads.plan import plan_head
 from imgreg.heads.summary import count_trainable, summarize_plan
 from imgreg.paths import shared_command, shared_text
-from imgreg.progress import Watcher
 from imgreg.recipes.notes import recipe_notes
-from imgreg.recipes.topics import Derived
-from imgreg.runs.folder import atomic_folder, rows_to_csv, write_json, write_text
-from imgreg.runs.names import checked_name, unused_name
+from imgreg.recipes.topics import Derived, StudyPlan
+from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
+from imgreg.session import Session
 from imgreg.training.baselines import baselines_of_study
-from imgreg.training.dataset import Repeats, prepare_repeats, refuse_writing_inside
+from imgreg.training.dataset import ResampledDataset, new_folder, resample_dataset
 from imgreg.training.record import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
 
-TEST_FRACTION = 0.2  # of all photos, where there are no folds
-
 
 @dataclass(frozen=True)
 class Study:
-    """A finished study. `folder` holds report.html, study.json, table.csv, forest.png, curves.png and the recipes."""
+    """A finished study. `folder` holds report.html, study.json, table.csv, forest.png, curves.png and the recipes.
+
+    Attributes
+    ----------
+    trials : mapping of str to sequence of Trial
+        Recipe to its trials, in the order of the repeats.
+    groups : mapping of str to sequence of str
+        Heading to the recipes that are drawn in one panel, the control first.
+    command : str
+        The command line, without this machine's folders.
+    """
 
     folder: Path
     table: StudyTable
+    trials: Mapping[str, Sequence[Trial]]
+    groups: Mapping[str, Sequence[str]]
     answer: tuple[str, ...]
     notes: tuple[str, ...]
     sanity_baselines: tuple[SanityBaseline, ...]
     baselines: tuple[StudyBaseline, ...]
-    n_trained: int
-    n_kept: int
-    seconds: float
+    command: str = ""
+    n_trained: int = 0
+    n_kept: int = 0
+    seconds: float = 0.0
 
 
 def study(
     data: Path,
+    plan: StudyPlan,
     *,
-    settings: Sequence[Settings],
-    derived: Sequence[Derived] = (),
-    groups: Mapping[str, Sequence[str]] | None = None,
     repeats: int,
     folds: int = 0,
-    style: CurveStyle | None = None,
-    models: Path,
-    name: str | None = None,
-    command: str = "",
-    cache_bytes: int | None = None,
-    resume: bool | None = None,
+    session: Session,
     sanity_baselines: Sequence[str] = CHEAP_BASELINES,
-    watcher: Watcher | None = None,
 ) -> Study:
     """Train every recipe on the same repeated splits, and compare each with the first, the control, in pairs.
 
-    settings   one a recipe; they differ in nothing else. The seed draws initial weights and views, the split's
-               seed the splits
-    groups     heading -> recipes drawn in one panel, the control first; None for all in one
-    sanity_baselines   what is run beside the recipes, see config.SANITY_BASELINES
-    style      how the curves are drawn
-    repeats    times that the photos are split anew into train, validation and test; with folds, each repeat tests
-               every photo once. The epoch is chosen on validation, the score taken on test
-    resume     False: train also what is kept; True: tell if nothing is
-    raises     UsageError if two recipes share a name, or there are fewer than two trainings to pair; DivergedError if
-               the control's loss is no number. Another recipe that comes apart is left out and told
-
-    Finished trainings are kept in the cache: the same command again, after a kill or with more recipes or repeats,
+    Finished trials are kept in the cache: the same command again, after a kill or with more recipes or repeats,
     trains those that are missing.
+
+    Parameters
+    ----------
+    plan : StudyPlan
+        The recipes. The settings' seed draws initial weights and views, the split's seed the splits.
+    repeats : int
+        How often the photos are split anew into train, validation and test. The epoch is chosen on validation, the
+        score taken on test.
+    folds : int
+        With 2 or more, each repeat tests every photo once, in this many folds.
+    session : Session
+        With `resume` False, trials in the cache are trained again.
+    sanity_baselines : sequence of str
+        Baselines beside the recipes, of config.SANITY_BASELINES; shuffled-labels trains the control.
+
+    Raises
+    ------
+    UsageError
+        If two recipes share a name, or there are fewer than two trainings to pair.
+    DatasetError
+        If the photos cannot be used as a dataset, or a class is too small to split.
+    DivergedError
+        If the control's loss became NaN or infinite. Another recipe that diverges is left out, with a note.
     """
-    watcher = watcher or Watcher()
     started = time.perf_counter()
-    names = [one.recipe.name for one in settings]
+    names = [one.recipe.name for one in plan.settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found recipes {', '.join(names)}, expected at least two, without repetition.")
-
-    refuse_writing_inside(data, models)
-    target = models / checked_name(name or unused_name(models, "study"))
-    with atomic_folder(target) as folder:
-        laid = prepare_repeats(
-            data,
-            settings[0],
-            repeats=repeats,
-            folds=folds,
-            test_fraction=TEST_FRACTION,
-            cache_bytes=cache_bytes,
-            watcher=watcher,
-        )
-        grid = run_trials(laid, settings=settings, cache_bytes=cache_bytes, resume=resume, watcher=watcher)
-        beside = sanity_of_study(sanity_baselines, laid, settings=settings[0], cache_bytes=cache_bytes, watcher=watcher)
-        trials = dict(grid.trials)
-        for extra in derived:
-            if all(voter in trials for voter in extra.of):
-                make = voted if extra.how == "vote" else searched
-                rows = zip(*(trials[of] for of in extra.of), strict=True)
-                trials[extra.name] = [make(extra.name, row) for row in rows]
-        table = study_table(trials, n_parameters=_n_parameters(laid, settings, derived))
-        baselines = baselines_of_study(laid, trials, cache_bytes=cache_bytes, watcher=watcher)
-        reached = max(row.test_accuracy for row in table.rows)
-        share = fmean(largest_share(trial.test_labels) for trial in next(iter(trials.values())))
-        told = sanity_warnings(beside, accuracy=reached, largest_share=share, on="test")
-        for line in told:
-            watcher.say(line)
-        of_recipes = [f"{one.recipe.name}: {note}" for one in settings for note in recipe_notes(one.recipe)]
-        notes = [*laid.notes, *grid.apart.values(), *told, *of_recipes]
-        done = Study(
-            folder=target,
-            table=table,
-            answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
-            notes=tuple(notes),
-            sanity_baselines=beside,
-            baselines=baselines,
-            n_trained=grid.n_trained,
-            n_kept=grid.n_kept,
-            seconds=round(time.perf_counter() - started, 1),
-        )
-        panels = {
-            heading: [name for name in names if name in trials]
-            for heading, names in (groups or {"all recipes": tuple(grid.trials)}).items()
-        }
-        panels = {heading: names for heading, names in panels.items() if len(names) > 1}
-        _write(
-            folder,
-            done,
-            trials=trials,
-            groups=panels,
-            settings=settings,
-            command=shared_command(command),
-            notes=[shared_text(line, data) for line in notes],
-            style=style or CurveStyle(),
-        )
+    with new_folder(session, data=data, kind="study") as (folder, target):
+        resampled = resample_dataset(data, plan.settings[0], repeats=repeats, folds=folds, session=session)
+        found = _study_of(resampled, plan, session=session, sanity_baselines=sanity_baselines)
+        done = replace(found, folder=target, seconds=round(time.perf_counter() - started, 1))
+        shared = replace(done, folder=Path(target.name), notes=tuple(shared_text(line, data) for line in done.notes))
+        _write(folder, shared, settings=plan.settings, style=session.style or CurveStyle())
     return done
 
 
-def _n_parameters(laid: Repeats, settings: Sequence[Settings], derived: Sequence[Derived]) -> dict[str, int]:
+def _study_of(
+    resampled: ResampledDataset, plan: StudyPlan, *, session: Session, sanity_baselines: Sequence[str]
+) -> Study:
+    """Everything of a study but its folder."""
+    control = plan.settings[0]
+    grid = run_trials(resampled, settings=plan.settings, session=session)
+    sanity = sanity_of_study(sanity_baselines, resampled, settings=control, session=session)
+    trials = _with_derived(grid.trials, plan.derived)
+    table = study_table(trials, n_parameters=_n_parameters(resampled, plan))
+    baselines = baselines_of_study(resampled, trials, session=session)
+    warnings = _sanity_warnings(sanity, trials)
+    for line in warnings:
+        session.watcher.say(line)
+    of_recipes = [f"{one.recipe.name}: {note}" for one in plan.settings for note in recipe_notes(one.recipe)]
+    return Study(
+        folder=Path(),
+        table=table,
+        trials=trials,
+        groups=_panels(plan.groups or {"all recipes": tuple(grid.trials)}, trained=trials),
+        answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
+        notes=(*resampled.notes, *grid.diverged.values(), *warnings, *of_recipes),
+        sanity_baselines=sanity,
+        baselines=baselines,
+        command=shared_command(session.command),
+        n_trained=grid.n_trained,
+        n_kept=grid.n_kept,
+    )
+
+
+def _sanity_warnings(sanity: Sequence[SanityBaseline], trials: Mapping[str, Sequence[Trial]]) -> tuple[str, ...]:
+    """On baselines as good as the best recipe."""
+    best = max(fmean(trial.test_accuracy for trial in row) for row in trials.values())
+    share = fmean(largest_share(trial.test_labels) for trial in next(iter(trials.values())))
+    return sanity_warnings(sanity, accuracy=best, largest_share=share, on="test")
+
+
+def _with_derived(trials: Mapping[str, list[Trial]], derived: Sequence[Derived]) -> dict[str, list[Trial]]:
+    """The trials with the rows that are made of them, where none of these diverged."""
+    found = dict(trials)
+    for one in derived:
+        if all(recipe in found for recipe in one.of):
+            make = voted if one.how == "vote" else searched
+            found[one.name] = [make(one.name, row) for row in zip(*(found[of] for of in one.of), strict=True)]
+    return found
+
+
+def _panels(groups: Mapping[str, Sequence[str]], *, trained: Mapping[str, object]) -> dict[str, list[str]]:
+    """The groups without recipes that diverged; a control alone is none."""
+    panels = {heading: [name for name in names if name in trained] for heading, names in groups.items()}
+    return {heading: names for heading, names in panels.items() if len(names) > 1}
+
+
+def _n_parameters(resampled: ResampledDataset, plan: StudyPlan) -> dict[str, int]:
     """Trainable parameters of each recipe's head; of a vote all its voters', of a search the candidates' if alike."""
     counts = {}
-    for one in settings:
-        plan = plan_head(one.recipe.head, n_classes=len(laid.index.classes))
-        shape = stored_shape(laid.base.image_size, laid.base.stored)
-        counts[one.recipe.name] = count_trainable(summarize_plan(plan, feature_shape=shape))
-    for extra in derived:
+    shape = stored_shape(resampled.base.image_size, resampled.base.stored)
+    for one in plan.settings:
+        layers = plan_head(one.recipe.head, n_classes=len(resampled.index.classes))
+        counts[one.recipe.name] = count_trainable(summarize_plan(layers, feature_shape=shape))
+    for extra in plan.derived:
         of = [counts[name] for name in extra.of if name in counts]
         if extra.how == "vote":
             counts[extra.name] = sum(of)
@@ -176,23 +193,10 @@ def study_document(done: Study) -> dict[str, object]:
     }
 
 
-def _write(
-    folder: Path,
-    done: Study,
-    *,
-    trials: dict[str, list[Trial]],
-    groups: Mapping[str, Sequence[str]],
-    settings: Sequence[Settings],
-    command: str,
-    notes: Sequence[str],
-    style: CurveStyle,
-) -> None:
-    """command, notes   as shared files have them, without this machine's folders"""
-    import tomli_w
-
-    how = {"command": command, "groups": {heading: list(names) for heading, names in groups.items()}}
-    shared = study_document(done) | {"study": done.folder.name, "notes": list(notes)} | how
-    write_json(folder / "study.json", shared | {"curves": style.model_dump(mode="json")})
+def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: CurveStyle) -> None:
+    """Write a study whose notes and folder are as shared files have them, without this machine's folders."""
+    how = {"command": done.command, "groups": {heading: list(names) for heading, names in done.groups.items()}}
+    write_json(folder / "study.json", study_document(done) | how | {"curves": style.model_dump(mode="json")})
     figures = ("recipe", "n_parameters", "test_loss", "test_accuracy", "best_epoch", "gap_last")
     rows = [
         tuple("" if (value := getattr(row, name)) is None else value for name in figures)
@@ -202,37 +206,16 @@ def _write(
     header = (*figures, "effect", "low", "high", "p_holm", "word")
     write_text(folder / "table.csv", rows_to_csv(header, rows))
     write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: shared_settings(one) for one in settings}))
-    write_json(folder / "trials.json", {name: [c.model_dump(mode="json") for c in row] for name, row in trials.items()})
-    draw_study(
-        folder,
-        done.table,
-        trials=trials,
-        groups=groups,
-        answer=done.answer,
-        notes=notes,
-        sanity_baselines=done.sanity_baselines,
-        baselines=done.baselines,
-        command=command,
-        style=style,
-    )
+    trials = {name: [trial.model_dump(mode="json") for trial in row] for name, row in done.trials.items()}
+    write_json(folder / "trials.json", trials)
+    draw_study(folder, done, style=style)
 
 
-def draw_study(
-    folder: Path,
-    table: StudyTable,
-    *,
-    trials: Mapping[str, Sequence[Trial]],
-    groups: Mapping[str, Sequence[str]],
-    answer: Sequence[str],
-    notes: Sequence[str],
-    sanity_baselines: Sequence[SanityBaseline],
-    baselines: Sequence[StudyBaseline] = (),
-    command: str,
-    style: CurveStyle,
-) -> None:
-    """Write report.html and its figures into a study's folder."""
+def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
+    """Write report.html and its figures into the folder where a study stands, or is being written."""
     from imgreg.reports.study import forest, study_capacity, study_curves, study_report
 
+    table, trials, groups = done.table, done.trials, done.groups
     forest(table, target=folder / "forest.png")
     study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
     capacity = study_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png")
@@ -240,11 +223,11 @@ def draw_study(
         table,
         trials=trials,
         groups=groups,
-        answer=answer,
-        notes=notes,
-        sanity_baselines=sanity_baselines,
-        baselines=baselines,
-        command=command,
+        answer=done.answer,
+        notes=done.notes,
+        sanity_baselines=done.sanity_baselines,
+        baselines=done.baselines,
+        command=done.command,
         style=style,
         capacity=capacity,
         target=folder / "report.html",

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from imgreg.api.train import train
 from imgreg.config import Photos, Settings
@@ -20,7 +20,8 @@ from imgreg.errors import ArtefactError, DatasetError, DivergedError
 from imgreg.heads.store import BLOCK_FILE, load_head
 from imgreg.progress import Watcher
 from imgreg.runs.checksums import changed_files, read_sums
-from imgreg.runs.folder import Run, read_run
+from imgreg.runs.folder import Run, SplitName, read_run
+from imgreg.session import Session
 from imgreg.training.record import environment_now
 
 
@@ -28,13 +29,20 @@ from imgreg.training.record import environment_now
 class Verification:
     """What verify found.
 
-    files      a line for each file of the run that is not as it was written
-    same       whether training it again gave the same head and history, to the bit; None where it was not asked
-    reasons    what differs between then and now: photos, versions, machine, weights
+    Attributes
+    ----------
+    listed : bool
+        Whether the run has a list of its files.
+    files : tuple of str
+        A line for each file of the run that is not as it was written.
+    same : bool or None
+        Whether training it again gave the same head and history, to the bit; None where it was not trained.
+    reasons : tuple of str
+        What differs between then and now: photos, versions, machine, weights.
     """
 
     run: Path
-    listed: bool  # whether the run has a list of its files
+    listed: bool
     files: tuple[str, ...]
     same: bool | None
     differences: tuple[str, ...]
@@ -51,11 +59,20 @@ def verify(
 ) -> Verification:
     """Check a run's files, and train it once more from its own settings.
 
-    again    False leaves the training out
-    data     where the photos are now; by default where they were
-    raises   ArtefactError if the run cannot be read; DatasetError if its photos are gone
+    Parameters
+    ----------
+    again : bool
+        Whether to train.
+    data : Path, optional
+        Where the photos are now; by default where they were.
+
+    Raises
+    ------
+    ArtefactError
+        If the run cannot be read.
+    DatasetError
+        If its photos are gone.
     """
-    watcher = watcher or Watcher()
     files = changed_files(folder)
     listed = read_sums(folder) is not None
     try:
@@ -71,16 +88,13 @@ def verify(
     if not _exists(photos):
         raise DatasetError(f"{photos}: the photos of {folder} are not there. Give their current location with --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
-        with contextlib.suppress(DivergedError):  # the run may have come apart too: what it kept is compared
+        with contextlib.suppress(DivergedError):  # the run may have diverged too: what it kept is compared
             train(
                 photos,
                 settings=recorded_settings(run),
-                models=Path(where),
-                name="again",
+                session=Session(models=Path(where), name="again", resume=False, watcher=watcher or Watcher()),
                 sanity_baselines=(),
-                resume=False,
                 read_all=True,
-                watcher=watcher,
             )
         renewed = read_run(Path(where) / "again")
         differences = _differences(run, folder, renewed, Path(where) / "again")
@@ -162,10 +176,9 @@ def _figures(folder: Path) -> list[dict[str, str]]:
 
 def _reasons(run: Run, renewed: Run) -> tuple[str, ...]:
     reasons = []
-    sides: tuple[tuple[Literal["train", "val", "test"], str], ...]
-    sides = (("train", "train"), ("val", "validation"), ("test", "test"))
-    for side, name in sides:
-        was, now = (Counter((r.sha256, r.label) for r in one.split if r.on(side)) for one in (run, renewed))
+    names: dict[SplitName, str] = {"train": "train", "val": "validation", "test": "test"}
+    for split, name in names.items():
+        was, now = (Counter((r.sha256, r.label) for r in one.split if r.on(split)) for one in (run, renewed))
         if was != now:
             reasons.append(f"{(was - now).total()} {name} photos are missing, {(now - was).total()} are new.")
     for what in ("weights_sha256", "engine", "precision", "preprocessing", "image_size"):

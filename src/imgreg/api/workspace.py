@@ -1,11 +1,12 @@
-"""Where runs and kept features go, and every analysis that writes there."""
+"""Where runs and cached features go, and every analysis that writes there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgreg.api.display import watching
 from imgreg.api.result import ComparisonResult, Result
@@ -13,8 +14,14 @@ from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
 from imgreg.config import CHEAP_BASELINES, Base, Recipe
 from imgreg.errors import UsageError
-from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
+from imgreg.recipes.settings import build_settings
+from imgreg.recipes.topics import StudyPlan, plan_study
 from imgreg.runs.folder import list_runs
+from imgreg.session import Session
+
+if TYPE_CHECKING:
+    from imgreg.api.compare import Comparison
+    from imgreg.api.study import Study
 
 
 @dataclass(frozen=True)
@@ -94,17 +101,13 @@ class Workspace:
         from imgreg.api.train import train
 
         settings = build_settings(recipe, options)
-        with watching(progress=self.progress) as watcher:
+        with self._session(name=name, resume=resume) as session:
             summary = train(
                 Path(data),
                 settings=settings,
-                models=Path(self.models),
-                name=name,
-                cache_bytes=self._cache_bytes,
+                session=session,
                 sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
-                resume=resume,
-                watcher=watcher,
             )
         return load_run(summary.run)
 
@@ -138,40 +141,25 @@ class Workspace:
         folds = options.pop("folds", None)
         split = options if repeats is not None else options | {"folds": folds}
         settings = [build_settings(one, split, ranges_where_augmented=True) for one in recipes]
-        if repeats is not None:
-            return self._study(
-                data,
-                "Comparison",
-                settings,
-                repeats,
-                folds or 0,
-                name=name,
-                sanity_baselines=sanity_baselines,
-                resume=resume,
-            )
-        from imgreg.analysis.comparison_answer import answer
-        from imgreg.api.compare import compare, comparison_document
+        with self._session(name=name, resume=resume) as session:
+            if repeats is not None:
+                from imgreg.api.study import study
 
-        with watching(progress=self.progress) as watcher:
-            done = compare(
-                Path(data),
-                settings=settings,
-                models=Path(self.models),
-                name=name,
-                cache_bytes=self._cache_bytes,
-                sanity_baselines=sanity_baselines,
-                resume=resume,
-                watcher=watcher,
+                plan = StudyPlan(tuple(settings))
+                done = study(
+                    Path(data),
+                    plan,
+                    repeats=repeats,
+                    folds=folds or 0,
+                    session=session,
+                    sanity_baselines=sanity_baselines,
+                )
+                return _study_result(f"Comparison on {repeats} splits", done)
+            from imgreg.api.compare import compare
+
+            return _comparison_result(
+                compare(Path(data), settings=settings, session=session, sanity_baselines=sanity_baselines)
             )
-        return ComparisonResult(
-            f"Comparison of {', '.join(row.name for row in done.rows)}",
-            answer=(answer(done.rows, done.effects), *filter(None, [done.against_baselines]), *done.warnings),
-            table=Table([row.model_dump(mode="json", exclude={"run", "verdict_sentence"}) for row in done.rows]),
-            document=comparison_document(done),
-            folder=done.folder,
-            figure="panels.svg",
-            runs=tuple(load_run(run.run) for run in done.runs),
-        )
 
     def study(
         self,
@@ -198,49 +186,12 @@ class Workspace:
         **options
             As in `train`.
         """
-        from imgreg.recipes.topics import CONTROL, load_topics
+        from imgreg.api.study import study
 
-        first = build_settings(CONTROL, options, ranges_where_augmented=True)
-        chosen = load_topics(list(topics), overrides=recipe_overrides(options))
-        settings = [first, *(with_recipe(first, recipe) for recipe in chosen.recipes)]
-        return self._study(
-            data,
-            f"Study of {', '.join(topics)}",
-            settings,
-            repeats,
-            folds,
-            name=name,
-            resume=resume,
-            derived=chosen.derived,
-            groups=chosen.groups,
-        )
-
-    def _study(
-        self, data: PathLike, title: str, settings: Sequence[Any], repeats: int, folds: int, **more: Any
-    ) -> ComparisonResult:
-        from imgreg.api.study import study, study_document
-
-        with watching(progress=self.progress) as watcher:
-            done = study(
-                Path(data),
-                settings=settings,
-                repeats=repeats,
-                folds=folds,
-                models=Path(self.models),
-                cache_bytes=self._cache_bytes,
-                watcher=watcher,
-                **more,
-            )
-        rows = [row.model_dump(mode="json") for row in done.table.rows]
-        plain = {name for row in rows for name, value in row.items() if isinstance(value, dict | list)}
-        return ComparisonResult(
-            f"{title} on {repeats} splits",
-            answer=(*done.answer, *done.notes),
-            table=Table([{name: value for name, value in row.items() if name not in plain} for row in rows]),
-            document=study_document(done),
-            folder=done.folder,
-            figure="forest.png",
-        )
+        plan = plan_study(topics, options)
+        with self._session(name=name, resume=resume) as session:
+            done = study(Path(data), plan, repeats=repeats, folds=folds, session=session)
+        return _study_result(f"Study of {', '.join(topics)} on {repeats} splits", done)
 
     def learning_curve(
         self,
@@ -267,18 +218,8 @@ class Workspace:
         from imgreg.api.learning_curve import find_learning_curve, learning_curve_document
 
         settings = build_settings(recipe, options)
-        with watching(progress=self.progress) as watcher:
-            done = find_learning_curve(
-                Path(data),
-                settings=settings,
-                repeats=repeats,
-                more=more,
-                models=Path(self.models),
-                name=name,
-                cache_bytes=self._cache_bytes,
-                resume=resume,
-                watcher=watcher,
-            )
+        with self._session(name=name, resume=resume) as session:
+            done = find_learning_curve(Path(data), settings=settings, repeats=repeats, more=more, session=session)
         error = done.error
         rows = [
             {"n_train": n_train, "test_error": mean, "low": low, "high": high}
@@ -289,6 +230,43 @@ class Workspace:
             answer=(*done.answer, *done.notes),
             table=Table(rows),
             document=learning_curve_document(done),
+            folder=done.folder,
+            figure="curve.png",
+        )
+
+    def lr_find(
+        self,
+        data: PathLike,
+        *,
+        recipe: str | Recipe = "regularized",
+        sweeps: int = 3,
+        name: str | None = None,
+        **options: Any,
+    ) -> Result:
+        """Find a range of useful learning rates, from heads trained while the rate grows from step to step.
+
+        Parameters
+        ----------
+        sweeps : int
+            Number of heads whose curves are averaged.
+        **options
+            As in `train`.
+        """
+        from imgreg.api.lr_find import find_learning_rate, learning_rate_document
+
+        settings = build_settings(recipe, options)
+        with self._session(name=name, resume=None) as session:
+            done = find_learning_rate(Path(data), settings=settings, sweeps=sweeps, session=session)
+        return Result(
+            f"Learning rates for {Path(data).name}",
+            answer=(*done.answer, *done.notes),
+            table=Table(
+                [
+                    {"learning_rate": rate, "train_loss": loss}
+                    for rate, loss in zip(done.curve.rates, done.curve.losses, strict=True)
+                ]
+            ),
+            document=learning_rate_document(done),
             folder=done.folder,
             figure="curve.png",
         )
@@ -308,18 +286,8 @@ class Workspace:
         from imgreg.api.label_issues import find_label_issues, label_issues_document
 
         settings = build_settings(recipe, options)
-        with watching(progress=self.progress) as watcher:
-            done = find_label_issues(
-                Path(data),
-                settings=settings,
-                repeats=repeats,
-                folds=folds,
-                models=Path(self.models),
-                name=name,
-                cache_bytes=self._cache_bytes,
-                resume=resume,
-                watcher=watcher,
-            )
+        with self._session(name=name, resume=resume) as session:
+            done = find_label_issues(Path(data), settings=settings, repeats=repeats, folds=folds, session=session)
         document = label_issues_document(done)
         photos: Any = document["photos"]
         return Result(
@@ -343,14 +311,8 @@ class Workspace:
         """
         from imgreg.api.check import check, check_document
 
-        with watching(progress=self.progress) as watcher:
-            done = check(
-                Path(data),
-                base=Base(**base),
-                fix=None if fix is None else Path(fix),
-                cache_bytes=self._cache_bytes,
-                watcher=watcher,
-            )
+        with self._session() as session:
+            done = check(Path(data), base=Base(**base), session=session, fix=None if fix is None else Path(fix))
         document = check_document(done)
         shown = [
             {"code": one.code, "severity": one.severity, "finding": one.says, "advice": one.advice}
@@ -384,6 +346,39 @@ class Workspace:
         """Read a run of this folder by its name. Raises ArtefactError if there is none, or it is damaged."""
         return load_run(Path(self.models) / name)
 
-    @property
-    def _cache_bytes(self) -> int | None:
-        return None if self.cache_gb is None else round(self.cache_gb * 1e9)
+    @contextmanager
+    def _session(self, *, name: str | None = None, resume: bool | None = None) -> Iterator[Session]:
+        """One command of this workspace, its progress shown while the block runs."""
+        cache_bytes = None if self.cache_gb is None else round(self.cache_gb * 1e9)
+        with watching(progress=self.progress) as watcher:
+            yield Session(models=Path(self.models), name=name, cache_bytes=cache_bytes, resume=resume, watcher=watcher)
+
+
+def _comparison_result(done: Comparison) -> ComparisonResult:
+    from imgreg.analysis.comparison_answer import answer
+    from imgreg.api.compare import comparison_document
+
+    return ComparisonResult(
+        f"Comparison of {', '.join(row.name for row in done.rows)}",
+        answer=(answer(done.rows, done.effects), *filter(None, [done.against_baselines]), *done.warnings),
+        table=Table([row.model_dump(mode="json", exclude={"run", "verdict_sentence"}) for row in done.rows]),
+        document=comparison_document(done),
+        folder=done.folder,
+        figure="panels.svg",
+        runs=tuple(load_run(run.run) for run in done.runs),
+    )
+
+
+def _study_result(title: str, done: Study) -> ComparisonResult:
+    from imgreg.api.study import study_document
+
+    rows = [row.model_dump(mode="json") for row in done.table.rows]
+    nested = {name for row in rows for name, value in row.items() if isinstance(value, dict | list)}
+    return ComparisonResult(
+        title,
+        answer=(*done.answer, *done.notes),
+        table=Table([{name: value for name, value in row.items() if name not in nested} for row in rows]),
+        document=study_document(done),
+        folder=done.folder,
+        figure="forest.png",
+    )

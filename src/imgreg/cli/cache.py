@@ -58,10 +58,10 @@ def show(as_json: bool) -> None:
     if features.n_damaged:
         click.echo(f"  damaged   {_size(features.damaged_bytes):>9}  {features.n_damaged:,} blocks set aside")
     click.echo(f"  VGG16     {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
-    if report.n_cells:
-        click.echo(f"  studies   {_size(report.cells_bytes):>9}  {report.n_cells:,} trials")
-    if report.known_bytes:
-        click.echo(f"  photos    {_size(report.known_bytes):>9}  metadata of files already read")
+    if report.n_trials:
+        click.echo(f"  studies   {_size(report.trials_bytes):>9}  {report.n_trials:,} trials")
+    if report.file_cache_bytes:
+        click.echo(f"  photos    {_size(report.file_cache_bytes):>9}  metadata of files already read")
     if report.n_checkpoints:
         click.echo(
             f"  resume    {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted training runs"
@@ -86,13 +86,13 @@ def verify(as_json: bool, quiet: bool) -> None:
         done = verify_cache(watcher=watcher)
     if as_json:
         bases = [str(base) for base in done.damaged_bases]
-        trials = [str(path) for path in done.damaged_cells]
+        trials = [str(path) for path in done.damaged_trials]
         print_json(
             {
                 "folder": str(done.folder),
                 "features": asdict(done.features),
                 "damaged_bases": bases,
-                "damaged_cells": trials,
+                "damaged_trials": trials,
                 "damaged_checkpoints": [str(path) for path in done.damaged_checkpoints],
             }
         )
@@ -131,8 +131,8 @@ def _document(report: CacheReport) -> dict[str, object]:
         "n_bytes": report.n_bytes,
         "features": asdict(report.features),
         "bases": bases,
-        "studies": {"n_trainings": report.n_cells, "n_bytes": report.cells_bytes},
-        "photos": {"n_bytes": report.known_bytes},
+        "studies": {"n_trainings": report.n_trials, "n_bytes": report.trials_bytes},
+        "photos": {"n_bytes": report.file_cache_bytes},
         "interrupted": {"n_trainings": report.n_checkpoints, "n_bytes": report.checkpoints_bytes},
     }
 

@@ -9,6 +9,7 @@ import click
 
 from imgreg.cli.flags import cache_size_option, json_option, verbosity_options
 from imgreg.cli.options import base_options, build_base
+from imgreg.session import Session
 
 
 @click.command("check")
@@ -46,7 +47,7 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.check import check, check_document
 
-        done = check(data, base=base, fix=fix, cache_bytes=cache_bytes, watcher=watcher)
+        done = check(data, base=base, session=Session(cache_bytes=cache_bytes, watcher=watcher), fix=fix)
     if as_json:
         print_json(check_document(done))
     elif not quiet:

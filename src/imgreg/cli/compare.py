@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgreg.cli.flags import tensorboard_option, training_options
+from imgreg.cli.flags import tensorboard_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     COMPARED,
+    Printed,
     curve_options,
     folds_option,
     given_flags,
     repeats_option,
     sanity_option,
+    session_options,
     settings_options,
 )
-from imgreg.config import CHEAP_BASELINES, CurveStyle
+from imgreg.config import CHEAP_BASELINES, Settings
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings
+from imgreg.runs.find import find_run
+from imgreg.session import Session
+
+if TYPE_CHECKING:
+    from imgreg.api.compare import Comparison
 
 
 @click.command("compare", cls=GroupedCommand)
@@ -36,28 +43,20 @@ from imgreg.recipes.settings import build_settings
 @settings_options
 @curve_options
 @tensorboard_option
-@training_options
+@session_options
 def command(
     targets: tuple[Path, ...],
     recipes: str | None,
     repeats: int | None,
-    folds: int | None,
-    name: str | None,
-    models: Path,
-    cache_bytes: int | None,
-    resume: bool | None,
     sanity_baselines: tuple[str, ...],
     tensorboard: bool,
-    style: CurveStyle | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    session: Session,
     **options: Any,
-) -> None:
+) -> Printed:
     """Train with and without regularization and compare the curves.
 
-    With one DATA folder, trains each recipe on the same split or folds, seed and features. With two or more RUN
-    folders, compares finished runs. Writes report.html, its figures as PNG and SVG (one colour per run; solid: train,
+    With one DATA folder, trains each recipe on the same split or folds, seed and features. With two or more runs, by
+    their names under models/ or their paths, compares these. Writes report.html, its figures as PNG and SVG (one colour per run; solid: train,
     dashed: validation) and a table to a folder under models/.
 
     With --repeats, every recipe is trained on many splits, as in imgreg study, and paired differences with confidence
@@ -68,93 +67,96 @@ def command(
       imgreg compare data/
       imgreg compare data/ --recipes plain,regularized,mine.toml --epochs 50
       imgreg compare data/ --recipes plain,dropout,l2 --repeats 10
-      imgreg compare models/20261120-101500-plain models/20261120-102000-regularized
+      imgreg compare 20261120-101500-plain 20261120-102000-regularized
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json, print_result, print_study
+    from imgreg.api.compare import compare, compare_runs
+    from imgreg.cli.show import printed_study
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.compare import compare, compare_runs, comparison_document
-
-        done = None
-        if len(targets) > 1 or (targets[0] / "model.json").is_file():
-            if given := given_flags(
-                {
-                    "recipes": recipes,
-                    "repeats": repeats,
-                    "folds": folds,
-                    "cache_size": cache_bytes,
-                    "resume": resume,
-                    "no_resume": resume is False,
-                    "tensorboard": tensorboard,
-                    "sanity_baselines": None if sanity_baselines == CHEAP_BASELINES else sanity_baselines or "none",
-                    **options,
-                }
-            ):
-                raise UsageError(
-                    f"{', '.join(given)}: no effect on finished runs. Give one photo folder to train on, or only runs."
-                )
-            comparison = compare_runs(targets, models=models, name=name, style=style, watcher=watcher)
-        else:
-            from imgreg.cli.train import typed_command
-
-            names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
-            split = options if repeats is not None else options | {"folds": folds}
-            settings = [build_settings(one, split, ranges_where_augmented=True) for one in names]
-            ranges = options["views"] is not None or any(o.startswith("augmentation.") for o in options["overrides"])
-            if ranges and not any(one.recipe.n_views for one in settings):
-                raise UsageError(
-                    "--views and --set augmentation... have no effect: none of the recipes uses augmentation. Omit "
-                    "them, or add --augment."
-                )
-            if repeats is not None:
-                if tensorboard:
-                    raise UsageError("--tensorboard has no effect with --repeats, which saves no runs.")
-                if folds == 1:
-                    raise UsageError("--folds 1: expected 2 or more.")
-                from imgreg.api.study import study
-
-                done = study(
-                    targets[0],
-                    settings=settings,
-                    repeats=repeats,
-                    folds=folds or 0,
-                    style=style,
-                    models=models,
-                    name=name,
-                    command=typed_command(),
-                    cache_bytes=cache_bytes,
-                    resume=resume,
-                    sanity_baselines=sanity_baselines,
-                    watcher=watcher,
-                )
-            else:
-                comparison = compare(
-                    targets[0],
-                    settings=settings,
-                    models=models,
-                    name=name,
-                    command=typed_command(),
-                    cache_bytes=cache_bytes,
-                    resume=resume,
-                    sanity_baselines=sanity_baselines,
-                    tensorboard=tensorboard,
-                    style=style,
-                    watcher=watcher,
-                )
-    if done is not None:
-        print_study(done, as_json=as_json, quiet=quiet)
-    elif as_json:
-        print_json(comparison_document(comparison))
-    elif not quiet:
-        from imgreg.reports.terminal.runs import comparison_text
-
-        print_result(
-            comparison_text(
-                comparison.rows,
-                warnings=comparison.warnings,
-                against_baselines=comparison.against_baselines,
-                effects=comparison.effects,
-                folder=comparison.folder,
+    runs = _runs(targets, models=session.models)
+    if runs:
+        given = {
+            "recipes": recipes,
+            "repeats": repeats,
+            "sanity_baselines": sanity_baselines,
+            "tensorboard": tensorboard,
+        }
+        _refuse_on_runs(given | options, session=session)
+        return _printed(compare_runs(runs, session=session))
+    names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
+    settings = _settings(names, repeats, options)
+    if repeats is None:
+        return _printed(
+            compare(
+                targets[0],
+                settings=settings,
+                session=session,
+                sanity_baselines=sanity_baselines,
+                tensorboard=tensorboard,
             )
         )
+    from imgreg.api.study import study
+    from imgreg.recipes.topics import StudyPlan
+
+    _refuse_with_repeats(tensorboard=tensorboard, folds=options["folds"])
+    plan, folds = StudyPlan(tuple(settings)), options["folds"] or 0
+    return printed_study(
+        study(targets[0], plan, repeats=repeats, folds=folds, session=session, sanity_baselines=sanity_baselines)
+    )
+
+
+def _runs(targets: tuple[Path, ...], *, models: Path) -> list[Path]:
+    """The folders of finished runs, where these are named rather than photos."""
+    if len(targets) == 1 and not any((one / "model.json").is_file() for one in (targets[0], models / targets[0])):
+        return []
+    return [find_run(one, models=models) for one in targets]
+
+
+def _refuse_on_runs(options: dict[str, Any], *, session: Session) -> None:
+    """Runs are finished: an option of training would have no effect."""
+    sanity = options["sanity_baselines"]
+    given = options | {
+        "sanity_baselines": None if sanity == CHEAP_BASELINES else sanity or "none",
+        "cache_size": session.cache_bytes,
+        "resume": session.resume,
+        "no_resume": session.resume is False,
+    }
+    if flags := given_flags(given):
+        raise UsageError(
+            f"{', '.join(flags)}: no effect on finished runs. Give one photo folder to train on, or only runs."
+        )
+
+
+def _refuse_with_repeats(*, tensorboard: bool, folds: int | None) -> None:
+    if tensorboard:
+        raise UsageError("--tensorboard has no effect with --repeats, which saves no runs.")
+    if folds == 1:
+        raise UsageError("--folds 1: expected 2 or more.")
+
+
+def _settings(recipes: list[str], repeats: int | None, options: dict[str, Any]) -> list[Settings]:
+    """The settings of each recipe. raises UsageError for ranges of augmentation that no recipe uses"""
+    split = options if repeats is None else options | {"folds": None}
+    settings = [build_settings(one, split, ranges_where_augmented=True) for one in recipes]
+    ranges = options["views"] is not None or any(o.startswith("augmentation.") for o in options["overrides"])
+    if ranges and not any(one.recipe.n_views for one in settings):
+        raise UsageError(
+            "--views and --set augmentation... have no effect: none of the recipes uses augmentation. Omit them, or "
+            "add --augment."
+        )
+    return settings
+
+
+def _printed(done: Comparison) -> Printed:
+    from imgreg.api.compare import comparison_document
+    from imgreg.reports.terminal.runs import comparison_text
+
+    return (
+        lambda: comparison_document(done),
+        lambda: comparison_text(
+            done.rows,
+            warnings=done.warnings,
+            against_baselines=done.against_baselines,
+            effects=done.effects,
+            folder=done.folder,
+        ),
+    )

@@ -15,7 +15,9 @@ from imgreg.errors import UsageError
 @click.command("evaluate")
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="[RUN...] DATA")
 @runs_option
-@click.option("--side", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]"
+)
 @vote_option
 @models_option
 @json_option
@@ -23,7 +25,7 @@ from imgreg.errors import UsageError
 def command(
     targets: tuple[Path, ...],
     runs: tuple[Path, ...],
-    side: str | None,
+    split: str | None,
     vote: Literal["mean", "majority"] | None,
     models: Path,
     as_json: bool,
@@ -41,7 +43,7 @@ def command(
     Example:
       imgreg evaluate new-photos/
       imgreg evaluate first-try new-photos/
-      imgreg evaluate a b c data/ --side test --vote majority --json
+      imgreg evaluate a b c data/ --split test --vote majority --json
     """
     *named, data = targets
     named = [*named, *runs]
@@ -56,7 +58,7 @@ def command(
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         chosen = chosen_runs(named, models=models, say=watcher.tell if quiet else watcher.say)
-        done = evaluate(chosen, data, side=side, vote=vote, watcher=watcher)
+        done = evaluate(chosen, data, split=split, vote=vote, watcher=watcher)
     if as_json:
         print_json(evaluation_document(done))
     elif not quiet:

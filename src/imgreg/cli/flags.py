@@ -38,17 +38,8 @@ resume_option = click.option(
     help="Resume an interrupted training of the same photos and settings, or start over; the head is bit-"
     "identical either way.  [default: resume if possible]",
 )
-
-
-def _not_empty(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
-    if name is not None and not name.strip():
-        raise click.BadParameter(f"{name!r} is not a valid run name. Omit --name for a name by time and recipe.")
-    return name
-
-
 name_option = click.option(
     "--name",
-    callback=_not_empty,
     metavar="NAME",
     help="Name of the folder under models/.  [default: made from the time]",
 )

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import training_options
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import recipe_option, repeats_options, settings_options
+from imgreg.cli.options import Printed, recipe_option, repeats_options, session_options, settings_options
 from imgreg.recipes.settings import build_settings
+from imgreg.session import Session
 
 
 @click.command("label-issues", cls=GroupedCommand)
@@ -18,21 +18,15 @@ from imgreg.recipes.settings import build_settings
 @recipe_option(default="low_lr", says="How to build and train the heads.")
 @repeats_options(default=3, folds=5)
 @settings_options
-@training_options
+@session_options
 def command(
     data: Path,
     recipe: str,
     repeats: int,
     folds: int,
-    name: str | None,
-    models: Path,
-    cache_bytes: int | None,
-    resume: bool | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    session: Session,
     **options: Any,
-) -> None:
+) -> Printed:
     """Rank the photos that are probably mislabelled.
 
     Trains heads in cross-validation, so that each photo is scored by heads that never saw it, and ranks the photos by
@@ -46,30 +40,15 @@ def command(
       imgreg label-issues data/
       imgreg label-issues data/ --repeats 1 --json > label_issues.json
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json, print_result
+    from imgreg.api.label_issues import find_label_issues, label_issues_document
+    from imgreg.reports.terminal.repeats import label_issues_text
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.label_issues import find_label_issues, label_issues_document
-        from imgreg.cli.train import typed_command
-
-        done = find_label_issues(
-            data,
-            settings=build_settings(recipe, options),
-            repeats=repeats,
-            folds=folds,
-            models=models,
-            name=name,
-            command=typed_command(),
-            cache_bytes=cache_bytes,
-            resume=resume,
-            watcher=watcher,
-        )
-    if as_json:
-        print_json(label_issues_document(done))
-    elif not quiet:
-        from imgreg.reports.terminal.repeats import label_issues_text
-
-        print_result(
-            label_issues_text(done.table, paths=done.paths, answer=done.answer, notes=done.notes, folder=done.folder)
-        )
+    done = find_label_issues(
+        data, settings=build_settings(recipe, options), repeats=repeats, folds=folds, session=session
+    )
+    return (
+        lambda: label_issues_document(done),
+        lambda: label_issues_text(
+            done.table, paths=done.paths, answer=done.answer, notes=done.notes, folder=done.folder
+        ),
+    )

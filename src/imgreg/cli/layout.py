@@ -12,6 +12,7 @@ COMMAND_GROUPS = {
         "learning-curve": "Estimate the gain from more training photos.",
     },
     "Train": {
+        "lr-find": "Find a range of useful learning rates.",
         "train": "Train a regularized head on a folder of photos.",
         "compare": "Train with and without regularization.",
         "study": "Compare regularization techniques on your photos.",
@@ -36,8 +37,8 @@ COMMAND_GROUPS = {
 _FEW = 12  # options that need no headings
 _TOPICS = {
     "Common options": (
-        *("recipe", "recipes", "topics", "repeats", "folds", "more", "epochs", "learning_rate", "dropout", "augment"),
-        *("weights", "image_size", "name"),
+        *("recipe", "recipes", "topics", "repeats", "folds", "more", "sweeps"),
+        *("epochs", "learning_rate", "dropout", "augment", "weights", "image_size", "name"),
     ),
     "Head and training": ("overrides", "batch_size", "patience", "l2", "views", "finetune", "seed", "resume"),
     "Photos and split": ("val_fraction", "split_seed", "max_bad", "allow_leakage", "sanity_baselines"),

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import training_options
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import recipe_option, settings_options
+from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
 from imgreg.recipes.settings import build_settings
+from imgreg.session import Session
 
 
 @click.command("learning-curve", cls=GroupedCommand)
@@ -33,21 +33,15 @@ from imgreg.recipes.settings import build_settings
     help="Number of additional train photos to extrapolate to.",
 )
 @settings_options
-@training_options
+@session_options
 def command(
     data: Path,
     recipe: str,
     repeats: int,
     more: int,
-    name: str | None,
-    models: Path,
-    cache_bytes: int | None,
-    resume: bool | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    session: Session,
     **options: Any,
-) -> None:
+) -> Printed:
     """Estimate the gain from more training photos.
 
     Trains heads on all train photos, half of them, a quarter and so on, scores each on the same test photos, and fits
@@ -60,30 +54,13 @@ def command(
       imgreg learning-curve data/
       imgreg learning-curve data/ --more 1000 --repeats 10 --json
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json, print_result
+    from imgreg.api.learning_curve import find_learning_curve, learning_curve_document
+    from imgreg.reports.terminal.repeats import learning_curve_text
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.learning_curve import find_learning_curve, learning_curve_document
-        from imgreg.cli.train import typed_command
-
-        done = find_learning_curve(
-            data,
-            settings=build_settings(recipe, options),
-            repeats=repeats,
-            more=more,
-            models=models,
-            name=name,
-            command=typed_command(),
-            cache_bytes=cache_bytes,
-            resume=resume,
-            watcher=watcher,
-        )
-    if as_json:
-        print_json(learning_curve_document(done))
-    elif not quiet:
-        from imgreg.reports.terminal.repeats import learning_curve_text
-
-        print_result(
-            learning_curve_text(done.error, done.loss, answer=done.answer, notes=done.notes, folder=done.folder)
-        )
+    done = find_learning_curve(
+        data, settings=build_settings(recipe, options), repeats=repeats, more=more, session=session
+    )
+    return (
+        lambda: learning_curve_document(done),
+        lambda: learning_curve_text(done.error, done.loss, answer=done.answer, notes=done.notes, folder=done.folder),
+    )

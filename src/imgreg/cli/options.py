@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import shlex
+import sys
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -11,12 +13,15 @@ from pydantic import ValidationError
 
 from imgreg import config
 from imgreg.base_config import Config
+from imgreg.cli.flags import training_options
 from imgreg.config import CHEAP_BASELINES, SANITY_BASELINES
 from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe, validation_text
 from imgreg.recipes.settings import FOLDS, RECIPE_OPTIONS, SETTINGS_OPTIONS
+from imgreg.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
+Printed = tuple[Callable[[], Any], Callable[[], Any]]  # makes the JSON document, makes the text
 
 COMPARED = ("plain", "regularized")  # by default
 _ALIASES = {"learning_rate": ("--lr",), "batch_size": ("--batch",), "image_size": ("--imgsz",)}
@@ -76,7 +81,7 @@ def recipe_option(*, default: str, says: str) -> Callable[[F], F]:
 
 
 def sanity_option(function: F) -> F:
-    """--control, parsed."""
+    """--sanity-baselines, parsed."""
     decorated: F = click.option(
         "--sanity-baselines",
         "sanity_baselines",
@@ -126,6 +131,32 @@ def curve_options(function: F) -> F:
             decorator = _option(name, config.CurveStyle, name)
         with_style = decorator(with_style)
     return with_style  # type: ignore[return-value]
+
+
+def session_options(function: F) -> F:
+    """What every command that trains takes besides its settings, as one value: the command gets `session`.
+
+    Its progress is shown while the command runs. The command returns what it has to print: a document for --json, and
+    a text.
+    """
+
+    @functools.wraps(function)
+    def with_session(*args: Any, **options: Any) -> None:
+        from imgreg.cli.progress import watching
+        from imgreg.cli.show import print_json, print_result
+
+        own = {name: options.pop(name) for name in ("models", "name", "cache_bytes", "resume")}
+        as_json, quiet, verbose = (options.pop(name) for name in ("as_json", "quiet", "verbose"))
+        style, command = options.pop("style", None), shlex.join(["imgreg", *sys.argv[1:]])
+        with watching(quiet=quiet, verbose=verbose) as watcher:
+            session = Session(**own, command=command, style=style, watcher=watcher)
+            document, text = function(*args, session=session, **options)
+        if as_json:
+            print_json(document())
+        elif not quiet:
+            print_result(text())
+
+    return training_options(with_session)  # type: ignore[return-value]
 
 
 def _read_range(_context: click.Context, _parameter: click.Parameter, text: str | None) -> config.Range | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from imgreg.cli.flags import json_option, verbosity_options
-from imgreg.config import Augmentation, Photos
+from imgreg.config import Augmentation
 from imgreg.errors import UsageError
+from imgreg.session import Session
 
 
 @click.command("preview")
@@ -100,18 +101,11 @@ def command(
         augmentations = [Augmentation(**(drawn | {"backend": name})) if drawn else ranges for name in backends]
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.preview import preview
+        from imgreg.data.augment import Augmenter
 
-        preview(
-            data,
-            augmentations=augmentations,
-            seed=seed,
-            n_photos=count,
-            n_views=views,
-            size_px=image_size,
-            photos=Photos(allow_leakage=True),  # nothing is trained
-            target=out,
-            watcher=watcher,
-        )
+        augmenters = {f", {one.backend}": Augmenter(one, seed=seed, size_px=image_size) for one in augmentations}
+        session = Session(watcher=watcher)
+        preview(data, augmenters=augmenters, n_photos=count, n_views=views, target=out, session=session)
     if as_json:
         print_json({"preview": str(out), "n_photos": count, "n_views": views, "seed": seed})
     elif not quiet:

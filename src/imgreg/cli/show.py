@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from imgreg.api.study import Study
+    from imgreg.cli.options import Printed
 
 
 def print_json(document: Any) -> None:
@@ -41,22 +42,19 @@ def print_result(renderable: RenderableType) -> None:
     console.print(renderable, crop=False)  # a path is never cut
 
 
-def print_study(done: Study, *, as_json: bool, quiet: bool) -> None:
-    """A finished study, as study and compare --repeats print it."""
-    if as_json:
-        from imgreg.api.study import study_document
+def printed_study(done: Study) -> Printed:
+    """What study and compare --repeats print of a finished study."""
+    from imgreg.api.study import study_document
+    from imgreg.reports.terminal.repeats import study_text
 
-        print_json(study_document(done))
-    elif not quiet:
-        from imgreg.reports.terminal.repeats import study_text
-
-        print_result(
-            study_text(
-                done.table,
-                answer=done.answer,
-                notes=done.notes,
-                sanity_baselines=done.sanity_baselines,
-                baselines=done.baselines,
-                folder=done.folder,
-            )
-        )
+    return (
+        lambda: study_document(done),
+        lambda: study_text(
+            done.table,
+            answer=done.answer,
+            notes=done.notes,
+            sanity_baselines=done.sanity_baselines,
+            baselines=done.baselines,
+            folder=done.folder,
+        ),
+    )

@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import training_options
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
+    Printed,
     curve_options,
     repeats_options,
     sanity_option,
+    session_options,
     settings_options,
 )
-from imgreg.config import CurveStyle
-from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
+from imgreg.session import Session
 
 
 @click.command("study", cls=GroupedCommand)
@@ -34,23 +34,16 @@ from imgreg.recipes.settings import build_settings, recipe_overrides, with_recip
 @curve_options
 @sanity_option
 @settings_options
-@training_options
+@session_options
 def command(
     data: Path,
     topics: str,
     repeats: int,
     folds: int | None,
-    style: CurveStyle | None,
-    name: str | None,
-    models: Path,
-    cache_bytes: int | None,
-    resume: bool | None,
     sanity_baselines: tuple[str, ...],
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    session: Session,
     **options: Any,
-) -> None:
+) -> Printed:
     """Compare regularization techniques on your photos: what helps, and how sure is it?
 
     Trains every recipe on the same repeated splits as the control, plain; the epoch is chosen on validation photos and
@@ -64,32 +57,11 @@ def command(
       imgreg study data/ --topic weights,dropout --repeats 10 --epochs 50
       imgreg study data/ --topic all --json > study.json
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_study
+    from imgreg.api.study import study
+    from imgreg.cli.show import printed_study
+    from imgreg.recipes.topics import plan_study
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.study import study
-        from imgreg.cli.train import typed_command
-        from imgreg.recipes.topics import CONTROL, load_topics
-
-        first = build_settings(CONTROL, options, ranges_where_augmented=True)
-        chosen = load_topics(
-            [part.strip() for part in topics.split(",") if part.strip()], overrides=recipe_overrides(options)
-        )
-        done = study(
-            data,
-            settings=[first, *(with_recipe(first, recipe) for recipe in chosen.recipes)],
-            derived=chosen.derived,
-            groups=chosen.groups,
-            repeats=repeats,
-            folds=folds or 0,
-            style=style,
-            models=models,
-            name=name,
-            command=typed_command(),
-            cache_bytes=cache_bytes,
-            resume=resume,
-            sanity_baselines=sanity_baselines,
-            watcher=watcher,
-        )
-    print_study(done, as_json=as_json, quiet=quiet)
+    plan = plan_study([part.strip() for part in topics.split(",") if part.strip()], options)
+    return printed_study(
+        study(data, plan, repeats=repeats, folds=folds or 0, session=session, sanity_baselines=sanity_baselines)
+    )

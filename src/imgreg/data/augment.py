@@ -43,6 +43,7 @@ class Augmenter:
             pipeline = _read_pipeline(Path(settings.pipeline)) if settings.pipeline else _equivalent_pipeline(settings)
             described = {"backend": "albumentations", "pipeline": pipeline}
             self._make = _albumentations_maker(pipeline, name=settings.pipeline or "albumentations", size_px=size_px)
+        self.size_px = size_px
         self.described: dict[str, Any] = described
         self.digest = hashlib.sha256(json.dumps([described, seed], sort_keys=True).encode()).hexdigest()
 

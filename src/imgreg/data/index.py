@@ -90,24 +90,24 @@ def index_photos(
     root: Path,
     *,
     max_bad: float,
-    known: FileCache | None = None,
+    file_cache: FileCache | None = None,
     on_file: Callable[[int, int], None] | None = None,
 ) -> PhotoIndex:
     """List, read and check every photo of a data set.
 
-    root      as in list_files
-    max_bad   largest share of unreadable files, 0..1
-    known     what earlier commands read: files in it are not read again, others are added; None to read every file
-    on_file   called with (files done, files in all; 0 until that is known)
-    raises    DatasetError: no such folder, fewer than two classes, an empty class, or too many bad files
+    root         as in list_files
+    max_bad      largest share of unreadable files, 0..1
+    file_cache   what earlier commands read: files in it are not read again, others are added; None to read every file
+    on_file      called with (files done, files in all; 0 until that is known)
+    raises       DatasetError: no such folder, fewer than two classes, an empty class, or too many bad files
     """
     rows: list[Photo | Skipped | None] = []  # None until it is read
     unread: list[tuple[int, Listed, Stamp | None]] = []
     labels: set[str] = set()
     for part in _batched(list_files(root), _LOOKED_AT_ONCE):
         labels |= {item.label for item in part}
-        stamps = [None if known is None else stamp_of(item.where) for item in part]
-        had = [None] * len(part) if known is None else known.find([item.where for item in part], stamps)
+        stamps = [None if file_cache is None else stamp_of(item.where) for item in part]
+        had = [None] * len(part) if file_cache is None else file_cache.find([item.where for item in part], stamps)
         for item, stamp, facts in zip(part, stamps, had, strict=True):
             if facts is None:
                 unread.append((len(rows), item, stamp))
@@ -120,8 +120,8 @@ def index_photos(
     read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
     for done, ((row, _, stamp), one) in enumerate(zip(unread, read, strict=True), start=len(rows) - len(unread) + 1):
         rows[row] = one
-        if known is not None and stamp is not None and isinstance(one, Photo) and one.seen is not None:
-            known.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
+        if file_cache is not None and stamp is not None and isinstance(one, Photo) and one.seen is not None:
+            file_cache.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
         if on_file is not None:
             on_file(done, len(rows))
     photos = tuple(one for one in rows if isinstance(one, Photo))

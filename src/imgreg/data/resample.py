@@ -1,7 +1,7 @@
 """Many splits of the same photos, for comparisons that repeat: train, validation and test anew each time.
 
 Shares are exact to a photo in every class (stratified); photos with the same bytes, or of one family
-(training/near_duplicates.py), stand on one side.
+(training/near_duplicates.py), stay in one split.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def resplit(
     folds           0, or 2 and more: each repeat then gives so many splits, and every photo is tested once in it
     test_fraction   of all photos, where there are no folds; val_fraction of the rest
     returns         repeats x max(folds, 1) splits; more repeats begin with the same ones
-    raises          DatasetError if a class is too small for a photo on every side
+    raises          DatasetError if a class is too small for a photo in every split
 
     source          Kohavi 1995 (stratified folds); copies are kept together as in scikit-learn's StratifiedGroupKFold
     """

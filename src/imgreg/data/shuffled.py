@@ -10,7 +10,7 @@ from imgreg.data.split import Split
 
 
 def with_shuffled_labels(split: Split, *, seed: int) -> Split:
-    """The train photos' labels in another order, as many of each class as before; the other sides keep theirs.
+    """The train photos' labels in another order, as many of each class as before; other photos keep theirs.
 
     source   Zhang et al. 2017, arXiv:1611.03530 (the randomization test)
     """

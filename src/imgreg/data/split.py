@@ -3,7 +3,7 @@
 In each class the photos with the lowest hashes validate, as many as `val_fraction` says to the photo. Photos with the
 same bytes, or of one family of near-duplicates (training/near_duplicates.py), always stay together; only where a family
 is too large to fit does a class miss its share. The draw does not depend on names, folders or order, and
-when photos are added only those near the boundary change sides.
+when photos are added only those near the boundary move to the other split.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Photos by side, in the index's order.
+    """Photos by split, in the index's order.
 
-    leaks   files whose bytes the user's split puts on several sides
+    leaks   files whose bytes are in several of the user's splits
     folds   with cross-validation, the fold of each photo; `train` and `val` are then the same photos. Else empty
     """
 
@@ -70,11 +70,11 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, fol
         leaks=_leaks(photos),
     )
     for label in sorted({photo.label for photo in photos}):
-        for side, held in (("train", split.train), ("validation", split.val)):
+        for name, held in (("train", split.train), ("validation", split.val)):
             if not any(photo.label == label for photo in held):
                 n = sum(photo.label == label for photo in photos)
                 raise DatasetError(
-                    f"class {label!r} has no {side} photo (of {n} in total). Add photos of this class: at least two "
+                    f"class {label!r} has no {name} photo (of {n} in total). Add photos of this class: at least two "
                     "different ones, ideally a hundred."
                 )
     return split
@@ -158,7 +158,7 @@ def _drawn_hashes(photos: Sequence[Photo], *, val_fraction: float, seed: int) ->
 
 
 def validation_count(n_photos: int, *, val_fraction: float) -> int:
-    """How many of a class's photos validate: the nearest whole number, but one at least on either side.
+    """How many of a class's photos validate: the nearest whole number, but at least one trains and one validates.
 
     >>> [validation_count(n, val_fraction=0.2) for n in (1, 2, 28, 30, 60)]
     [0, 1, 6, 6, 12]
@@ -167,7 +167,7 @@ def validation_count(n_photos: int, *, val_fraction: float) -> int:
 
 
 def _leaks(photos: Sequence[Photo]) -> int:
-    sides: dict[str, set[str | None]] = defaultdict(set)
+    splits: dict[str, set[str | None]] = defaultdict(set)
     for photo in photos:
-        sides[photo.sha256].add(photo.split)
-    return sum(len(sides[photo.sha256]) > 1 for photo in photos)
+        splits[photo.sha256].add(photo.split)
+    return sum(len(splits[photo.sha256]) > 1 for photo in photos)

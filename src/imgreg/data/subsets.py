@@ -29,7 +29,7 @@ def subset_sizes(n_train: int, *, steps: int, n_smallest_class: int) -> tuple[in
 
 
 def with_fewer(split: Split, n_train: int, *, seed: Sequence[int]) -> Split:
-    """Keep so many train photos, as many of each class as its share gives, one at least; the other sides stay.
+    """Keep so many train photos, as many of each class as its share gives, one at least; other photos stay.
 
     seed   of the order in which photos are taken: the same seed gives nested subsets
     """

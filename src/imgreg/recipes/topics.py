@@ -6,12 +6,13 @@ Knows nothing of photos or Keras.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from imgreg.config import Recipe
+from imgreg.config import Recipe, Settings
 from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe
+from imgreg.recipes.settings import build_settings, recipe_overrides, with_recipe
 
 CONTROL = "plain"
 _BACKEND = "augmentation.backend"
@@ -39,6 +40,44 @@ class Topics:
     recipes: tuple[Recipe, ...]
     derived: tuple[Derived, ...]
     groups: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study compares.
+
+    Attributes
+    ----------
+    settings : tuple of Settings
+        One a recipe, the control first; they differ in nothing else.
+    derived : tuple of Derived
+        Rows made of other recipes' heads.
+    groups : dict of str to tuple of str
+        Heading to the recipes that are drawn in one panel, the control first; empty for all in one.
+    """
+
+    settings: tuple[Settings, ...]
+    derived: tuple[Derived, ...] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def plan_study(topics: Sequence[str], options: Mapping[str, Any]) -> StudyPlan:
+    """Compare the recipes of some topics with plain.
+
+    Parameters
+    ----------
+    options : mapping
+        As in `build_settings`.
+
+    Raises
+    ------
+    UsageError
+        For an unknown topic or option, or an override of what a topic itself varies.
+    """
+    control = build_settings(CONTROL, options, ranges_where_augmented=True)
+    chosen = load_topics(topics, overrides=recipe_overrides(options))
+    settings = (control, *(with_recipe(control, recipe) for recipe in chosen.recipes))
+    return StudyPlan(settings, chosen.derived, chosen.groups)
 
 
 def topic_names() -> tuple[str, ...]:
@@ -70,17 +109,16 @@ def load_topics(names: Sequence[str], *, overrides: Mapping[str, Any] | None = N
             varied = sorted(changes.keys() & (overrides or {}).keys())
             if varied:
                 raise UsageError(f"{varied[0]} cannot be set: recipe {label!r} of topic {topic} varies it. Omit it.")
-            recipes[label] = _laid(label, base, changes, overrides or {})
+            recipes[label] = _recipe_of(label, base, changes, overrides or {})
     derived = tuple(d for topic in chosen for d in _DERIVED.get(topic, ()))
     groups = {topic: (CONTROL, *(label for label, _, _ in _TOPICS[topic])) for topic in chosen}
     return Topics(tuple(recipes.values()), derived, groups)
 
 
-def _laid(label: str, base: str, changes: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
-    plain_changes = dict(changes)
-    augments = load_recipe(base, overrides=plain_changes).n_views > 0
+def _recipe_of(label: str, base: str, changes: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    augments = load_recipe(base, overrides=changes).n_views > 0
     own = {k: v for k, v in overrides.items() if augments or not k.startswith("augmentation.") or k == _BACKEND}
-    return load_recipe(base, overrides=plain_changes | own).model_copy(update={"name": label})
+    return load_recipe(base, overrides={**changes, **own}).model_copy(update={"name": label})
 
 
 def _factors(label: str, key: str, values: Sequence[float]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -19,6 +19,7 @@ DOCUMENTS = {
     "study.json": "study",
     "learning_curve.json": "learning curve",
     "label_issues.json": "label issues",
+    "lr_find.json": "learning rates",
 }  # what other folders under models/ hold
 
 

@@ -44,7 +44,8 @@ _READ = (
 
 
 FOLD = "fold-"
-_SIDES = re.compile(rf"train|val|test|{FOLD}[1-9][0-9]?")
+SplitName = Literal["train", "val", "test"]
+_SPLITS = re.compile(rf"train|val|test|{FOLD}[1-9][0-9]?")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class SplitRow:
     split: str  # train, val or test; with cross-validation fold-1, fold-2, ...: the fold that it validates
     sha256: str
 
-    def on(self, side: Literal["train", "val", "test"]) -> bool:
-        """Whether the photo is on this side of the split; with cross-validation it trains and validates."""
-        return self.split == side or (side != "test" and self.split.startswith(FOLD))
+    def on(self, split: SplitName) -> bool:
+        """Whether the photo is in this split; with cross-validation it trains and validates."""
+        return self.split == split or (split != "test" and self.split.startswith(FOLD))
 
     @property
     def fold(self) -> int:
@@ -76,7 +77,7 @@ class SkippedRow:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read back from its folder."""
+    """A finished run: what its folder holds, but for the head."""
 
     folder: Path
     summary: RunSummary
@@ -160,34 +161,34 @@ def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def write_history(folder: Path, history: History) -> None:
+def write_run(folder: Path, run: Run) -> None:
+    """Write the tables, arrays and documents that `read_run` reads; model.json and the head are heads/store.py's."""
+    write_text(folder / "config.toml", run.config_toml)
+    write_json(folder / "environment.json", run.environment)
+    rows = [(row.path, row.label, row.split, row.sha256) for row in run.split]
+    write_text(folder / "split.csv", rows_to_csv(("path", "label", "split", "sha256"), rows))
+    write_text(folder / "skipped.csv", rows_to_csv(("path", "reason"), ((r.path, r.reason) for r in run.skipped)))
+    history = run.history
     write_text(folder / "history.csv", history.to_csv())
-    np.save(folder / "val_probabilities.npy", history.val_probabilities.astype(np.float32), allow_pickle=False)
-    if history.train_true_class is not None:
-        own = history.train_true_class.astype(np.float32)
-        np.save(folder / _TRAIN_TRUE_CLASS, own, allow_pickle=False)
+    arrays = {
+        "val_probabilities.npy": history.val_probabilities,
+        _TRAIN_TRUE_CLASS: history.train_true_class,
+        _TEST: run.test_probabilities,
+    }
+    for name, array in arrays.items():
+        if array is not None:
+            np.save(folder / name, array.astype(np.float32), allow_pickle=False)
     if history.layers:
         write_text(folder / _LAYERS, layers_to_csv(history.layers))
+    write_json(folder / "metrics.json", run.summary.model_dump(mode="json") | {"run": run.summary.name})
 
 
-def write_test_probabilities(folder: Path, probabilities: NDArray[np.floating]) -> None:
-    """probabilities   (n_test, n_classes), photos as in split.csv, by the kept head"""
-    np.save(folder / _TEST, probabilities.astype(np.float32), allow_pickle=False)
-
-
-def write_split(folder: Path, *, split: Iterable[SplitRow], skipped: Iterable[SkippedRow]) -> None:
-    rows = [(row.path, row.label, row.split, row.sha256) for row in split]
-    write_text(folder / "split.csv", rows_to_csv(("path", "label", "split", "sha256"), rows))
-    write_text(folder / "skipped.csv", rows_to_csv(("path", "reason"), ((r.path, r.reason) for r in skipped)))
-
-
-def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True) -> Run:
-    """Read a run back, under the name that its folder has, or will get where it is still being written.
+def read_run(folder: Path, *, checked: bool = True) -> Run:
+    """Read a run back, under the name that its folder has.
 
     checked  refuse files that are not those that were written
     raises   ArtefactError naming the file that is missing, was changed or does not make sense
     """
-    named = becomes or folder
     if checked:
         refuse_changed(folder, _READ)
     try:
@@ -216,8 +217,8 @@ def read_run(folder: Path, *, becomes: Path | None = None, checked: bool = True)
             "`imgreg runs` lists them."
         ) from error
     history = History(epochs, probabilities, own, layers)
-    summary = summary.model_copy(update={"run": str(named), "name": named.name})
-    return Run(named, summary, history, split, skipped, config_toml, environment, test)
+    summary = summary.model_copy(update={"run": str(folder), "name": folder.name})
+    return Run(folder, summary, history, split, skipped, config_toml, environment, test)
 
 
 def _refuse_contradictions(
@@ -228,7 +229,7 @@ def _refuse_contradictions(
         (row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None
     ):  # it names a picture's file
         raise ArtefactError(f"{folder}/split.csv: found sha256 {odd[:80]!r}. The run is damaged: train it again.")
-    if strange := next((row.split for row in split if not _SIDES.fullmatch(row.split)), None):
+    if strange := next((row.split for row in split if not _SPLITS.fullmatch(row.split)), None):
         raise ArtefactError(f"{folder}/split.csv: found split {strange[:80]!r}. The run is damaged: train it again.")
     counts = (
         sum(row.on("train") for row in split),

@@ -1,4 +1,4 @@
-"""Everything that commands have made in a models folder: runs, comparisons, studies, learning curves, label issues.
+"""Everything that commands have made in a models folder: runs, comparisons, studies, learning curves and the like.
 
 Plain files in, small values out; what cannot be read is named, not passed over.
 """

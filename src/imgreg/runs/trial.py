@@ -1,7 +1,7 @@
-"""One training of a repeated comparison, as plain numbers in one JSON file, kept so that it is paid for once.
+"""One training of a repeated comparison, as plain numbers in one JSON file in the cache.
 
-Not a run: no head is kept, only what statistics need. A cell's name is the hash of all that its figures depend on, so
-a study that was killed finds the cells it had, and two studies share those they have in common.
+Not a run: no head is kept, only what statistics need. A trial's name is the hash of all that its figures depend on, so
+a study that was killed finds the trials it had, and two studies share those they have in common.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imgreg.atomic_write import write_atomic
 
-TRIALS = "cells"  # the folder in the cache
+TRIALS = "trials"  # the folder in the cache
 
 
 class Trial(BaseModel):
-    """One recipe on one split. Losses are plain cross-entropies; the epoch is the best on validation.
+    """One recipe on one split. Losses are plain cross-entropies in nats; the epoch is the best on validation.
 
-    test_probabilities   a row a test photo, in the split's order; test_labels its class as an index
-    train_own_last       of each train photo, in the split's order: its own class's probability after the last epoch
-    train_forgotten      and how often its probability fell from above 0.5 to below between two epochs
+    Attributes
+    ----------
+    test_labels, test_probabilities
+        Of each test photo, in the split's order: its class as an index, and its probabilities by the kept head.
+    train_own_last
+        Of each train photo, in the split's order: its own class's probability after the last epoch.
+    train_forgotten
+        How often that probability fell from above 0.5 to below between two epochs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +44,7 @@ class Trial(BaseModel):
     val_losses: tuple[float, ...]
     test_labels: tuple[int, ...]
     test_probabilities: tuple[tuple[float, ...], ...]
-    train_own_last: tuple[float, ...] = ()  # a study of an older imgreg kept neither
+    train_own_last: tuple[float, ...] = ()
     train_forgotten: tuple[int, ...] = ()
 
     @property
@@ -49,13 +54,13 @@ class Trial(BaseModel):
 
 
 class TrialStore:
-    """Finished cells in a folder, a file each."""
+    """Finished trials in a folder, a file each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(self, key: str) -> Trial | None:
-        """The kept cell, or None; a damaged file counts as none, and is written anew."""
+        """Read a trial; None if there is none, or its file is damaged."""
         try:
             text = self._path(key).read_text(encoding="utf-8")
             checksum, _, document = text.partition("\n")
@@ -66,7 +71,7 @@ class TrialStore:
             return None
 
     def files(self) -> tuple[Path, ...]:
-        """Every kept cell's file."""
+        """Every trial's file."""
         return tuple(sorted(self.folder.glob("*.json"))) if self.folder.is_dir() else ()
 
     def damaged(self) -> tuple[Path, ...]:
@@ -74,7 +79,7 @@ class TrialStore:
         return tuple(path for path in self.files() if self.get(path.stem) is None)
 
     def put(self, key: str, trial: Trial) -> None:
-        """Keep it, whole or not at all."""
+        """Write a trial, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         document = trial.model_dump_json()
         write_atomic(self._path(key), f"{_checksum(document)}\n{document}".encode())

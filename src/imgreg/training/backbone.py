@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from imgreg.config import Base
+from imgreg.features.blocks import LAST_LAYER
 from imgreg.features.engines import Engine, EngineName, Precision, choose_engine, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
@@ -87,30 +88,21 @@ class Backbone:
 
     @cached_property
     def engine(self) -> Engine:
+        """The engine that gives the base's output, loaded at the first use."""
         self._watcher.step("loading VGG16", 0, 1, "")
-        engine = load_engine(
-            self.engine_name,
-            self.precision,
-            weights_sha256=self.weights.sha256,
-            find_weights=self._weights,
-            size_px=self.image_size,
-            cache=cache_folder(),
-            preprocessing=self.preprocessing,
-        )
+        engine = self.engine_cut_at(LAST_LAYER)
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine
 
     def engine_cut_at(self, layer: str) -> Engine:
-        """An engine that gives an inner layer's output."""
+        """Load an engine that gives an inner layer's output."""
         return load_engine(
             self.engine_name,
             self.precision,
             weights_sha256=self.weights.sha256,
-            find_weights=self._weights,
+            find_weights=lambda: self.weights,
             size_px=self.image_size,
             cache=cache_folder(),
+            preprocessing=self.preprocessing,
             layer=layer,
         )
-
-    def _weights(self) -> Weights:
-        return self.weights

@@ -18,13 +18,13 @@ from imgreg.analysis.logistic_regression import (
 )
 from imgreg.data.index import Photo, labels_of
 from imgreg.data.split import Split
-from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
 from imgreg.heads.forward import score
-from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import Trial
-from imgreg.training.dataset import Repeats
+from imgreg.session import Session
+from imgreg.training.cache import open_cache
+from imgreg.training.dataset import ResampledDataset
 
 _PORTION = 512  # photos whose whole features stand in memory at once
 
@@ -103,34 +103,35 @@ def predict_baselines(
 
 
 def baselines_of_study(
-    laid: Repeats, trials: Mapping[str, Sequence[Trial]], *, cache_bytes: int | None, watcher: Watcher
+    resampled: ResampledDataset, trials: Mapping[str, Sequence[Trial]], *, session: Session
 ) -> tuple[StudyBaseline, ...]:
     """Fit each baseline on the train photos of every repeat, and compare each recipe with it on the test photos.
 
     Parameters
     ----------
-    cells
-        Recipe to its trainings, in the order of the repeats.
+    trials : mapping of str to sequence of Trial
+        The trials of each recipe, in the order of the repeats.
     """
-    classes = laid.index.classes
+    index, repeats, watcher = resampled.index, resampled.repeats, session.watcher
+    classes = index.classes
     scores: dict[str, list[tuple[float, float]]] = {}
-    with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
-        source = FeatureSource(cache, base=laid.base.identity)
+    with open_cache(session) as cache:
+        source = FeatureSource(cache, base=resampled.base.identity)
         extract(
-            {photo: [(0, None)] for photo in laid.index.photos},
+            {photo: [(0, None)] for photo in index.photos},
             source=source,
-            load=lambda: laid.base.engine,
+            load=lambda: resampled.base.engine,
             on_view=watcher.stage("computing features"),
             on_block=watcher.stage("checking cached features"),
         )
         told: list[str] = []
-        for done, repeat in enumerate(laid.drawn):
-            watcher.step("baselines", done, len(laid.drawn), "")
+        for done, repeat in enumerate(repeats):
+            watcher.step("baselines", done, len(repeats), "")
             train, test = repeat.split.train, repeat.split.test
             quiet = Watcher(say=told.append)
             for one in predict_baselines(train, test, classes=classes, source=source, watcher=quiet):
                 scores.setdefault(one.name, []).append(score(one.probabilities, labels_of(test, classes)))
-        watcher.step("baselines", len(laid.drawn), len(laid.drawn), "")
+        watcher.step("baselines", len(repeats), len(repeats), "")
     for line in dict.fromkeys(told):
         watcher.say(line)
     recipes = {name: [trial.test_loss for trial in row] for name, row in trials.items()}
@@ -140,11 +141,11 @@ def baselines_of_study(
             losses=[loss for loss, _ in row],
             accuracies=[accuracy for _, accuracy in row],
             recipes=recipes,
-            n_train=fmean(len(repeat.split.train) for repeat in laid.drawn),
-            n_test=fmean(len(repeat.split.test) for repeat in laid.drawn),
+            n_train=fmean(len(repeat.split.train) for repeat in repeats),
+            n_test=fmean(len(repeat.split.test) for repeat in repeats),
         )
         for name, row in scores.items()
-        if len(row) == len(laid.drawn)
+        if len(row) == len(repeats)
     )
 
 

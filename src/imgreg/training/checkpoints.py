@@ -34,10 +34,14 @@ _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pill
 def training_key(
     settings: Settings, *, head_seed: int, photos: str, classes: Sequence[str], identity: BaseIdentity
 ) -> str:
-    """A name for all that a head's bits depend on; the recipe's own name, source and expectation are not.
+    """Name all that a head's bits depend on; the recipe's own name, source and expectation are left out.
 
-    head_seed   of initial weights, order and dropout; the settings' own seed draws the views
-    photos      photos_digest of the split
+    Parameters
+    ----------
+    head_seed : int
+        Of initial weights, order and dropout; the settings' own seed draws the views.
+    photos : str
+        `photos_digest` of the split.
     """
     versions = [importlib.metadata.version(name) for name in _VERSIONS_OF]
     preprocessing = [] if identity.preprocessing == "vgg16" else [identity.preprocessing]
@@ -66,9 +70,9 @@ def _recipe_document(recipe: Recipe) -> dict[str, Any]:
 
 
 def photos_digest(split: Split) -> str:
-    """A name for the contents and labels on each side, in order."""
-    sides = [[[photo.sha256, photo.label] for photo in side] for side in (split.train, split.val, split.test)]
-    return hashlib.sha256(json.dumps([sides, list(split.folds)]).encode()).hexdigest()
+    """A name for the contents and labels of train, validation and test photos, in order, and their folds."""
+    parts = [[[photo.sha256, photo.label] for photo in part] for part in (split.train, split.val, split.test)]
+    return hashlib.sha256(json.dumps([parts, list(split.folds)]).encode()).hexdigest()
 
 
 def checkpoint_path(key: str) -> Path:
@@ -86,9 +90,14 @@ def checkpoint_path(key: str) -> Path:
 def resumable_training(
     path: Path, *, resume: bool | None, what: str, n_epochs: int, say: Callable[[str], None]
 ) -> Checkpoint | None:
-    """Where to go on, told; None where the training begins at its first epoch.
+    """Read the checkpoint to resume from, and say so; None where the training begins at its first epoch.
 
-    resume   None: go on if something is kept. True: the same, and tell if nothing is. False: begin anew
+    Parameters
+    ----------
+    resume : bool or None
+        None: resume if there is a checkpoint. True: the same, and say if there is none. False: begin anew.
+    what : str
+        Name of the training in messages.
     """
     resume_from = None if resume is False else read_checkpoint(path)
     if resume_from is not None:

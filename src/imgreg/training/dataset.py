@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +17,21 @@ from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder
-from imgreg.progress import Watcher
+from imgreg.runs.folder import atomic_folder
+from imgreg.runs.names import named_folder
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.near_duplicates import with_families
 
 SKIPPED_SHOWN = 10
 AUTO_FOLDS, MIN_AUTO_FOLDS = 5, 3
+TEST_FRACTION = 0.2  # of all photos, in each repeat without folds
 ENOUGH_VALIDATION_PHOTOS = 200  # cross-validation gains as much on sets of 800 photos (docs/log.md)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The photos of a training, indexed and split."""
+    """The photos of a training, indexed and split; `seconds` is how long that took."""
 
     index: PhotoIndex
     split: Split
@@ -35,17 +40,33 @@ class Dataset:
 
 
 def read_index(
-    data: Path, photos: Photos, *, read_all: bool = False, watcher: Watcher
+    data: Path, photos: Photos, *, session: Session, read_all: bool = False
 ) -> tuple[PhotoIndex, tuple[str, ...]]:
-    """Index the photos; say what was left out, and give what a report should repeat. raises DatasetError
+    """Index the photos, and say what was left out.
 
-    read_all   read also the files that are known to be the same
+    Parameters
+    ----------
+    read_all : bool
+        Read also the files that have not changed since they were read last.
+
+    Returns
+    -------
+    PhotoIndex
+        The readable photos.
+    tuple of str
+        The warnings, for the report.
+
+    Raises
+    ------
+    DatasetError
+        If too many files cannot be read, or the same picture is in several classes.
     """
-    with FileCache(cache_folder(), say=watcher.say) as known:
+    watcher = session.watcher
+    with FileCache(cache_folder(), say=watcher.say) as file_cache:
         index = index_photos(
             data,
             max_bad=photos.max_bad,
-            known=None if read_all else known,
+            file_cache=None if read_all else file_cache,
             on_file=watcher.stage("reading photos"),
         )
     warnings = list(index.notes)
@@ -70,24 +91,29 @@ def read_index(
 
 
 def prepare_dataset(
-    data: Path,
-    photos: Photos,
-    *,
-    base: Backbone | None,
-    cache_bytes: int | None = None,
-    read_all: bool = False,
-    watcher: Watcher,
+    data: Path, photos: Photos, *, base: Backbone | None, session: Session, read_all: bool = False
 ) -> Dataset:
-    """Index and split the photos; say what was left out. raises DatasetError
+    """Index and split the photos, and say what was left out.
 
-    base   who says which photos that look alike are the same picture, so that a split drawn here keeps them together;
-           None where nothing is trained
+    Parameters
+    ----------
+    base : Backbone or None
+        Confirms near-duplicates, which a split drawn here keeps together; None where nothing is trained.
+    read_all : bool
+        As in `read_index`.
+
+    Raises
+    ------
+    DatasetError
+        If the photos cannot be used as a dataset.
+    UsageError
+        For an option that has no effect on a given split.
     """
     started = time.perf_counter()
-    index, told = read_index(data, photos, read_all=read_all, watcher=watcher)
+    index, told = read_index(data, photos, session=session, read_all=read_all)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
-        index, warnings = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
+        index, warnings = _in_families(index, base=base, session=session)
     folds, chosen = _n_folds(index, photos)
     warnings += chosen
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed, folds=folds)
@@ -103,7 +129,7 @@ def prepare_dataset(
         warnings.append(leak)
     warnings += _uneven(split, val_fraction=photos.val_fraction)
     for line in warnings:
-        watcher.say(line)
+        session.watcher.say(line)
     if split.given and "val_fraction" in photos.model_fields_set:
         raise UsageError(f"--val-fraction has no effect: {data} has its own validation split. Omit it.")
     if split.given and photos.folds not in ("auto", 0):
@@ -134,35 +160,44 @@ def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
 
 
 @dataclass(frozen=True)
-class Repeats:
-    """The photos of a repeated training, indexed and dealt into many splits, and the base they go through."""
+class ResampledDataset:
+    """The photos of a repeated training, indexed and split many times, and the base they go through."""
 
     index: PhotoIndex
-    drawn: tuple[Repeat, ...]
+    repeats: tuple[Repeat, ...]
     base: Backbone
     notes: tuple[str, ...]
 
 
-def prepare_repeats(
-    data: Path,
-    settings: Settings,
-    *,
-    repeats: int,
-    folds: int,
-    test_fraction: float,
-    cache_bytes: int | None,
-    watcher: Watcher,
-) -> Repeats:
-    """Index the photos and deal them anew, so many times. raises DatasetError; UsageError for fewer than 2 trainings"""
+def resample_dataset(
+    data: Path, settings: Settings, *, repeats: int, folds: int = 0, session: Session
+) -> ResampledDataset:
+    """Index the photos and split them anew for each repeat.
+
+    Parameters
+    ----------
+    repeats : int
+        Number of random splits.
+    folds : int
+        0 for a random test split of TEST_FRACTION; else each repeat tests every photo once, in this many folds.
+
+    Raises
+    ------
+    DatasetError
+        If the photos cannot be used as a dataset, or a class is too small.
+    UsageError
+        For fewer than 2 trainings.
+    """
+    watcher = session.watcher
     if repeats * max(folds, 1) < 2:
         raise UsageError("--repeats 1 gives no confidence interval: use 2 or more (5 is a good start), or --folds.")
-    index, told = read_index(data, settings.photos, watcher=watcher)
+    index, told = read_index(data, settings.photos, session=session)
     notes = list(told)
     if any(photo.split is not None for photo in index.photos):
         notes.append("The dataset's own split is not used: every repeat draws a new one.")
         watcher.say(notes[-1])
     base = Backbone(settings.base, watcher=watcher)
-    index, families = _in_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
+    index, families = _in_families(index, base=base, session=session)
     for line in families:
         watcher.say(line)
     notes += families
@@ -170,18 +205,16 @@ def prepare_repeats(
         index.photos,
         repeats=repeats,
         folds=folds,
-        test_fraction=test_fraction,
+        test_fraction=TEST_FRACTION,
         val_fraction=settings.photos.val_fraction,
         seed=settings.photos.split_seed,
     )
-    return Repeats(index, drawn, base, (*notes, *base.notes))
+    return ResampledDataset(index, drawn, base, (*notes, *base.notes))
 
 
-def _in_families(
-    index: PhotoIndex, *, base: Backbone, cache_bytes: int | None, watcher: Watcher
-) -> tuple[PhotoIndex, list[str]]:
-    """The index with the same pictures in families, and what to tell of them."""
-    index, n_families = with_families(index, base=base, cache_bytes=cache_bytes, watcher=watcher)
+def _in_families(index: PhotoIndex, *, base: Backbone, session: Session) -> tuple[PhotoIndex, list[str]]:
+    """The index with near-duplicates in families, and a line on them."""
+    index, n_families = with_families(index, base=base, session=session)
     if not n_families:
         return index, []
     pictures = "1 picture has" if n_families == 1 else f"{n_families} pictures have"
@@ -205,10 +238,36 @@ def _uneven(split: Split, *, val_fraction: float) -> list[str]:
     return lines
 
 
-def refuse_writing_inside(data: Path, models: Path) -> None:
-    """What every training asks first: neither its runs nor the cache go among the photos. raises UsageError"""
-    refuse_inside(data, models, option="--models")
+@contextmanager
+def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Path, Path]]:
+    """Make the folder of a command's results, whole or not at all.
+
+    Parameters
+    ----------
+    data : Path
+        The photos, among which neither the folder nor the cache may lie.
+    kind : str
+        What follows the time in a name that the user did not give.
+
+    Yields
+    ------
+    tuple of Path
+        The folder to fill, and what it will be called when the block ends.
+
+    Raises
+    ------
+    UsageError
+        If the folder exists, or would lie among the photos.
+    BusyError
+        If another process is making it.
+    MachineError
+        If the disk refuses.
+    """
+    refuse_inside(data, session.models, option="--models")
     refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    target = named_folder(session.models, session.name, kind=kind)
+    with atomic_folder(target) as folder:
+        yield folder, target
 
 
 def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None:

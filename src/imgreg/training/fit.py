@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
 from imgreg.features.cache import FeatureCache
 from imgreg.features.engines import Precision
 from imgreg.features.extract import Extraction, FeatureSource, extract
+from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
-from imgreg.heads.checkpoint import checkpointer
+from imgreg.heads.checkpoint import Checkpoint, checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
 from imgreg.heads.finetune import finetune, tuned_answers
 from imgreg.heads.fit import FittedHead, Fold, fit_head
@@ -34,6 +35,7 @@ from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.reports.tensorboard import LiveEvents
 from imgreg.runs.history import Epoch
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, resumable_training, training_key
 from imgreg.training.dataset import Dataset
@@ -41,20 +43,34 @@ from imgreg.training.dataset import Dataset
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave."""
+    """What a training gave.
+
+    Attributes
+    ----------
+    diverged : str
+        Why training ended early, where a loss was NaN or infinite; else empty.
+    checkpoint : Path
+        Of no use once the run is written.
+    test_probabilities : (n_test, n_classes) float32 or None
+        By the kept head; None without test photos.
+    val_labels : (n_val,) int
+    silenced : tuple of Silenced
+        Validation scores of the kept head with hidden units set to zero.
+    """
 
     fitted: FittedHead
-    diverged: str  # why training ended before its time, where a loss was no longer a number
-    checkpoint: Path  # of no use once the run is written
-    extraction: Extraction
-    feature_shape: tuple[int, ...]
-    test_probabilities: NDArray[np.float32] | None  # (n_test, n_classes), by the kept head
+    diverged: str
+    checkpoint: Path
+    test_probabilities: NDArray[np.float32] | None
     val_labels: NDArray[np.int64]
-    augmenter: Augmenter
-    seconds_keras: float
-    seconds_features: float
     seconds_head: float
-    silenced: tuple[Silenced, ...] = ()  # validation scores of the kept head with silent units
+    silenced: tuple[Silenced, ...] = ()
+
+    @property
+    def val_probabilities(self) -> NDArray[np.float32]:
+        """(n_val, n_classes) float32, each photo by the kept head that was not trained on it."""
+        history = self.fitted.history
+        return np.asarray(history.val_probabilities[history.best.epoch - 1])
 
 
 @dataclass(frozen=True)
@@ -71,47 +87,81 @@ class Prepared:
     """One recipe with its features in the cache."""
 
     settings: Settings
+    classes: tuple[str, ...]
     source: FeatureSource
     augmenter: Augmenter
-    extraction: Extraction
-    seconds_keras: float
-    seconds_features: float
     finetuning: Finetuning | None = None
+    extraction: Extraction = field(default=Extraction(0, 0))
+    seconds_keras: float = 0.0
+    seconds_features: float = 0.0
+
+    def labelled(self, photos: Sequence[Photo], *, augmented: bool = False) -> Labelled:
+        """Photos' features with their labels; `augmented` also has the augmented views."""
+        return labelled(
+            photos, classes=self.classes, source=self.source, augmenter=self.augmenter if augmented else None
+        )
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What happens while a head is trained.
+
+    Attributes
+    ----------
+    on_epoch : callable, optional
+        Gets each epoch's row.
+    on_step : callable, optional
+        Called several times an epoch; what it raises ends the training.
+    resume_from : Checkpoint, optional
+        Where an interrupted training of the same head stood.
+    keep : callable, optional
+        Called at each epoch's end with what takes a checkpoint.
+    monitor : LayerMonitor, optional
+        Records the layers of the first head.
+    """
+
+    on_epoch: Callable[[Epoch], None] | None = None
+    on_step: Callable[[], None] | None = None
+    resume_from: Checkpoint | None = None
+    keep: Callable[[Callable[[], Checkpoint]], None] | None = None
+    monitor: LayerMonitor | None = None
 
 
 def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
-    """Compute what features are missing for one recipe. raises UsageError if its head cannot tell the classes apart"""
+    """Compute the features that one recipe needs and the cache lacks.
+
+    Raises
+    ------
+    UsageError
+        If its head cannot tell so many classes apart.
+    FeatureError
+        If a feature is not finite.
+    """
     refuse_output(settings.recipe.head, n_classes=len(dataset.index.classes))
     began = time.perf_counter()
     watcher.step("loading Keras", 0, 1, "")
     load_keras()
     watcher.step("loading Keras", 1, 1, "")
     started = time.perf_counter()
-    source = FeatureSource(cache, base=base.identity)
+    source, finetuning = FeatureSource(cache, base=base.identity), None
     augmenter = Augmenter(settings.recipe.augmentation, seed=settings.seed, size_px=base.image_size)
-    extraction = extract_views(
-        dataset, source=source, augmenter=augmenter, recipe=settings.recipe, base=base, watcher=watcher
-    )
-    finetuning = None
+    sources = [source]
     if settings.recipe.finetune.block != "none":
         finetuning = prepare_finetuning(settings.recipe.finetune.block, base=base, cache=cache)
-        deep = extract_views(
-            dataset,
-            source=finetuning.source,
-            augmenter=augmenter,
-            recipe=settings.recipe,
-            base=base,
-            watcher=watcher,
-        )
-        extraction = Extraction(extraction.n_computed + deep.n_computed, extraction.n_read + deep.n_read)
+        sources.append(finetuning.source)
+    extractions = [
+        extract_views(dataset, source=one, augmenter=augmenter, recipe=settings.recipe, base=base, watcher=watcher)
+        for one in sources
+    ]
     return Prepared(
         settings=settings,
+        classes=dataset.index.classes,
         source=source,
         augmenter=augmenter,
-        extraction=extraction,
+        finetuning=finetuning,
+        extraction=Extraction(sum(one.n_computed for one in extractions), sum(one.n_read for one in extractions)),
         seconds_keras=started - began,
         seconds_features=time.perf_counter() - started,
-        finetuning=finetuning,
     )
 
 
@@ -119,91 +169,139 @@ def fit_on(
     dataset: Dataset,
     prepared: Prepared,
     *,
-    resume: bool | None = None,
-    watcher: Watcher,
+    session: Session,
     on_step: Callable[[], None] | None = None,
     events: LiveEvents | None = None,
 ) -> Outcome:
-    """Train one head on prepared features, or go on where an interrupted training stood. Several may run at once.
+    """Train one head on prepared features, or resume its interrupted training. Several may run at once.
 
-    on_step   called several times an epoch; what it raises ends the training
-    events    TensorBoard's files, written as the head trains
+    Parameters
+    ----------
+    on_step : callable, optional
+        Called several times an epoch; what it raises ends the training.
+    events : LiveEvents, optional
+        TensorBoard's files, written as the head trains.
+
+    Raises
+    ------
+    DivergedError
+        If a loss became NaN or infinite in the first epoch; later, the best epoch before that is kept.
     """
     started = time.perf_counter()
-    settings, source, split, classes = prepared.settings, prepared.source, dataset.split, dataset.index.classes
-    recipe, diverged = settings.recipe, ""
+    recipe, split, say = prepared.settings.recipe, dataset.split, session.watcher.say
+    seed, n_epochs = prepared.settings.seed, recipe.training.epochs
     key = training_key(
-        settings, head_seed=settings.seed, photos=photos_digest(split), classes=classes, identity=source.base
+        prepared.settings,
+        head_seed=seed,
+        photos=photos_digest(split),
+        classes=prepared.classes,
+        identity=prepared.source.base,
     )
     checkpoint = checkpoint_path(key)
-    n_epochs = recipe.training.epochs
-    resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=watcher.say)
-    feature_shape = source.read(split.val[:1], 0).shape[1:]
+    resume_from = resumable_training(checkpoint, resume=session.resume, what=recipe.name, n_epochs=n_epochs, say=say)
+    seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
-        events.graph(head_graph(recipe.head, feature_shape=feature_shape, n_classes=len(classes)))
-    folds = [Fold(*rows) for rows in split.rows]
+        shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
+        events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(prepared.classes)))
+    hooks = Hooks(
+        on_epoch=_shown(recipe, session.watcher, events),
+        on_step=on_step,
+        resume_from=resume_from,
+        keep=checkpointer(checkpoint, say=say),
+        monitor=LayerMonitor(on_values=events.layers if events is not None else None),
+    )
     try:
-        fitted = fit_head(
-            recipe,
-            train=labelled(split.train, classes=classes, source=source, augmenter=prepared.augmenter),
-            val=labelled(split.val, classes=classes, source=source),
-            folds=folds,
-            n_classes=len(classes),
-            seed=settings.seed,
-            on_epoch=_shown(recipe, watcher, events),
-            on_step=on_step,
-            resume_from=resume_from,
-            keep=checkpointer(checkpoint, say=watcher.say),
-            monitor=LayerMonitor(on_values=events.layers if events is not None else None),
-        )
-        if prepared.finetuning is not None:
-            fitted = finetune_on(
-                prepared.finetuning,
-                fitted,
-                recipe=recipe,
-                split=split,
-                folds=folds,
-                classes=classes,
-                augmenter=prepared.augmenter,
-                seed=settings.seed,
-                on_epoch=_shown(recipe, watcher, events),
-                on_step=on_step,
-            )
+        fitted, diverged = fit_split(prepared, split, seed=seed, hooks=hooks), ""
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
             raise
         fitted, diverged = error.kept, str(error)
-    tested = None
-    if split.test:
-        tested = test_answers(
-            split.test, fitted, source=source, finetuning=prepared.finetuning, recipe=recipe, classes=classes
-        )
-    silenced = (
-        ()
-        if fitted.blocks
-        else silenced_scores(
-            labelled(split.val, classes=classes, source=source),
-            rows=[rows for _, rows in split.rows],
-            plan=plan_head(recipe.head, n_classes=len(classes)),
-            heads=fitted.heads,
-            views=tta_views(mirror=recipe.prediction.mirror),
-        )
-    )
     return Outcome(
         fitted=fitted,
         diverged=diverged,
         checkpoint=checkpoint,
-        extraction=prepared.extraction,
-        augmenter=prepared.augmenter,
-        feature_shape=feature_shape,
-        test_probabilities=tested,
-        val_labels=labels_of(split.val, classes),
-        seconds_keras=prepared.seconds_keras,
-        seconds_features=prepared.seconds_features,
-        seconds_head=time.perf_counter()
-        - started
-        + (resume_from.history.column("seconds").sum() if resume_from else 0),
-        silenced=silenced,
+        test_probabilities=predict_with(prepared, fitted, split.test) if split.test else None,
+        val_labels=labels_of(split.val, prepared.classes),
+        seconds_head=time.perf_counter() - started + seconds_before,
+        silenced=_silenced(prepared, fitted, split),
+    )
+
+
+def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = Hooks()) -> FittedHead:
+    """Train the head of a prepared recipe on a split, and fine-tune where the recipe says so.
+
+    Parameters
+    ----------
+    seed : int
+        Of initial weights, order and dropout; the settings' own seed draws the views.
+
+    Raises
+    ------
+    DivergedError
+        If a loss or a weight becomes NaN or infinite.
+    """
+    recipe, finetuning = prepared.settings.recipe, prepared.finetuning
+    folds = [Fold(*rows) for rows in split.rows]
+    fitted = fit_head(
+        recipe,
+        train=prepared.labelled(split.train, augmented=True),
+        val=prepared.labelled(split.val),
+        folds=folds,
+        n_classes=len(prepared.classes),
+        seed=seed,
+        on_epoch=hooks.on_epoch,
+        on_step=hooks.on_step,
+        resume_from=hooks.resume_from,
+        keep=hooks.keep,
+        monitor=hooks.monitor,
+    )
+    if finetuning is None:
+        return fitted
+    deep = replace(prepared, source=finetuning.source)
+    return finetune(
+        recipe,
+        fitted,
+        block=finetuning.block,
+        precision=finetuning.precision,
+        train=deep.labelled(split.train, augmented=True),
+        val=deep.labelled(split.val),
+        folds=folds,
+        n_classes=len(prepared.classes),
+        seed=seed,
+        on_epoch=hooks.on_epoch,
+        on_step=hooks.on_step,
+    )
+
+
+def predict_with(prepared: Prepared, fitted: FittedHead, photos: Sequence[Photo]) -> NDArray[np.float32]:
+    """(n, n_classes) probabilities by the kept heads, averaged over them and the recipe's test-time views."""
+    recipe, n_classes = prepared.settings.recipe, len(prepared.classes)
+    if not fitted.blocks:
+        test = prepared.labelled(photos)
+        views = [test.all(view) for view in tta_views(mirror=recipe.prediction.mirror)]
+        return mean_probabilities(views, plan=plan_head(recipe.head, n_classes=n_classes), heads=fitted.heads)
+    assert prepared.finetuning is not None  # or there would be no block
+    return tuned_answers(
+        replace(prepared, source=prepared.finetuning.source).labelled(photos),
+        recipe=recipe,
+        heads=fitted.heads,
+        blocks=fitted.blocks,
+        precision=prepared.finetuning.precision,
+        n_classes=n_classes,
+    )
+
+
+def _silenced(prepared: Prepared, fitted: FittedHead, split: Split) -> tuple[Silenced, ...]:
+    """Nothing of a fine-tuned head: its features are not in the cache."""
+    if fitted.blocks:
+        return ()
+    recipe = prepared.settings.recipe
+    return silenced_scores(
+        prepared.labelled(split.val),
+        rows=[rows for _, rows in split.rows],
+        plan=plan_head(recipe.head, n_classes=len(prepared.classes)),
+        heads=fitted.heads,
+        views=tta_views(mirror=recipe.prediction.mirror),
     )
 
 
@@ -211,35 +309,6 @@ def prepare_finetuning(block: Block, *, base: Backbone, cache: FeatureCache) -> 
     """Read the base's convolutions; the features are still to be computed."""
     source = FeatureSource(cache, base=base.identity, layer=frozen_layer(block))
     return Finetuning(source, block_arrays(base.weights, block), base.precision)
-
-
-def finetune_on(
-    finetuning: Finetuning,
-    fitted: FittedHead,
-    *,
-    recipe: Recipe,
-    split: Split,
-    folds: Sequence[Fold] = (),
-    classes: Sequence[str],
-    augmenter: Augmenter,
-    seed: int,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    on_step: Callable[[], None] | None = None,
-) -> FittedHead:
-    """Train a block on, with the heads that were fitted on the same split."""
-    return finetune(
-        recipe,
-        fitted,
-        block=finetuning.block,
-        precision=finetuning.precision,
-        train=labelled(split.train, classes=classes, source=finetuning.source, augmenter=augmenter),
-        val=labelled(split.val, classes=classes, source=finetuning.source),
-        folds=folds,
-        n_classes=len(classes),
-        seed=seed,
-        on_epoch=on_epoch,
-        on_step=on_step,
-    )
 
 
 def extract_views(
@@ -250,44 +319,12 @@ def extract_views(
     augmented = [(view, augmenter) for view in range(1, recipe.n_views + 1)]
     wanted = dict.fromkeys((*dataset.split.val, *dataset.split.test), clean)
     wanted |= {photo: [*clean, *augmented] for photo in dataset.split.train}
-
     return extract(
         wanted,
         source=source,
         load=lambda: base.engine if source.layer == LAST_LAYER else base.engine_cut_at(source.layer),
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
-    )
-
-
-def answered(photos: Labelled, *, recipe: Recipe, heads: Sequence[Arrays], n_classes: int) -> NDArray[np.float32]:
-    """(n, n_classes) probabilities of a training's heads, averaged over them and the recipe's test-time views."""
-    views = [photos.all(view) for view in tta_views(mirror=recipe.prediction.mirror)]
-    return mean_probabilities(views, plan=plan_head(recipe.head, n_classes=n_classes), heads=heads)
-
-
-def test_answers(
-    photos: Sequence[Photo],
-    fitted: FittedHead,
-    *,
-    source: FeatureSource,
-    finetuning: Finetuning | None,
-    recipe: Recipe,
-    classes: Sequence[str],
-) -> NDArray[np.float32]:
-    """(n, n_classes) probabilities of what a training kept, fine-tuned or not."""
-    if not fitted.blocks:
-        test = labelled(photos, classes=classes, source=source)
-        return answered(test, recipe=recipe, heads=fitted.heads, n_classes=len(classes))
-    assert finetuning is not None  # or there would be no block
-    deep = labelled(photos, classes=classes, source=finetuning.source)
-    return tuned_answers(
-        deep,
-        recipe=recipe,
-        heads=fitted.heads,
-        blocks=fitted.blocks,
-        precision=finetuning.precision,
-        n_classes=len(classes),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are there several times with other bytes: like at a glance, and confirmed by the frozen base."""
+"""Near-duplicates: pictures that are there several times with other bytes, confirmed by VGG16."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from imgreg.analysis.split_duplicates import TWINS
 from imgreg.data.index import Photo, PhotoIndex
 from imgreg.data.issues import connected
 from imgreg.data.near_duplicates import near_pairs
-from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource, extract
-from imgreg.paths import cache_folder
-from imgreg.progress import Watcher
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
+from imgreg.training.cache import open_cache
 from imgreg.training.data_quality import describe
 
 N_OTHERS = 64  # photos beside the candidates whose mean is taken off: what all photos share says nothing
 
 
-def with_families(
-    index: PhotoIndex, *, base: Backbone, cache_bytes: int | None, watcher: Watcher
-) -> tuple[PhotoIndex, int]:
-    """The index with each such picture's photos in one family, which a split keeps on one side; and how many there are.
+def with_families(index: PhotoIndex, *, base: Backbone, session: Session) -> tuple[PhotoIndex, int]:
+    """Put the photos of each such picture into one family, which stays in one split.
 
-    A family is named by the least of its contents, so that it stays when other photos come.
+    Returns
+    -------
+    PhotoIndex
+        The index with `Photo.family` set: the least hash of the family, so that it stays when other photos come.
+    int
+        Number of families.
     """
-    groups = connected(confirmed_pairs(index, base=base, cache_bytes=cache_bytes, watcher=watcher))
+    groups = connected(confirmed_pairs(index, base=base, session=session))
     family = {index.photos[row].sha256: min(index.photos[i].sha256 for i in group) for group in groups for row in group}
     photos = tuple(
         replace(photo, family=family[photo.sha256]) if photo.sha256 in family else photo for photo in index.photos
@@ -37,10 +39,8 @@ def with_families(
     return replace(index, photos=photos), len(groups)
 
 
-def confirmed_pairs(
-    index: PhotoIndex, *, base: Backbone, cache_bytes: int | None, watcher: Watcher
-) -> list[tuple[int, int]]:
-    """Pairs that look alike at a glance and to VGG16, rows of index.photos."""
+def confirmed_pairs(index: PhotoIndex, *, base: Backbone, session: Session) -> list[tuple[int, int]]:
+    """Find pairs that are alike in their difference hash and to VGG16, as rows of index.photos."""
     pairs = near_pairs(index.photos)
     if not pairs:
         return []
@@ -48,21 +48,19 @@ def confirmed_pairs(
     others = [row for row in range(len(index.photos)) if row not in set(candidates)]
     chosen = sorted(others, key=lambda row: index.photos[row].sha256)[:N_OTHERS]  # by content: the same each time
     rows = candidates + chosen
-    told = _descriptors([index.photos[row] for row in rows], base=base, cache_bytes=cache_bytes, watcher=watcher)
-    apart = told - told.mean(axis=0)
-    unit = dict(zip(rows, apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-12), strict=True))
+    found = _descriptors([index.photos[row] for row in rows], base=base, session=session)
+    centred = found - found.mean(axis=0)
+    unit = dict(zip(rows, centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12), strict=True))
     return [(a, b) for a, b in pairs if float(unit[a] @ unit[b]) >= TWINS]
 
 
-def _descriptors(
-    photos: Sequence[Photo], *, base: Backbone, cache_bytes: int | None, watcher: Watcher
-) -> NDArray[np.float32]:
-    with FeatureCache(cache_folder(), say=watcher.say, limit_bytes=cache_bytes) as cache:
+def _descriptors(photos: Sequence[Photo], *, base: Backbone, session: Session) -> NDArray[np.float32]:
+    with open_cache(session) as cache:
         source = FeatureSource(cache, base=base.identity)
         extract(
             {photo: [(0, None)] for photo in photos},
             source=source,
             load=lambda: base.engine,
-            on_view=watcher.stage("computing features"),
+            on_view=session.watcher.stage("computing features"),
         )
         return describe(photos, source=source)

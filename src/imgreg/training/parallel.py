@@ -1,4 +1,4 @@
-"""Several heads trained at once on the same kept features, where the machine has cores to spare."""
+"""Several heads trained at once on the same cached features, where the machine has cores to spare."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from imgreg.progress import Watcher
 from imgreg.reports.tensorboard import LiveEvents
+from imgreg.session import Session
 from imgreg.training.dataset import Dataset
 from imgreg.training.fit import Outcome, Prepared, fit_on
 
@@ -19,16 +19,23 @@ def fit_in_parallel(
     dataset: Dataset,
     prepared: Sequence[Prepared],
     *,
-    resume: bool | None = None,
-    watcher: Watcher,
+    session: Session,
     n_at_once: int | None = None,
     events: Sequence[LiveEvents] = (),
 ) -> list[Outcome]:
-    """Train a head for each; each comes out as it would alone. The first error stops the others within some steps.
+    """Train a head for each recipe; each comes out as it would alone.
 
-    n_at_once   by default one for every four cores
-    events      TensorBoard's files of each, where they are wanted
+    The first error stops the others within some steps.
+
+    Parameters
+    ----------
+    n_at_once : int, optional
+        By default one for every four cores.
+    events : sequence of LiveEvents
+        TensorBoard's files of each; empty for none.
     """
+    if len(prepared) == 1:
+        return [fit_on(dataset, prepared[0], session=session, events=events[0] if events else None)]
     stopped = threading.Event()
 
     def on_step() -> None:
@@ -36,7 +43,7 @@ def fit_in_parallel(
             raise _StoppedError
 
     def fit(one: Prepared, written: LiveEvents | None) -> Outcome:
-        return fit_on(dataset, one, resume=resume, watcher=watcher, on_step=on_step, events=written)
+        return fit_on(dataset, one, session=session, on_step=on_step, events=written)
 
     with ThreadPoolExecutor(n_at_once or max(1, (os.cpu_count() or 1) // CORES_A_HEAD)) as pool:
         futures = [pool.submit(fit, one, events[i] if events else None) for i, one in enumerate(prepared)]

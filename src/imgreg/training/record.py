@@ -7,15 +7,13 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
-from numpy.typing import NDArray
 
-from imgreg.analysis.baselines import Predicted, baseline_sentence, beside_head
+from imgreg.analysis.baselines import baseline_sentence, beside_head
 from imgreg.analysis.calibration import calibrate
 from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
@@ -23,11 +21,12 @@ from imgreg.analysis.performance import scored_photos
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.split_duplicates import SplitDuplicates
 from imgreg.analysis.verdict import judge
-from imgreg.config import CurveStyle, Settings, Training
+from imgreg.config import Settings, Training
 from imgreg.data import decode as decoding
 from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
 from imgreg.features.backbone import PREPROCESSINGS
+from imgreg.features.stored import stored_shape
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -37,195 +36,216 @@ from imgreg.recipes import overrides_of
 from imgreg.recipes.notes import recipe_notes
 from imgreg.runs.folder import (
     FOLD,
+    Run,
     SkippedRow,
     SplitRow,
-    read_run,
     rows_to_csv,
-    write_history,
     write_json,
-    write_split,
-    write_test_probabilities,
+    write_run,
     write_text,
 )
-from imgreg.runs.summary import FeatureCounts, RunSummary, SanityBaseline, Scores, Seconds, StoppedEarly, TestScores
+from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, StoppedEarly, TestScores
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.calibration import keep_calibration
-from imgreg.training.data_quality import DataQuality
 from imgreg.training.dataset import Dataset
 from imgreg.training.fit import Outcome
 from imgreg.training.layers import layer_summaries, silenced_units
 from imgreg.training.run_report import write_run_report
 from imgreg.training.saliency_maps import N_MAPS, keep_maps
+from imgreg.training.train import TrainingResult
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
 
 _SHEET_PHOTOS, _SHEET_VIEWS = 4, 6  # on the sheet of augmented views
 _VERSIONS_OF = ("imgreg", "keras", "tensorflow", "openvino", "albumentations", "pillow", "numpy", "scipy")
 
 
-def record(
-    outcome: Outcome,
-    folder: Path,
-    target: Path,
-    *,
-    dataset: Dataset,
-    base: Backbone,
-    settings: Settings,
-    quality: DataQuality,
-    sanity_baselines: tuple[SanityBaseline, ...],
-    baselines: Sequence[Predicted] = (),
-    command: str,
-    style: CurveStyle | None = None,
-) -> RunSummary:
-    """Fill `folder`, which will be called `target`, and give the summary that stands in its metrics.json."""
-    summary = _summary(
-        outcome,
-        target,
-        dataset=dataset,
-        base=base,
-        settings=settings,
-        quality=quality,
-        sanity_baselines=sanity_baselines,
-        baselines=baselines,
-        command=command,
-    )
+def record(result: TrainingResult, folder: Path, *, target: Path, session: Session) -> Run:
+    """Write a run: everything about a training goes into its folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to fill, which will be called `target`.
+    session : Session
+        Its command line and curve style are used.
+
+    Returns
+    -------
+    Run
+        What `read_run` gives of the finished folder.
+    """
+    outcome, dataset, base = result.outcome, result.dataset, result.base
+    run = run_of(result, target, command=session.command)
     calibration = keep_calibration(
         folder,
         labels=outcome.val_labels,
-        probabilities=_held_out(outcome),
-        references=quality.references,
-        temperature=summary.calibration.temperature if summary.calibration else 1.0,
+        probabilities=outcome.val_probabilities,
+        references=result.quality.references,
+        temperature=run.summary.calibration.temperature if run.summary.calibration else 1.0,
     )
-    card = _card(outcome, dataset=dataset, base=base, settings=settings, calibration=calibration)
+    card = _card(result, calibration)
     save_head(folder, card=card, heads=outcome.fitted.heads, blocks=outcome.fitted.blocks)
-    write_text(folder / "config.toml", tomli_w.dumps(shared_settings(settings)))
-    write_json(folder / "environment.json", _environment(dataset, base=base, settings=settings, command=command))
-    write_json(folder / "augmentation.json", outcome.augmenter.described)
-    skipped = [SkippedRow(dataset.index.relative(bad), bad.reason) for bad in dataset.index.skipped]
-    write_split(folder, split=_split_rows(dataset), skipped=skipped)
-    write_history(folder, outcome.fitted.history)
-    if outcome.test_probabilities is not None:
-        write_test_probabilities(folder, outcome.test_probabilities)
-    if quality.duplicates.found.any():
-        write_text(
-            folder / "duplicates.csv",
-            rows_to_csv(("val", "train", "cosine"), _duplicate_rows(quality.duplicates, dataset)),
-        )
-    write_json(folder / "metrics.json", summary.model_dump(mode="json") | {"run": target.name})
-    run = read_run(folder, becomes=target)
-    if settings.recipe.n_views:
+    write_run(folder, run)
+    write_json(folder / "augmentation.json", result.prepared.augmenter.described)
+    duplicates = result.quality.duplicates
+    if duplicates.found.any():
+        rows = _duplicate_rows(duplicates, dataset)
+        write_text(folder / "duplicates.csv", rows_to_csv(("val", "train", "cosine"), rows))
+    if n_views := result.settings.recipe.n_views:
         with contextlib.suppress(DatasetError):  # a photo that went while the head was trained does not cost the head
             views_sheet(
                 some_of_each_class(dataset.split.train, n_photos=_SHEET_PHOTOS),
-                augmenters={"": outcome.augmenter},
-                n_views=min(settings.recipe.n_views, _SHEET_VIEWS),
-                size_px=base.image_size,
+                augmenters={"": result.prepared.augmenter},
+                n_views=min(n_views, _SHEET_VIEWS),
                 target=folder / "views.png",
             )
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    keep_maps(
-        folder,
-        run,
-        answered,
-        base=base.weights,
-        plan=card.plan,
-        heads=outcome.fitted.heads,
-        preprocessing=base.preprocessing,
-        blocks=outcome.fitted.blocks,
-    )
-    write_run_report(folder, run, style=style)
-    return summary
+    keep_maps(folder, run, answered, base=base, plan=card.plan, fitted=outcome.fitted)
+    write_run_report(folder, run, style=session.style)
+    return run
 
 
-def _summary(
-    outcome: Outcome,
-    target: Path,
-    *,
-    dataset: Dataset,
-    base: Backbone,
-    settings: Settings,
-    quality: DataQuality,
-    sanity_baselines: tuple[SanityBaseline, ...],
-    baselines: Sequence[Predicted] = (),
-    command: str,
-) -> RunSummary:
-    history, recipe, split = outcome.fitted.history, settings.recipe, dataset.split
-    seconds = Seconds(
-        photos=round(dataset.seconds, 3),
-        keras=round(outcome.seconds_keras, 3),
-        features=round(outcome.seconds_features, 3),
-        head=round(outcome.seconds_head, 3),
-        total=round(dataset.seconds + outcome.seconds_keras + outcome.seconds_features + outcome.seconds_head, 3),
+def run_of(result: TrainingResult, target: Path, *, command: str) -> Run:
+    """The run of a training, as values.
+
+    Parameters
+    ----------
+    target : Path
+        Where its folder will be.
+    command : str
+        The command line, for the record.
+    """
+    index = result.dataset.index
+    return Run(
+        folder=target,
+        summary=_summary(result, target, command=command),
+        history=result.outcome.fitted.history,
+        split=tuple(_split_rows(result.dataset)),
+        skipped=tuple(SkippedRow(index.relative(bad), bad.reason) for bad in index.skipped),
+        config_toml=tomli_w.dumps(shared_settings(result.settings)),
+        environment=_environment(result, command=command),
+        test_probabilities=result.outcome.test_probabilities,
     )
-    beside = tuple(
-        beside_head(one, head=history.val_probabilities[history.best.epoch - 1], labels=outcome.val_labels)
-        for one in baselines
-    )
-    warnings = (
-        *base.notes,
-        *dataset.warnings,
-        *recipe_notes(recipe),
-        *([outcome.diverged] if outcome.diverged else []),
-        *sanity_warnings(
-            sanity_baselines,
-            accuracy=history.best.val_accuracy,
-            largest_share=largest_share(outcome.val_labels),
-            on="validation",
-        ),
-    )
+
+
+def _summary(result: TrainingResult, target: Path, *, command: str) -> RunSummary:
+    outcome, settings = result.outcome, result.settings
     summary = RunSummary(
         run=str(target),
         name=target.name,
-        recipe=recipe.name,
-        overrides=overrides_of(recipe),
+        recipe=settings.recipe.name,
+        overrides=overrides_of(settings.recipe),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         command=shared_command(command),
         seed=settings.seed,
-        weights=base.weights.name,
-        weights_sha256=base.weights.sha256,
-        weights_note=shared_text(base.weights.note),
-        image_size=base.image_size,
-        preprocessing=base.preprocessing,
-        engine=base.engine_name,
-        precision=base.precision,
-        augmentation=shared_path(recipe.augmentation.pipeline or recipe.augmentation.backend),
-        n_views=recipe.n_views,
-        classes=dataset.index.classes,
-        n_train=len(split.train),
-        n_val=len(split.val),
-        n_test=len(split.test),
-        n_folds=len(split.rows) if split.folds else 0,
-        n_skipped=len(dataset.index.skipped),
-        n_parameters=outcome.fitted.n_parameters,
-        epochs_run=len(history.epochs),
-        best_epoch=history.best.epoch,
-        finetuned_block=recipe.finetune.block if outcome.fitted.finetuned_from else None,
-        finetuned_from=outcome.fitted.finetuned_from,
-        stopped_early=_stopped_early(outcome, settings.recipe.training),
-        best=Scores.of(history.best),
-        last=Scores.of(history.last),
-        test=_test_scores(outcome, dataset),
-        verdict=judge(
+        augmentation=shared_path(settings.recipe.augmentation.pipeline or settings.recipe.augmentation.backend),
+        n_views=settings.recipe.n_views,
+        **_of_backbone(result.base),
+        **_of_photos(result.dataset),
+        **_of_head(result),
+        **_of_baselines(result),
+        seconds=_seconds(result),
+        features=FeatureCounts(
+            n_computed=result.prepared.extraction.n_computed, n_read=result.prepared.extraction.n_read
+        ),
+        warnings=_warnings(result),
+        calibration=calibrate(outcome.val_labels, outcome.val_probabilities),
+    )
+    highest_rate = float(outcome.fitted.history.column("learning_rate").max())
+    root = shared_path(result.dataset.index.root)
+    return summary.model_copy(update={"next_step": most_promising(summary, data=root, learning_rate=highest_rate)})
+
+
+def _of_backbone(base: Backbone) -> dict[str, Any]:
+    return {
+        "weights": base.weights.name,
+        "weights_sha256": base.weights.sha256,
+        "weights_note": shared_text(base.weights.note),
+        "image_size": base.image_size,
+        "preprocessing": base.preprocessing,
+        "engine": base.engine_name,
+        "precision": base.precision,
+    }
+
+
+def _of_photos(dataset: Dataset) -> dict[str, Any]:
+    split = dataset.split
+    return {
+        "classes": dataset.index.classes,
+        "n_train": len(split.train),
+        "n_val": len(split.val),
+        "n_test": len(split.test),
+        "n_folds": len(split.rows) if split.folds else 0,
+        "n_skipped": len(dataset.index.skipped),
+    }
+
+
+def _of_head(result: TrainingResult) -> dict[str, Any]:
+    outcome, recipe, quality = result.outcome, result.settings.recipe, result.quality
+    fitted, history = outcome.fitted, outcome.fitted.history
+    return {
+        "n_parameters": fitted.n_parameters,
+        "epochs_run": len(history.epochs),
+        "best_epoch": history.best.epoch,
+        "finetuned_block": recipe.finetune.block if fitted.finetuned_from else None,
+        "finetuned_from": fitted.finetuned_from,
+        "stopped_early": _stopped_early(outcome, recipe.training),
+        "best": Scores.of(history.best),
+        "last": Scores.of(history.last),
+        "test": _test_scores(outcome, result.dataset),
+        "verdict": judge(
             history,
             val_labels=outcome.val_labels,
             duplicates=quality.duplicates,
             noise=quality.noise,
-            cross_validated=bool(split.folds),
+            cross_validated=bool(result.dataset.split.folds),
         ),
-        seconds=seconds,
-        features=FeatureCounts(n_computed=outcome.extraction.n_computed, n_read=outcome.extraction.n_read),
-        sanity_baselines=sanity_baselines,
-        baselines=beside,
-        against_baselines=baseline_sentence(beside, head_loss=history.best.val_loss),
-        warnings=tuple(shared_text(line, dataset.index.root) for line in warnings),
-        calibration=calibrate(outcome.val_labels, _held_out(outcome)),
-        layers=layer_summaries(outcome.fitted.heads, recorded=history.layers),
-        silenced_units=silenced_units(outcome.silenced),
+        "layers": layer_summaries(fitted.heads, recorded=history.layers),
+        "silenced_units": silenced_units(outcome.silenced),
+    }
+
+
+def _of_baselines(result: TrainingResult) -> dict[str, Any]:
+    outcome = result.outcome
+    compared = tuple(
+        beside_head(one, head=outcome.val_probabilities, labels=outcome.val_labels) for one in result.baselines
     )
-    highest_rate = float(history.column("learning_rate").max())
-    next_step = most_promising(summary, data=shared_path(dataset.index.root), learning_rate=highest_rate)
-    return summary.model_copy(update={"next_step": next_step})
+    return {
+        "sanity_baselines": result.sanity_baselines,
+        "baselines": compared,
+        "against_baselines": baseline_sentence(compared, head_loss=outcome.fitted.history.best.val_loss),
+    }
+
+
+def _seconds(result: TrainingResult) -> Seconds:
+    prepared, photos, head = result.prepared, result.dataset.seconds, result.outcome.seconds_head
+    return Seconds(
+        photos=round(photos, 3),
+        keras=round(prepared.seconds_keras, 3),
+        features=round(prepared.seconds_features, 3),
+        head=round(head, 3),
+        total=round(photos + prepared.seconds_keras + prepared.seconds_features + head, 3),
+    )
+
+
+def _warnings(result: TrainingResult) -> tuple[str, ...]:
+    outcome, dataset = result.outcome, result.dataset
+    found = (
+        *result.base.notes,
+        *dataset.warnings,
+        *recipe_notes(result.settings.recipe),
+        *([outcome.diverged] if outcome.diverged else []),
+        *sanity_warnings(
+            result.sanity_baselines,
+            accuracy=outcome.fitted.history.best.val_accuracy,
+            largest_share=largest_share(outcome.val_labels),
+            on="validation",
+        ),
+    )
+    return tuple(shared_text(line, dataset.index.root) for line in found)
 
 
 def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
@@ -257,18 +277,10 @@ def shared_settings(settings: Settings) -> dict[str, Any]:
     return table
 
 
-def _held_out(outcome: Outcome) -> NDArray[np.float32]:
-    """(n_val, n_classes) probabilities of the photos that the kept head was not trained on."""
-    history = outcome.fitted.history
-    return np.asarray(history.val_probabilities[history.best.epoch - 1])
-
-
-def _card(
-    outcome: Outcome, *, dataset: Dataset, base: Backbone, settings: Settings, calibration: Calibration
-) -> ModelCard:
-    height, width, channels = outcome.feature_shape
+def _card(result: TrainingResult, calibration: Calibration) -> ModelCard:
+    base, recipe, classes = result.base, result.settings.recipe, result.dataset.index.classes
     return ModelCard(
-        classes=dataset.index.classes,
+        classes=classes,
         weights=_to_find_again(base.weights.source),
         weights_sha256=base.weights.sha256,
         preprocessing=PREPROCESSINGS[base.preprocessing],
@@ -277,10 +289,10 @@ def _card(
         engine=base.engine_name,
         precision=base.precision,
         stored=base.stored,
-        feature_shape=(height, width, channels),
-        plan=plan_head(settings.recipe.head, n_classes=len(dataset.index.classes)),
-        n_heads=len(outcome.fitted.heads),
-        mirror=settings.recipe.prediction.mirror,
+        feature_shape=stored_shape(base.image_size, base.stored),
+        plan=plan_head(recipe.head, n_classes=len(classes)),
+        n_heads=len(result.outcome.fitted.heads),
+        mirror=recipe.prediction.mirror,
         calibration=calibration,
     )
 
@@ -307,22 +319,22 @@ def _duplicate_rows(duplicates: SplitDuplicates, dataset: Dataset) -> list[tuple
 
 def _split_rows(dataset: Dataset) -> list[SplitRow]:
     split = dataset.split
-    sides = [("train", photo) for photo in split.train] + [("val", photo) for photo in split.val]
+    placed = [("train", photo) for photo in split.train] + [("val", photo) for photo in split.val]
     if split.folds:
-        sides = [(f"{FOLD}{k + 1}", photo) for k, photo in zip(split.folds, split.train, strict=True)]
+        placed = [(f"{FOLD}{k + 1}", photo) for k, photo in zip(split.folds, split.train, strict=True)]
     return [
-        SplitRow(dataset.index.relative(photo), photo.label, side, photo.sha256)
-        for side, photo in (*sides, *(("test", photo) for photo in split.test))
+        SplitRow(dataset.index.relative(photo), photo.label, name, photo.sha256)
+        for name, photo in (*placed, *(("test", photo) for photo in split.test))
     ]
 
 
-def _environment(dataset: Dataset, *, base: Backbone, settings: Settings, command: str) -> dict[str, Any]:
+def _environment(result: TrainingResult, *, command: str) -> dict[str, Any]:
     """This machine's own account of the run; what runs.folder.PRIVATE names goes into no file that is shared."""
-    pipeline = settings.recipe.augmentation.pipeline
+    pipeline = result.settings.recipe.augmentation.pipeline
     return {
         "command": command,
-        "data": str(dataset.index.root.resolve()),
-        "weights": str(base.weights.path.resolve()),
+        "data": str(result.dataset.index.root.resolve()),
+        "weights": str(result.base.weights.path.resolve()),
         "pipeline": str(Path(pipeline).resolve()) if pipeline else None,
         **environment_now(),
     }

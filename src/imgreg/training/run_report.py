@@ -18,7 +18,10 @@ def write_run_report(folder: Path, run: Run, *, style: CurveStyle | None = None)
 
     Pictures that the run did not keep are made of the photos, where these are as they were.
 
-    returns   what was written, as paths below the folder
+    Returns
+    -------
+    tuple of str
+        What was written, as paths below the folder.
     """
     from imgreg.reports.run import run_report
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgreg.data import decode as decoding
-from imgreg.features.backbone import Preprocessing
-from imgreg.features.weights import Weights
-from imgreg.heads.ensemble import Arrays
 from imgreg.heads.explain import explain
+from imgreg.heads.fit import FittedHead
 from imgreg.heads.plan import Layer
 from imgreg.runs.folder import Run
+from imgreg.training.backbone import Backbone
 from imgreg.training.thumbnails import FOLDER, MAP, PICTURE_PX, photo_bytes
 
 N_MAPS = 6  # worst mistakes of a run that get a map
@@ -22,16 +21,17 @@ def keep_maps(
     run: Run,
     rows: Sequence[tuple[int, int]],
     *,
-    base: Weights,
+    base: Backbone,
     plan: Sequence[Layer],
-    heads: Sequence[Arrays],
-    preprocessing: Preprocessing,
-    blocks: Sequence[Arrays] = (),
+    fitted: FittedHead,
 ) -> None:
-    """Put the maps of some photos, laid over them, into folder/pictures.
+    """Write the Grad-CAM maps of some photos, overlaid on them, to folder/pictures.
 
-    rows   of run.split, each with the class, an index, whose evidence is shown; with cross-validation by the head that
-           was not trained on the photo, if there is one
+    Parameters
+    ----------
+    rows : sequence of (int, int)
+        Rows of run.split, each with the index of the class whose evidence is shown. With cross-validation the map is
+        of the head that was not trained on the photo, if there is one.
     """
     from imgreg.reports.pictures import jpeg, overlay
 
@@ -42,13 +42,13 @@ def keep_maps(
     maps = explain(
         squares,
         [k for _, k, _ in had],
-        base=base,
+        base=base.weights,
         plan=plan,
-        heads=heads,
-        blocks=blocks,
+        heads=fitted.heads,
+        blocks=fitted.blocks,
         asked=asked,
         n_random=0,
-        preprocessing=preprocessing,
+        preprocessing=base.preprocessing,
     )
     (folder / FOLDER).mkdir(exist_ok=True)
     for (row, _, data), one in zip(had, maps, strict=True):

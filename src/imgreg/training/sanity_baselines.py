@@ -1,4 +1,4 @@
-"""The controls of a training: the largest class, colours alone, plain facts of the files, and shuffled labels."""
+"""The sanity baselines of a training: the largest class, colours alone, file metadata alone, and shuffled labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.heads.forward import score
 from imgreg.progress import Watcher
 from imgreg.runs.summary import SanityBaseline
-from imgreg.training.dataset import Dataset, Repeats
+from imgreg.session import Session
+from imgreg.training.dataset import Dataset, ResampledDataset
 from imgreg.training.fit import Prepared, fit_on
 from imgreg.training.trials import run_trials
 
@@ -32,7 +33,7 @@ from imgreg.training.trials import run_trials
 def sanity_of_run(
     names: Sequence[str], dataset: Dataset, prepared: Prepared, *, watcher: Watcher
 ) -> tuple[SanityBaseline, ...]:
-    """Each control on the validation photos of one run; shuffled-labels trains a head as the run's was."""
+    """Score each baseline on the validation photos of one run; shuffled-labels trains a head as the run's was."""
     split, classes = dataset.split, dataset.index.classes
     found: list[SanityBaseline] = []
     for name in names:
@@ -46,56 +47,54 @@ def sanity_of_run(
                 train, other = [split.train[row] for row in of_train], [split.val[row] for row in of_val]
                 answers[of_val] = _cheap(name, train, other, classes=classes)
             loss, accuracy = score(answers, labels_of(split.val, classes))
-            found.append(_control(name, loss=loss, accuracy=accuracy, n=len(split.val)))
+            found.append(_scored(name, loss=loss, accuracy=accuracy, n=len(split.val)))
         watcher.step("sanity baselines", len(found), len(names), name)
     return tuple(found)
 
 
 def sanity_of_study(
-    names: Sequence[str], laid: Repeats, *, settings: Settings, cache_bytes: int | None, watcher: Watcher
+    names: Sequence[str], resampled: ResampledDataset, *, settings: Settings, session: Session
 ) -> tuple[SanityBaseline, ...]:
-    """Each control on the test photos of every repeat, the means; shuffled-labels trains the study's first recipe.
+    """Score each baseline on the test photos of every repeat, and average; shuffled-labels trains the control.
 
     The interval is that of one repeat's test photos: repeats share photos, so it does not shrink with their number.
     """
-    classes = laid.index.classes
-    n_test = round(fmean(len(repeat.split.test) for repeat in laid.drawn))
+    classes, repeats, watcher = resampled.index.classes, resampled.repeats, session.watcher
+    n_test = round(fmean(len(repeat.split.test) for repeat in repeats))
     found = []
     for name in (one for one in names if one != SHUFFLED_LABELS):
         scores: list[tuple[float, float]] = []
-        for repeat in laid.drawn:
-            watcher.step("sanity baselines", len(scores), len(laid.drawn), name)
+        for repeat in repeats:
+            watcher.step("sanity baselines", len(scores), len(repeats), name)
             train, test = repeat.split.train, repeat.split.test
             scores.append(score(_cheap(name, train, test, classes=classes), labels_of(test, classes)))
-        watcher.step("sanity baselines", len(scores), len(laid.drawn), name)
+        watcher.step("sanity baselines", len(scores), len(repeats), name)
         loss, accuracy = np.mean(scores, axis=0)
-        found.append(_control(name, loss=loss, accuracy=accuracy, n=n_test))
+        found.append(_scored(name, loss=loss, accuracy=accuracy, n=n_test))
     if SHUFFLED_LABELS in names:
         with _left_out_if_diverged(watcher):
-            found.append(_shuffled_study(laid, settings=settings, n=n_test, cache_bytes=cache_bytes, watcher=watcher))
+            found.append(_shuffled_study(resampled, settings=settings, n=n_test, session=session))
     return tuple(found)
 
 
 @contextmanager
 def _left_out_if_diverged(watcher: Watcher) -> Iterator[None]:
-    """A control that comes apart must not cost the user what was trained before it."""
+    """A baseline that diverges must not cost the user what was trained before it."""
     try:
         yield
     except DivergedError as error:
         watcher.say(f"Sanity baseline {SHUFFLED_LABELS} skipped: {error}")
 
 
-def _shuffled_study(
-    laid: Repeats, *, settings: Settings, n: int, cache_bytes: int | None, watcher: Watcher
-) -> SanityBaseline:
-    drawn = tuple(
+def _shuffled_study(resampled: ResampledDataset, *, settings: Settings, n: int, session: Session) -> SanityBaseline:
+    shuffled = tuple(
         replace(repeat, split=with_shuffled_labels(repeat.split, seed=settings.seed + repeat.number))
-        for repeat in laid.drawn
+        for repeat in resampled.repeats
     )
-    grid = run_trials(replace(laid, drawn=drawn), settings=[settings], cache_bytes=cache_bytes, watcher=watcher)
+    grid = run_trials(replace(resampled, repeats=shuffled), settings=[settings], session=replace(session, resume=None))
     trials = grid.trials[settings.recipe.name]
     learned = fmean(fmean(p > 0.5 for p in trial.train_own_last) for trial in trials)
-    return _control(
+    return _scored(
         SHUFFLED_LABELS,
         loss=fmean(trial.test_loss for trial in trials),
         accuracy=fmean(trial.test_accuracy for trial in trials),
@@ -105,15 +104,14 @@ def _shuffled_study(
 
 
 def _shuffled_run(dataset: Dataset, prepared: Prepared, *, watcher: Watcher) -> SanityBaseline:
-
     settings = prepared.settings
     shuffled = replace(dataset, split=with_shuffled_labels(dataset.split, seed=settings.seed))
     recipe = settings.recipe.model_copy(update={"name": SHUFFLED_LABELS})
     named = replace(prepared, settings=settings.model_copy(update={"recipe": recipe}))
-    outcome = fit_on(shuffled, named, watcher=watcher)
+    outcome = fit_on(shuffled, named, session=Session(watcher=watcher))
     forget_checkpoint(outcome.checkpoint)
     last = outcome.fitted.history.last
-    return _control(
+    return _scored(
         SHUFFLED_LABELS,
         loss=last.val_loss,
         accuracy=last.val_accuracy,
@@ -147,6 +145,6 @@ def _glance_of(photo: Photo) -> ImageMetadata:
     return photo.metadata
 
 
-def _control(name: str, *, loss: float, accuracy: float, n: int, note: str = "") -> SanityBaseline:
+def _scored(name: str, *, loss: float, accuracy: float, n: int, note: str = "") -> SanityBaseline:
     low, high = accuracy_interval(round(accuracy * n), n)
     return SanityBaseline(name=name, loss=float(loss), accuracy=float(accuracy), low=low, high=high, note=note)

@@ -16,10 +16,17 @@ MAP = "-map"  # a picture's name ends so where a map is laid over it
 
 
 def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str, ...]:
-    """Put a small JPEG of each photo into folder/pictures, named by its content; one that has gone is left out.
+    """Write a small JPEG of each photo to folder/pictures, named by its hash; a photo that is gone is left out.
 
-    folder    where the run, or a comparison, stands or is being written
-    returns   those that were not there yet, as paths below the folder
+    Parameters
+    ----------
+    folder : Path
+        Where the run, or a comparison, stands or is being written.
+
+    Returns
+    -------
+    tuple of str
+        Those that were not there yet, as paths below the folder.
     """
     from imgreg.reports.pictures import jpeg
 

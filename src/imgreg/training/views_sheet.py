@@ -10,19 +10,20 @@ from imgreg.data.index import Photo
 from imgreg.features.extract import read_photo
 
 
-def views_sheet(
-    photos: Sequence[Photo], *, augmenters: Mapping[str, Augmenter], n_views: int, size_px: int, target: Path
-) -> None:
+def views_sheet(photos: Sequence[Photo], *, augmenters: Mapping[str, Augmenter], n_views: int, target: Path) -> None:
     """Draw each photo beside its first views.
 
-    augmenters   what is added to a photo's label -> who makes the views
+    Parameters
+    ----------
+    augmenters : mapping of str to Augmenter
+        What is added to a photo's label, and who makes the views.
     """
     from imgreg.reports.contact_sheet import contact_sheet
 
     rows = []
     for photo in photos:
-        pixels = read_photo(photo, size_px=size_px)
         for says, augmenter in augmenters.items():
+            pixels = read_photo(photo, size_px=augmenter.size_px)
             views = [augmenter.view(pixels, sha256=photo.sha256, view=view) for view in range(n_views + 1)]
             rows.append((f"{photo.label}: {photo.path.name}{says}", views))
     headers = ["original", *(f"view {view}" for view in range(1, n_views + 1))]

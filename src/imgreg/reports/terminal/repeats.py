@@ -112,6 +112,19 @@ def learning_curve_text(
     )
 
 
+def learning_rate_text(*, answer: Sequence[str], notes: Sequence[str], folder: Path) -> RenderableType:
+    """The suggestion, its reason, and where the figure is."""
+    from rich.console import Group
+
+    figure = text_of(f"Figure: {folder / 'curve.png'}")
+    figure.no_wrap, figure.overflow = True, "ignore"
+    return Group(
+        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        figure,
+    )
+
+
 def label_issues_text(
     table: LabelTable, *, paths: Sequence[Path], answer: Sequence[str], notes: Sequence[str], folder: Path
 ) -> RenderableType:

@@ -1,0 +1,108 @@
+"""imgreg lr-find: the training loss over a growing learning rate, and which rates are worth trying."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imgreg.analysis.lr_find import LearningRateCurve, learning_rate_answer, learning_rate_curve
+from imgreg.config import Settings
+from imgreg.heads.lr_find import sweep_learning_rates
+from imgreg.paths import shared_command, shared_text
+from imgreg.runs.folder import write_json
+from imgreg.session import Session
+from imgreg.training.backbone import Backbone
+from imgreg.training.cache import open_cache
+from imgreg.training.dataset import new_folder, prepare_dataset
+from imgreg.training.fit import prepare
+
+LOWEST, HIGHEST = 1e-7, 1.0
+N_STEPS = 140  # 20 a decade
+
+
+@dataclass(frozen=True)
+class LearningRateResult:
+    """A finished search. `folder` holds curve.png, curve.svg and lr_find.json."""
+
+    folder: Path
+    curve: LearningRateCurve
+    answer: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_learning_rate(data: Path, *, settings: Settings, sweeps: int, session: Session) -> LearningRateResult:
+    """Train new heads for some steps each while the learning rate grows, and read off a range of useful rates.
+
+    Parameters
+    ----------
+    sweeps : int
+        Number of heads, each with its own initial weights and order of photos; their mean curve is read.
+
+    Raises
+    ------
+    DatasetError
+        If the photos cannot be used as a dataset.
+    """
+    watcher = session.watcher
+    with new_folder(session, data=data, kind="lr-find") as (folder, target):
+        base = Backbone(settings.base, watcher=watcher)
+        dataset = prepare_dataset(data, settings.photos, base=base, session=session)
+        base.settle()
+        rates = np.geomspace(LOWEST, HIGHEST, N_STEPS)
+        losses = []
+        with open_cache(session) as cache:
+            prepared = prepare(dataset, base=base, settings=settings, cache=cache, watcher=watcher)
+            train = prepared.labelled(dataset.split.train, augmented=True)
+            for number in range(sweeps):
+                watcher.step("raising the learning rate", number, sweeps, "")
+                losses.append(
+                    sweep_learning_rates(
+                        settings.recipe,
+                        train=train,
+                        n_classes=len(prepared.classes),
+                        rates=rates,
+                        seed=settings.seed + number,
+                    )
+                )
+            watcher.step("raising the learning rate", sweeps, sweeps, "")
+        curve = learning_rate_curve(rates, losses)
+        done = LearningRateResult(
+            folder=target,
+            curve=curve,
+            answer=learning_rate_answer(
+                curve,
+                current=settings.recipe.optimizer.learning_rate,
+                command=f"imgreg train {shlex.quote(str(data))} --recipe {shlex.quote(settings.recipe.name)}",
+            ),
+            notes=dataset.warnings,
+        )
+        _write(folder, done, settings=settings, data=data, command=session.command)
+    return done
+
+
+def learning_rate_document(done: LearningRateResult) -> dict[str, object]:
+    """What lr-find --json prints."""
+    return {
+        "lr_find": str(done.folder),
+        "answer": list(done.answer),
+        "notes": list(done.notes),
+        "suggested": done.curve.suggested,
+        **done.curve.model_dump(mode="json"),
+    }
+
+
+def _write(folder: Path, done: LearningRateResult, *, settings: Settings, data: Path, command: str) -> None:
+    from imgreg.reports.lr_find import learning_rate_figure
+
+    shared = {
+        "lr_find": done.folder.name,
+        "answer": [shared_text(line, data) for line in done.answer],
+        "notes": [shared_text(line, data) for line in done.notes],
+        "recipe": settings.recipe.name,
+        "command": shared_command(command),
+    }
+    write_json(folder / "lr_find.json", learning_rate_document(done) | shared)
+    learning_rate_figure(done.curve, current=settings.recipe.optimizer.learning_rate, target=folder / "curve.png")

@@ -1,0 +1,44 @@
+"""What a command that trains is given beside photos and settings, as one value.
+
+The command line and the notebooks' Workspace each make one; everything below takes it whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgreg.config import CurveStyle
+from imgreg.progress import Watcher
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command at work: where it writes, what it may resume, and who is told.
+
+    Attributes
+    ----------
+    models : Path
+        Folder of the runs, in which the command makes its own.
+    name : str or None
+        Name of that own folder; by default time and what was done.
+    command : str
+        The command line, for the record; empty from Python.
+    cache_bytes : int or None
+        Maximum size of the feature cache in bytes; None for the usual 20 GB. Its folder is `paths.cache_folder`.
+    resume : bool or None
+        Resume an interrupted training of the same photos and settings: None if there is one; True, and say so if
+        there is none; False never. The head comes out the same, to the bit.
+    style : CurveStyle or None
+        How curves are drawn; None as measured.
+    watcher : Watcher
+        Who is told of warnings, progress and epochs; by default nobody.
+    """
+
+    models: Path = Path("models")
+    name: str | None = None
+    command: str = ""
+    cache_bytes: int | None = None
+    resume: bool | None = None
+    style: CurveStyle | None = None
+    watcher: Watcher = field(default_factory=Watcher)
