@@ -91,11 +91,15 @@ def test_version() -> None:
 
 
 def test_train_prints_the_verdict_and_where_the_report_is(trained: Trained, tmp_path: Path) -> None:
-    """Without --json a person reads a summary that fits 80 columns and names the report."""
+    """Without --json a person reads a summary that fits 80 columns, the report's path and a command to go on with, in
+    which the photos are where they are: each on a line, to be copied."""
     done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--name", "x")
     assert done.code == 0, done.err
-    *box, last = done.out.splitlines()
-    assert last == f"Report: {tmp_path / 'm' / 'x' / 'report.html'}"
+    *box, report, following = done.out.splitlines()
+    assert report == f"Report: {tmp_path / 'm' / 'x' / 'report.html'}"
+    assert shlex.split(following)[:2] == ["Next:", "imgreg"]
+    assert shlex.split(following)[2] in COMMANDS
+    assert str(trained.data) in shlex.split(following)
     assert max(map(len, box)) <= 80
     assert "\x1b" not in done.out + done.err
 

@@ -68,6 +68,28 @@ def test_run_box_says_the_verdict_and_where_the_report_is(make_run, overfitting)
     assert "models/plain/report.html" in text
 
 
+def test_what_was_told_is_not_repeated(make_run, overfitting):
+    """A note that stands on the terminal already is left out of the box and of a comparison."""
+    run = make_run(overfitting, warnings=("photos are few",)).summary
+    assert "photos are few" in printed(run_text(run))
+    assert "photos are few" not in printed(run_text(run, told={"photos are few"}))
+    rows = comparison_table([run, run.model_copy(update={"name": "b"})])
+    assert "odd" in printed(comparison_text(rows, warnings=["odd"]))
+    assert "odd" not in printed(comparison_text(rows, warnings=["odd"], told={"odd"}))
+
+
+def test_the_next_command_can_be_copied(make_run, overfitting):
+    """On a line of its own after the report's, with the places as the user typed them."""
+    step = NextStep(kind="training", sentence="Longer training. Try `imgreg train pets --models m --epochs 90`.")
+    run = make_run(overfitting).summary.model_copy(update={"next_step": step})
+    typed = ("imgreg", "train", "/mnt/pets", "--models", "/mnt/m")
+    assert printed(run_text(run, typed=typed)).splitlines()[-1] == (
+        "Next: imgreg train /mnt/pets --models /mnt/m --epochs 90"
+    )
+    told = run.model_copy(update={"next_step": NextStep(kind="more photos", sentence="Add photos.")})
+    assert printed(run_text(told)).splitlines()[-1].startswith("Report:")
+
+
 def test_every_text_fits_80_columns(odd_runs):
     """No line is wider than 80 columns, and no figure is cut, with long, wide and odd names."""
     summaries = [run.summary for run in odd_runs]

@@ -56,8 +56,8 @@ def command(
     """Train with and without regularization and compare the curves.
 
     With one DATA folder, trains each recipe on the same split or folds, seed and features. With two or more runs, by
-    their names under models/ or their paths, compares these. Writes report.html, its figures as PNG and SVG (one colour per run; solid: train,
-    dashed: validation) and a table to a folder under models/.
+    their names under models/ or their paths, compares these. Writes report.html, its figures as PNG and SVG (one colour
+    per run; solid: train, dashed: validation) and a table to a folder under models/.
 
     With --repeats, every recipe is trained on many splits, as in imgreg study, and paired differences with confidence
     intervals show which recipes helped; no runs are saved. With --folds as well, each repeat tests every photo once.
@@ -81,7 +81,7 @@ def command(
             "tensorboard": tensorboard,
         }
         _refuse_on_runs(given | options, session=session)
-        return _printed(compare_runs(runs, session=session))
+        return _printed(compare_runs(runs, session=session), told=session.watcher.told)
     names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
     if repeats is None:
@@ -92,7 +92,8 @@ def command(
                 session=session,
                 sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
-            )
+            ),
+            told=session.watcher.told,
         )
     from imgreg.api.study import study
     from imgreg.recipes.topics import StudyPlan
@@ -146,7 +147,7 @@ def _settings(recipes: list[str], repeats: int | None, options: dict[str, Any]) 
     return settings
 
 
-def _printed(done: Comparison) -> Printed:
+def _printed(done: Comparison, *, told: set[str]) -> Printed:
     from imgreg.api.compare import comparison_document
     from imgreg.reports.terminal.runs import comparison_text
 
@@ -158,5 +159,6 @@ def _printed(done: Comparison) -> Printed:
             against_baselines=done.against_baselines,
             effects=done.effects,
             folder=done.folder,
+            told=told,
         ),
     )

@@ -42,6 +42,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     shown: list[Progress] = []  # the bars, once there is something to show
     curves: dict[str, list[Epoch]] = {}
     began: dict[str, float] = {}
+    told: set[str] = set()
     said: set[str] = set()  # a comparison's runs may give the same warning
     last_line = time.monotonic()
 
@@ -75,6 +76,8 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
         if text in said:
             return
         said.add(text)
+        if on_terminal and sys.stdout.isatty():
+            told.add(line)
         if on_terminal:
             text = wrapped(text)
         if shown:
@@ -85,7 +88,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             click.echo(text, err=True)
 
     with ExitStack() as stack:
-        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch)
+        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch, told=told)
 
 
 def curve_lines(curves: dict[str, list[Epoch]], *, n_columns: int = 80) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -60,4 +61,6 @@ def command(
         sanity_baselines=sanity_baselines,
         tensorboard=tensorboard,
     )
-    return lambda: summary.model_dump(mode="json"), lambda: run_text(summary)
+    return lambda: summary.model_dump(mode="json"), lambda: run_text(
+        summary, told=session.watcher.told, typed=shlex.split(session.command)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
+from imgreg.paths import with_places_of
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
     finetuned_in_words,
@@ -23,7 +24,9 @@ from imgreg.reports.rows import (
 from imgreg.reports.terminal.parts import (
     WIDTH,
     baselines_lines,
+    line_to_copy,
     nats,
+    next_command,
     percent,
     report_line,
     sanity_lines,
@@ -38,13 +41,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _NAME = 16  # columns of a run's name in the comparison's table; longer ones take two more lines
-_LISTED_NAME = 38  # and in the list of everything made, where it is to be copied
+_LISTED_NAME = 35  # and in the list of everything made, where it is to be copied
 _CURVE = 19
 _TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
 
 
-def run_text(summary: RunSummary) -> RenderableType:
-    """One run in a box: the verdict, the best and the last epoch, what to know, where the report is."""
+def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence[str] = ()) -> RenderableType:
+    """One run in a box: the verdict, the best and the last epoch, what to know, where the report is, what to do next.
+
+    Parameters
+    ----------
+    told : collection of str
+        Notes that the user has just read, and that are left out.
+    typed : sequence of str
+        Words of the user's command: the next one names its places as they are named there.
+    """
     from rich.console import Group
     from rich.panel import Panel
 
@@ -92,12 +103,17 @@ def run_text(summary: RunSummary) -> RenderableType:
         text_of(f"VGG16 weights: {summary.weights}."),
         *baselines_lines(summary.baselines, on="validation"),
         *sanity_lines(summary.sanity_baselines, on="validation"),
-        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary)),
+        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary) if note not in told),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
     title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
     box = Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
-    return Group(box, report_line(Path(summary.run)))
+    command = next_command(summary.next_step.sentence if summary.next_step else "")
+    return Group(
+        box,
+        report_line(Path(summary.run)),
+        *([line_to_copy("Next: ", with_places_of(command, typed))] if command else []),
+    )
 
 
 def comparison_text(
@@ -107,8 +123,9 @@ def comparison_text(
     against_baselines: str = "",
     effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
+    told: Collection[str] = (),
 ) -> RenderableType:
-    """The answer in a sentence, the table, what stands against comparing, and where the report is."""
+    """The answer in a sentence, the table, what stands against comparing unless told, and where the report is."""
     from rich.console import Group
 
     short = shortened(rows, limit=3 * _NAME)
@@ -153,7 +170,7 @@ def comparison_text(
         text_of(
             "Trainable parameters: " + ", ".join(f"{row.name} {row.n_parameters:,}" for row in rows) + ".", style="dim"
         ),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings if sentence not in told),
         *([report_line(folder)] if folder else []),
     )
 
