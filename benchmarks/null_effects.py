@@ -5,8 +5,8 @@ usage: python benchmarks/null_effects.py [--draws N] [--photos N] [--folds K]
 Each draw makes a new dataset (two Gaussian classes in 64 dimensions, the strength of the features drawn too) and
 trains a small network on it twice, K folds each, the two differing in their seeds alone: what one is better by is luck.
 The out-of-fold probabilities go through `compare`'s own test (analysis/photo_effects.py). Prints the share called
-better or worse; at most 5 % is promised. A second line plants a real difference (the other network sees half of the features),
-so that a test which never calls anything is noticed.
+better or worse; at most 5 % should be called better. A second line plants a real difference (the other network sees
+half of the features), so that a test which never calls anything is noticed.
 """
 
 from __future__ import annotations
@@ -36,21 +36,24 @@ def draw_photos(rng: np.random.Generator, *, n_photos: int) -> tuple[NDArray[np.
     return rng.normal(size=(n_photos, DIMENSIONS)) + np.outer(labels - 0.5, towards), labels
 
 
+def splitter(folds: int) -> StratifiedKFold:
+    return StratifiedKFold(folds, shuffle=True, random_state=0)
+
+
 def out_of_fold(
     features: NDArray[np.float64], labels: NDArray[np.int64], *, folds: int, seed: int
 ) -> NDArray[np.float64]:
     """(n, 2) probabilities, each photo's by the network that did not see it."""
     head = MLPClassifier((16,), alpha=0.1, learning_rate_init=0.01, max_iter=60, random_state=seed)
-    return np.asarray(
-        cross_val_predict(
-            head, features, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=0), method="predict_proba"
-        )
-    )
+    return np.asarray(cross_val_predict(head, features, labels, cv=splitter(folds), method="predict_proba"))
 
 
-def as_run(name: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Run:
+def as_run(name: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64], fold_of: NDArray[np.int64]) -> Run:
     """What photo_effects reads of a run: its classes, its one epoch and its validation photos."""
-    rows = tuple(SplitRow(f"{i}.jpg", str(label), "val", f"{i:064}") for i, label in enumerate(labels))
+    rows = tuple(
+        SplitRow(f"{i}.jpg", str(label), f"fold-{fold}", f"{i:064}")
+        for i, (label, fold) in enumerate(zip(labels, fold_of, strict=True))
+    )
     summary = SimpleNamespace(name=name, recipe=name, classes=("0", "1"), best_epoch=1, overrides=(), recipe_name=name)
     history = SimpleNamespace(val_probabilities=[np.clip(probabilities, 1e-7, 1 - 1e-7)])
     return cast(Run, SimpleNamespace(summary=summary, history=history, split=rows))
@@ -62,9 +65,12 @@ def words(*, draws: int, n_photos: int, folds: int, planted: bool) -> dict[str, 
     for draw in range(draws):
         features, labels = draw_photos(np.random.default_rng([7, draw]), n_photos=n_photos)
         other = features[:, : DIMENSIONS // 2] if planted else features
+        fold_of = np.empty(n_photos, dtype=np.int64)
+        for number, (_, tested) in enumerate(splitter(folds).split(features, labels), start=1):
+            fold_of[tested] = number
         runs: list[Any] = [
-            as_run("first", out_of_fold(features, labels, folds=folds, seed=2 * draw), labels),
-            as_run("second", out_of_fold(other, labels, folds=folds, seed=2 * draw + 1), labels),
+            as_run(name, out_of_fold(seen, labels, folds=folds, seed=2 * draw + k), labels, fold_of)
+            for k, (name, seen) in enumerate((("first", features), ("second", other)))
         ]
         (effect,) = photo_effects(runs)
         found[effect.word] = found.get(effect.word, 0) + 1

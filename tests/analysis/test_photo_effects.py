@@ -55,6 +55,23 @@ def test_the_difference_is_a_paired_t_interval(plant) -> None:
     assert found.word == "better on these photos"
 
 
+def test_heads_that_differ_by_luck_in_each_fold_are_not_told_apart(plant) -> None:
+    """All photos of a fold differ alike: the interval and p are those of the four folds' means."""
+    truth = [0, 1] * 6
+    control, run = (answering(plant, name, truth) for name in ("a", "b"))
+    probabilities = run.history.val_probabilities.copy()
+    own = 0.9 * np.exp(-np.array([-0.09, 0.03, -0.09, 0.03])[np.arange(12) // 3])
+    probabilities[0] = np.where(np.eye(2)[truth] > 0, own[:, None], 1 - own[:, None])
+    rows = tuple(replace(row, split=f"fold-{1 + i // 3}") for i, row in enumerate(run.split))
+    changed = replace(run.history, val_probabilities=probabilities)
+    (alone,) = photo_effects([control, replace(run, history=changed)])
+    (found,) = photo_effects([replace(control, split=rows), replace(run, history=changed, split=rows)])
+    of_folds = stats.ttest_1samp([-0.09, 0.03, -0.09, 0.03], 0)
+    assert found.mean == pytest.approx(alone.mean) == pytest.approx(-0.03, abs=1e-5)
+    assert found.p_holm == pytest.approx(of_folds.pvalue, rel=1e-3)
+    assert (found.high - found.low) > 1.5 * (alone.high - alone.low)
+
+
 def test_the_same_head_makes_no_difference_that_matters(plant) -> None:
     """A run against its copy: 0, and not "not enough data"."""
     (found,) = photo_effects([answering(plant, name, [0, 1] * 6) for name in ("a", "b")])
