@@ -177,7 +177,7 @@ def comparison_text(
 
 def made_text(made: Sequence[Made]) -> RenderableType:
     """Two lines for each, in the order given: name, the kept epoch's validation figures, the last gap, and the verdict
-    or the kind; below when, on which photos and by which recipe it was made, and the validation loss as a small curve.
+    or the kind; below the day, on which photos and by which recipe it was made, and the validation loss as a small curve.
 
     A name that imgreg gave stays on one line of 80 columns, to be copied.
     """
@@ -186,8 +186,7 @@ def made_text(made: Sequence[Made]) -> RenderableType:
     table = table_of("name", "val.\nloss", "\nacc.", "last\ngap", "verdict, validation\nloss by epoch")
     table.columns[-1].justify = "left"
     for one in made:
-        when = one.created[5:16].replace("T", " ")
-        told = " · ".join(part for part in (when, one_line(one.dataset, limit=14)) if part)
+        told = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
         if one.recipe:
             told += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(told) - 3, 5))
         name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(told, style="dim")])
