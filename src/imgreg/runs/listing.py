@@ -5,6 +5,7 @@ Plain files in, small values out; what cannot be read is named, not passed over.
 
 from __future__ import annotations
 
+import csv
 import datetime
 import json
 import math
@@ -20,6 +21,8 @@ from imgreg.runs.find import DOCUMENTS
 from imgreg.runs.folder import list_runs
 from imgreg.runs.history import epochs_of_csv
 from imgreg.runs.summary import RunSummary
+
+_UNREADABLE = (ArtefactError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def list_made(models: Path, *, sort: str = "created") -> tuple[tuple[Made, ...],
         folder = Path(summary.run)
         try:
             found.append(_run(folder, summary))
-        except (ArtefactError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        except _UNREADABLE:
             damaged.append(folder)
     for folder in sorted(models.iterdir()) if models.is_dir() else ():
         kind = next((name for name in DOCUMENTS if not folder.name.startswith(".") and (folder / name).is_file()), None)
@@ -96,7 +99,7 @@ def list_made(models: Path, *, sort: str = "created") -> tuple[tuple[Made, ...],
             continue
         try:
             found.append(_of_document(folder, kind))
-        except (ArtefactError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except _UNREADABLE:
             damaged.append(folder)
     return tuple(sorted(found, key=lambda made: (SORTS[sort](made), made.created, made.name))), tuple(damaged)
 

@@ -177,7 +177,7 @@ def comparison_text(
 
 def made_text(made: Sequence[Made]) -> RenderableType:
     """Two lines for each, in the order given: name, the kept epoch's validation figures, the last gap, and the verdict
-    or the kind; below the day, on which photos and by which recipe it was made, and the validation loss as a small curve.
+    or the kind; below the day, the photos, the recipe, and the validation loss as a small curve.
 
     A name that imgreg gave stays on one line of 80 columns, to be copied.
     """
@@ -194,7 +194,7 @@ def made_text(made: Sequence[Made]) -> RenderableType:
         if run is None:
             table.add_row(name, "", "", "", text_of(one.kind))
             continue
-        curve = sparkline(one.val_losses, top=max(one.val_losses), n_columns=_CURVE)
+        curve = sparkline(one.val_losses, top=max(one.val_losses, default=1), n_columns=_CURVE)
         table.add_row(
             name,
             nats(run.best.val_loss),
