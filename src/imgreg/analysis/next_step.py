@@ -18,6 +18,7 @@ LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice
 LONGER, FASTER = 3, 10  # times as many epochs, a learning rate so many times higher or lower
 NOTHING = EarlierFindings()
 CLEAR_GAIN, LITTLE_GAIN = 0.005, 0.01  # of accuracy, as in analysis/learning_curve.py
+_SHORT = {"--learning-rate": "--lr", "--image-size": "--imgsz"}
 LATE = 0.8  # of the epochs: a best epoch after it was not the end of learning
 
 
@@ -60,7 +61,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     suspected = {one.kind for one in verdict.suspicions}
     better = beating(run.baselines)
     if "broken_epoch" in verdict.evidence:
-        return NextStep(kind="training", sentence=verdict.next_step)
+        command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
+        return NextStep(kind="training", sentence=f"{verdict.next_step} Try `{command}`.")
     if LEAKAGE in suspected:
         return NextStep(
             kind="clean split",
@@ -88,7 +90,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
         return _against(run, better, photos=photos, learning_rate=learning_rate)
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
         kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
-        return NextStep(kind=kinds[verdict.label], sentence=verdict.next_step)
+        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
+        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
     if run.best_epoch == run.epochs_run:
         option, value = _longer(run)
         return NextStep(
@@ -118,6 +121,23 @@ def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: f
         sentence=f"A stronger fit: the head fits even the train photos worse than the baseline does {fits}. {how} "
         f"(`{_again(run, photos=photos, option=option, value=value)}`) or regularize less.",
     )
+
+
+def _after_verdict(run: RunSummary, *, photos: str, learning_rate: float) -> str:
+    """The command for what the verdict says to do next."""
+    advice, label = run.verdict.next_step, run.verdict.label
+    option, value = "--learning-rate", f"{learning_rate / FASTER:g}"
+    if advice.startswith("Train for more epochs"):
+        option, value = _longer(run)
+    elif label == UNDERFITTING:
+        value = f"{learning_rate * FASTER:g}"
+    elif label == OVERFITTING and run.recipe == "plain":
+        return f"imgreg compare {photos}"
+    elif label == TOO_NOISY and not advice.startswith("Lower"):
+        if run.n_folds:
+            return f"imgreg compare {photos} --repeats 10"
+        option, value = "--folds", "5"
+    return _again(run, photos=photos, option=option, value=value)
 
 
 def _longer(run: RunSummary) -> tuple[str, str]:
@@ -163,11 +183,13 @@ def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) 
 def _wider(run: RunSummary, *, photos: str) -> str:
     """What could give better features: other weights, then VGG16's own last block, then larger images."""
     if run.weights == "starter":
-        return "For a better score, use the ImageNet weights instead of the starter weights (`--weights imagenet`)."
+        other = _again(run, photos=photos, option="--weights", value="imagenet")
+        return f"For a better score, use the ImageNet weights instead of the starter weights (`{other}`)."
     if run.finetuned_block is None:
         tuned = _again(run, photos=photos, option="--finetune", value="block5")
         return f"For a better score, fine-tune VGG16's last block (`{tuned}`)."
-    return f"For a better score, use images larger than {run.image_size} px (`--image-size`)."
+    larger = _again(run, photos=photos, option="--image-size", value=str(min(2 * run.image_size, 1024)))
+    return f"For a better score, use images larger than {run.image_size} px (`{larger}`)."
 
 
 def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
@@ -176,12 +198,13 @@ def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
     if parts[:2] != ["imgreg", "train"]:
         return f"imgreg train {photos} --recipe {shlex.quote(run.recipe)} {option} {value}"
     kept: list[str] = []
+    replaced = (option, _SHORT.get(option, option), "--name")
     skipping = False
     for part in parts:
         if skipping:
             skipping = False
-        elif part in (option, "--name"):
+        elif part in replaced:
             skipping = True
-        elif not part.startswith((f"{option}=", "--name=")) and part not in ("--json", "-q", "--quiet"):
+        elif not part.startswith(tuple(f"{one}=" for one in replaced)) and part not in ("--json", "-q", "--quiet"):
             kept.append(part)
     return f"{shared_command(shlex.join(kept))} {option} {value}"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.tta import CLEAN, tta_views
-from imgreg.heads.batch_norm import statistics_updater
+from imgreg.heads.batch_norm import statistics_updater, with_momentum
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
@@ -230,7 +230,8 @@ class _SharedModel:
 
         tf.config.experimental.enable_op_determinism()
         recipe, head = self._recipe, _Head(fold, np.random.default_rng([seed, 1]))
-        model = build_head(recipe.head, feature_shape=self._feature_shape, n_classes=self._n_classes, seed=seed)
+        settings = with_momentum(recipe.head, n_steps=math.ceil(len(fold.train) / recipe.training.batch_size))
+        model = build_head(settings, feature_shape=self._feature_shape, n_classes=self._n_classes, seed=seed)
         if recipe.head.scaling != "none":
             plan = plan_head(recipe.head, n_classes=self._n_classes)
             fit_scaling(model, recipe.head.scaling, plan=plan, train=self._train.some(fold.train))
