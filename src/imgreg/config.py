@@ -19,6 +19,11 @@ ShareOrList = Annotated[
     Annotated[Share, Tag("one")] | Annotated[tuple[Share, ...], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "one"),
 ]
+ShareOrAuto = Annotated[
+    Annotated[Share, Tag("one")] | Annotated[Literal["auto"], Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "one"),
+]
+KERAS_MOMENTUM = 0.99  # of keras.layers.BatchNormalization
 
 
 class Head(Config):
@@ -86,12 +91,11 @@ class Head(Config):
         description="Mean and variance that BatchNormalization uses outside training: precise, over the clean train "
         "photos after each epoch, or moving, Keras' running averages, which lag where an epoch has few steps.",
     )
-    batch_norm_momentum: float = Field(
-        0.99,
-        ge=0,
-        lt=1,
-        description="Momentum of BatchNormalization's moving mean and variance (Keras: 0.99). Lower it if an epoch "
-        "has few steps: 0.99 averages over about 100 steps.",
+    batch_norm_momentum: ShareOrAuto = Field(
+        "auto",
+        description="Momentum of BatchNormalization's moving mean and variance, which average over about "
+        "1 / (1 - momentum) steps. auto: over one epoch, at most Keras' 0.99, and a batch counts by its number of "
+        "photos. 0.99: as Keras, which lags where an epoch has far fewer than 100 steps.",
     )
 
     def idle(self) -> dict[str, str]:

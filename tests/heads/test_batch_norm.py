@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from imgreg.analysis.verdict import UNDERFITTING, judge
 from imgreg.config import Head, Recipe
+from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.fit import FittedHead, Fold, fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
@@ -47,10 +49,66 @@ def test_training_itself_is_the_same(train_set: Labelled, val_set: Labelled) -> 
 
 
 def test_moving_averages_lag_where_there_are_few_steps(train_set: Labelled, val_set: Labelled) -> None:
-    """Three epochs of four steps at momentum 0.99: Keras' averages are still near the 0 and 1 that they began with."""
-    moving, precise = (fitted(train_set, val_set, it, units=(8,)).heads[0] for it in ("moving", "precise"))
+    """Three epochs of four steps at Keras' 0.99: the averages are still near the 0 and 1 that they began with."""
+    moving = fitted(train_set, val_set, "moving", units=(8,), batch_norm_momentum=0.99).heads[0]
+    precise = fitted(train_set, val_set, "precise", units=(8,)).heads[0]
     (mean,) = [name for name in precise if name.endswith("moving_mean")]
     assert np.abs(moving[mean]).max() < 0.2 * np.abs(precise[mean]).max()
+
+
+@pytest.mark.parametrize("batch_size", [10, 16, 64])
+def test_auto_averages_over_an_epoch(train_set: Labelled, val_set: Labelled, batch_size: int) -> None:
+    """Where the weights stand still, the averages come to those of all photos, also with a last batch of two photos.
+
+    50 photos: five batches of 10; or of 16, 16, 16 and 2; or all in one.
+    """
+    training = {"epochs": 12, "batch_size": batch_size}
+    slow = {"optimizer": {"learning_rate": 1e-9}, "training": training, "name": "test"}
+    head = {"units": (8,), "normalization": "before_activation"}
+    auto, precise = (
+        fit_head(
+            Recipe.model_validate(slow | {"head": head | {"batch_norm_statistics": it}}),
+            train=train_set,
+            val=val_set,
+            n_classes=2,
+            seed=0,
+        ).heads[0]
+        for it in ("moving", "precise")
+    )
+    (mean,) = [name for name in precise if name.endswith("moving_mean")]
+    (variance,) = [name for name in precise if name.endswith("moving_variance")]
+    spread = np.sqrt(precise[variance])
+    assert np.abs(auto[mean] - precise[mean]).max() < 0.2 * spread.min()
+    np.testing.assert_allclose(auto[variance], precise[variance], rtol=0.25)
+
+
+def test_a_run_whose_statistics_lag_is_not_judged_by_its_curves() -> None:
+    """A head that learns its train photos while Keras' averages stand still is not called underfitting."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(96) % 2
+    features = (5 + draw.normal(size=(96, 2, 2, 6)) + labels[:, None, None, None]).astype(np.float16)
+    sets = [
+        Labelled(lambda _, rows, part=part: features[part][rows], labels[part])
+        for part in np.split(np.arange(96), [64])
+    ]
+    table = {
+        "name": "test",
+        "head": {"units": (32, 32), "activation": "sigmoid", "normalization": "before_activation"},
+        "optimizer": {"learning_rate": 1e-2},
+        "training": {"epochs": 20, "batch_size": 32},
+    }
+    found = {}
+    for momentum in (0.99, "auto"):
+        asked = Recipe.model_validate(table | {"head": table["head"] | {"batch_norm_momentum": momentum}})
+        history = fit_head(asked, train=sets[0], val=sets[1], n_classes=2, seed=0).history
+        found[momentum] = judge(
+            history, val_labels=sets[1].labels, moving_statistics=uses_moving_statistics(asked.head)
+        )
+    assert "lag behind the weights" in found[0.99].sentence
+    assert found[0.99].label != UNDERFITTING
+    assert "precise" in found[0.99].next_step
+    assert "lag behind" not in found["auto"].sentence
+    assert found["auto"].evidence["statistics_lag"] < 0.05
 
 
 def test_each_fold_has_its_own(train_set: Labelled, val_set: Labelled) -> None:

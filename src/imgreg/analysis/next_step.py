@@ -9,7 +9,7 @@ import shlex
 
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
-from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
 from imgreg.paths import shared_command
 from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
@@ -41,16 +41,17 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     1. the loss became NaN                         training       (what the verdict says)
     2. the same pictures on both sides of a split  clean split
     3. labels that look wrong                      better labels
-    4. a baseline beats the head                   less overfitting where the head fits the train photos better than the
+    4. BatchNormalization's statistics lag         training       (what the verdict says)
+    5. a baseline beats the head                   less overfitting where the head fits the train photos better than the
                                                    baseline does, else stronger head
-    5. the verdict is underfitting                 training       (what the verdict says)
-    6. the verdict is overfitting                  less overfitting (likewise)
-    7. the verdict is too noisy to tell            clearer answer (likewise)
-    8. the best epoch was the last                 training
-    9. learning-curve found that photos help       more photos
-    10. it found that they hardly help             better labels where label-issues contradicts some, else features
-    11. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
-    12. otherwise                                  better features: head and baseline make of these what they can
+    6. the verdict is underfitting                 training       (what the verdict says)
+    7. the verdict is overfitting                  less overfitting (likewise)
+    8. the verdict is too noisy to tell            clearer answer (likewise)
+    9. the best epoch was the last                 training
+    10. learning-curve found that photos help      more photos
+    11. it found that they hardly help             better labels where label-issues contradicts some, else features
+    12. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
+    13. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
@@ -69,6 +70,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg "
             f"label-issues {photos}` ranks the photos to review.",
         )
+    if is_hidden_by_lag(verdict.evidence):
+        return NextStep(kind="training", sentence=verdict.next_step)
     if better is not None:
         return _against(run, better, photos=photos, learning_rate=learning_rate)
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):

@@ -1,6 +1,6 @@
-"""BatchNormalization's statistics over the train photos themselves, in place of moving averages.
+"""BatchNormalization's mean and variance outside training: how fast they move, or those of the train photos themselves.
 
-In: a head and its train photos. Out: the head with new statistics. Must not know: recipes, epochs, scores.
+In: a head and its train photos. Out: the momentum, or the head with new statistics. Must not know: epochs, scores.
 """
 
 from __future__ import annotations
@@ -10,8 +10,44 @@ from typing import Any
 
 import numpy as np
 
+from imgreg.config import KERAS_MOMENTUM, Head
 from imgreg.features.tta import CLEAN
+from imgreg.heads.plan import plan_head
 from imgreg.heads.views import IntArray, Views
+
+
+def uses_moving_statistics(head: Head) -> bool:
+    """Whether the head answers by moving averages that training left it.
+
+    >>> uses_moving_statistics(Head()), uses_moving_statistics(Head(normalization="after_dropout"))
+    (False, True)
+    """
+    if head.batch_norm_statistics == "precise":
+        return False
+    return any(layer.kind == "batch_normalization" for layer in plan_head(head, n_classes=2))
+
+
+def moving_statistics(model: Any) -> tuple[Any, ...]:
+    """The moving means and variances that training updates, as Keras variables."""
+    return tuple(variable for layer in _trained(model) for variable in (layer.moving_mean, layer.moving_variance))
+
+
+def average_over_an_epoch(model: Any, *, n_photos: int, batch_size: int) -> None:
+    """Set the momentum so that a full batch counts by its share of the train photos, but at most Keras' momentum.
+
+    A smaller last batch has too much weight then: `heads.fit.compiled_epoch` lessens it.
+    """
+    for layer in _trained(model):
+        layer.momentum = epoch_momentum(n_photos=n_photos, batch_size=batch_size)
+
+
+def epoch_momentum(*, n_photos: int, batch_size: int) -> float:
+    """The momentum of averages over about one epoch.
+
+    >>> [epoch_momentum(n_photos=n, batch_size=32) for n in (20, 64, 320, 10_000)]
+    [0.0, 0.5, 0.9, 0.99]
+    """
+    return min(1 - min(batch_size, n_photos) / n_photos, KERAS_MOMENTUM)
 
 
 def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
@@ -35,12 +71,10 @@ def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
     ----------
     Wu & Johnson 2021, arXiv:2105.07576, precise BatchNorm. Li et al. 2019, arXiv:1801.05134, the shift by dropout.
     """
-    import keras
     import tensorflow as tf
 
     layers = list(model.layers)
-    # A scaling layer is one too, but is fitted once and frozen.
-    places = [i for i, it in enumerate(layers) if isinstance(it, keras.layers.BatchNormalization) and it.trainable]
+    places = [layers.index(layer) for layer in _trained(model)]
 
     def inputs_of(place: int) -> Any:
         def forward(batch: Any) -> Any:
@@ -71,3 +105,10 @@ def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
 def _has_modes(layer: Any) -> bool:
     """Whether a layer does something else while training."""
     return type(layer).__name__ in ("BatchNormalization", "Dropout")
+
+
+def _trained(model: Any) -> list[Any]:
+    """The BatchNormalization layers; one that scales the features is fitted once and frozen."""
+    import keras
+
+    return [it for it in model.layers if isinstance(it, keras.layers.BatchNormalization) and it.trainable]

@@ -27,6 +27,7 @@ from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
 from imgreg.features.backbone import PREPROCESSINGS
 from imgreg.features.stored import stored_shape
+from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -209,6 +210,7 @@ def _of_head(result: TrainingResult) -> dict[str, Any]:
             duplicates=quality.duplicates,
             noise=quality.noise,
             cross_validated=bool(result.dataset.split.folds),
+            moving_statistics=uses_moving_statistics(recipe.head),
         ),
         "layers": layer_summaries(fitted.heads, recorded=history.layers),
         "silenced_units": silenced_units(outcome.silenced),
