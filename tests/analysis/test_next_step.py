@@ -66,6 +66,7 @@ def kind(one: RunSummary) -> str:
     return most_promising(one, data=DATA, learning_rate=1e-3).kind
 
 
+LAG = {"statistics_lag": 0.2, "guessing_loss": 0.69}
 BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=False),)
 
 
@@ -75,6 +76,7 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
         ({"evidence": {"broken_epoch": 3}, "label": "underfitting", "suspicions": ("leakage",)}, "training"),
         ({"suspicions": ("label noise", "leakage"), "baselines": BEATS}, "clean split"),
         ({"suspicions": ("label noise",), "baselines": BEATS}, "better labels"),
+        ({"evidence": LAG, "baselines": BEATS, "label": "too noisy to tell"}, "training"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "stronger head"),
         ({"baselines": EVEN, "label": "underfitting"}, "training"),
