@@ -23,7 +23,6 @@ ShareOrAuto = Annotated[
     Annotated[Share, Tag("one")] | Annotated[Literal["auto"], Tag("word")],
     Discriminator(lambda value: "word" if isinstance(value, str) else "one"),
 ]
-KERAS_MOMENTUM = 0.99  # of keras.layers.BatchNormalization
 
 
 class Head(Config):
@@ -93,9 +92,8 @@ class Head(Config):
     )
     batch_norm_momentum: ShareOrAuto = Field(
         "auto",
-        description="Momentum of BatchNormalization's moving mean and variance, which average over about "
-        "1 / (1 - momentum) steps. auto: over one epoch, at most Keras' 0.99, and a batch counts by its number of "
-        "photos. 0.99: as Keras, which lags where an epoch has far fewer than 100 steps.",
+        description="Momentum of BatchNormalization's moving mean and variance. auto averages over about one epoch, "
+        "from 0.5 with two steps an epoch to Keras' default 0.99 with a hundred.",
     )
 
     def idle(self) -> dict[str, str]:

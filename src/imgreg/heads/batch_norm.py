@@ -1,6 +1,6 @@
-"""BatchNormalization's mean and variance outside training: how fast they move, or those of the train photos themselves.
+"""BatchNormalization's statistics over the train photos themselves, in place of moving averages.
 
-In: a head and its train photos. Out: the momentum, or the head with new statistics. Must not know: epochs, scores.
+In: a head and its train photos. Out: the head with new statistics. Must not know: recipes, scores.
 """
 
 from __future__ import annotations
@@ -10,14 +10,36 @@ from typing import Any
 
 import numpy as np
 
-from imgreg.config import KERAS_MOMENTUM, Head
+from imgreg.config import Head
 from imgreg.features.tta import CLEAN
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import IntArray, Views
 
+KERAS_MOMENTUM = 0.99  # Keras' default, which averages over about 100 steps
+LEAST_MOMENTUM = 0.5  # of two steps an epoch; with one step less would be the last batch's statistics alone
+
+
+def with_momentum(head: Head, *, n_steps: int) -> Head:
+    """Settle what momentum "auto" is: the moving statistics average over about one epoch, at most over 100 steps.
+
+    Parameters
+    ----------
+    n_steps : int
+        Gradient steps in an epoch.
+
+    Examples
+    --------
+    >>> [with_momentum(Head(units=(8,)), n_steps=n).batch_norm_momentum for n in (1, 2, 8, 1000)]
+    [0.5, 0.5, 0.875, 0.99]
+    """
+    if head.batch_norm_momentum != "auto":
+        return head
+    momentum = min(max(1 - 1 / n_steps, LEAST_MOMENTUM), KERAS_MOMENTUM)
+    return head.model_copy(update={"batch_norm_momentum": momentum})
+
 
 def uses_moving_statistics(head: Head) -> bool:
-    """Whether the head answers by moving averages that training left it.
+    """Whether a head answers by the moving averages that training left it.
 
     >>> uses_moving_statistics(Head()), uses_moving_statistics(Head(normalization="after_dropout"))
     (False, True)
@@ -28,26 +50,8 @@ def uses_moving_statistics(head: Head) -> bool:
 
 
 def moving_statistics(model: Any) -> tuple[Any, ...]:
-    """The moving means and variances that training updates, as Keras variables."""
+    """The moving mean and variance of each BatchNormalization layer that training updates, as Keras variables."""
     return tuple(variable for layer in _trained(model) for variable in (layer.moving_mean, layer.moving_variance))
-
-
-def average_over_an_epoch(model: Any, *, n_photos: int, batch_size: int) -> None:
-    """Set the momentum so that a full batch counts by its share of the train photos, but at most Keras' momentum.
-
-    A smaller last batch has too much weight then: `heads.fit.compiled_epoch` lessens it.
-    """
-    for layer in _trained(model):
-        layer.momentum = epoch_momentum(n_photos=n_photos, batch_size=batch_size)
-
-
-def epoch_momentum(*, n_photos: int, batch_size: int) -> float:
-    """The momentum of averages over about one epoch.
-
-    >>> [epoch_momentum(n_photos=n, batch_size=32) for n in (20, 64, 320, 10_000)]
-    [0.0, 0.5, 0.9, 0.99]
-    """
-    return min(1 - min(batch_size, n_photos) / n_photos, KERAS_MOMENTUM)
 
 
 def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:

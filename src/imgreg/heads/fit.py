@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.tta import CLEAN, tta_views
-from imgreg.heads.batch_norm import average_over_an_epoch, moving_statistics, statistics_updater
+from imgreg.heads.batch_norm import moving_statistics, statistics_updater, with_momentum
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
@@ -230,14 +230,15 @@ class _SharedModel:
 
         tf.config.experimental.enable_op_determinism()
         recipe, head = self._recipe, _Head(fold, np.random.default_rng([seed, 1]))
-        model = build_head(recipe.head, feature_shape=self._feature_shape, n_classes=self._n_classes, seed=seed)
+        settings = with_momentum(recipe.head, n_steps=math.ceil(len(fold.train) / recipe.training.batch_size))
+        model = build_head(settings, feature_shape=self._feature_shape, n_classes=self._n_classes, seed=seed)
         if recipe.head.scaling != "none":
             plan = plan_head(recipe.head, n_classes=self._n_classes)
             fit_scaling(model, recipe.head.scaling, plan=plan, train=self._train.some(fold.train))
         if self._holder is None:
             self.model, self._holder = model, head
             self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
-            by_size = self._averaged_by_size(model, n_photos=len(fold.train))
+            by_size = moving_statistics(model) if recipe.head.batch_norm_momentum == "auto" else ()
             smoothing = recipe.training.label_smoothing
             self._step = compiled_epoch(model, self._optimizer, label_smoothing=smoothing, by_size=by_size)
             self._forward = compiled_answer(model)
@@ -248,13 +249,6 @@ class _SharedModel:
         else:
             head.stored = [*(np.array(v.numpy()) for v in model.variables), *self._unused]
         return head
-
-    def _averaged_by_size(self, model: Any, *, n_photos: int) -> tuple[Any, ...]:
-        """Moving statistics to which a batch counts by its number of photos; sets their momentum."""
-        if self._recipe.head.batch_norm_momentum != "auto":
-            return ()
-        average_over_an_epoch(model, n_photos=n_photos, batch_size=self._recipe.training.batch_size)
-        return moving_statistics(model)
 
     def load(self, head: _Head) -> None:
         """Put a head's variables into the model, and store those of the head before."""
@@ -370,7 +364,7 @@ def epoch_row(
 def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0, by_size: Sequence[Any] = ()) -> Any:
     """Some steps over photos in the given order: (features, labels, order, batch_size, rates) -> mean objective.
 
-    by_size   moving statistics that a smaller batch changes in proportion to its size
+    by_size   moving statistics that a smaller last batch changes by that much less
     rates     (n_steps,) float32, the learning rate of each step
 
     The weights' update is compiled by XLA, with the penalty's gradient in it: it passes over the weights once, where
