@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.tta import CLEAN, tta_views
-from imgreg.heads.batch_norm import statistics_updater, with_momentum
+from imgreg.heads.batch_norm import moving_statistics, statistics_updater, with_momentum
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, joined, separated
@@ -238,7 +238,9 @@ class _SharedModel:
         if self._holder is None:
             self.model, self._holder = model, head
             self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
-            self._step = compiled_epoch(model, self._optimizer, label_smoothing=recipe.training.label_smoothing)
+            by_size = moving_statistics(model) if recipe.head.batch_norm_momentum == "auto" else ()
+            smoothing = recipe.training.label_smoothing
+            self._step = compiled_epoch(model, self._optimizer, label_smoothing=smoothing, by_size=by_size)
             self._forward = compiled_answer(model)
             if "batch_norm_statistics" not in recipe.head.idle() and recipe.head.batch_norm_statistics == "precise":
                 self._update_statistics = statistics_updater(model)
@@ -287,7 +289,8 @@ class _SharedModel:
         on_step: Callable[[], None] | None,
     ) -> float:
         """Take a head's steps of one epoch. returns the mean objective"""
-        batch_size, rows = self._recipe.training.batch_size, head.fold.train
+        rows = head.fold.train
+        batch_size = min(self._recipe.training.batch_size, len(rows))
         order = rows[head.draw.permutation(len(rows))]
         objectives, done = [], 0
         for features, labels, portion in photos.portions(view, order, multiple=batch_size):
@@ -358,10 +361,11 @@ def epoch_row(
     )
 
 
-def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) -> Any:
+def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0, by_size: Sequence[Any] = ()) -> Any:
     """Some steps over photos in the given order: (features, labels, order, batch_size, rates) -> mean objective.
 
-    rates   (n_steps,) float32, the learning rate of each step
+    by_size   moving statistics that a smaller last batch changes by that much less
+    rates     (n_steps,) float32, the learning rate of each step
 
     The weights' update is compiled by XLA, with the penalty's gradient in it: it passes over the weights once, where
     TensorFlow's own kernels do some ten times. The penalty's value stays outside: XLA sums on one core.
@@ -386,11 +390,15 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
             rows = order[start : start + batch_size]
             optimizer.learning_rate = rates[start // batch_size]
             batch = tf.cast(tf.gather(features, rows), tf.float32)
+            before = [tf.identity(variable) for variable in by_size]
             with tf.GradientTape() as tape:
                 predicted = model(batch, training=True)
                 loss = smoothed_cross_entropy(tf.gather(labels, rows), predicted, label_smoothing=label_smoothing)
                 if watched:  # penalties on activations, which these layers noted in the call above
                     loss += tf.add_n([part for layer in watched for part in layer.losses])
+            share = tf.cast(tf.shape(rows)[0], tf.float32) / tf.cast(batch_size, tf.float32)
+            for variable, value in zip(by_size, before, strict=True):
+                variable.assign(value + share * (variable - value))
             objective = loss + weight_penalty(model)
             apply(tape.gradient(loss, variables))
             total += objective * tf.cast(tf.shape(rows)[0], tf.float32)
