@@ -9,8 +9,9 @@ import pytest
 
 from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
 from imgreg.features.blocks import tuned_shapes
-from imgreg.heads.finetune import finetune, tuned_answers
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.epochs import FittedHead, SplitFeatures
+from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import score
 from imgreg.heads.views import Labelled
 
@@ -49,13 +50,13 @@ def through_block(deep: Labelled, recipe: Recipe = RECIPE) -> Labelled:
 @pytest.fixture(scope="module")
 def fitted() -> FittedHead:
     train, val = photos(16, seed=1), photos(8, seed=2)
-    return fit_head(RECIPE, train=through_block(train), val=through_block(val), n_classes=2, seed=0)
+    return fit_head(RECIPE, SplitFeatures(through_block(train), through_block(val), 2), seed=0)
 
 
 def tuned(fitted: FittedHead, **changed: float) -> FittedHead:
     recipe = RECIPE.model_copy(update={"finetune": RECIPE.finetune.model_copy(update=changed)})
     train, val = photos(16, seed=1), photos(8, seed=2)
-    return finetune(recipe, fitted, block=BLOCK, train=train, val=val, n_classes=2, seed=0)
+    return finetune(recipe, fitted, SplitFeatures(train, val, 2), unfrozen=Unfrozen(BLOCK), seed=0)
 
 
 def test_a_rate_of_zero_gives_the_frozen_figures(fitted: FittedHead) -> None:
@@ -78,7 +79,7 @@ def test_fine_tuning_lowers_the_train_loss_and_moves_the_block(fitted: FittedHea
     (block,) = done.blocks
     assert all(np.abs(block[name] - BLOCK[name]).max() > 0 for name in BLOCK)
     val = photos(8, seed=2)
-    answers = tuned_answers(val, recipe=RECIPE, heads=done.heads, blocks=done.blocks, n_classes=2)
+    answers = tuned_answers(val, recipe=RECIPE, fitted=done, precision="float32", n_classes=2)
     assert score(answers, val.labels)[0] == pytest.approx(done.history.best.val_loss, abs=1e-6)
 
 
