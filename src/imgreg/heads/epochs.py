@@ -306,13 +306,14 @@ def train_together(
     DivergedError
         If a loss or a weight becomes NaN or infinite, with the epochs before it and their best heads.
     """
+    model.keras.stop_training = False
     for callback in hooks.callbacks:
         callback.set_params({"epochs": phase.n_epochs, "verbose": 0})
         callback.set_model(model.keras)
         callback.on_train_begin()
     for number in range(len(curves.epochs) + 1, phase.first + phase.n_epochs):
         task = EpochTask(number, views.of_epoch(number), [row.val_loss for row in curves.epochs[phase.first - 1 :]])
-        if phase.is_over(task.val_losses) or (hooks.callbacks and model.keras.stop_training):
+        if phase.is_over(task.val_losses) or model.keras.stop_training:
             break
         for callback in hooks.callbacks:
             callback.on_epoch_begin(number - 1)

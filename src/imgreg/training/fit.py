@@ -172,7 +172,8 @@ def fit_on(
         identity=prepared.source.base,
     )
     checkpoint = checkpoint_path(key)
-    resume_from = resumable_training(checkpoint, resume=session.resume, what=recipe.name, n_epochs=n_epochs, say=say)
+    resume = False if session.callbacks else session.resume
+    resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=say)
     seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
         shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
@@ -181,8 +182,9 @@ def fit_on(
         on_epoch=_shown(recipe, session.watcher, events),
         on_step=on_step,
         resume_from=resume_from,
-        keep=checkpointer(checkpoint, say=say),
+        keep=None if session.callbacks else checkpointer(checkpoint, say=say),
         monitor=LayerMonitor(on_values=events.layers if events is not None else None),
+        callbacks=session.callbacks,
     )
     try:
         fitted, diverged = fit_split(prepared, split, seed=seed, hooks=hooks), ""
