@@ -538,15 +538,6 @@ class Settings(Config):
     recipe: Recipe
 
     @model_validator(mode="after")
-    def _refuse_rescaled_finetuning(self) -> Self:
-        if self.recipe.finetune.block != "none" and self.base.preprocessing != "vgg16":
-            raise ValueError(
-                f"finetune.block = {self.recipe.finetune.block} cannot be combined with preprocessing = "
-                f"{self.base.preprocessing}: set preprocessing = vgg16, or leave fine-tuning out"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _refuse_lost_maps(self) -> Self:
         kept, pool = self.base.stored, self.recipe.head.pool
         if kept != "map" and self.recipe.finetune.block != "none":

@@ -42,6 +42,8 @@ class FittedHead:
         Of each head the convolutions that were fine-tuned with it; empty where the frozen base is kept.
     finetuned_from : int or None
         The first fine-tuning epoch; None without.
+    warning : str
+        Why fine-tuning ended before its time, where it diverged.
     """
 
     heads: tuple[Arrays, ...]
@@ -49,6 +51,7 @@ class FittedHead:
     n_parameters: int
     blocks: tuple[Arrays, ...] = ()
     finetuned_from: int | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -225,15 +228,17 @@ class Exchanged:
         assert head.stored is not None  # of every head that is not in the model
         if self._holder is not None:
             self._holder.stored = self.values(self._holder)
-        self._assign(head.stored)
+        for variable, value in zip(self._variables, head.stored, strict=True):
+            variable.assign(value)
         self._holder, head.stored = head, None
 
-    def put(self, head: HeadState, values: list[NDArray[Any]]) -> None:
-        """Replace a head's variables."""
-        if self._holder is head:
-            self._assign(values)
-        else:
-            head.stored = values
+    def resume(self, heads: Sequence[HeadState], values: list[NDArray[Any]], *, n_epochs: int) -> None:
+        """Put heads that no step was taken with where a checkpoint left them: their variables, and what they draw."""
+        n_values = len(self._variables)
+        for k, head in enumerate(heads):
+            head.stored = values[k * n_values : (k + 1) * n_values]
+            for _ in range(n_epochs):
+                head.draw.permutation(len(head.fold.train))  # as it was in that epoch
 
     def values(self, head: HeadState) -> list[NDArray[Any]]:
         """Copies of a head's variables: the model's, then the optimizer's."""
@@ -243,10 +248,6 @@ class Exchanged:
         """(len(rows), n_classes) probabilities in inference mode, the mean over the test-time views."""
         answers = [self._forward(photos, view, rows) for view in scored]
         return answers[0] if len(answers) == 1 else np.mean(answers, axis=0, dtype=np.float32)
-
-    def _assign(self, values: list[NDArray[Any]]) -> None:
-        for variable, value in zip(self._variables, values, strict=True):
-            variable.assign(value)
 
 
 class Curves:
@@ -353,7 +354,13 @@ def _score(model: SharedModel, head: HeadState, views: SplitViews, *, objective:
 
 def _checkpoint(model: SharedModel, heads: Sequence[HeadState], curves: Curves) -> Checkpoint:
     fitted = curves.fitted()
-    return Checkpoint([value for head in heads for value in model.values(head)], joined(fitted.heads), fitted.history)
+    return Checkpoint(
+        variables=[value for head in heads for value in model.values(head)],
+        best_weights=joined(fitted.heads),
+        history=fitted.history,
+        best_blocks=joined(fitted.blocks),
+        finetuned_from=fitted.finetuned_from,
+    )
 
 
 def _logs(row: Epoch) -> dict[str, float]:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.config import Optimizer, Recipe
+from imgreg.errors import DivergedError
 from imgreg.features.backbone import tail
-from imgreg.features.blocks import Arrays, block_of, tuned_layers
+from imgreg.features.blocks import Arrays, block_of, count_tuned, tuned_layers
 from imgreg.features.engines import Precision
 from imgreg.heads.build import build_head, set_weights, weights_by_name
 from imgreg.heads.epochs import (
@@ -62,12 +63,14 @@ def finetune(
 ) -> FittedHead:
     """Train the heads and the block on; the epoch of the lowest plain validation cross-entropy is kept.
 
-    Where that is an epoch of the frozen base, its heads are kept, and no block.
+    Where that is an epoch of the frozen base, its heads are kept, and no block. Where fine-tuning diverges, the epochs
+    before are the result, with a warning in it.
 
     Parameters
     ----------
     fitted : FittedHead
-        By the same recipe, photos and folds.
+        By the same recipe, photos and folds; of an interrupted fine-tuning what `fit_head` gives with the same
+        `hooks.resume_from`.
     data : SplitFeatures
         Features at the last frozen layer.
     hooks : Hooks
@@ -75,8 +78,6 @@ def finetune(
 
     Raises
     ------
-    DivergedError
-        If a loss or a weight becomes NaN or infinite, with the epochs before it and their best heads.
     FeatureError
         If a feature is NaN or infinite.
     """
@@ -86,16 +87,22 @@ def finetune(
         HeadState(fold, np.random.default_rng([seed, k, 2]), model.values_of(arrays, unfrozen.block))
         for k, (fold, arrays) in enumerate(zip(data.folds, fitted.heads, strict=True))
     ]
-    settings, first = recipe.finetune, len(fitted.history.epochs) + 1
-    start = replace(fitted, n_parameters=len(heads) * model.n_parameters, finetuned_from=first)
-    return train_together(
-        model,
-        heads,
-        Curves(data, start),
-        phase=Phase(first, settings.epochs, patience_epochs=settings.patience_epochs),
-        views=views,
-        hooks=replace(hooks, keep=None, monitor=None, callbacks=()),
+    phase = Phase(
+        fitted.finetuned_from or len(fitted.history.epochs) + 1,
+        recipe.finetune.epochs,
+        patience_epochs=recipe.finetune.patience_epochs,
     )
+    if hooks.resume_from is not None and fitted.finetuned_from is not None:
+        model.resume(heads, hooks.resume_from.variables, n_epochs=len(fitted.history.epochs) + 1 - phase.first)
+    n_parameters = fitted.n_parameters + len(heads) * count_tuned(block_of(unfrozen.block))
+    start = replace(fitted, n_parameters=n_parameters, finetuned_from=phase.first)
+    hooks = replace(hooks, monitor=None, callbacks=())
+    try:
+        return train_together(model, heads, Curves(data, start), phase=phase, views=views, hooks=hooks)
+    except DivergedError as error:
+        if not isinstance(error.kept, FittedHead):
+            raise
+        return replace(error.kept, warning=f"{error} The best epoch before that was kept.")
 
 
 def tuned_answers(
@@ -154,7 +161,6 @@ class _TunedModel(Exchanged):
         of_block = [v for layer in self._convolutions.values() for v in layer.trainable_variables]
         of_head = list(self._head.trainable_variables)
         self._trained = [*of_block, *of_head]
-        self.n_parameters = sum(math.prod(v.shape) for v in self._trained)
         settings = recipe.finetune
         parts = [(of_block, settings.learning_rate), (of_head, settings.head_learning_rate)]
         self._optimizers = []

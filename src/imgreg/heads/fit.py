@@ -63,29 +63,31 @@ def fit_head(recipe: Recipe, data: SplitFeatures, *, seed: int, hooks: Hooks = N
     views = SplitViews(recipe, data)
     model = _HeadModel(recipe, data, feature_shape=views.train.feature_shape, seed=seed)
     start = FittedHead((), History((), np.empty(0, np.float32)), n_parameters=len(data.folds) * model.n_parameters)
-    if hooks.resume_from is not None:
-        start = _resume(model, hooks.resume_from, start, hooks=hooks)
+    if (checkpoint := hooks.resume_from) is not None:
+        start = _resumed(checkpoint, n_heads=len(data.folds), n_parameters=start.n_parameters)
+        if hooks.monitor is not None:
+            hooks.monitor.rows += start.history.layers
+        for row in start.history.epochs:
+            if hooks.on_epoch is not None:
+                hooks.on_epoch(row)
+        if start.finetuned_from is not None:
+            return start  # `finetune` resumes there
+        model.resume(model.heads, checkpoint.variables, n_epochs=len(start.history.epochs))
     curves = Curves(data, start, monitor=hooks.monitor)
     training = recipe.training
     phase = Phase(1, training.epochs, patience_epochs=training.patience_epochs, min_delta=training.min_delta)
     return train_together(model, model.heads, curves, phase=phase, views=views, hooks=hooks)
 
 
-def _resume(model: _HeadModel, checkpoint: Checkpoint, start: FittedHead, *, hooks: Hooks) -> FittedHead:
-    """Put every head where the checkpoint left it, tell of its epochs again, and give what it had found."""
-    history = checkpoint.history
-    n_values = len(checkpoint.variables) // len(model.heads)
-    for k, head in enumerate(model.heads):
-        model.put(head, checkpoint.variables[k * n_values : (k + 1) * n_values])
-        for _ in history.epochs:
-            head.draw.permutation(len(head.fold.train))  # as it was in that epoch
-    for row in history.epochs:
-        if hooks.on_epoch is not None:
-            hooks.on_epoch(row)
-    if hooks.monitor is not None:
-        hooks.monitor.rows += history.layers
-    best = separated(checkpoint.best_weights, n_heads=len(model.heads))
-    return FittedHead(best, history, n_parameters=start.n_parameters)
+def _resumed(checkpoint: Checkpoint, *, n_heads: int, n_parameters: int) -> FittedHead:
+    """What an interrupted training had found."""
+    return FittedHead(
+        heads=separated(checkpoint.best_weights, n_heads=n_heads),
+        history=checkpoint.history,
+        n_parameters=n_parameters,
+        blocks=separated(checkpoint.best_blocks, n_heads=n_heads) if checkpoint.best_blocks else (),
+        finetuned_from=checkpoint.finetuned_from,
+    )
 
 
 def _head_seed(seed: int, k: int) -> int:

@@ -132,6 +132,8 @@ def _train_trial(prepared: Prepared, repeat: Repeat, *, key: str, session: Sessi
         keep=checkpointer(path, say=session.watcher.say),
     )
     fitted = fit_split(prepared, repeat.split, seed=_seed(prepared.settings, repeat), hooks=hooks)
+    if fitted.warning:
+        session.watcher.say(f"{prepared.settings.recipe.name}, repeat {repeat.number}: {fitted.warning}")
     return _trial(prepared, repeat, fitted)
 
 
