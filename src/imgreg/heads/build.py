@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Head, HeadLayer
+from imgreg.heads.batch_norm import KERAS_MOMENTUM
 from imgreg.heads.forward import SMALLEST_NORM
 from imgreg.heads.plan import Layer, plan_head
 from imgreg.lazy_imports import load_keras
@@ -69,7 +70,7 @@ def _settings(layer: Layer, head: Head) -> HeadLayer:
         max_norm=hidden * head.max_norm,
         activity_l1=hidden * head.activity_l1,
         activity_l2=hidden * head.activity_l2,
-        momentum=head.batch_norm_momentum,
+        momentum=KERAS_MOMENTUM if head.batch_norm_momentum == "auto" else head.batch_norm_momentum,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Recipe
-from imgreg.heads.batch_norm import statistics_updater
+from imgreg.heads.batch_norm import statistics_updater, with_momentum
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, separated
@@ -121,8 +121,9 @@ class _HeadModel(Exchanged):
 
     def _initial(self, fold: Fold, seed: int, *, train: Labelled) -> Any:
         """A head with its initial weights, scaling included."""
-        head = self._recipe.head
-        model = build_head(head, feature_shape=self._shape, n_classes=self._n_classes, seed=seed)
+        head, batch_size = self._recipe.head, self._recipe.training.batch_size
+        settings = with_momentum(head, n_steps=math.ceil(len(fold.train) / batch_size))
+        model = build_head(settings, feature_shape=self._shape, n_classes=self._n_classes, seed=seed)
         if head.scaling != "none":
             plan = plan_head(head, n_classes=self._n_classes)
             fit_scaling(model, head.scaling, plan=plan, train=train.some(fold.train))
