@@ -21,6 +21,56 @@ ShareOrList = Annotated[
 ]
 
 
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"]
+
+
+class DenseLayer(Config):
+    """A hidden Dense layer without its activation."""
+
+    kind: Literal["dense"] = "dense"
+    units: UnitCount
+    l1: float = Field(0.0, ge=0, le=10)
+    l2: float = Field(0.0, ge=0, le=10)
+    max_norm: float = Field(0.0, ge=0, le=1000)
+
+
+class ActivationLayer(Config):
+    """The activation of the layer before it."""
+
+    kind: Literal["activation"] = "activation"
+    function: Activation
+    activity_l1: float = Field(0.0, ge=0, le=10)
+    activity_l2: float = Field(0.0, ge=0, le=10)
+
+
+class DropoutLayer(Config):
+    """Dropout of the units before it."""
+
+    kind: Literal["dropout"] = "dropout"
+    rate: Share
+
+
+class BatchNormalizationLayer(Config):
+    """BatchNormalization with Keras' moving statistics."""
+
+    kind: Literal["batch_normalization"] = "batch_normalization"
+    epsilon: float = Field(1e-3, gt=0, le=1)
+    batch_norm_momentum: float = Field(0.99, ge=0, lt=1)
+
+
+class LayerNormalizationLayer(Config):
+    """LayerNormalization."""
+
+    kind: Literal["layer_normalization"] = "layer_normalization"
+    epsilon: float = Field(1e-3, gt=0, le=1)
+
+
+HeadLayer = Annotated[
+    DenseLayer | ActivationLayer | DropoutLayer | BatchNormalizationLayer | LayerNormalizationLayer,
+    Field(discriminator="kind"),
+]
+
+
 class Head(Config):
     """The trainable part: Dense layers on the frozen features."""
 
@@ -39,9 +89,7 @@ class Head(Config):
         "1, or to 0..1.",
     )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
-    activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
-        "relu", description="Activation of the hidden layers; linear is none."
-    )
+    activation: Activation = Field("relu", description="Activation of the hidden layers; linear is none.")
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
         "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
     )
@@ -93,14 +141,20 @@ class Head(Config):
         description="Momentum of BatchNormalization's moving mean and variance (Keras: 0.99). Lower it if an epoch "
         "has few steps: 0.99 averages over about 100 steps.",
     )
+    layers: tuple[HeadLayer, ...] | None = Field(
+        None,
+        description="Layers between pooling and output one by one, in place of the settings for hidden layers: tables "
+        "whose kind is dense, activation, dropout, batch_normalization or layer_normalization.",
+    )
 
     def idle(self) -> dict[str, str]:
+        hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
+        kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
+        if self.layers is not None:
+            return dict.fromkeys(("units", *hidden, *kinds), "with layers given one by one (layers)")
         if not self.units:
-            hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
-            kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
             return dict.fromkeys((*hidden, *kinds), "without hidden layers (units = [])")
         if self.normalization == "none":
-            kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
             return dict.fromkeys(kinds, "without normalization (normalization = none)")
         found: dict[str, str] = {}
         if self.normalization_kind != "group":
@@ -119,7 +173,7 @@ class Head(Config):
 
     @model_validator(mode="after")
     def _refuse_what_cannot_be_built(self) -> Self:
-        if self.units and self.normalization != "none":
+        if self.layers is None and self.units and self.normalization != "none":
             if self.normalization_kind == "instance":
                 raise ValueError(
                     "normalization_kind = instance has no meaning for a vector: it normalizes over positions, and a "
@@ -465,15 +519,6 @@ class Settings(Config):
     photos: Photos = Photos()
     base: Base = Base()
     recipe: Recipe
-
-    @model_validator(mode="after")
-    def _refuse_rescaled_finetuning(self) -> Self:
-        if self.recipe.finetune.block != "none" and self.base.preprocessing != "vgg16":
-            raise ValueError(
-                f"finetune.block = {self.recipe.finetune.block} cannot be combined with preprocessing = "
-                f"{self.base.preprocessing}: set preprocessing = vgg16, or leave fine-tuning out"
-            )
-        return self
 
     @model_validator(mode="after")
     def _refuse_lost_maps(self) -> Self:

@@ -10,7 +10,7 @@ import numpy as np
 
 from imgreg.config import Head
 from imgreg.heads.forward import SMALLEST_NORM
-from imgreg.heads.plan import Layer, plan_head
+from imgreg.heads.plan import Layer, layers_by_name, plan_head
 from imgreg.lazy_imports import load_keras
 
 
@@ -59,6 +59,7 @@ def weights_by_name(model: Any, *, values: Sequence[np.ndarray] | None = None) -
 def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
     import keras
 
+    own: Any = layers_by_name(head).get(layer.name, head)  # both have the same names for penalties and the momentum
     if layer.kind == "flatten":
         return keras.layers.Flatten(name=layer.name)
     if layer.kind == "avg":
@@ -72,12 +73,12 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         scaling.trainable = False  # it stays as scaling.py fits it
         return scaling
     if layer.kind == "activation":
-        penalized = layer.name != "probabilities" and (head.activity_l1 or head.activity_l2)
-        penalty = keras.regularizers.L1L2(l1=head.activity_l1, l2=head.activity_l2) if penalized else None
+        penalized = layer.name != "probabilities" and (own.activity_l1 or own.activity_l2)
+        penalty = keras.regularizers.L1L2(l1=own.activity_l1, l2=own.activity_l2) if penalized else None
         return keras.layers.Activation(layer.function, activity_regularizer=penalty, name=layer.name)
     if layer.kind == "batch_normalization":
         return keras.layers.BatchNormalization(
-            momentum=head.batch_norm_momentum, epsilon=layer.epsilon, name=layer.name
+            momentum=own.batch_norm_momentum, epsilon=layer.epsilon, name=layer.name
         )
     if layer.kind == "dropout":
         return keras.layers.Dropout(layer.rate, seed=next(seeds), name=layer.name)
@@ -91,8 +92,8 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
     return keras.layers.Dense(
         layer.units,
         kernel_initializer=_initializer(head.initializer, seed=next(seeds)),
-        kernel_regularizer=keras.regularizers.L1L2(l1=head.l1, l2=head.l2) if hidden and (head.l1 or head.l2) else None,
-        kernel_constraint=keras.constraints.MaxNorm(head.max_norm, axis=0) if hidden and head.max_norm else None,
+        kernel_regularizer=keras.regularizers.L1L2(l1=own.l1, l2=own.l2) if hidden and (own.l1 or own.l2) else None,
+        kernel_constraint=keras.constraints.MaxNorm(own.max_norm, axis=0) if hidden and own.max_norm else None,
         name=layer.name,
     )
 

@@ -9,8 +9,10 @@ import msgspec
 from imgreg.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgreg.config import Head
+    from imgreg.config import Head, HeadLayer
 
+
+_SHORT_NAMES = {"dense": "hidden", "batch_normalization": "normalization", "layer_normalization": "normalization"}
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 Small = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -61,6 +63,44 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
     layers.append(Layer(kind=head.pool, name="pool"))
     if head.scaling != "none":
         layers.append(Layer(kind="scaling", name="scaling"))
+    layers += _hidden_layers(head) if head.layers is None else _own_layers(head)
+    layers.append(Layer(kind="dense", name="classes", units=1 if head.output == "sigmoid" else n_classes))
+    layers.append(Layer(kind="activation", name="probabilities", function=head.output))
+    return tuple(layers)
+
+
+def layers_by_name(head: Head) -> dict[str, HeadLayer]:
+    """Name the layers that a head gives one by one as plan_head names them: by kind and the number of Dense layers.
+
+    >>> from imgreg.config import Head
+    >>> list(layers_by_name(Head(layers=[{"kind": "dropout", "rate": 0.2}, {"kind": "dense", "units": 8}])))
+    ['dropout_0', 'hidden_1']
+    """
+    n_dense = 0
+    named: dict[str, HeadLayer] = {}
+    for layer in head.layers or ():
+        n_dense += layer.kind == "dense"
+        kind = _SHORT_NAMES.get(layer.kind, layer.kind)
+        name = f"{kind}_{n_dense}"
+        while name in named:
+            name += "b"
+        named[name] = layer
+    return named
+
+
+def _own_layers(head: Head) -> list[Layer]:
+    return [
+        Layer(
+            kind=one.kind,
+            name=name,
+            **{k: v for k, v in one if k in ("units", "function", "epsilon", "rate")},
+        )
+        for name, one in layers_by_name(head).items()
+    ]
+
+
+def _hidden_layers(head: Head) -> list[Layer]:
+    layers = []
     for number, (units, rate) in enumerate(zip(head.units, head.dropouts, strict=True), start=1):
         normalization = _normalization(head, number=number)
         activation = Layer(kind="activation", name=f"activation_{number}", function=head.activation)
@@ -75,9 +115,7 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
             layers.append(dropout)
         if head.normalization == "after_dropout":
             layers.append(normalization)
-    layers.append(Layer(kind="dense", name="classes", units=1 if head.output == "sigmoid" else n_classes))
-    layers.append(Layer(kind="activation", name="probabilities", function=head.output))
-    return tuple(layers)
+    return layers
 
 
 def refuse_output(head: Head, *, n_classes: int) -> None:
