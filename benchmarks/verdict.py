@@ -199,13 +199,16 @@ def train(
     *,
     seed: int,
 ) -> History:
+    from imgreg.heads.epoch_scores import HeadData
     from imgreg.heads.fit import fit_head
 
     return fit_head(
         recipe,
-        train=Labelled(lambda _, rows: train_features[rows], train_labels),
-        val=Labelled(lambda _, rows: val_features[rows], val_labels),
-        n_classes=2,
+        HeadData(
+            Labelled(lambda _, rows: train_features[rows], train_labels),
+            Labelled(lambda _, rows: val_features[rows], val_labels),
+            n_classes=2,
+        ),
         seed=seed,
     ).history
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imgreg.config import CurveStyle
 from imgreg.progress import Watcher
@@ -31,6 +32,10 @@ class Session:
         there is none; False never. The head comes out the same, to the bit.
     style : CurveStyle or None
         How curves are drawn; None as measured.
+    keras_head : keras.Model or callable, optional
+        A head written in Keras in place of the recipe's, as heads/from_keras.py takes it. Only for one training.
+    callbacks : tuple of keras.callbacks.Callback
+        Called while the head is trained, which is then neither resumed nor checkpointed. Only for one training.
     watcher : Watcher
         Who is told of warnings, progress and epochs; by default nobody.
     """
@@ -41,4 +46,6 @@ class Session:
     cache_bytes: int | None = None
     resume: bool | None = None
     style: CurveStyle | None = None
+    keras_head: Any = None
+    callbacks: tuple[Any, ...] = ()
     watcher: Watcher = field(default_factory=Watcher)

@@ -9,9 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from imgreg.config import Head, Recipe
-from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.epoch_scores import Fold, HeadData
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
+from imgreg.heads.training_loop import FittedHead
 from imgreg.heads.views import Labelled
 
 
@@ -22,7 +24,7 @@ def recipe(statistics: str, **head: Any) -> Recipe:
 
 
 def fitted(train: Labelled, val: Labelled, statistics: str, **head: Any) -> FittedHead:
-    return fit_head(recipe(statistics, **head), train=train, val=val, n_classes=2, seed=0)
+    return fit_head(recipe(statistics, **head), HeadData(train, val, n_classes=2), seed=0)
 
 
 @pytest.mark.parametrize("place", ["before_activation", "after_activation", "after_dropout"])
@@ -57,7 +59,7 @@ def test_each_fold_has_its_own(train_set: Labelled, val_set: Labelled) -> None:
     """A head of a cross-validation has the statistics of the photos that it was trained on, not of all."""
     rows = np.arange(len(train_set.labels))
     folds = [Fold(rows[rows % 2 != k], rows[rows % 2 == k]) for k in range(2)]
-    found = fit_head(recipe("precise", units=(8,)), train=train_set, val=train_set, folds=folds, n_classes=2, seed=0)
+    found = fit_head(recipe("precise", units=(8,)), HeadData(train_set, train_set, n_classes=2, folds=folds), seed=0)
     plan = plan_head(recipe("precise", units=(8,)).head, n_classes=2)
     (i,) = [i for i, layer in enumerate(plan) if layer.kind == "batch_normalization"]
     for fold, weights in zip(folds, found.heads, strict=True):

@@ -16,7 +16,9 @@ from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
 from imgreg.heads import fit
 from imgreg.heads.checkpoint import Checkpoint, checkpointer, forget_checkpoint, read_checkpoint, write_checkpoint
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.epoch_scores import HeadData
+from imgreg.heads.fit import fit_head
+from imgreg.heads.training_loop import FittedHead, Hooks
 from imgreg.heads.views import Labelled
 from imgreg.runs.history import Epoch
 
@@ -55,7 +57,7 @@ def told(head: FittedHead) -> tuple[object, ...]:
 
 
 def fitted(name: str, train: Labelled, val: Labelled, **more: Any) -> FittedHead:
-    return fit_head(recipe(EVERYTHING[name]), train=train, val=val, n_classes=2, seed=3, **more)
+    return fit_head(recipe(EVERYTHING[name]), HeadData(train, val, n_classes=2), seed=3, hooks=Hooks(**more))
 
 
 @pytest.mark.parametrize(("name", "cuts"), [("adam", (4,)), ("adamw", (3,)), ("sgd", (1,))])

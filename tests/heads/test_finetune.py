@@ -9,9 +9,11 @@ import pytest
 
 from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
 from imgreg.features.blocks import tuned_shapes
-from imgreg.heads.finetune import finetune, tuned_answers
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.epoch_scores import HeadData
+from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import score
+from imgreg.heads.training_loop import NO_HOOKS, FittedHead, Hooks
 from imgreg.heads.views import Labelled
 
 BLOCK = {
@@ -49,13 +51,13 @@ def through_block(deep: Labelled, recipe: Recipe = RECIPE) -> Labelled:
 @pytest.fixture(scope="module")
 def fitted() -> FittedHead:
     train, val = photos(16, seed=1), photos(8, seed=2)
-    return fit_head(RECIPE, train=through_block(train), val=through_block(val), n_classes=2, seed=0)
+    return fit_head(RECIPE, HeadData(through_block(train), through_block(val), n_classes=2), seed=0)
 
 
-def tuned(fitted: FittedHead, **changed: float) -> FittedHead:
+def tuned(fitted: FittedHead, *, hooks: Hooks = NO_HOOKS, **changed: float) -> FittedHead:
     recipe = RECIPE.model_copy(update={"finetune": RECIPE.finetune.model_copy(update=changed)})
     train, val = photos(16, seed=1), photos(8, seed=2)
-    return finetune(recipe, fitted, block=BLOCK, train=train, val=val, n_classes=2, seed=0)
+    return finetune(recipe, fitted, HeadData(train, val, n_classes=2), unfrozen=Unfrozen(BLOCK), seed=0, hooks=hooks)
 
 
 def test_a_rate_of_zero_gives_the_frozen_figures(fitted: FittedHead) -> None:

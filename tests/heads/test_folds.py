@@ -14,9 +14,11 @@ from imgreg.config import Recipe
 from imgreg.heads import fit
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from imgreg.heads.ensemble import joined, separated
-from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.epoch_scores import Fold, HeadData
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import cross_entropies, probabilities
 from imgreg.heads.plan import plan_head
+from imgreg.heads.training_loop import FittedHead, Hooks
 from imgreg.heads.views import Labelled
 
 EPOCHS = 3
@@ -44,7 +46,7 @@ def dealt(n: int, *, n_folds: int) -> list[Fold]:
 
 
 def cross_validated(tables: dict[str, Any], photos: Labelled, folds: list[Fold], **more: Any) -> FittedHead:
-    return fit_head(recipe(tables), train=photos, val=photos, folds=folds, n_classes=2, seed=3, **more)
+    return fit_head(recipe(tables), HeadData(photos, photos, n_classes=2, folds=folds), seed=3, hooks=Hooks(**more))
 
 
 def last_arrays(result: FittedHead, taken: list[Checkpoint], *, n_heads: int) -> list[list[np.ndarray]]:
@@ -65,11 +67,9 @@ def test_each_head_is_the_one_that_its_fold_alone_gives(kind: str, train_set: La
         own: list[Checkpoint] = []
         alone = fit_head(
             recipe(STATEFUL[kind]),
-            train=train_set.some(fold.train),
-            val=train_set.some(fold.val),
-            n_classes=2,
+            HeadData(train_set.some(fold.train), train_set.some(fold.val), n_classes=2),
             seed=fit._head_seed(3, k),
-            keep=lambda take, into=own: into.append(take()),
+            hooks=Hooks(keep=lambda take, into=own: into.append(take())),
         )
         theirs = own[-1].variables
         assert [array.tobytes() for array in ours[k]] == [array.tobytes() for array in theirs]
@@ -158,9 +158,9 @@ def test_with_the_mirror_image_scores_are_the_mean_of_both(train_set: Labelled, 
 
         return Labelled(features, photos.labels)
 
-    result = fit_head(recipe(tables), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3)
+    result = fit_head(recipe(tables), HeadData(turned(train_set), turned(val_set), n_classes=2), seed=3)
     plain = fit_head(
-        recipe({"head": {"units": (8,)}}), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3
+        recipe({"head": {"units": (8,)}}), HeadData(turned(train_set), turned(val_set), n_classes=2), seed=3
     )
     plan = plan_head(recipe(tables).head, n_classes=2)
     (head,), best = result.heads, result.history.best.epoch - 1

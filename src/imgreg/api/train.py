@@ -48,7 +48,10 @@ def train(
         If a loss became NaN or infinite: after the run was written, if there was an epoch before that to keep.
     """
     watcher = session.watcher
-    with new_folder(session, data=data, kind=settings.recipe.name) as (folder, target):
+    with new_folder(session, data=data, kind=settings.recipe.name if session.keras_head is None else "keras-head") as (
+        folder,
+        target,
+    ):
         results = train_heads(
             data,
             [settings],

@@ -77,9 +77,7 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         penalty = keras.regularizers.L1L2(l1=own.activity_l1, l2=own.activity_l2) if penalized else None
         return keras.layers.Activation(layer.function, activity_regularizer=penalty, name=layer.name)
     if layer.kind == "batch_normalization":
-        return keras.layers.BatchNormalization(
-            momentum=own.batch_norm_momentum, epsilon=layer.epsilon, name=layer.name
-        )
+        return keras.layers.BatchNormalization(momentum=own.batch_norm_momentum, epsilon=layer.epsilon, name=layer.name)
     if layer.kind == "dropout":
         return keras.layers.Dropout(layer.rate, seed=next(seeds), name=layer.name)
     if layer.kind == "layer_normalization":

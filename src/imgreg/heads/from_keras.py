@@ -7,7 +7,7 @@ weights from its own seed. Must not know: photos, runs. Imports Keras when calle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -18,7 +18,6 @@ from imgreg.errors import UsageError
 from imgreg.heads.optimizer import build_optimizer
 from imgreg.heads.plan import plan_head
 from imgreg.heads.summary import summarize_plan
-from imgreg.recipes import validation_text
 
 DEFAULT_NAME = "keras-head"
 SUPPORTED = (
@@ -31,6 +30,7 @@ _LOSSES = {
     "softmax": ("sparse_categorical_crossentropy", "categorical_crossentropy"),
     "sigmoid": ("binary_crossentropy",),
 }
+_PENALTIES = ("l1", "l2", "max_norm", "activity_l1", "activity_l2")
 _FREE = {"name", "seed"}  # settings of a layer that training does not take over
 
 
@@ -84,7 +84,7 @@ def recipe_with_keras_head(
     initializers = {part.initializer for part in parts if part.initializer}
     if len(initializers) > 1:
         raise UsageError(
-            f"the Keras head has several kernel initializers ({', '.join(sorted(initializers))}). Use the same one in "
+            f"head: found several kernel initializers ({', '.join(sorted(initializers))}). Use the same one in "
             "each Dense layer."
         )
     tables: dict[str, Any] = recipe.rendered() | {
@@ -105,7 +105,7 @@ def recipe_with_keras_head(
     try:
         translated = Recipe.model_validate(tables)
     except ValidationError as error:
-        raise UsageError(f"the Keras head: {validation_text(error, Recipe)}") from error
+        raise UsageError(f"head: {_in_words(error)}") from error
     _refuse_other_input(model, translated.head, has_pool=pool is not None, feature_shape=feature_shape)
     return translated
 
@@ -129,7 +129,7 @@ def _chain(model: Any) -> list[Any]:
                 raise UsageError(f"head: layer {layer.name} is a branch or is used twice. Use a plain chain of layers.")
             before = layer.output
         if len(model.inputs) != 1 or len(model.outputs) != 1 or model.outputs[0] is not before:
-            raise UsageError("head: expected a model with one input and one output, at the ends of its chain of layers.")
+            raise UsageError("head: expected one input and one output, at the ends of the chain of layers.")
     return layers
 
 
@@ -243,7 +243,7 @@ def _max_norm(layer: Any) -> float:
         return 0.0
     if type(constraint) is not keras.constraints.MaxNorm or constraint.axis != 0:
         raise UsageError(
-            f"head: layer {layer.name} has kernel_constraint {type(constraint).__name__}. Supported: MaxNorm with axis 0."
+            f"head: layer {layer.name} has kernel_constraint {type(constraint).__name__}. Supported: MaxNorm, axis 0."
         )
     return float(constraint.max_value)
 
@@ -261,16 +261,11 @@ def _without_output(parts: list[_Part], *, n_classes: int) -> tuple[list[_Part],
             f"Expected {wanted}."
         )
     if any(settings.get(key) for settings in (dense, activation) for key in _PENALTIES):
-        raise UsageError("head: a regularizer or constraint of the last layer is not supported. Put it on hidden layers.")
-    return parts[:-2], output
+        raise UsageError("head: a regularizer or constraint of the last layer is not supported. Use hidden layers.")
+    return parts[:-2], str(output)
 
 
-_PENALTIES = ("l1", "l2", "max_norm", "activity_l1", "activity_l2")
-
-
-def _refuse_other_input(
-    model: Any, head: Head, *, has_pool: bool, feature_shape: tuple[int, int, int]
-) -> None:
+def _refuse_other_input(model: Any, head: Head, *, has_pool: bool, feature_shape: tuple[int, int, int]) -> None:
     """Refuse a model that was built for features of another shape."""
     if not model.built:
         return
@@ -290,6 +285,10 @@ def _name(model: Any) -> str:
     return DEFAULT_NAME if automatic else str(model.name)
 
 
+def _in_words(error: ValidationError) -> str:
+    return "; ".join(f"{item['loc'][-1]} = {item['input']!r}: {item['msg']}" for item in error.errors())
+
+
 def _optimizer(optimizer: Any) -> Optimizer:
     """Its settings. raises UsageError for what imgreg does not train with"""
     import keras
@@ -300,8 +299,8 @@ def _optimizer(optimizer: Any) -> Optimizer:
         raise UsageError(f"head: compiled with {kind}. Supported optimizers: {', '.join(_OPTIMIZERS)}.")
     if not isinstance(config["learning_rate"], float):
         raise UsageError(
-            "head: compiled with a learning rate schedule. Compile with a number, or leave the model uncompiled and set "
-            "optimizer.schedule in the recipe."
+            "head: compiled with a learning rate schedule. Compile with a number, or leave the model uncompiled and "
+            "set optimizer.schedule in the recipe."
         )
     taken = {
         "adam": ("beta_1", "beta_2", "epsilon"),
@@ -311,7 +310,7 @@ def _optimizer(optimizer: Any) -> Optimizer:
     try:
         translated = Optimizer.model_validate({"name": name, **settings})
     except ValidationError as error:
-        raise UsageError(f"head: optimizer {kind}: {validation_text(error, Optimizer)}") from error
+        raise UsageError(f"head: optimizer {kind}: {_in_words(error)}") from error
     ours = build_optimizer(translated, variables=[keras.Variable([0.0], name="kernel")]).get_config()
     for key, value in config.items():
         if key not in ("name", "learning_rate") and value != ours[key]:
@@ -334,3 +333,19 @@ def _label_smoothing(loss: Any, *, output: str) -> float:
             if key not in ("name", "label_smoothing") and value != usual[key]:
                 raise UsageError(f"head: the loss {name} has {key} = {value!r}. Supported: {usual[key]!r}.")
     return float(config.get("label_smoothing", 0.0))
+
+
+def refuse_callbacks(callbacks: Sequence[Any], recipe: Recipe) -> None:
+    """Raise UsageError for callbacks that would have no effect."""
+    import keras
+
+    for one in callbacks:
+        if not isinstance(one, keras.callbacks.Callback):
+            raise UsageError(f"callbacks: {one!r} is not a keras.callbacks.Callback.")
+        if isinstance(one, keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler):
+            raise UsageError(
+                f"callbacks: {type(one).__name__} cannot change the learning rate here, which the recipe gives. Set "
+                'overrides={"optimizer.schedule": "reduce_on_plateau"}, or another schedule.'
+            )
+    if callbacks and recipe.finetune.block != "none":
+        raise UsageError("callbacks cannot be combined with finetune, which they would not stop.")

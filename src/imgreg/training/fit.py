@@ -22,14 +22,16 @@ from imgreg.features.engines import Precision
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
-from imgreg.heads.checkpoint import Checkpoint, checkpointer
+from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import Arrays, mean_probabilities
-from imgreg.heads.finetune import finetune, tuned_answers
-from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.epoch_scores import Fold, HeadData
+from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
+from imgreg.heads.fit import fit_head
 from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
 from imgreg.heads.silencing import Silenced, silenced_scores
+from imgreg.heads.training_loop import NO_HOOKS, FittedHead, Hooks, kept_of
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
@@ -100,31 +102,6 @@ class Prepared:
         return labelled(
             photos, classes=self.classes, source=self.source, augmenter=self.augmenter if augmented else None
         )
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What happens while a head is trained.
-
-    Attributes
-    ----------
-    on_epoch : callable, optional
-        Gets each epoch's row.
-    on_step : callable, optional
-        Called several times an epoch; what it raises ends the training.
-    resume_from : Checkpoint, optional
-        Where an interrupted training of the same head stood.
-    keep : callable, optional
-        Called at each epoch's end with what takes a checkpoint.
-    monitor : LayerMonitor, optional
-        Records the layers of the first head.
-    """
-
-    on_epoch: Callable[[Epoch], None] | None = None
-    on_step: Callable[[], None] | None = None
-    resume_from: Checkpoint | None = None
-    keep: Callable[[Callable[[], Checkpoint]], None] | None = None
-    monitor: LayerMonitor | None = None
 
 
 def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
@@ -198,7 +175,8 @@ def fit_on(
         identity=prepared.source.base,
     )
     checkpoint = checkpoint_path(key)
-    resume_from = resumable_training(checkpoint, resume=session.resume, what=recipe.name, n_epochs=n_epochs, say=say)
+    may_resume = False if session.callbacks else session.resume  # nobody knows what a callback does
+    resume_from = resumable_training(checkpoint, resume=may_resume, what=recipe.name, n_epochs=n_epochs, say=say)
     seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
         shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
@@ -207,8 +185,9 @@ def fit_on(
         on_epoch=_shown(recipe, session.watcher, events),
         on_step=on_step,
         resume_from=resume_from,
-        keep=checkpointer(checkpoint, say=say),
+        keep=None if session.callbacks else checkpointer(checkpoint, say=say),
         monitor=LayerMonitor(on_values=events.layers if events is not None else None),
+        callbacks=session.callbacks,
     )
     try:
         fitted, diverged = fit_split(prepared, split, seed=seed, hooks=hooks), ""
@@ -216,6 +195,8 @@ def fit_on(
         if not isinstance(error.kept, FittedHead):
             raise
         fitted, diverged = error.kept, str(error)
+    if fitted.warning:
+        say(fitted.warning)
     return Outcome(
         fitted=fitted,
         diverged=diverged,
@@ -227,7 +208,7 @@ def fit_on(
     )
 
 
-def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = Hooks()) -> FittedHead:
+def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = NO_HOOKS) -> FittedHead:
     """Train the head of a prepared recipe on a split, and fine-tune where the recipe says so.
 
     Parameters
@@ -238,38 +219,28 @@ def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = Hoo
     Raises
     ------
     DivergedError
-        If a loss or a weight becomes NaN or infinite.
+        If a loss or a weight becomes NaN or infinite while the head is trained; in fine-tuning, the best epoch before
+        that is the result.
     """
     recipe, finetuning = prepared.settings.recipe, prepared.finetuning
-    folds = [Fold(*rows) for rows in split.rows]
-    fitted = fit_head(
-        recipe,
-        train=prepared.labelled(split.train, augmented=True),
-        val=prepared.labelled(split.val),
-        folds=folds,
-        n_classes=len(prepared.classes),
-        seed=seed,
-        on_epoch=hooks.on_epoch,
-        on_step=hooks.on_step,
-        resume_from=hooks.resume_from,
-        keep=hooks.keep,
-        monitor=hooks.monitor,
-    )
+    data = _head_data(prepared, split)
+    if hooks.resume_from is not None and hooks.resume_from.finetuned_from is not None:
+        fitted = kept_of(hooks.resume_from, n_heads=len(data.folds))
+    else:
+        fitted = fit_head(recipe, data, seed=seed, hooks=hooks)
     if finetuning is None:
         return fitted
-    deep = replace(prepared, source=finetuning.source)
-    return finetune(
-        recipe,
-        fitted,
-        block=finetuning.block,
-        precision=finetuning.precision,
-        train=deep.labelled(split.train, augmented=True),
-        val=deep.labelled(split.val),
-        folds=folds,
+    deep = _head_data(replace(prepared, source=finetuning.source), split)
+    unfrozen = Unfrozen(finetuning.block, finetuning.precision)
+    return finetune(recipe, fitted, deep, unfrozen=unfrozen, seed=seed, hooks=hooks)
+
+
+def _head_data(prepared: Prepared, split: Split) -> HeadData:
+    return HeadData(
+        prepared.labelled(split.train, augmented=True),
+        prepared.labelled(split.val),
         n_classes=len(prepared.classes),
-        seed=seed,
-        on_epoch=hooks.on_epoch,
-        on_step=hooks.on_step,
+        folds=[Fold(*rows) for rows in split.rows],
     )
 
 

@@ -238,6 +238,8 @@ def _warnings(result: TrainingResult) -> tuple[str, ...]:
         *dataset.warnings,
         *recipe_notes(result.settings.recipe),
         *([outcome.diverged] if outcome.diverged else []),
+        *([outcome.fitted.warning] if outcome.fitted.warning else []),
+        *_stopped_by_callback(result),
         *sanity_warnings(
             result.sanity_baselines,
             accuracy=outcome.fitted.history.best.val_accuracy,
@@ -248,9 +250,17 @@ def _warnings(result: TrainingResult) -> tuple[str, ...]:
     return tuple(shared_text(line, dataset.index.root) for line in found)
 
 
+def _stopped_by_callback(result: TrainingResult) -> tuple[str, ...]:
+    n_epochs, most = len(result.outcome.fitted.history.epochs), result.settings.recipe.training.epochs
+    waits = result.settings.recipe.training.patience_epochs
+    if not result.callbacks or waits or result.outcome.diverged or n_epochs == most:
+        return ()
+    return (f"A Keras callback ({', '.join(result.callbacks)}) stopped training after epoch {n_epochs} of {most}.",)
+
+
 def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
     n_epochs = (outcome.fitted.finetuned_from or len(outcome.fitted.history.epochs) + 1) - 1  # of the head alone
-    if outcome.diverged or n_epochs == training.epochs:
+    if outcome.diverged or n_epochs == training.epochs or not training.patience_epochs:
         return None
     return StoppedEarly(
         epoch=n_epochs,
@@ -333,6 +343,7 @@ def _environment(result: TrainingResult, *, command: str) -> dict[str, Any]:
     pipeline = result.settings.recipe.augmentation.pipeline
     return {
         "command": command,
+        **({"callbacks": list(result.callbacks)} if result.callbacks else {}),
         "data": str(result.dataset.index.root.resolve()),
         "weights": str(result.base.weights.path.resolve()),
         "pipeline": str(Path(pipeline).resolve()) if pipeline else None,
