@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+from pathlib import Path
 
 import pytest
 
 from imgreg.analysis.next_step import most_promising
+from imgreg.runs.earlier import EarlierFindings, Gain, earlier_findings
 from imgreg.runs.summary import Baseline, Difference, RunSummary, Scores, StoppedEarly, Suspicion, Verdict
 
 DATA = "my photos/ants"
@@ -37,6 +41,7 @@ def run(
     epochs_run: int = 20,
     weights: str = "starter",
     command: str = "",
+    finetuned_block: str | None = None,
 ) -> RunSummary:
     quality = tuple(Suspicion(kind=kind, sentence="", next_step="", evidence={}) for kind in suspicions)
     return RunSummary.model_construct(
@@ -53,6 +58,7 @@ def run(
         image_size=128,
         recipe="plain",
         command=command,
+        finetuned_block=finetuned_block,
     )
 
 
@@ -128,9 +134,47 @@ def test_a_home_folder_stays_one_that_a_shell_finds() -> None:
     assert "`imgreg label-issues ~/'my photos'`" in told
 
 
-def test_better_features_are_those_that_the_run_has_not() -> None:
-    """ImageNet's weights where the starter weights were used, else larger photos."""
-    assert "--weights imagenet" in most_promising(run(), data=DATA, learning_rate=1).sentence
-    other = most_promising(run(weights="imagenet"), data=DATA, learning_rate=1).sentence
-    assert "larger than 128 px" in other
-    assert "logistic regression" not in other
+@pytest.mark.parametrize(
+    ("gain", "n_contradicted", "expected"),
+    [
+        ((0.03, 0.01, 0.05), None, "more photos"),
+        ((0.003, -0.002, 0.008), 12, "better labels"),
+        ((0.003, -0.002, 0.008), 0, "better features"),
+        ((0.02, -0.01, 0.05), 12, "better features"),  # too uncertain: the rules without it hold
+    ],
+)
+def test_what_other_commands_found_decides(
+    gain: tuple[float, float, float], n_contradicted: int | None, expected: str
+) -> None:
+    """A clear gain asks for photos; where more hardly help, doubtful labels come before features."""
+    earlier = EarlierFindings(Gain(400, *gain), n_contradicted)
+    step = most_promising(run(train_loss=0.35), data=DATA, learning_rate=1e-3, earlier=earlier)
+    assert step.kind == expected
+    if expected == "more photos":
+        assert "400 train photos would be worth +3.0 points" in step.sentence
+
+
+def test_better_features_go_from_weights_to_finetuning_to_size() -> None:
+    """ImageNet's weights first, then block5 by the run's own command, then larger images."""
+    said = [
+        most_promising(run(train_loss=0.35, **kind), data=DATA, learning_rate=1e-3).sentence
+        for kind in ({}, {"weights": "imagenet"}, {"weights": "imagenet", "finetuned_block": "block5"})
+    ]
+    assert "--weights imagenet" in said[0]
+    assert f"imgreg train {shlex.quote(DATA)} --recipe plain --finetune block5" in said[1]
+    assert "larger than 128 px (`--image-size`)" in said[2]
+
+
+def test_only_the_newest_result_of_the_same_photos_counts(tmp_path: Path) -> None:
+    """Another dataset's curve, a damaged file and an older curve are passed over."""
+    for age, (name, dataset, gain) in enumerate([("new", "same", 0.03), ("old", "same", 0.01), ("other", "x", 0.5)]):
+        (tmp_path / name).mkdir()
+        more = {"n_train": 400, "score": 0.1, "gain": gain, "gain_low": 0.0, "gain_high": 0.1}
+        file = tmp_path / name / "learning_curve.json"
+        file.write_text(json.dumps({"dataset": dataset, "test_error": {"more": more}, "answer": []}))
+        os.utime(file, (1e9 - age, 1e9 - age))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "learning_curve.json").write_text('{"dataset": "same"}')
+    found = earlier_findings(tmp_path, dataset="same")
+    assert found.gain == Gain(400, 0.03, 0.0, 0.1)
+    assert found.n_contradicted is None

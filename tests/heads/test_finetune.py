@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
-from imgreg.features.blocks import tuned_shapes
+from imgreg.features.blocks import count_tuned, tuned_shapes
 from imgreg.heads.epoch_scores import HeadData
 from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
 from imgreg.heads.fit import fit_head
@@ -82,6 +82,11 @@ def test_fine_tuning_lowers_the_train_loss_and_moves_the_block(fitted: FittedHea
     val = photos(8, seed=2)
     answers = tuned_answers(val, recipe=RECIPE, heads=done.heads, blocks=done.blocks, n_classes=2)
     assert score(answers, val.labels)[0] == pytest.approx(done.history.best.val_loss, abs=1e-6)
+
+
+def test_the_blocks_parameters_are_counted(fitted: FittedHead) -> None:
+    """A study counts them without Keras."""
+    assert tuned(fitted, epochs=1).n_parameters == fitted.n_parameters + count_tuned("block5")
 
 
 def test_the_frozen_weights_are_kept_where_no_epoch_beats_them(fitted: FittedHead) -> None:

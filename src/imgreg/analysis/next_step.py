@@ -11,14 +11,17 @@ from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
 from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.paths import shared_command
+from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
 
 LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice)
 LONGER, FASTER = 3, 10  # times as many epochs, a learning rate so many times higher or lower
+NOTHING = EarlierFindings()
+CLEAR_GAIN, LITTLE_GAIN = 0.005, 0.01  # of accuracy, as in analysis/learning_curve.py
 LATE = 0.8  # of the epochs: a best epoch after it was not the end of learning
 
 
-def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextStep:
+def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier: EarlierFindings = NOTHING) -> NextStep:
     """Choose the next step.
 
     Parameters
@@ -28,6 +31,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
         The photos, as a command names them.
     learning_rate : float
         The highest that the head was trained with.
+    earlier : EarlierFindings
+        What learning-curve and label-issues found of the same photos.
 
     Notes
     -----
@@ -42,8 +47,10 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
     6. the verdict is overfitting                  less overfitting (likewise)
     7. the verdict is too noisy to tell            clearer answer (likewise)
     8. the best epoch was the last                 training
-    9. a large gap at the kept epoch               more photos: neither head nor baseline makes more of these
-    10. otherwise                                  better features: head and baseline make of these what they can
+    9. learning-curve found that photos help       more photos
+    10. it found that they hardly help             better labels where label-issues contradicts some, else features
+    11. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
+    12. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
@@ -74,7 +81,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float) -> NextS
             sentence="Longer training: the best epoch was the last. Try "
             f"`{_again(run, photos=photos, option=option, value=value)}`.",
         )
-    return _beyond_the_head(run, photos=photos)
+    return _beyond_the_head(run, photos=photos, earlier=earlier)
 
 
 def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: float) -> NextStep:
@@ -105,8 +112,24 @@ def _longer(run: RunSummary) -> tuple[str, str]:
     return "--epochs", f"{LONGER * run.epochs_run}"
 
 
-def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:
-    best = run.best
+def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) -> NextStep:
+    best, gain = run.best, earlier.gain
+    if gain is not None and gain.gain_low > CLEAR_GAIN:
+        return NextStep(
+            kind="more photos",
+            sentence=f"More photos: by learning-curve, {gain.n_train} train photos would be worth "
+            f"{100 * gain.gain:+.1f} points of accuracy (95 % interval {100 * gain.gain_low:+.1f} to "
+            f"{100 * gain.gain_high:+.1f}).",
+        )
+    if gain is not None and gain.gain_high < LITTLE_GAIN:
+        hardly = f"by learning-curve, {gain.n_train} train photos of the same kind would hardly help"
+        if earlier.n_contradicted:
+            return NextStep(
+                kind="better labels",
+                sentence=f"Better labels: {hardly}, and label-issues contradicts {earlier.n_contradicted} labels. "
+                "Review them, the first in its list before all.",
+            )
+        return NextStep(kind="better features", sentence=f"Better features: {hardly}. {_wider(run, photos=photos)}")
     neither = ", and logistic regression on the same features is not clearly better" if run.baselines else ""
     if best.gap > LARGE_GAP * best.val_loss:
         return NextStep(
@@ -115,16 +138,21 @@ def _beyond_the_head(run: RunSummary, *, photos: str) -> NextStep:
             f"ones ({best.val_loss:.3f}){neither}. `imgreg learning-curve {photos}` estimates the gain from more "
             "photos.",
         )
-    wider = (
-        "use the ImageNet weights instead of the starter weights (`--weights imagenet`)"
-        if run.weights == "starter"
-        else f"use images larger than {run.image_size} px (`--image-size`)"
-    )
     return NextStep(
         kind="better features",
         sentence=f"Better features: the head does nearly as well on new photos (loss {best.val_loss:.3f}) as on its "
-        f"train photos ({best.train_loss:.3f}){neither}. For a better score, {wider}.",
+        f"train photos ({best.train_loss:.3f}){neither}. {_wider(run, photos=photos)}",
     )
+
+
+def _wider(run: RunSummary, *, photos: str) -> str:
+    """What could give better features: other weights, then VGG16's own last block, then larger images."""
+    if run.weights == "starter":
+        return "For a better score, use the ImageNet weights instead of the starter weights (`--weights imagenet`)."
+    if run.finetuned_block is None:
+        tuned = _again(run, photos=photos, option="--finetune", value="block5")
+        return f"For a better score, fine-tune VGG16's last block (`{tuned}`)."
+    return f"For a better score, use images larger than {run.image_size} px (`--image-size`)."
 
 
 def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:

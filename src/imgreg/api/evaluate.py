@@ -36,6 +36,7 @@ def evaluate(
     *,
     split: str | None = None,
     vote: Vote | None = None,
+    mirror: bool | None = None,
     max_bad: float = 0.05,
     watcher: Watcher | None = None,
 ) -> Evaluation:
@@ -47,6 +48,8 @@ def evaluate(
         Only its photos of train, val or test; by default all.
     vote : mean or majority, optional
         How several runs are combined.
+    mirror : bool, optional
+        Average over each photo and its mirror image; by default as each run was trained.
     max_bad : float
         Largest fraction of files that may be unreadable.
 
@@ -56,7 +59,7 @@ def evaluate(
         If the photos' classes are not the run's, or a class has no photo.
     """
     watcher = watcher or Watcher()
-    classifier = load_classifier(runs, vote=vote or "mean", watcher=watcher)
+    classifier = load_classifier(runs, vote=vote or "mean", mirror=mirror, watcher=watcher)
     index = index_photos(data, max_bad=max_bad, on_file=watcher.stage("reading photos"))
     photos = [photo for photo in index.photos if split is None or photo.split == split]
     if not photos:

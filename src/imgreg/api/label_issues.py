@@ -139,6 +139,7 @@ def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) 
     ]
     shared = {
         "label_issues": done.folder.name,
+        "dataset": index.digest,
         "notes": [shared_text(line, index.root) for line in done.notes],
         "command": shared_command(command),
     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve, learning_curve_answer
 from imgreg.config import Settings
@@ -85,8 +86,13 @@ def find_learning_curve(
             n_trained=grid.n_trained,
             n_kept=grid.n_kept,
         )
-        notes = [shared_text(line, data) for line in done.notes]
-        _write(folder, done, recipe=settings.recipe.name, command=shared_command(session.command), notes=notes)
+        shared = {
+            "learning_curve": target.name,
+            "dataset": resampled.index.digest,
+            "notes": [shared_text(line, data) for line in done.notes],
+            "command": shared_command(session.command),
+        }
+        _write(folder, done, recipe=settings.recipe.name, shared=shared)
     return done
 
 
@@ -127,12 +133,11 @@ def learning_curve_document(done: LearningCurveResult) -> dict[str, object]:
     }
 
 
-def _write(folder: Path, done: LearningCurveResult, *, recipe: str, command: str, notes: list[str]) -> None:
-    """command, notes   as shared files have them, without this machine's folders"""
+def _write(folder: Path, done: LearningCurveResult, *, recipe: str, shared: Mapping[str, Any]) -> None:
+    """Write the files; `shared` is what the JSON document says in place of this machine's folders."""
     from imgreg.reports.learning_curve import curve_figure, learning_curve_report
 
-    shared = {"learning_curve": done.folder.name, "notes": notes, "command": command}
-    write_json(folder / "learning_curve.json", learning_curve_document(done) | shared)
+    write_json(folder / "learning_curve.json", {**learning_curve_document(done), **shared})
     header = ("n_train", "test_accuracy", "low", "high", "test_loss", "low", "high")
     e, loss = done.error, done.loss
     rows = [
@@ -151,8 +156,8 @@ def _write(folder: Path, done: LearningCurveResult, *, recipe: str, command: str
         done.error,
         done.loss,
         answer=done.answer,
-        notes=notes,
+        notes=shared["notes"],
         recipe=recipe,
-        command=command,
+        command=shared["command"],
         target=folder / "report.html",
     )

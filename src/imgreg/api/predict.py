@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from imgreg.analysis.conformal import conformal_thresholds, max_confidence, min_held_out, prediction_sets
@@ -119,6 +120,7 @@ def load_classifier(
     vote: Vote = "mean",
     one_photo: bool = False,
     confidence: float | None = None,
+    mirror: bool | None = None,
     watcher: Watcher | None = None,
 ) -> Classifier:
     """Load run folders; their preprocessing, weights and image sizes are enforced. Runs on the same base share it.
@@ -129,6 +131,8 @@ def load_classifier(
         Every core works on the same photo: fastest for one, slower for many.
     confidence : float, optional
         Level of the prediction sets, between 0 and 1; for a single run only.
+    mirror : bool, optional
+        Average over each photo and its mirror image; by default as each run was trained.
 
     Raises
     ------
@@ -136,10 +140,11 @@ def load_classifier(
         If a run is damaged, its VGG16 weights cannot be found with the recorded hash, or the runs have different
         classes.
     UsageError
-        If the run has too few held-out photos for the confidence level.
+        If the run has too few held-out photos for the confidence level, or they were answered otherwise than `mirror`
+        says.
     """
     if confidence is not None:
-        _refuse_confidence(runs, confidence)
+        _refuse_confidence(runs, confidence, mirror=mirror)
     by_base: dict[tuple[object, ...], list[Path]] = {}
     first: tuple[str, ...] | None = None
     for run in runs:
@@ -152,7 +157,7 @@ def load_classifier(
             )
         base = (
             *(card.weights_sha256, card.image_size, card.preprocessing, card.engine, card.precision),
-            *(card.stored, card.mirror),
+            *(card.stored, mirror if mirror is not None else card.mirror),
             card.block_sha256,  # runs with fine-tuned blocks share nothing
         )
         by_base.setdefault(base, []).append(run)
@@ -163,7 +168,7 @@ def load_classifier(
             card = load_card(together[0])
             blocks = heads[0].result().blocks if card.finetuned else ()
             engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
-            members.append(_Member(tuple(head.result() for head in heads), engine))
+            members.append(_Member(tuple(_answering(head.result(), mirror=mirror) for head in heads), engine))
     thresholds = None
     if confidence is not None:
         (arrays,) = [head.calibration for member in members for head in member.runs if head.calibration]
@@ -171,7 +176,14 @@ def load_classifier(
     return Classifier(tuple(members), vote, one_photo, confidence, thresholds)
 
 
-def _refuse_confidence(runs: Sequence[Path], confidence: float) -> None:
+def _answering(head: SavedHead, *, mirror: bool | None) -> SavedHead:
+    """The head, answering with or without the mirror image as asked, or as it was trained."""
+    if mirror is None:
+        return head
+    return replace(head, card=structs.replace(head.card, mirror=mirror))
+
+
+def _refuse_confidence(runs: Sequence[Path], confidence: float, *, mirror: bool | None) -> None:
     """Raise UsageError where no prediction set of this level can be had."""
     if not 0 < confidence < 1:  # NaN too
         raise UsageError(f"--confidence {confidence:g}: expected a value between 0 and 1, exclusive.")
@@ -180,6 +192,11 @@ def _refuse_confidence(runs: Sequence[Path], confidence: float) -> None:
             "--confidence: prediction sets need the held-out photos of a single run, but several runs vote."
         )
     card, needed = load_card(runs[0]), min_held_out(confidence)
+    if mirror is not None and mirror != card.mirror:
+        raise UsageError(
+            f"{runs[0]}: --confidence needs answers made as those of the held-out photos. Omit "
+            f"{'--mirror' if mirror else '--no-mirror'}."
+        )
     if card.calibration is None:
         raise UsageError(
             f"{runs[0]}: --confidence needs held-out probabilities, which runs of older imgreg versions lack. Train "

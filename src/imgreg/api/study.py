@@ -15,6 +15,7 @@ from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
+from imgreg.features.blocks import count_tuned
 from imgreg.features.stored import stored_shape
 from imgreg.heads.plan import plan_head
 from imgreg.heads.summary import count_trainable, summarize_plan
@@ -163,12 +164,14 @@ def _panels(groups: Mapping[str, Sequence[str]], *, trained: Mapping[str, object
 
 
 def _n_parameters(resampled: ResampledDataset, plan: StudyPlan) -> dict[str, int]:
-    """Trainable parameters of each recipe's head; of a vote all its voters', of a search the candidates' if alike."""
+    """Trainable parameters by recipe, the fine-tuned block's too; a vote has its voters', a search its candidates'."""
     counts = {}
     shape = stored_shape(resampled.base.image_size, resampled.base.stored)
     for one in plan.settings:
         layers = plan_head(one.recipe.head, n_classes=len(resampled.index.classes))
         counts[one.recipe.name] = count_trainable(summarize_plan(layers, feature_shape=shape))
+        if one.recipe.finetune.block != "none":
+            counts[one.recipe.name] += count_tuned(one.recipe.finetune.block)
     for extra in plan.derived:
         of = [counts[name] for name in extra.of if name in counts]
         if extra.how == "vote":

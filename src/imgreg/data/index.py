@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,6 +75,12 @@ class PhotoIndex:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a user should know of the set
     cross_class: str = ""  # a sentence, where pictures stand with the same bytes in several classes
+
+    @property
+    def digest(self) -> str:
+        """A name for the photos' contents and labels, whatever their paths and order."""
+        pairs = sorted([photo.sha256, photo.label] for photo in self.photos)
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
     def relative(self, photo: Photo | Skipped) -> str:
         """A file's path as records name it: from the data folder, or from the folder of its manifest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -57,6 +58,15 @@ def tuned_shapes(block: Block) -> dict[str, tuple[int, ...]]:
             shapes[f"{name}/kernel"] = (3, 3, 256 if name == "block4_conv1" else 512, 512)
             shapes[f"{name}/bias"] = (512,)
     return shapes
+
+
+def count_tuned(block: Block) -> int:
+    """Number of weights and biases that fine-tuning the block trains.
+
+    >>> count_tuned("block5")
+    7079424
+    """
+    return sum(math.prod(shape) for shape in tuned_shapes(block).values())
 
 
 def block_of(arrays: Arrays) -> Block:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from imgreg.config import Optimizer, Recipe
 from imgreg.errors import DivergedError
 from imgreg.features.backbone import tail
-from imgreg.features.blocks import Arrays, block_of, tuned_layers
+from imgreg.features.blocks import Arrays, block_of, count_tuned, tuned_layers
 from imgreg.features.engines import Precision
 from imgreg.features.tta import tta_views
 from imgreg.heads.build import build_head, set_weights, weights_by_name
@@ -175,6 +175,8 @@ class _TunedModel(SharedModel):
         start = keras.Input(feature_shape, name="features")
         convolved = tail(start, block, dtype="mixed_bfloat16" if unfrozen.precision == "bfloat16" else "float32")
         self._head = build_head(recipe.head, feature_shape=convolved.shape[1:], n_classes=n_classes, seed=seed)
+        of_head = sum(math.prod(v.shape) for v in self._head.trainable_variables)
+        self.n_trainable = of_head + count_tuned(block_of(block))
         x = convolved
         for layer in self._head.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -190,7 +192,6 @@ class _TunedModel(SharedModel):
     def _compile(self) -> None:
         of_block = [v for layer in self._convolutions.values() for v in layer.trainable_variables]
         of_head = list(self._head.trainable_variables)
-        self.n_trainable = sum(math.prod(v.shape) for v in (*of_block, *of_head))
         settings = self._recipe.finetune
         optimizers = []
         for variables, rate in ((of_block, settings.learning_rate), (of_head, settings.head_learning_rate)):

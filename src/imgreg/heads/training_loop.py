@@ -149,7 +149,7 @@ class SharedModel(ABC):
     variables : list of keras.Variable
         All that a head's next step depends on: the model's, then the optimizers'.
     n_trainable : int
-        Numbers that the steps change, of one head.
+        Trainable parameters of one head, and of its convolutions where these are trained.
     holder : HeadState or None
         Whose variables are in the model.
     """

@@ -34,6 +34,7 @@ from imgreg.heads.store import ModelCard, save_head
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.recipes import overrides_of
 from imgreg.recipes.notes import recipe_notes
+from imgreg.runs.earlier import earlier_findings
 from imgreg.runs.folder import (
     FOLD,
     Run,
@@ -155,8 +156,14 @@ def _summary(result: TrainingResult, target: Path, *, command: str) -> RunSummar
         calibration=calibrate(outcome.val_labels, outcome.val_probabilities),
     )
     highest_rate = float(outcome.fitted.history.column("learning_rate").max())
-    root = shared_path(result.dataset.index.root)
-    return summary.model_copy(update={"next_step": most_promising(summary, data=root, learning_rate=highest_rate)})
+    index = result.dataset.index
+    next_step = most_promising(
+        summary,
+        data=shared_path(index.root),
+        learning_rate=highest_rate,
+        earlier=earlier_findings(target.parent, dataset=index.digest),
+    )
+    return summary.model_copy(update={"next_step": next_step})
 
 
 def _of_backbone(base: Backbone) -> dict[str, Any]:
