@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
 from imgreg.features.blocks import count_tuned, tuned_shapes
+from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from imgreg.heads.epoch_scores import HeadData
 from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import score
-from imgreg.heads.training_loop import NO_HOOKS, FittedHead, Hooks
+from imgreg.heads.training_loop import NO_HOOKS, FittedHead, Hooks, kept_of
 from imgreg.heads.views import Labelled
+from imgreg.runs.history import Epoch
 
 BLOCK = {
     name: np.random.default_rng(len(name)).normal(0, 0.02, shape).astype(np.float32)
@@ -106,3 +110,32 @@ def test_the_same_seed_gives_the_same_bits(fitted: FittedHead) -> None:
     ]
     for name, array in one.blocks[0].items():
         np.testing.assert_array_equal(array, two.blocks[0][name])
+
+
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_bits(fitted: FittedHead, tmp_path: Path) -> None:
+    """From a checkpoint of its first epoch, written and read back: head, block, history and the epochs shown."""
+
+    def keep(take: Callable[[], Checkpoint]) -> None:
+        one = take()
+        write_checkpoint(tmp_path / str(len(one.history.epochs)), one)
+
+    whole = tuned(fitted, hooks=Hooks(keep=keep))
+    checkpoint = read_checkpoint(tmp_path / "3")
+    assert checkpoint is not None
+    shown: list[Epoch] = []
+    resumed = tuned(kept_of(checkpoint, n_heads=1), hooks=Hooks(resume_from=checkpoint, on_epoch=shown.append))
+    assert [row.epoch for row in shown] == [1, 2, 3, 4]
+    assert (resumed.finetuned_from, resumed.n_parameters) == (whole.finetuned_from, whole.n_parameters)
+    for one, other in zip((*whole.heads, *whole.blocks), (*resumed.heads, *resumed.blocks), strict=True):
+        assert {name: array.tobytes() for name, array in one.items()} == {
+            name: array.tobytes() for name, array in other.items()
+        }
+    assert resumed.history.val_probabilities.tobytes() == whole.history.val_probabilities.tobytes()
+
+
+def test_a_fine_tuning_that_diverges_leaves_the_frozen_head(fitted: FittedHead) -> None:
+    """With a warning that names the rate; its history is that of the head alone."""
+    done = tuned(fitted, learning_rate=1e30)
+    assert "fine-tuning diverged in epoch 3" in done.warning
+    assert (done.blocks, done.finetuned_from, len(done.history.epochs)) == ((), None, 2)
+    assert done.heads is fitted.heads

@@ -62,15 +62,29 @@ def _architecture(head: dict[str, Any]) -> str:
     hidden = (
         f"Dense layers of {', '.join(units)} units ({head.get('activation', 'relu')})" if units else "no hidden layer"
     )
+    if head.get("layers"):
+        hidden = ", ".join(_layer(one) for one in head["layers"])
     scaled = f", scaled ({head['scaling']})" if head.get("scaling", "none") != "none" else ""
     output = "one sigmoid unit" if head.get("output") == "sigmoid" else "a softmax over the classes"
     return f"Frozen VGG16, features {pool}{scaled}; then {hidden}; then {output}."
 
 
+def _layer(layer: dict[str, Any]) -> str:
+    """
+    >>> _layer({"kind": "dense", "units": 8}), _layer({"kind": "batch_normalization"})
+    ('Dense 8', 'BatchNormalization')
+    """
+    detail = next((layer[key] for key in ("units", "function", "rate") if key in layer), "")
+    name = {"dense": "Dense ", "activation": "", "dropout": "dropout "}.get(layer["kind"])
+    return f"{''.join(part.title() for part in layer['kind'].split('_'))}" if name is None else f"{name}{detail}"
+
+
 def _regularizers(
     head: dict[str, Any], optimizer: dict[str, Any], training: dict[str, Any], augmentation: dict[str, Any]
 ) -> str:
-    found = [f"{name} penalty {head[key]:g}" for key, name in (("l1", "L1"), ("l2", "L2")) if head.get(key)]
+    found = list(dict.fromkeys(_of_layer(layer) for layer in head.get("layers", ())))
+    found = [words for words in found if words]
+    found += [f"{name} penalty {head[key]:g}" for key, name in (("l1", "L1"), ("l2", "L2")) if head.get(key)]
     found += [
         f"activity {name} penalty {head[key]:g}"
         for key, name in (("activity_l1", "L1"), ("activity_l2", "L2"))
@@ -93,6 +107,20 @@ def _regularizers(
     if augmentation.get("backend", "none") != "none":
         found.append("augmentation")
     return f"Regularization: {', '.join(found)}." if found else "No regularization."
+
+
+def _of_layer(layer: dict[str, Any]) -> str:
+    """What one of the layers given one by one regularizes with; empty if with nothing."""
+    if layer["kind"] not in ("dense", "activation"):
+        return _layer(layer)
+    names = {
+        "l1": "L1 penalty",
+        "l2": "L2 penalty",
+        "max_norm": "max-norm",
+        "activity_l1": "activity L1 penalty",
+        "activity_l2": "activity L2 penalty",
+    }
+    return ", ".join(f"{name} {layer[key]:g}" for key, name in names.items() if layer.get(key))
 
 
 def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:
