@@ -79,7 +79,7 @@ def test_the_run_is_one_like_any_other(run: tuple[imgreg.TrainedRun, list[Any]],
     assert "dropout 0.2, Dense 8, relu" in (one.folder / "report.html").read_text(encoding="utf-8")
     photo = next((Path(ws.models).parent / "photos" / "warm").iterdir())
     assert one.predict(photo).label in one.classes
-    assert [row["layer"] for row in one.layers][:3] == ["pool", "dropout_0", "hidden_1"]
+    assert [row["name"] for row in one.layers][:3] == ["pool", "dropout_0", "hidden_1"]
     layers = recorded_settings(read_run(one.folder)).recipe.head.layers  # of which verify makes the same head
     assert layers is not None
     assert [layer.rendered() for layer in layers] == recipe["head"]["layers"]

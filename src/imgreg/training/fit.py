@@ -166,7 +166,7 @@ def fit_on(
     """
     started = time.perf_counter()
     recipe, split, say = prepared.settings.recipe, dataset.split, session.watcher.say
-    seed, n_epochs = prepared.settings.seed, recipe.training.epochs
+    seed, n_epochs = prepared.settings.seed, _n_epochs(recipe)
     key = training_key(
         prepared.settings,
         head_seed=seed,
@@ -314,6 +314,11 @@ def labelled(
     return Labelled(features, labels_of(photos, classes))
 
 
+def _n_epochs(recipe: Recipe) -> int:
+    """At most, fine-tuning included."""
+    return recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
+
+
 def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Callable[[Epoch], None]:
     """What shows each epoch to the watcher, and to TensorBoard."""
 
@@ -322,7 +327,6 @@ def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Calla
             events.epoch(row)
         watcher.epoch(recipe.name, row)
         note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
-        n_epochs = recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
-        watcher.step(f"training {recipe.name}", row.epoch, n_epochs, note)
+        watcher.step(f"training {recipe.name}", row.epoch, _n_epochs(recipe), note)
 
     return on_epoch
