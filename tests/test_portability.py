@@ -62,6 +62,7 @@ def test_a_manifest_on_another_drive_has_whole_paths(monkeypatch: pytest.MonkeyP
         return relpath(path, start)
 
     monkeypatch.setattr(os.path, "relpath", two_drives)
+    (tmp_path / "drive").mkdir()
     done = imgreg("check", data, "--fix", tmp_path / "drive" / "clean.csv")
     assert done.code == 0, done.err
     with (tmp_path / "drive" / "clean.csv").open() as lines:

@@ -134,12 +134,10 @@ class Head(Config):
         description="Mean and variance that BatchNormalization uses outside training: precise, over the clean train "
         "photos after each epoch, or moving, Keras' running averages, which lag where an epoch has few steps.",
     )
-    batch_norm_momentum: float = Field(
-        0.99,
-        ge=0,
-        lt=1,
-        description="Momentum of BatchNormalization's moving mean and variance (Keras: 0.99). Lower it if an epoch "
-        "has few steps: 0.99 averages over about 100 steps.",
+    batch_norm_momentum: Literal["auto"] | Share = Field(
+        "auto",
+        description="Momentum of BatchNormalization's moving mean and variance. auto averages over about one epoch, "
+        "from 0.5 with two steps an epoch to Keras' default 0.99 with a hundred.",
     )
     layers: tuple[HeadLayer, ...] | None = Field(
         None,

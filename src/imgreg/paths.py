@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
@@ -62,6 +63,16 @@ def shared_command(command: str) -> str:
     except ValueError:  # no command that imgreg wrote
         return shared_text(command)
     return " ".join(_quoted(_shared_word(word)) for word in words)
+
+
+def with_places_of(command: str, typed: Sequence[str]) -> str:
+    """A shortened command, its places as the words of another command name them.
+
+    >>> with_places_of("imgreg train pets --models m --lr 1", ["train", "/mnt/pets", "--models", "/mnt/m"])
+    'imgreg train /mnt/pets --models /mnt/m --lr 1'
+    """
+    places = {shared_command(shlex.quote(word)): shlex.quote(word) for word in typed}
+    return " ".join(places.get(word, word) for word in command.split(" "))
 
 
 def _shared_word(word: str) -> str:

@@ -77,10 +77,20 @@ def test_the_answer_follows_the_interval() -> None:
     steep = 3 * np.array(SIZES) ** -0.6 / 4 + draw.normal(0, 0.002, (5, 5))
     flat = 0.2 + draw.normal(0, 0.001, (5, 5))
     noisy = 0.2 + 0.3 * np.array(SIZES) ** -0.5 + draw.normal(0, 0.05, (5, 5))
-    said = [learning_curve_answer(curve(scores), curve(scores))[1] for scores in (steep, flat, noisy)]
+    said = [learning_curve_answer(curve(scores), curve(scores))[0] for scores in (steep, flat, noisy)]
     assert said[0].startswith("More photos would clearly help")
     assert "would hardly help" in said[1]
-    assert "5 repeats cannot tell" in said[2]
+    assert said[2].startswith("Too uncertain to decide: accuracy is ")
+    assert said[2].endswith("; add --repeats 10.")
+
+
+def test_accuracy_now_is_the_one_that_was_measured() -> None:
+    """The answer gives the mean of the largest size, as the table does, where the fitted curve passes beside it."""
+    scores = np.tile([0.4, 0.3, 0.2, 0.15, 0.25], (5, 1)) + np.random.default_rng(0).normal(0, 0.01, (5, 5))
+    found = curve(scores)
+    measured = f"accuracy is {1 - found.means[-1]:.1%} with 256 train photos"
+    assert f"{found.law.at(256):.3f}" != f"{found.means[-1]:.3f}"
+    assert measured in learning_curve_answer(found, found)[0]
 
 
 def test_intervals_of_an_error_rate_stay_within_0_and_1() -> None:

@@ -57,6 +57,7 @@ def run(
         weights=weights,
         image_size=128,
         recipe="plain",
+        n_folds=0,
         command=command,
         finetuned_block=finetuned_block,
     )
@@ -74,7 +75,11 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
     [
         ({"evidence": {"broken_epoch": 3}, "label": "underfitting", "suspicions": ("leakage",)}, "training"),
         ({"suspicions": ("label noise", "leakage"), "baselines": BEATS}, "clean split"),
-        ({"suspicions": ("label noise",), "baselines": BEATS}, "better labels"),
+        ({"suspicions": ("label noise", "shortcut"), "baselines": BEATS}, "better photos"),
+        ({"suspicions": ("label noise", "guessing"), "baselines": BEATS}, "better labels"),
+        ({"suspicions": ("guessing",), "baselines": BEATS, "label": "too noisy to tell"}, "more photos"),
+        ({"suspicions": ("guessing",), "label": "overfitting"}, "less overfitting"),
+        ({"suspicions": ("shortcut",), "label": "underfitting"}, "training"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "stronger head"),
         ({"baselines": EVEN, "label": "underfitting"}, "training"),
@@ -90,15 +95,29 @@ def test_the_first_rule_that_holds_is_told(known: dict, expected: str) -> None:
     assert kind(run(**known)) == expected
 
 
-def test_the_verdicts_own_step_is_repeated_word_for_word() -> None:
-    """So that the page never gives two answers."""
-    for label in ("underfitting", "overfitting", "too noisy to tell"):
-        assert most_promising(run(label=label), data=DATA, learning_rate=1).sentence == "As the verdict says."
+@pytest.mark.parametrize(
+    ("label", "advice", "n_folds", "command"),
+    [
+        ("underfitting", "Regularize less.", 5, "train 'my photos/ants' --recipe plain --learning-rate 0.01"),
+        ("underfitting", "Train for more epochs.", 5, "train 'my photos/ants' --recipe plain --epochs 60"),
+        ("overfitting", "Try dropout.", 5, "compare 'my photos/ants'"),
+        ("too noisy to tell", "Add photos.", 5, "compare 'my photos/ants' --repeats 10"),
+        ("too noisy to tell", "Add photos.", 0, "train 'my photos/ants' --recipe plain --folds 5"),
+        ("too noisy to tell", "Lower the rate.", 0, "train 'my photos/ants' --recipe plain --learning-rate 0.0001"),
+    ],
+)
+def test_the_verdicts_own_step_is_repeated_with_a_command(label: str, advice: str, n_folds: int, command: str) -> None:
+    """Word for word, so that the page never gives two answers; the command does what it says."""
+    one = run(label=label)
+    verdict = one.verdict.model_copy(update={"next_step": advice})
+    judged = one.model_copy(update={"verdict": verdict, "n_folds": n_folds})
+    told = most_promising(judged, data=DATA, learning_rate=1e-3)
+    assert told.sentence == f"{advice} Try `imgreg {command}`."
 
 
 def test_the_command_is_the_users_own_with_one_change() -> None:
     """The name and the option that changes go, all others stay; a comparison's run gets a plain command."""
-    typed = "imgreg train 'my photos/ants' --name=a --learning-rate 0.001 --name b --image-size 128 --json"
+    typed = "imgreg train 'my photos/ants' --name=a --learning-rate 0.001 --lr 0.01 --name b --image-size 128 --json"
     told = most_promising(run(baselines=BEATS, train_loss=0.1, command=typed), data=DATA, learning_rate=1e-3).sentence
     assert "`imgreg train 'my photos/ants' --image-size 128 --learning-rate 0.0001`" in told
     told = most_promising(run(baselines=BEATS, command="imgreg compare x"), data=DATA, learning_rate=1e-3).sentence
@@ -162,7 +181,7 @@ def test_better_features_go_from_weights_to_finetuning_to_size() -> None:
     ]
     assert "--weights imagenet" in said[0]
     assert f"imgreg train {shlex.quote(DATA)} --recipe plain --finetune block5" in said[1]
-    assert "larger than 128 px (`--image-size`)" in said[2]
+    assert "larger than 128 px (`imgreg train 'my photos/ants' --recipe plain --image-size 256`)" in said[2]
 
 
 def test_only_the_newest_result_of_the_same_photos_counts(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,20 @@ def test_the_sheet_shows_the_first(checked: tuple[Path, Finished]) -> None:
         assert sheet.width > 1000
         assert sheet.height > 900
         assert np.asarray(sheet.convert("L")).std() > 10
+
+
+def test_the_report_shows_photos_to_review_and_holds_the_whole_dataset(checked: tuple[Path, Finished]) -> None:
+    """report.html has a card with a photo for each doubtful label, the flipped first, and lists all photos."""
+    text = (checked[0] / "models" / "check" / "report.html").read_text(encoding="utf-8")
+    raw = json.loads(re.search(r'id="raw">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
+    first = [raw["manifest"][card["photo"]] for card in raw["cards"][:2]]
+    assert {path for path, *_ in first} == FLIPPED
+    assert {(label, card["other"]) for (_, label, _), card in zip(first, raw["cards"], strict=False)} == {
+        ("warm", "cold"),
+        ("cold", "warm"),
+    }
+    assert len(raw["manifest"]) == 28
+    assert text.count('src="data:image/jpeg') == len(raw["cards"])
 
 
 def test_each_photo_is_judged_by_heads_that_never_saw_it(

@@ -152,7 +152,7 @@ def test_a_copy_across_the_split_is_found_and_told(tmp_path: Path) -> None:
     copies = {f"val/{side}/copy-{name}.png": f"train/{side}/{name}.jpg" for side, name in COPIES}
     assert copies.items() <= pairs.items()
     assert suspicion["evidence"]["n_duplicates"] == len(pairs)
-    assert "Leakage?" in (tmp_path / "models" / "leaks" / "report.html").read_text(encoding="utf-8")
+    assert "leakage suspected" in (tmp_path / "models" / "leaks" / "report.html").read_text(encoding="utf-8")
 
 
 def test_skipped_files_are_listed_with_reasons(trained: Trained) -> None:

@@ -50,7 +50,9 @@ def test_everything_is_found_told_and_untouched(data: Path) -> None:
     assert done.json["stops_training"] is True
     said = imgreg("check", data, *BASE)
     assert said.code == 3
-    assert max(map(len, said.out.splitlines())) <= 80
+    *findings, following = said.out.splitlines()
+    assert max(map(len, findings)) <= 80
+    assert following == f"Next: imgreg check {data} --fix clean.csv"
     assert "leak: 1 (stops training)" in said.out
     assert "train/dusk/05.jpg = val/dusk/near.jpg" in said.out
     now = {
@@ -63,8 +65,9 @@ def test_the_manifest_is_clean_and_can_be_trained_on(data: Path, tmp_path: Path)
     """--fix: the copy that judges stays, what stands in two classes goes with its copy, the broken file too; check has
     no more to say of it, and train takes it."""
     manifest = tmp_path / "lists" / "clean.csv"
+    manifest.parent.mkdir()
     done = imgreg("check", data, *BASE, "--fix", manifest)
-    assert done.out.endswith(f"Manifest: {manifest}\n")
+    assert done.out.endswith(f"Manifest: {manifest}\nNext: imgreg train {manifest}\n")
     with manifest.open() as lines:
         rows = {
             (manifest.parent / row["path"]).resolve().relative_to(data).as_posix(): row for row in csv.DictReader(lines)
@@ -140,7 +143,6 @@ def test_a_class_of_one_size_is_told_before_training(tmp_path: Path) -> None:
     assert found["figures"]["largest_share"] == 0.5
     said = " ".join(imgreg("check", tmp_path, *BASE).out.split())
     assert (
-        "shortcut-file-metadata (take care) File size, format and camera metadata alone tell the classes apart in"
-        in said
+        "shortcut-file-metadata (warning) File size, format and camera metadata alone tell the classes apart in" in said
     )
     assert "take photos of each class from the same sources" in said

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import pytest
 from PIL import Image
 
@@ -42,17 +44,62 @@ def test_every_help_has_an_example(name: str) -> None:
     assert f"Example:\n    imgreg {name}" in done.out
 
 
+def test_help_of_a_command_and_its_own_commands() -> None:
+    """`imgreg help cache clear` is `imgreg cache clear --help`; a mistyped name is answered with the likely one."""
+    assert imgreg("help", "cache", "clear").out == imgreg("cache", "clear", "--help").out
+    assert imgreg("help").out == imgreg("--help").out
+    for words in (("trian",), ("help", "trian")):
+        done = imgreg(*words)
+        assert (done.code, "Did you mean 'train'?" in done.err) == (2, True)
+    assert "Did you mean 'clear'?" in imgreg("help", "cache", "cler").err
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [
+        ("train", "40 (regularized)"),
+        ("compare", "100 (plain), 40 (regularized)"),
+        ("study", "the recipe's"),
+        ("learning-curve", "40 (regularized)"),
+        ("label-issues", "100 (low_lr)"),
+    ],
+)
+def test_common_options_come_first_and_all_are_listed_once(name: str, epochs: str) -> None:
+    """Every option stands under one heading, and the recipes' own defaults are shown."""
+    from imgreg.cli import root
+
+    text = imgreg(name, "--help").out
+    assert text.index("Common options:") < text.index("--epochs N") < text.index("VGG16 and its features:")
+    command = root.get_command(click.Context(root), name)
+    assert command is not None
+    shown = re.findall(r"^  (?:-., )?(--[a-z0-9-]+)", text, re.MULTILINE)
+    flags = [max(param.opts, key=len) for param in command.params if isinstance(param, click.Option)]
+    assert sorted(shown) == sorted([*flags, "--help"])
+    assert f"Maximum number of epochs. [default: {epochs};" in " ".join(text.split())
+
+
+def test_short_names_of_options(trained: Trained, tmp_path: Path) -> None:
+    """--lr, --batch and --imgsz are --learning-rate, --batch-size and --image-size."""
+    for flag, low in (("--lr", "0<x<=10"), ("--batch", "1<=x<=65536"), ("--imgsz", "32<=x<=1024")):
+        done = imgreg("train", trained.data, flag, "0", "--models", tmp_path)
+        assert (done.code, f"'{flag}': 0" in done.err, low in done.err) == (2, True, True)
+
+
 def test_version() -> None:
     """--version prints the version and nothing else."""
     assert imgreg("--version").out == f"imgreg {__version__}\n"
 
 
 def test_train_prints_the_verdict_and_where_the_report_is(trained: Trained, tmp_path: Path) -> None:
-    """Without --json a person reads a summary that fits 80 columns and names the report."""
+    """Without --json a person reads a summary that fits 80 columns, the report's path and a command to go on with, in
+    which the photos are where they are: each on a line, to be copied."""
     done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--name", "x")
     assert done.code == 0, done.err
-    *box, last = done.out.splitlines()
-    assert last == f"Report: {tmp_path / 'm' / 'x' / 'report.html'}"
+    *box, report, following = done.out.splitlines()
+    assert report == f"Report: {tmp_path / 'm' / 'x' / 'report.html'}"
+    assert shlex.split(following)[:2] == ["Next:", "imgreg"]
+    assert shlex.split(following)[2] in COMMANDS
+    assert str(trained.data) in shlex.split(following)
     assert max(map(len, box)) <= 80
     assert "\x1b" not in done.out + done.err
 
@@ -82,7 +129,7 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], tra
     assert (models / "both-plain" / "split.csv").read_bytes() == (
         models / "both-regularized" / "split.csv"
     ).read_bytes()
-    assert [line for line in document["warnings"] if "twin" not in line] == []  # painted photos are alike
+    assert [line for line in document["warnings"] if "suspected" not in line] == []  # painted photos are alike
     assert {row["recipe"] for row in document["table"]} == {"plain", "regularized"}
     row = document["table"][1]
     assert row["gap_last"] == pytest.approx(regularized["last"]["val_loss"] - regularized["last"]["train_loss"])
@@ -177,6 +224,19 @@ def test_predict_text_json_and_csv_agree(trained: Trained) -> None:
         assert sum(document["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_run_is_named_alike_everywhere(trained: Trained) -> None:
+    """By its name under models, its path, as an argument or by --run, or as the last one: the same answers."""
+    photo = next((trained.data / "warm").iterdir())
+    models = ("--models", trained.folder.parent, "--json")
+    for words in (("predict", photo), ("evaluate", trained.data), ("verify", "--files-only"), ("report",)):
+        answers = [imgreg(*words, "--run", named, *models) for named in ("first", "last", trained.folder)]
+        answers.append(imgreg(*words, *models))
+        if words[0] != "predict":
+            answers.append(imgreg(words[0], "first", *words[1:], *models))
+        assert {done.code for done in answers} == {0}, answers[-1].err
+        assert len({done.out for done in answers}) == 1
+
+
 def test_a_bad_photo_does_not_stop_the_others(trained: Trained) -> None:
     """Order is kept, the bad ones carry their reason, and the exit code is 3."""
     good = sorted((trained.data / "warm").iterdir())[:2]
@@ -240,13 +300,27 @@ def test_preview_shows_both_backends(trained: Trained, tmp_path: Path) -> None:
         assert sheet.width > 4 * 128
 
 
-def test_runs_are_listed_oldest_first(compared: tuple[Path, dict]) -> None:
-    """`imgreg runs --json` gives the documents that training printed."""
+def test_everything_made_is_listed(compared: tuple[Path, dict], trained: Trained, tmp_path: Path) -> None:
+    """Runs with the documents that training printed, oldest first, and the comparison after them; each with its photos'
+    name and, of a run, its losses; --sort orders runs, and what has no figures comes last."""
     models, document = compared
-    assert imgreg("runs", "--models", models, "--json").json == document["runs"]
+    made = imgreg("runs", "--models", models, "--json").json
+    assert [one["name"] for one in made] == ["both-plain", "both-regularized", "both"]
+    plain, regularized, comparison = made
+    assert {name: plain[name] for name in document["runs"][0]} == document["runs"][0]
+    assert min(regularized["val_losses"]) == regularized["best"]["val_loss"]
+    assert (comparison["kind"], comparison["recipe"]) == ("comparison", "plain, regularized")
+    assert {one["dataset"] for one in made} == {trained.data.name}
+    order = [one["name"] for one in imgreg("runs", "--models", models, "--sort", "accuracy", "--json").json]
+    runs = sorted([plain, regularized], key=lambda run: (-run["best"]["val_accuracy"], run["created"]))
+    assert order == [*(run["name"] for run in runs), "both"]
     text = imgreg("runs", "--models", models).out
-    assert "both-plain" in text
-    assert "both-regularized" in text
+    assert "comparison" in text
+    assert "· data · regul" in text
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "study.json").write_text("{}")
+    done = imgreg("runs", "--models", tmp_path)
+    assert (done.code, f"{tmp_path / 'broken'}: cannot be read" in done.err) == (0, True)
 
 
 def test_a_shown_recipe_ends_with_its_layers_and_notes() -> None:

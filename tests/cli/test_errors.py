@@ -23,19 +23,21 @@ NEEDS_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a syst
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--epochs", "0"], 2, "training.epochs = 0: input should be greater than or equal to 1"),
+        (["--epochs", "0"], 2, "'--epochs': 0 is not in the range 1<=x<=100000"),
         (["--epochs", "many"], 2, "'many' is not a valid integer"),
-        (["--epochz", "3"], 2, "No such option"),
-        (["--dropout", "1.5"], 2, "head.dropout = 1.5: input should be less than 1"),
+        (["--set", "training.epochs=0"], 2, "training.epochs = 0: expected 1 or more"),
+        (["--epochz", "3"], 2, "Did you mean one of: '--epochs'"),
+        (["--dropout", "1.5"], 2, "'--dropout': 1.5 is not in the range 0<=x<1"),
         (["--set", "head.dropuot=0.5"], 2, "Did you mean 'head.dropout'?"),
         (["--set", "head.dropout"], 2, "expected KEY=VALUE"),
         (["--set", "head.l2=0.1", "--l2", "0.2"], 2, "is given twice"),
         (["--recipe", "plian"], 2, "Did you mean 'plain'"),
         (["--recipe", "plain", "--views", "4"], 2, "no effect without augmentation"),
-        (["--image-size", "5"], 2, "base.image_size = 5"),
+        (["--image-size", "5"], 2, "'--image-size' / '--imgsz': 5 is not in the range"),
         (["--augment", "nowhere.json", "--weights", "starter"], 4, "nowhere.json: albumentations cannot load"),
         (["--weights", "nowhere.safetensors"], 5, "not a file"),
         (["--name", "a/b"], 2, "not a valid run name"),
+        (["--name", ""], 2, "'' is not a valid run name"),
         (["--epochs", "5", "--set", "training.patience_epochs=5"], 2, "it must be smaller"),
         (["--max-bad", "0"], 3, "1 of 33 files cannot be read"),
     ],
@@ -86,11 +88,32 @@ def test_imagenet_without_network_is_an_error_in_time(trained: Trained, tmp_path
 
 
 def test_a_run_that_is_no_run(tmp_path: Path) -> None:
-    """predict --run on an empty folder is an artefact refused; without any run it is a usage error."""
+    """predict --run on an empty folder is an artefact refused; without any run, or with a name that is none, it is a
+    usage error, which tells of a photo that is not there too."""
     done = imgreg("predict", "x.jpg", "--run", tmp_path)
     assert (done.code, "is not a run" in done.err) == (4, True)
     done = imgreg("predict", "x.jpg", "--models", tmp_path)
-    assert (done.code, "no run found" in done.err) == (2, True)
+    assert (done.code, "no run found" in done.err, "x.jpg: no such photo either" in done.err) == (2, True, True)
+    done = imgreg("predict", "x.jpg", "--run", "mine", "--models", tmp_path)
+    assert (done.code, f"found neither {tmp_path / 'mine'} nor mine" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "explain", "verify"])
+def test_a_comparison_is_no_run(command: str, tmp_path: Path) -> None:
+    """Every command that takes a run names the runs of a comparison instead."""
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "comparison.json").write_text('{"runs": [{"name": "both-plain"}]}')
+    photos = [] if command == "verify" else [tmp_path]
+    done = imgreg(command, *photos, "--run", "both", "--models", tmp_path)
+    assert (done.code, "both is a comparison. Choose one of its runs: both-plain." in done.err) == (2, True)
+
+
+def test_evaluate_without_photos(trained: Trained) -> None:
+    """A run alone is not taken for photos, and a run may not be named twice where one is used."""
+    done = imgreg("evaluate", "first", "--models", trained.folder.parent)
+    assert (done.code, "first is a run. Add the photos" in done.err) == (2, True)
+    done = imgreg("verify", "first", "--run", "last", "--models", trained.folder.parent)
+    assert (done.code, "found two runs" in done.err) == (2, True)
 
 
 def test_options_without_effect_on_finished_runs(trained: Trained) -> None:
@@ -265,9 +288,11 @@ def test_ranges_without_any_augmentation(trained: Trained, tmp_path: Path) -> No
 
 
 def test_preview_writes_png_only_and_one_choice_of_views(trained: Trained, tmp_path: Path) -> None:
-    """A name that is no PNG, and two sources of views, are refused."""
+    """A name that is no PNG, a folder that is not there, and two sources of views are refused; nothing is made."""
     done = imgreg("preview", trained.data, "--out", tmp_path / "sheet.jpg")
     assert (done.code, "ending in .png" in done.err) == (2, True)
+    done = imgreg("preview", trained.data, "--out", tmp_path / "nope" / "sheet.png")
+    assert (done.code, f"there is no folder {tmp_path / 'nope'}" in done.err, list(tmp_path.iterdir())) == (2, True, [])
     done = imgreg("preview", trained.data, "--augment", "a.json", "--recipe", "regularized")
     assert (done.code, "cannot be combined" in done.err) == (2, True)
 

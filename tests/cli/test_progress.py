@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
+from rich.console import Console
 
 from imgreg.cli import progress
 from imgreg.cli.progress import curve_lines, watching
+from imgreg.cli.show import wrapped
 from imgreg.runs.history import Epoch
 
 
@@ -55,6 +58,40 @@ def test_curves_fit_a_terminal_and_fall_as_the_losses_do() -> None:
     assert "  0.107  █" in train
     assert train.endswith("▂▂▂")
     assert set(val.split()[-1]) == {"█"}
+
+
+def test_bars_fit_the_terminal_and_tell_the_time() -> None:
+    """Long names and notes are cut at 70 columns; elapsed and remaining time stand beside what is done."""
+    printed = Console(width=70, file=io.StringIO())
+    bars = progress._bars({"r": [row(1, train=0.5, val=0.6)] * 200}, printed)
+    task = bars.add_task("checking cached features", total=400, note="logistic-regression on a long name " * 3)
+    now = [0.0]
+    bars.get_time = lambda: now[0]
+    bars.tasks[0]._get_time = lambda: now[0]
+    bars.reset(task, total=400)
+    for second in range(1, 76):
+        now[0] = float(second)
+        bars.update(task, completed=2 * second)
+    printed = Console(width=70, file=io.StringIO())
+    printed.print(*bars.get_renderables(), sep="\n")
+    lines = printed.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 70
+    assert "150/400 1:15, 2:05 left" in lines[0]
+
+
+def test_a_message_breaks_between_words(monkeypatch) -> None:
+    """At the terminal's width, never inside an option or a path; lines of a list stay lines."""
+    monkeypatch.setenv("COLUMNS", "30")
+    text = wrapped("imgreg: too few photos here. Use --folds 0\n  /a/long/path/to/photo.jpg: bad")
+    assert text == "imgreg: too few photos here.\n  Use --folds 0\n  /a/long/path/to/photo.jpg:\n  bad"
+
+
+def test_a_warning_is_told_once(capsys) -> None:
+    """Runs side by side may each give the same one."""
+    with watching(quiet=False, verbose=False) as watcher:
+        for line in ("photos are few", "labels look wrong", "photos are few"):
+            watcher.say(line)
+    assert capsys.readouterr().err == "imgreg: photos are few\nimgreg: labels look wrong\n"
 
 
 def test_only_the_last_trainings_are_drawn() -> None:

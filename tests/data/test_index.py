@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import paint, paint_set
+from imgreg.data.discovery import photo_folders
 from imgreg.data.index import index_photos
 from imgreg.errors import DatasetError
 
@@ -123,8 +124,35 @@ def test_an_empty_class_is_an_error(tmp_path: Path) -> None:
 
 def test_no_such_folder(tmp_path: Path) -> None:
     """A path that is not there is named."""
-    with pytest.raises(DatasetError, match="nowhere: no such folder or manifest"):
+    with pytest.raises(DatasetError, match="nowhere: no such file or folder. Expected a folder"):
         index_photos(tmp_path / "nowhere", max_bad=0)
+
+
+def test_a_mistyped_folder(tmp_path: Path) -> None:
+    """The folder that was probably meant is named, also where an upper part of the path is mistyped."""
+    paint_set(tmp_path / "photos" / "pets", n_each=1)
+    for typed in (tmp_path / "photos" / "petz", tmp_path / "fotos" / "pets"):
+        with pytest.raises(DatasetError, match=f"Did you mean {tmp_path}/photos/pets"):
+            photo_folders(typed)
+
+
+def test_classes_one_level_below(tmp_path: Path) -> None:
+    """Years with the same classes inside are refused, by name; with a photo beside them, or other folders, they are
+    taken for classes, and the folders inside are told."""
+    for year in ("2023", "2024"):
+        paint_set(tmp_path / "years" / year, n_each=1)
+    with pytest.raises(DatasetError, match=r"each of its folders \(2023, 2024\) .* cold, warm.* pass .*years/2023,"):
+        index_photos(tmp_path / "years", max_bad=0)
+    (tmp_path / "years" / "2024" / "warm").rename(tmp_path / "years" / "2024" / "hot")
+    found = index_photos(tmp_path / "years", max_bad=0)
+    assert found.classes == ("2023", "2024")
+    assert found.notes == (
+        "4 folders inside the class folders (2023/cold, 2023/warm, 2024/cold, ...): their photos count as photos "
+        "of the class above.",
+    )
+    (tmp_path / "years" / "2024" / "hot").rename(tmp_path / "years" / "2024" / "warm")
+    paint(tmp_path / "years" / "2024" / "a.jpg", warm=True, seed=9)
+    assert index_photos(tmp_path / "years", max_bad=0).classes == ("2023", "2024")
 
 
 def test_names_of_any_kind(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def unusual() -> keras.Model:
 
 def test_a_sequential_gives_the_bits_of_the_recipe_of_its_layers(train_set: Labelled, val_set: Labelled) -> None:
     """L2, Dropout and BatchNormalization: weights and probabilities of each epoch."""
-    of_recipe = recipe(units=(8,), l2=0.05, dropout=0.4, normalization="after_dropout")
+    of_recipe = recipe(units=(8,), l2=0.05, dropout=0.4, normalization="after_dropout", batch_norm_momentum=0.99)
     one, other = (fitted(train_set, val_set, it) for it in (of_recipe, translated(regularized())))
     assert plan_head(of_recipe.head, n_classes=2) == plan_head(translated(regularized()).head, n_classes=2)
     assert one.heads[0].keys() == other.heads[0].keys()

@@ -127,12 +127,12 @@ def test_settings_survive_toml(dropout: float, units: list[int], backend: str) -
     ("overrides", "message"),
     [
         ({"head.dropuot": 0.5}, "unknown setting 'head.dropuot'. Did you mean 'head.dropout'?"),
-        ({"head.dropout": 1}, "head.dropout = 1: input should be less than 1"),
-        ({"head.units": [0]}, "head.units.0 = 0: input should be greater than or equal to 1"),
-        ({"head.pool": "mean"}, "head.pool = 'mean': input should be 'flatten', 'avg', 'max' or 'flatten+max'"),
+        ({"head.dropout": 1}, "head.dropout = 1: expected less than 1"),
+        ({"head.units": [0]}, "head.units.0 = 0: expected 1 or more"),
+        ({"head.pool": "mean"}, "head.pool = 'mean': expected 'flatten', 'avg', 'max' or 'flatten+max'"),
         ({"optimizer.learning_rate": "fast"}, "optimizer.learning_rate = 'fast'"),
         ({"augmentation.views": 4}, "views would have no effect without augmentation"),
-        ({"head.dropout": [0.1, 1]}, "head.dropout.1 = 1: input should be less than 1"),
+        ({"head.dropout": [0.1, 1]}, "head.dropout.1 = 1: expected less than 1"),
         ({"head.dropout": [0.1, 0.2]}, "dropout has 2 rates for 1 hidden layers"),
         (
             {"head.normalization": "after_dropout", "head.normalization_kind": "instance"},

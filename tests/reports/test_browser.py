@@ -8,14 +8,18 @@ import re
 import shutil
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from imgreg.analysis.compare import comparison_table
+from imgreg.analysis.label_issues import LabelRow
 from imgreg.analysis.photo_effects import photo_effects
+from imgreg.data.discovery import list_files
 from imgreg.reports.comparison import comparison_report
+from imgreg.reports.label_issues import label_issues_report
 from imgreg.reports.pictures import jpeg
 from imgreg.reports.run import run_report
 
@@ -141,10 +145,10 @@ def test_the_line_stands_at_the_epoch(browser, pages, overfitting) -> None:
 
 
 def test_the_keyboard_reaches_every_control(browser, pages) -> None:
-    """Tab comes to every link, figure, scrolling table and summary, each shows that it has the focus, and arrows show
-    values there."""
+    """Tab comes to every link, button, figure, scrolling table and summary; each shows that it has the focus, and
+    arrows show values there."""
     page, _, _ = opened(browser, pages["run"])
-    controls = "a[href], [tabindex='0'], summary"
+    controls = "a[href], [tabindex='0'], summary, main > :not(dialog) button"
     n_controls = page.locator(controls).count()
     reached = set()
     for _ in range(n_controls + 2):
@@ -158,6 +162,102 @@ def test_the_keyboard_reaches_every_control(browser, pages) -> None:
             assert page.locator(":focus .hover-line").is_visible()
     assert reached == set(range(n_controls))
     assert page.locator("[data-hover]").count() == 2 + 3
+    page.close()
+
+
+def test_a_photo_is_enlarged_and_arrows_go_on(browser, pages) -> None:
+    """A click opens a photo large with its heatmap on or off, arrows go to the next and round, Escape closes it."""
+    page, _, wrong = opened(browser, pages["run"])
+    dialog, first = page.locator("#zoom"), page.locator("#mistake-1 .open")
+    assert not dialog.is_visible()
+    first.click()
+    assert dialog.is_visible()
+    paths = [dialog.locator("span").inner_text()]
+    assert "Photo" in dialog.locator("img").get_attribute("alt")
+    page.keyboard.press("h")
+    assert "Grad-CAM" in dialog.locator("img").get_attribute("alt")
+    assert page.locator("[data-heat]").get_attribute("aria-pressed") == "true"
+    for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+        paths.append(dialog.locator("span").inner_text())
+    assert paths[0] == paths[2]
+    assert len(set(paths)) == 3
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.locator("#mistake-1 .map").is_visible()
+    assert wrong == []
+    page.close()
+
+
+def test_a_cell_of_the_confusion_matrix_filters_the_photos(browser, pages) -> None:
+    """Only the photos of the cell that was clicked are left, and all are back after a second click."""
+    page, _, _ = opened(browser, pages["run"])
+    shown = page.locator("[data-cell]:visible")
+    n_photos = shown.count()
+    cell = page.locator("[data-filter]").first
+    wanted = cell.get_attribute("data-filter")
+    cell.click()
+    assert {one.get_attribute("data-cell") for one in shown.all()} == {wanted}
+    assert 0 < shown.count() < n_photos
+    cell.click()
+    assert shown.count() == n_photos
+    page.close()
+
+
+def test_photos_stand_three_in_a_row_and_one_on_a_phone(browser, pages) -> None:
+    """At 320 px or more each on a desk, as wide as the page on a phone."""
+    for width, n_columns in ((1280, 3), (390, 1)):
+        page, _, _ = opened(browser, pages["run"], width=width)
+        boxes = [one.bounding_box() for one in page.locator("[id^=mistake-]").all()]
+        assert sum(box["y"] == boxes[0]["y"] for box in boxes) == n_columns
+        assert min(box["width"] for box in boxes) >= 320
+        page.close()
+
+
+def test_labels_are_reviewed_with_keys_and_saved_as_a_manifest(browser, tmp_path) -> None:
+    """Keep, relabel, drop and undo by keys; the file that is saved is read by train as the corrected dataset, with odd
+    names and the given splits."""
+    labels = ["가", "b,c", "b,c", "가"]
+    names = ['a "1".jpg', "개미.jpg", "c,d.jpg", "e.jpg"]
+    rows = [
+        LabelRow(
+            photo=photo,
+            label=labels[photo],
+            other={"가": "b,c", "b,c": "가"}[labels[photo]],
+            own=0.1,
+            others=0.9,
+            own_when_trained=None,
+            memorization=None,
+            forgotten=0,
+            word="doubtful",
+            history="learned",
+        )
+        for photo in (2, 0, 1)
+    ]
+    label_issues_report(
+        rows,
+        manifest=[(name, label, "train") for name, label in zip(names, labels, strict=True)],
+        pictures={2: jpeg(np.full((60, 90, 3), 128, np.uint8))},
+        answer=("Three labels are doubtful.",),
+        notes=(),
+        data="photos",
+        command="imgreg label-issues photos",
+        target=tmp_path / "report.html",
+    )
+    page, asked, wrong = opened(browser, tmp_path / "report.html", width=390)
+    for key, told in (("f", "1 of 3"), ("d", "2 of 3"), ("k", "3 of 3"), ("u", "2 of 3"), ("u", "1 of 3")):
+        page.keyboard.press(key)
+        assert page.locator("#progress").inner_text() == f"{told} reviewed"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("d")
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    assert download.value.suggested_filename == "fixes.csv"
+    download.value.save_as(tmp_path / "fixes.csv")
+    found = [(Path(one.where).name, one.label, one.split) for one in list_files(tmp_path / "fixes.csv")]
+    assert found == [(names[0], "가", "train"), (names[2], "가", "train"), (names[3], "가", "train")]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [url for url in asked if not url.startswith(("data:", "file:", "blob:"))] == wrong == []
     page.close()
 
 

@@ -41,7 +41,7 @@ def test_smoothing_keeps_level_and_mean_slope() -> None:
 def test_smoothed_curves_show_what_was_measured(overfitting: History, drawn: list[Figure], tmp_path: Path) -> None:
     """Beside each smoothed curve stands the measured one, fainter, and the axis says which is which."""
     plots.curves(overfitting, title="plain", target=tmp_path / "c.png", style=CurveStyle(smooth=3))
-    loss, rate, accuracy = drawn[0].axes
+    loss, accuracy = drawn[0].axes
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
         lines = axes.get_lines()
         for side in ("train", "val"):
@@ -51,7 +51,7 @@ def test_smoothed_curves_show_what_was_measured(overfitting: History, drawn: lis
             assert faint.get_alpha() < 0.5
             bold = gaussian_smoothed(measured, std_epochs=3)
             assert any(np.array_equal(line.get_ydata(), bold) and line.get_alpha() is None for line in lines)
-    assert "smoothed, std. 3 epochs" in rate.get_xlabel()
+    assert "smoothed, std. 3 epochs" in loss.get_xlabel()
     assert "smoothed, std. 3 epochs" in accuracy.get_xlabel()
 
 

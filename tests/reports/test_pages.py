@@ -13,8 +13,7 @@ from imgreg.analysis.baselines import baseline_sentence
 from imgreg.analysis.compare import comparison_table, same_conditions
 from imgreg.analysis.photo_effects import photo_effects
 from imgreg.reports.comparison import comparison_report
-from imgreg.reports.figure import LIGHT
-from imgreg.reports.plots import panels
+from imgreg.reports.figure import LIGHT, recipe_colours
 from imgreg.reports.run import run_report
 from imgreg.runs.folder import SkippedRow
 from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly
@@ -111,9 +110,12 @@ def test_verdict_comes_first(standard, overfitting):
     run, text = standard
     page = Page(text)
     sentence = page.text.index(run.summary.verdict.sentence)
-    assert sentence < page.text.index("Curves") < page.text.index("Best and last epoch")
+    assert sentence < page.text.index("Validation accuracy") < page.text.index("Cross-entropy loss")
+    assert (
+        page.text.index("Cross-entropy loss") < page.text.index("Worst mistakes") < page.text.index("Accuracy by epoch")
+    )
     assert page.text.count("The bundled starter weights were used.") == 1
-    assert page.text.index("starter weights were used") < page.text.index("Curves")
+    assert page.text.index("starter weights were used") < page.text.index("Accuracy by epoch")
     assert f"{overfitting.best.val_loss:.3f}" in page.text
     assert f"{overfitting.last.val_loss:.3f}" in page.text
 
@@ -231,19 +233,20 @@ def with_baselines(run, *, low, high):
 
 
 def test_baselines_stand_beside_the_verdict(tmp_path, make_run, overfitting):
-    """The box tells who is better; the figure, every value in words, stands before the curves; PNG and SVG too."""
+    """A tile names the best; the section tells who is better, its figure every value in words; PNG and SVG too."""
     run = with_baselines(make_run(overfitting), low=0.1, high=0.3)
     written = run_report(run, folder=tmp_path, pictures={}, maps={})
     assert {"baselines.png", "baselines.svg"} <= set(written)
     assert (tmp_path / "baselines.svg").read_text().count("log. regression, flattened") == 2
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    box = page.text.index("Logistic regression on the same features performs better: validation loss 0.310")
-    assert page.text.index(run.summary.verdict.sentence) < box < page.text.index("Best validation loss")
+    tile = page.text.index("Best baseline: log. regression, flattened 85.0%")
+    told = page.text.index("Logistic regression on the same features performs better: validation loss 0.310")
+    assert page.text.index(run.summary.verdict.sentence) < tile < told
+    assert "difference -5.0 (-10.0 to +0.0) points" in page.text
     (figure,) = [a for tag, a in page.tags if tag == "img" and a["alt"].startswith("Validation accuracy: this head")]
     assert "log. regression, flattened 85.0% (95 %: 75.0% to 92.0%)" in figure["alt"]
     assert "log. regression, flattened +0.200 (95 %: +0.100 to +0.300); log. regression, means +0.100." in figure["alt"]
     assert "largest class 50.0% (95 %: 40.0% to 60.0%)" in figure["alt"]
-    assert page.text.index("This head compared with baselines") < page.text.index("Cross-entropy loss")
 
 
 def test_one_next_step_is_told(tmp_path, make_run, overfitting):
@@ -257,20 +260,16 @@ def test_one_next_step_is_told(tmp_path, make_run, overfitting):
     assert "No clear difference between the head and logistic regression" in page.text
 
 
-def test_a_run_has_one_colour(tmp_path, make_run, overfitting, healthy):
-    """plain is drawn in the control's colour on its own page and in a comparison, another recipe in the second's."""
-    first, second = LIGHT.runs[:2]
-    for recipe, its, other in (("plain", first, second), ("l2", second, first)):
+def test_a_run_has_one_colour(tmp_path, make_run, overfitting):
+    """plain and l2 are drawn on their own pages in the colours that they have in a comparison."""
+    assert recipe_colours(["l2", "plain", "plain"]) == (3, 0, 1)
+    for recipe, its, other in (("plain", LIGHT.runs[0], LIGHT.runs[3]), ("l2", LIGHT.runs[3], LIGHT.runs[0])):
         run = make_run(overfitting)
         run = replace(run, summary=run.summary.model_copy(update={"recipe": recipe}))
         run_report(run, folder=tmp_path, pictures={}, maps={})
         drawn = (tmp_path / "curves.svg").read_text()
         assert its in drawn
         assert other not in drawn
-    runs = [make_run(overfitting), make_run(healthy, name="l2")]
-    panels({"plain": runs[0].history, "l2": runs[1].history}, target=tmp_path / "panels.png")
-    svg = (tmp_path / "panels.svg").read_text()
-    assert svg.index(first) < svg.index(second)
 
 
 def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make_run, overfitting, healthy):
@@ -281,6 +280,7 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
         make_run(healthy, name=EVIL, n_train=300, weights_note=note, warnings=("Only here.",)),
         make_run(healthy, name="가" * 300, weights_note=note),
     ]
+    runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "l2"}))
     rows = comparison_table([run.summary for run in runs])
     comparison_report(
         runs, rows=rows, warnings=same_conditions(runs), effects=photo_effects(runs), pictures={}, folder=tmp_path
@@ -295,3 +295,5 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
     assert [tag for tag, _ in page.tags].count("script") == 2
     assert [raw["epochs"]["epoch"][-1] for raw in page.raw["history"]] == [100, 100, 100]
     assert "가" * 60 not in page.text
+    assert "run-3" in [a["class"].split()[1] for _, a in page.tags if a.get("class", "").startswith("swatch")]
+    assert LIGHT.runs[3] in (tmp_path / "panels.svg").read_text()

@@ -32,9 +32,10 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
     labelled, the learning rate beneath the loss on the same epochs."""
     seen = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, _target: seen.append(figure))
-    plots.curves(overfitting, title="plain", target=tmp_path / "curves.png", onset=12)
+    falling = tuple(replace(row, learning_rate=1e-3 / row.epoch) for row in overfitting.epochs)
+    plots.curves(replace(overfitting, epochs=falling), title="plain", target=tmp_path / "curves.png", onset=12)
     loss, rate, accuracy = seen[0].axes
-    assert rate.get_lines()[0].get_ydata() == pytest.approx(overfitting.column("learning_rate"))
+    assert rate.get_lines()[0].get_ydata() == pytest.approx([row.learning_rate for row in falling])
     assert rate.get_xlim() == loss.get_xlim()
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
         train, val, *_ = axes.get_lines()
@@ -48,6 +49,24 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
         *_, dot, onset = axes.get_lines()
         assert (dot.get_xdata()[0], dot.get_marker()) == (overfitting.best.epoch, "o")
         assert onset.get_xdata()[0] == 12
+
+
+def test_a_constant_rate_is_told_and_not_drawn(overfitting):
+    """Without a strip for the learning rate, loss and accuracy have the same height."""
+    loss, accuracy = plots.curves_figure(overfitting, title="plain").axes
+    assert loss.get_position().height == pytest.approx(accuracy.get_position().height)
+    assert axes_of.rate_in_words(overfitting) == "Learning rate 0.001 throughout."
+
+
+def test_the_labels_at_the_ends_of_two_close_curves_stand_apart(plant):
+    """A large figure names both curves with their last values, as far apart as the type is high, where they meet."""
+    same = plant(np.linspace(0.7, 0.30, 30), np.linspace(0.7, 0.31, 30))
+    figure = figure_of.new_figure(8, 4, free=True)
+    axes = figure.add_axes((0.1, 0.1, 0.7, 0.8))
+    axes_of.draw(axes, {"": same}, metric="loss", end_labels=True)
+    train, validation = axes.texts
+    assert (train.get_text(), validation.get_text()) == ("train 0.30", "validation 0.31")
+    assert validation.xy[1] - train.xy[1] > 0.05
 
 
 def test_one_epoch_still_shows_points(tmp_path, plant):

@@ -15,7 +15,8 @@ from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
 from imgreg.reports.terminal.repeats import label_issues_text, learning_curve_text
-from imgreg.reports.terminal.runs import comparison_text, run_text, runs_text
+from imgreg.reports.terminal.runs import comparison_text, made_text, run_text
+from imgreg.runs.listing import Made
 from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly, Suspicion
 
 
@@ -23,6 +24,24 @@ def printed(renderable, *, width=80):
     text = io.StringIO()
     Console(file=text, width=width, no_color=True, force_terminal=False).print(renderable)
     return text.getvalue()
+
+
+def listed(*summaries, width=80):
+    made = [
+        Made(
+            kind="run",
+            name=summary.name,
+            folder=Path(summary.run),
+            created=summary.created,
+            dataset="pets",
+            recipe=summary.recipe_label,
+            answer=summary.verdict.sentence,
+            val_losses=(0.8, 0.4, 0.2),
+            summary=summary,
+        )
+        for summary in summaries
+    ]
+    return printed(made_text(made), width=width)
 
 
 @pytest.fixture
@@ -49,12 +68,34 @@ def test_run_box_says_the_verdict_and_where_the_report_is(make_run, overfitting)
     assert "models/plain/report.html" in text
 
 
+def test_what_was_told_is_not_repeated(make_run, overfitting):
+    """A note that stands on the terminal already is left out of the box and of a comparison."""
+    run = make_run(overfitting, warnings=("photos are few",)).summary
+    assert "photos are few" in printed(run_text(run))
+    assert "photos are few" not in printed(run_text(run, told={"photos are few"}))
+    rows = comparison_table([run, run.model_copy(update={"name": "b"})])
+    assert "odd" in printed(comparison_text(rows, warnings=["odd"]))
+    assert "odd" not in printed(comparison_text(rows, warnings=["odd"], told={"odd"}))
+
+
+def test_the_next_command_can_be_copied(make_run, overfitting):
+    """On a line of its own after the report's, with the places as the user typed them."""
+    step = NextStep(kind="training", sentence="Longer training. Try `imgreg train pets --models m --epochs 90`.")
+    run = make_run(overfitting).summary.model_copy(update={"next_step": step})
+    typed = ("imgreg", "train", "/mnt/pets", "--models", "/mnt/m")
+    assert printed(run_text(run, typed=typed)).splitlines()[-1] == (
+        "Next: imgreg train /mnt/pets --models /mnt/m --epochs 90"
+    )
+    told = run.model_copy(update={"next_step": NextStep(kind="more photos", sentence="Add photos.")})
+    assert printed(run_text(told)).splitlines()[-1].startswith("Report:")
+
+
 def test_every_text_fits_80_columns(odd_runs):
     """No line is wider than 80 columns, and no figure is cut, with long, wide and odd names."""
     summaries = [run.summary for run in odd_runs]
     rows = comparison_table(summaries)
     texts = [printed(run_text(summary)) for summary in summaries]
-    texts += [printed(comparison_text(rows)), printed(runs_text(summaries))]
+    texts += [printed(comparison_text(rows)), listed(*summaries)]
     for text in texts:
         assert max(cell_len(line) for line in text.splitlines()) <= 80
     exploding = f"{rows[-1].gap_difference:+.0f}"  # nats: hundreds of times the control's gap
@@ -79,20 +120,28 @@ def test_early_stopping_is_told(make_run, healthy):
 
 
 def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
-    """A suspicion with its next step and each control's accuracy are read beside the verdict."""
+    """A fault in the photos comes before the verdict, other suspicions with their next step after it, with each
+    control's accuracy."""
     run = make_run(healthy).summary
     assert "Sanity baselines" not in printed(run_text(run))
     doubt = Suspicion(
-        kind="leakage", sentence="7 photos have a twin.", next_step="Look at duplicates.csv.", evidence={}
+        kind="leakage", sentence="Leakage suspected: 7 have a twin.", next_step="Look at duplicates.csv.", evidence={}
+    )
+    noise = doubt.model_copy(
+        update={"kind": "label noise", "sentence": "Some look wrong.", "next_step": "Review them."}
     )
     colours = SanityBaseline(
         name="colour-histogram", loss=0.3, accuracy=0.81, low=0.7, high=0.9, note="All of it memory."
     )
     doubted = run.model_copy(
-        update={"verdict": run.verdict.model_copy(update={"suspicions": (doubt,)}), "sanity_baselines": (colours,)}
+        update={
+            "verdict": run.verdict.model_copy(update={"suspicions": (doubt, noise)}),
+            "sanity_baselines": (colours,),
+        }
     )
     flat = " ".join(printed(run_text(doubted)).replace("│", " ").split())
-    assert "7 photos have a twin. Look at duplicates.csv." in flat
+    claim = flat.index("Don't trust this yet: 7 have a twin. The curves alone: Fitting well")
+    assert claim < flat.index("Some look wrong. Review them.")
     assert "Sanity baselines (validation accuracy): colour-histogram 81%. All of it memory." in flat
 
 
@@ -163,21 +212,21 @@ def test_what_was_changed_in_a_recipe_is_shown(make_run, overfitting):
     assert "Recipe:" not in printed(run_text(run))
     changed = run.model_copy(update={"overrides": ("head.normalization=before_activation", "head.l2=0.1")})
     wanted = "plain + head.normalization=before_activation, head.l2=0.1"
-    for text in (printed(run_text(changed)), printed(runs_text([changed]))):
+    for text in (printed(run_text(changed)), listed(changed)):
         assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert f"Recipe: {wanted}." in " ".join(printed(run_text(changed)).replace("│", " ").split())
-    assert wanted in printed(runs_text([changed]), width=140)
+    assert "· pets · plain" in listed(changed)
 
 
 def test_given_names_stay_on_one_line(make_run, overfitting):
     """A name that imgreg gives by itself can be copied from a list of 80 columns."""
     name = "20261121-093015-compare-regularized"
-    assert name in printed(runs_text([make_run(overfitting, name=name).summary]))
+    assert name in listed(make_run(overfitting, name=name).summary)
 
 
 def test_names_are_not_markup_and_send_no_codes(odd_runs):
     """A name with rich's markup, a surrogate, a line end or an escape code is shown, not obeyed."""
-    for text in (printed(run_text(odd_runs[2].summary)), printed(runs_text([odd_runs[2].summary]))):
+    for text in (printed(run_text(odd_runs[2].summary)), listed(odd_runs[2].summary)):
         assert "[b]\\udce9\\n\\x1b" in text
         assert "\x1b" not in text
 

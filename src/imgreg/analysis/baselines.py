@@ -19,7 +19,7 @@ from imgreg.analysis.effects import Effect, paired_effects
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.study import some
 from imgreg.heads.forward import cross_entropies
-from imgreg.runs.summary import Baseline, Difference, RunSummary
+from imgreg.runs.summary import Baseline, Difference, RunSummary, SanityBaseline
 
 FLATTENED = "logistic-regression-flattened"
 MEANS = "logistic-regression-means"
@@ -75,6 +75,20 @@ def beside_head(predicted: Predicted, *, head: ArrayLike, labels: NDArray[np.int
             (of_head.argmax(axis=1) == labels).astype(np.float64) - right, within=(-1, 1)
         ),
     )
+
+
+def paired_with(baseline: SanityBaseline, *, head_correct: NDArray[np.bool_]) -> SanityBaseline:
+    """The sanity baseline with the head's accuracy less its own, where it is known on which photos it is right.
+
+    Parameters
+    ----------
+    head_correct : (n,) bool
+        Whether the head is right on each photo, in the baseline's order.
+    """
+    if not baseline.correct:
+        return baseline
+    difference = head_correct.astype(np.float64) - np.asarray(baseline.correct)
+    return baseline.model_copy(update={"accuracy_difference": mean_difference(difference, within=(-1, 1))})
 
 
 def mean_difference(differences: NDArray[np.float64], *, within: tuple[float, float] = (-np.inf, np.inf)) -> Difference:

@@ -12,7 +12,12 @@ from imgreg.analysis.photo_effects import PhotoEffect
 
 
 def answer(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -> str:
-    """Say whose kept head has the lower validation loss, what became of the gap, and what would settle it.
+    """The sentences of `answer_parts` as one text."""
+    return " ".join(answer_parts(rows, effects))
+
+
+def answer_parts(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -> tuple[str, ...]:
+    """Say whose kept head has the lower validation loss, what would settle it, and what became of the gap.
 
     The kept heads, those of the best epochs, decide: they are what a user gets. One run is called better than another
     only where the paired difference says so, corrected for the number of runs.
@@ -26,19 +31,19 @@ def answer(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -
     """
     control, *others = rows
     if not others:
-        return f"Only {control.name}: give a second run to compare it with."
+        return (f"Only {control.name}: give a second run to compare it with.",)
     paired = {effect.name: effect for effect in effects}
     if any(row.name not in paired for row in others):
-        return f"{_unpaired(rows)} {_gap(min(others, key=_kept_loss), control)}"
+        return (_unpaired(rows), _gap(min(others, key=_kept_loss), control))
     better = [row for row in others if paired[row.name].is_better]
     if better:
         winner = min(better, key=_kept_loss)
-        return f"{_better(winner, control, paired[winner.name])}{_others(rows, winner)} {_gap(winner, control)}"
+        return (_better(winner, control, paired[winner.name]), *_others(rows, winner), _gap(winner, control))
     nearest = min(others, key=_kept_loss)
     if all(paired[row.name].is_worse for row in others):
-        return f"{_better(control, nearest, paired[nearest.name])}{_others(rows, control)} {_gap(nearest, control)}"
+        return (_better(control, nearest, paired[nearest.name]), *_others(rows, control), _gap(nearest, control))
     nearest = min((row for row in others if not paired[row.name].is_worse), key=_kept_loss)
-    return f"{_undecided(nearest, control, paired[nearest.name])}{_others(rows, None)} {_gap(nearest, control)}"
+    return (_undecided(nearest, control, paired[nearest.name]), *_others(rows, None), _gap(nearest, control))
 
 
 def _kept_loss(row: ComparisonRow) -> float:
@@ -76,17 +81,17 @@ def _unpaired(rows: Sequence[ComparisonRow]) -> str:
     )
 
 
-def _others(rows: Sequence[ComparisonRow], named: ComparisonRow | None) -> str:
+def _others(rows: Sequence[ComparisonRow], named: ComparisonRow | None) -> tuple[str, ...]:
     """The kept heads' losses, where there are more than the two that were named."""
     if len(rows) < 3:
-        return ""
+        return ()
     ordered = sorted(rows, key=_kept_loss)
     listed = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in ordered)
     lowest = ordered[0]
     beside = ""
     if named is not None and lowest is not named:
         beside = f" {lowest.name}'s is lower, but not clearly different from {rows[0].name}'s."
-    return f" Kept heads: {listed}.{beside}"
+    return (f"Kept heads: {listed}.{beside}",)
 
 
 def _gap(row: ComparisonRow, control: ComparisonRow) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,26 +214,39 @@ def _small_sample(n_repeats: int) -> float:
     return float(stdtrit(n_repeats - 1, tail) / ndtri(tail)) * math.sqrt(n_repeats / (n_repeats - 1))
 
 
+def decision(error: LearningCurve) -> Literal["helps", "hardly helps", "undecided"]:
+    """Whether more photos clearly raise the accuracy by half a point or more, or clearly by less than a point."""
+    if error.more.gain_low > 0.005:
+        return "helps"
+    return "hardly helps" if error.more.gain_high < 0.01 else "undecided"
+
+
 def learning_curve_answer(error: LearningCurve, loss: LearningCurve) -> tuple[str, ...]:
-    """The curves in a few sentences: what more photos promise, and how sure that is."""
+    """The curves in a few sentences: what was measured, what more photos promise, and how sure that is."""
     today, more = error.sizes[-1], error.more
     added = more.n_train - today
-    promise = (
-        f"{added} more train photos would change the accuracy by about {_points(more.gain)} points (95 % interval "
-        f"{_points(more.gain_low)} to {_points(more.gain_high)}): from {1 - error.law.at(today):.1%} with {today} to "
-        f"{1 - more.score:.1%} with {more.n_train}."
+    found = decision(error)
+    claim = {
+        "helps": "More photos would clearly help",
+        "hardly helps": "More photos of the same kind would hardly help",
+        "undecided": "Too uncertain to decide",
+    }[found]
+    measured = (
+        f"{claim}: accuracy is {1 - error.means[-1]:.1%} with {today} train photos, and {added} more would change it "
+        f"by about {_points(more.gain)} points (95 % interval {_points(more.gain_low)} to {_points(more.gain_high)})"
     )
-    if more.gain_low > 0.005:
-        told = "More photos would clearly help."
-    elif more.gain_high < 0.01:
-        told = "More photos of the same kind would hardly help; different photos or another recipe might."
-    else:
-        told = f"{error.n_repeats} repeats cannot tell whether that is worthwhile: increase --repeats."
+    repeats = 10 if error.n_repeats < 10 else 2 * error.n_repeats
+    advice = {
+        "helps": ".",
+        "hardly helps": "; different photos or another recipe might.",
+        "undecided": f"; add --repeats {repeats}.",
+    }[found]
     return (
-        promise,
-        told,
-        f"Test loss: {loss.means[-1]:.2f} now, about {loss.more.score:.2f} then (95 % interval {loss.more.low:.2f} "
-        f"to {loss.more.high:.2f}). Extrapolated with a power law, for photos like yours.",
+        measured + advice,
+        f"Test loss is {loss.means[-1]:.2f} now; {added} more would change it by about {_nats(-loss.more.gain)} (95 % "
+        f"interval {_nats(-loss.more.gain_high)} to {_nats(-loss.more.gain_low)}).",
+        "Accuracy and loss now are measured; what more photos bring is extrapolated with a power law, for photos like "
+        "yours.",
     )
 
 
@@ -243,3 +257,8 @@ def _points(gain: float) -> str:
     """
     text = f"{100 * gain:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def _nats(change: float) -> str:
+    text = f"{change:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text

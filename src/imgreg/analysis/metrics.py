@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
+from imgreg.analysis.sanity_baselines import accuracy_interval
+
 N_RESAMPLES = 1000
 N_BINS = 15  # of the calibration error; Guo et al. 2017, arXiv:1706.04599
 
@@ -41,6 +43,44 @@ class Metrics(BaseModel):
     classes: tuple[str, ...]
     figures: dict[str, Figure]
     confusion: tuple[tuple[int, ...], ...]
+
+
+class ClassScores(BaseModel):
+    """One class against the rest, with 95 % intervals (Clopper and Pearson); None where no photo is predicted as it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    n_photos: int
+    precision: Figure | None
+    recall: Figure
+    f1: float
+
+
+def class_scores(metrics: Metrics) -> tuple[ClassScores, ...]:
+    """Precision, recall and F1 of each class.
+
+    >>> two = Metrics(n_photos=4, classes=("ants", "bees"), figures={}, confusion=((2, 0), (1, 1)))
+    >>> [(it.name, round(it.precision.value, 2), it.recall.value, round(it.f1, 2)) for it in class_scores(two)]
+    [('ants', 0.67, 1.0, 0.8), ('bees', 1.0, 0.5, 0.67)]
+    """
+    counts = np.array(metrics.confusion)
+    hits, actual, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return tuple(
+        ClassScores(
+            name=name,
+            n_photos=int(actual[i]),
+            precision=_share(int(hits[i]), int(predicted[i])) if predicted[i] else None,
+            recall=_share(int(hits[i]), int(actual[i])),
+            f1=float(2 * hits[i] / (actual[i] + predicted[i])),
+        )
+        for i, name in enumerate(metrics.classes)
+    )
+
+
+def _share(n: int, of: int) -> Figure:
+    low, high = accuracy_interval(n, of)
+    return Figure(value=n / of, low=low, high=high)
 
 
 def measure(

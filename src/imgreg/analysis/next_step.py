@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 
 from imgreg.analysis.baselines import beating
-from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
-from imgreg.analysis.verdict import OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.analysis.suspicions import GUESSING, LABEL_NOISE, LEAKAGE, SHORTCUT
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.paths import shared_command
 from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
@@ -18,6 +18,7 @@ LARGE_GAP = 0.5  # of the validation loss at the kept epoch (imgreg's own choice
 LONGER, FASTER = 3, 10  # times as many epochs, a learning rate so many times higher or lower
 NOTHING = EarlierFindings()
 CLEAR_GAIN, LITTLE_GAIN = 0.005, 0.01  # of accuracy, as in analysis/learning_curve.py
+_SHORT = {"--learning-rate": "--lr", "--image-size": "--imgsz"}
 LATE = 0.8  # of the epochs: a best epoch after it was not the end of learning
 
 
@@ -40,28 +41,38 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
 
     1. the loss became NaN                         training       (what the verdict says)
     2. the same pictures on both sides of a split  clean split
-    3. labels that look wrong                      better labels
-    4. a baseline beats the head                   less overfitting where the head fits the train photos better than the
+    3. classes told apart without their photos,    better photos
+       where the head does not underfit
+    4. labels that look wrong                      better labels
+    5. a head that guesses, curves that look well  more photos
+       or are too noisy
+    6. a baseline beats the head                   less overfitting where the head fits the train photos better than the
                                                    baseline does, else stronger head
-    5. the verdict is underfitting                 training       (what the verdict says)
-    6. the verdict is overfitting                  less overfitting (likewise)
-    7. the verdict is too noisy to tell            clearer answer (likewise)
-    8. the best epoch was the last                 training
-    9. learning-curve found that photos help       more photos
-    10. it found that they hardly help             better labels where label-issues contradicts some, else features
-    11. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
-    12. otherwise                                  better features: head and baseline make of these what they can
+    7. the verdict is underfitting                 training       (what the verdict says)
+    8. the verdict is overfitting                  less overfitting (likewise)
+    9. the verdict is too noisy to tell            clearer answer (likewise)
+    10. the best epoch was the last                training
+    11. learning-curve found that photos help      more photos
+    12. it found that they hardly help             better labels where label-issues contradicts some, else features
+    13. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
+    14. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
     better = beating(run.baselines)
     if "broken_epoch" in verdict.evidence:
-        return NextStep(kind="training", sentence=verdict.next_step)
+        command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
+        return NextStep(kind="training", sentence=f"{verdict.next_step} Try `{command}`.")
     if LEAKAGE in suspected:
         return NextStep(
             kind="clean split",
             sentence="A clean split: pictures in both train and validation (duplicates.csv) inflate every score here. "
             f"`imgreg check {photos} --fix clean.csv` writes a manifest without duplicates.",
+        )
+    if SHORTCUT in suspected and verdict.label != UNDERFITTING:
+        step = next(one.next_step for one in verdict.suspicions if one.kind == SHORTCUT)
+        return NextStep(
+            kind="better photos", sentence=f"Better photos: {step} `imgreg check {photos}` measures it again."
         )
     if LABEL_NOISE in suspected:
         return NextStep(
@@ -69,11 +80,18 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg "
             f"label-issues {photos}` ranks the photos to review.",
         )
+    if GUESSING in suspected and verdict.label in (FITTING_WELL, TOO_NOISY):
+        return NextStep(
+            kind="more photos",
+            sentence="More photos, or others: the head is not clearly better than a constant answer. Check that the "
+            "photos show what tells the classes apart.",
+        )
     if better is not None:
         return _against(run, better, photos=photos, learning_rate=learning_rate)
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
         kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
-        return NextStep(kind=kinds[verdict.label], sentence=verdict.next_step)
+        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
+        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
     if run.best_epoch == run.epochs_run:
         option, value = _longer(run)
         return NextStep(
@@ -103,6 +121,23 @@ def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: f
         sentence=f"A stronger fit: the head fits even the train photos worse than the baseline does {fits}. {how} "
         f"(`{_again(run, photos=photos, option=option, value=value)}`) or regularize less.",
     )
+
+
+def _after_verdict(run: RunSummary, *, photos: str, learning_rate: float) -> str:
+    """The command for what the verdict says to do next."""
+    advice, label = run.verdict.next_step, run.verdict.label
+    option, value = "--learning-rate", f"{learning_rate / FASTER:g}"
+    if advice.startswith("Train for more epochs"):
+        option, value = _longer(run)
+    elif label == UNDERFITTING:
+        value = f"{learning_rate * FASTER:g}"
+    elif label == OVERFITTING and run.recipe == "plain":
+        return f"imgreg compare {photos}"
+    elif label == TOO_NOISY and not advice.startswith("Lower"):
+        if run.n_folds:
+            return f"imgreg compare {photos} --repeats 10"
+        option, value = "--folds", "5"
+    return _again(run, photos=photos, option=option, value=value)
 
 
 def _longer(run: RunSummary) -> tuple[str, str]:
@@ -148,11 +183,13 @@ def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) 
 def _wider(run: RunSummary, *, photos: str) -> str:
     """What could give better features: other weights, then VGG16's own last block, then larger images."""
     if run.weights == "starter":
-        return "For a better score, use the ImageNet weights instead of the starter weights (`--weights imagenet`)."
+        other = _again(run, photos=photos, option="--weights", value="imagenet")
+        return f"For a better score, use the ImageNet weights instead of the starter weights (`{other}`)."
     if run.finetuned_block is None:
         tuned = _again(run, photos=photos, option="--finetune", value="block5")
         return f"For a better score, fine-tune VGG16's last block (`{tuned}`)."
-    return f"For a better score, use images larger than {run.image_size} px (`--image-size`)."
+    larger = _again(run, photos=photos, option="--image-size", value=str(min(2 * run.image_size, 1024)))
+    return f"For a better score, use images larger than {run.image_size} px (`{larger}`)."
 
 
 def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
@@ -161,12 +198,13 @@ def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
     if parts[:2] != ["imgreg", "train"]:
         return f"imgreg train {photos} --recipe {shlex.quote(run.recipe)} {option} {value}"
     kept: list[str] = []
+    replaced = (option, _SHORT.get(option, option), "--name")
     skipping = False
     for part in parts:
         if skipping:
             skipping = False
-        elif part in (option, "--name"):
+        elif part in replaced:
             skipping = True
-        elif not part.startswith((f"{option}=", "--name=")) and part not in ("--json", "-q", "--quiet"):
+        elif not part.startswith(tuple(f"{one}=" for one in replaced)) and part not in ("--json", "-q", "--quiet"):
             kept.append(part)
     return f"{shared_command(shlex.join(kept))} {option} {value}"

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from imgreg.analysis.performance import scored_photos
 from imgreg.runs.folder import Run
 
-N_MISTAKES = 12
+N_MISTAKES = 9
 N_UNCERTAIN = 6
 N_MEMORIZED = 6
 

@@ -1,27 +1,43 @@
-"""What the curves cannot be trusted for: photos in both splits, labels that look wrong.
+"""What speaks against trusting the figures: photos in both splits, labels that look wrong, classes that can
+be told apart without looking at the photos, a head that is no better than guessing, probabilities that are off.
 
-In: a history, and what was found among the photos' features. Out: suspicions with their evidence and a next step.
+In: a history, what was found among the photos' features, sanity baselines. Out: suspicions with their evidence and a
+next step. A sentence has the form "Kind suspected: what was found."
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.analysis.label_noise import LabelNoise
+from imgreg.analysis.sanity_baselines import EXPLAINS, IN_WORDS, explains
 from imgreg.analysis.split_duplicates import SplitDuplicates
 from imgreg.heads.forward import cross_entropies
 from imgreg.runs.history import History
-from imgreg.runs.summary import Suspicion
+from imgreg.runs.summary import CalibrationScores, SanityBaseline, Suspicion
 
 LEAKAGE = "leakage"
+SHORTCUT = "shortcut"
 LABEL_NOISE = "label noise"
+GUESSING = "guessing"
+MISCALIBRATION = "miscalibration"
+DATA_FAULTS = (LEAKAGE, SHORTCUT)  # they make every figure of a run worthless
 
 TWINS_MATTER = 0.05  # of the validation photos, and 2 of them
 NOISE_MATTERS = 0.08  # of the labels: below it hard photos look the same
 CLEAR_RATIO = 8.0  # see LabelNoise
+ERROR_MATTERS = 0.15  # calibration error after temperature scaling,
+MIN_CALIBRATION_PHOTOS = 100  # on this many photos: on fewer, a perfect head has a large one by chance
+_SHORTCUT_STEPS = {
+    "file-metadata": "Take the photos of each class from the same sources, saved at the same size and in the same "
+    "format.",
+    "colour-histogram": "Add photos of each class in the other's surroundings, so that background and light differ no "
+    "more between the classes than within them.",
+}
 
 
 def suspect(
@@ -43,6 +59,75 @@ def suspect(
             )
         )
     return tuple(found)
+
+
+def suspect_result(
+    sanity_baselines: Sequence[SanityBaseline],
+    *,
+    accuracy: float,
+    largest_share: float,
+    calibration: CalibrationScores | None = None,
+) -> tuple[Suspicion, ...]:
+    """A shortcut, where a sanity baseline accounts for much of the accuracy (sanity_baselines.explains) or, clearly
+    better than a constant answer, is as good as the head by the paired interval; a head that is not clearly better than
+    a constant answer; probabilities that are off after temperature scaling.
+
+    Parameters
+    ----------
+    accuracy : float
+        The head's, on the photos of the sanity baselines.
+    largest_share : float
+        Of these photos that are of the most frequent class.
+    """
+    found = []
+    telling = [one for one in sanity_baselines if _tells(one, accuracy=accuracy, largest_share=largest_share)]
+    if telling:
+        one = max(telling, key=lambda it: it.accuracy)
+        found.append(
+            Suspicion(
+                kind=SHORTCUT,
+                sentence=f"Shortcut suspected: {IN_WORDS[one.name]} reach {one.accuracy:.1%} (your model "
+                f"{accuracy:.1%}, always the largest class {largest_share:.1%}).",
+                next_step=_SHORTCUT_STEPS[one.name],
+                evidence={"accuracy": one.accuracy, "low": one.low, "high": one.high},
+            )
+        )
+    constant = next((one for one in sanity_baselines if one.name == "majority"), None)
+    if constant is not None and _as_good(constant):
+        found.append(
+            Suspicion(
+                kind=GUESSING,
+                sentence=f"Guessing suspected: your model's accuracy of {accuracy:.1%} is not clearly better than the "
+                f"{constant.accuracy:.1%} of always answering the same class.",
+                next_step="Add photos, or check that the photos show what tells the classes apart.",
+                evidence={"accuracy": constant.accuracy, "low": constant.low, "high": constant.high},
+            )
+        )
+    if calibration is not None and calibration.n_photos >= MIN_CALIBRATION_PHOTOS:
+        error = calibration.calibration_error_after
+        if error >= ERROR_MATTERS:
+            found.append(
+                Suspicion(
+                    kind=MISCALIBRATION,
+                    sentence=f"Miscalibration suspected: its probabilities are off by {error:.0%} in the mean, after "
+                    "temperature scaling too.",
+                    next_step="Rely on the predicted class rather than on its probability, or add photos.",
+                    evidence={"calibration_error": error, "n_photos": calibration.n_photos},
+                )
+            )
+    return tuple(found)
+
+
+def _tells(one: SanityBaseline, *, accuracy: float, largest_share: float) -> bool:
+    if one.name not in EXPLAINS:
+        return False
+    share_is_large = explains(one.name, low=one.low, largest_share=largest_share, reached=accuracy)
+    return share_is_large or (one.low > largest_share and _as_good(one))
+
+
+def _as_good(one: SanityBaseline) -> bool:
+    difference = one.accuracy_difference
+    return difference is not None and difference.low is not None and difference.low <= 0
 
 
 def _leakage(history: History, *, val_labels: NDArray[np.integer], duplicates: SplitDuplicates) -> Suspicion:

@@ -81,7 +81,8 @@ class Evidence:
     rise: float
     rise_error: float | None
     margin: float
-    margin_of_photos: float  # the part of the margin that comes from the photos drawn
+    margin_of_photos: float  # the part of the margin that comes from the photos drawn,
+    margin_of_epochs: float  # and the one that comes from jumps between epochs
     train_rose: bool
     stalled: int  # the first row about as good as the best
     since_fifth: int  # the row where the last fifth begins
@@ -256,7 +257,7 @@ def _unclear_rise(it: Evidence) -> Finding | None:
         return None
     if not math.isfinite(it.margin):
         doubt = "but a single validation photo proves nothing"
-    elif it.margin_of_photos >= it.margin / 2:
+    elif it.margin_of_photos >= it.margin_of_epochs:
         doubt = f"but {it.n_val} validation photos cannot rule out chance: it may explain up to {it.margin:.2f}"
     else:
         doubt = f"but the curve jumps from epoch to epoch: chance may explain up to {it.margin:.2f}"
@@ -402,7 +403,7 @@ def _evidence(
     difference = window_mean(cross_entropy, end, half=half) - window_mean(cross_entropy, lowest, half=half)
     error, drawn = uncertainty(difference)
     jumps = epoch_jumps(val) / math.sqrt(2 * half + 1)
-    n_windows = max(len(val) / (2 * half + 1), 1)
+    luckiest = jumps * math.sqrt(2 * math.log(max(len(val) / (2 * half + 1), 1)))
     stall = max(FALL_MATTERS * float(val_smooth[lowest]), NEXT_TO_NOTHING * guessing_loss)
     return Evidence(
         train=train,
@@ -417,8 +418,9 @@ def _evidence(
         lowest=lowest,
         rise=float(val_smooth[end] - val_smooth[lowest]),
         rise_error=error,
-        margin=math.hypot(drawn, 2 * jumps) + jumps * math.sqrt(2 * math.log(n_windows)),
+        margin=math.hypot(drawn, 2 * jumps) + luckiest,
         margin_of_photos=drawn,
+        margin_of_epochs=2 * jumps + luckiest,
         train_rose=float(train_smooth[end] - train_smooth[lowest]) > 0.05 * guessing_loss,
         stalled=int(np.argmax(val_smooth <= val_smooth[lowest] + stall)),
         since_fifth=max(end - max(len(val) // 5, 1), 0),

@@ -16,12 +16,11 @@ from imgreg.atomic_write import write_atomic
 from imgreg.config import Base
 from imgreg.data.index import PhotoIndex, index_photos, labels_of
 from imgreg.data.issues import Finding, by_severity, connected, copies, inspect
-from imgreg.errors import UsageError
 from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.dataset import refuse_target
 from imgreg.training.near_duplicates import confirmed_pairs
 from imgreg.training.sanity_baselines import sanity_features
 
@@ -56,13 +55,11 @@ def check(data: Path, *, base: Base, session: Session, fix: Path | None = None) 
     DatasetError
         If there is no dataset to check.
     UsageError
-        If `fix` lies among the photos.
+        If `fix` cannot be written.
     """
     watcher = session.watcher
     if fix is not None:
-        refuse_inside(data, fix.parent, option="--fix")
-        if fix.suffix.lower() != ".csv":
-            raise UsageError(f"--fix {fix}: expected a file name ending in .csv.")
+        refuse_target(data, fix, suffix=".csv", option="--fix")
     index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
     same = confirmed_pairs(index, base=Backbone(base, watcher=watcher), session=session)
     findings = by_severity([*inspect(index, same=same), *_shortcuts(index, same=same, watcher=watcher)])
@@ -140,7 +137,6 @@ def _write_manifest(done: Check, target: Path) -> None:
         if i not in dropped
     ]
     text = rows_to_csv(("path", "label", "split") if given else ("path", "label"), rows)
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, text.encode("utf-8", "surrogateescape"))
 
 

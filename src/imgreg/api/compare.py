@@ -21,7 +21,7 @@ from imgreg.errors import ArtefactError, UsageError
 from imgreg.reports.tensorboard import write_events, write_experiment
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import Run, atomic_folder, read_run, rows_to_csv, write_json, write_text
-from imgreg.runs.names import checked_name, folder_beside, unused_name
+from imgreg.runs.names import checked_name, folder_beside, named_folder
 from imgreg.runs.summary import Baseline, RunSummary
 from imgreg.session import Session
 from imgreg.training.dataset import new_folder
@@ -131,7 +131,7 @@ def compare_runs(folders: Sequence[Path], *, session: Session) -> Comparison:
             refused.append(str(error))
     if len(runs) < 2:
         raise ArtefactError("\n".join(refused))
-    target = session.models / checked_name(session.name or unused_name(session.models, "compare"))
+    target = named_folder(session.models, session.name, kind="compare")
     with atomic_folder(target) as own:
         comparison = _write(own, target, runs=runs, style=session.style)
     for line in comparison.warnings:

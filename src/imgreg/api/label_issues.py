@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imgreg.analysis.label_issues import LabelTable, label_issues_answer, rank_labels
 from imgreg.config import Settings
-from imgreg.data.index import PhotoIndex, labels_of
+from imgreg.data import decode as decoding
+from imgreg.data.index import Photo, PhotoIndex, labels_of
 from imgreg.data.resample import Repeat
 from imgreg.errors import UsageError
 from imgreg.features.extract import read_photo
-from imgreg.paths import shared_command, shared_text
+from imgreg.paths import shared_command, shared_path, shared_text
+from imgreg.reports.pictures import jpeg
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
@@ -23,11 +26,13 @@ from imgreg.training.trials import run_trials
 
 SHOWN = 48  # photos on the contact sheet
 _SHEET_PX = 176
+_CARD_PX = 400  # longest side of a photo in the report
 
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """A finished check; `photo` in the table indexes paths. `folder` holds label_issues.csv and .json, sheet.png."""
+    """A finished check; `photo` in the table indexes paths. `folder` holds report.html, label_issues.csv and .json, and
+    sheet.png."""
 
     folder: Path
     table: LabelTable
@@ -125,6 +130,7 @@ _COLUMNS = ("label", "other", "own", "others", "word", "history", "own_when_trai
 
 def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) -> None:
     from imgreg.reports.contact_sheet import photo_grid
+    from imgreg.reports.label_issues import label_issues_report
 
     photos = index.photos
     rows = [
@@ -137,7 +143,7 @@ def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) 
         {**row.model_dump(mode="json", exclude={"photo"}), "path": index.relative(photos[row.photo])}
         for row in done.table.rows
     ]
-    shared = {
+    shared: dict[str, Any] = {
         "label_issues": done.folder.name,
         "dataset": index.digest,
         "notes": [shared_text(line, index.root) for line in done.notes],
@@ -156,6 +162,23 @@ def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) 
         for rank, row in enumerate(done.table.rows[:SHOWN], start=1)
     ]
     photo_grid(shown, target=folder / "sheet.png")
+    doubtful = [row for row in done.table.rows if row.word != "agrees"]
+    to_review = (doubtful or done.table.rows)[:SHOWN]
+    root = index.root if index.root.is_dir() else index.root.parent
+    label_issues_report(
+        to_review,
+        manifest=[(index.relative(photo), photo.label, photo.split or "") for photo in photos],
+        pictures={row.photo: _picture(photos[row.photo]) for row in to_review},
+        answer=done.answer,
+        notes=shared["notes"],
+        data=shared_path(root),
+        command=shared["command"],
+        target=folder / "report.html",
+    )
+
+
+def _picture(photo: Photo) -> bytes:
+    return jpeg(decoding.picture(decoding.read_bytes(photo.path), longest_px=_CARD_PX))
 
 
 def _figure(value: object) -> object:

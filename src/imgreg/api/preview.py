@@ -7,9 +7,8 @@ from pathlib import Path
 
 from imgreg.config import Photos
 from imgreg.data.augment import Augmenter
-from imgreg.errors import UsageError
 from imgreg.session import Session
-from imgreg.training.dataset import prepare_dataset, refuse_inside
+from imgreg.training.dataset import prepare_dataset, refuse_target
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
 
 
@@ -29,16 +28,13 @@ def preview(
     Raises
     ------
     UsageError
-        If the target is no PNG, or lies among the photos.
+        If the target is no PNG, lies among the photos, or in a folder that is not there.
     DatasetError
         If the photos cannot be used as a dataset.
     """
-    refuse_inside(data, target.parent, option="--out")
-    if target.suffix.lower() != ".png":
-        raise UsageError(f"--out {target}: expected a file name ending in .png.")
+    refuse_target(data, target, suffix=".png", option="--out")
     photos = Photos(allow_leakage=True, folds=0)  # nothing is trained
     dataset = prepare_dataset(data, photos, base=None, session=session)
-    target.parent.mkdir(parents=True, exist_ok=True)
     shown = some_of_each_class(dataset.split.train, n_photos=n_photos)
     views_sheet(shown, augmenters=augmenters, n_views=n_views, target=target)
     return target

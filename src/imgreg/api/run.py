@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgreg.analysis.conclusion import conclude
 from imgreg.api.display import watching
 from imgreg.api.result import Result, figure_html, tables_html
 from imgreg.api.table import Table
@@ -253,9 +254,10 @@ class TrainedRun:
             for what, scores in (("best", summary.best), ("last", summary.last))
         ]
         following = summary.next_step.sentence if summary.next_step else summary.verdict.next_step
-        sentences = [summary.against_baselines, f"Next: {following}", *summary.warnings]
+        conclusion = conclude(summary)
+        sentences = [conclusion.curves, summary.against_baselines, f"Next: {following}", *summary.warnings]
         return (
-            f"<h3>{escape(self.name)}</h3><p><b>{escape(summary.verdict.sentence)}</b></p>"
+            f"<h3>{escape(self.name)}</h3><p><b>{escape(conclusion.sentence)}</b></p>"
             + "".join(f"<p>{escape(line)}</p>" for line in sentences if line)
             + tables_html(Table(rows))
             + figure_html(self.folder / "curves.svg", alt="Loss and accuracy by epoch, train and validation")

@@ -16,6 +16,7 @@ from imgreg.config import CHEAP_BASELINES, Base, Recipe
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings, recipe_overrides
 from imgreg.recipes.topics import StudyPlan, plan_study
+from imgreg.runs.find import find_run
 from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
@@ -367,8 +368,16 @@ class Workspace:
         )
 
     def load(self, name: str) -> TrainedRun:
-        """Read a run of this folder by its name. Raises ArtefactError if there is none, or it is damaged."""
-        return load_run(Path(self.models) / name)
+        """Read a run of this folder by its name, or `last`.
+
+        Raises
+        ------
+        UsageError
+            If there is none, or it is a comparison.
+        ArtefactError
+            If it is damaged.
+        """
+        return load_run(find_run(Path(name), models=Path(self.models)))
 
     @contextmanager
     def _session(self, *, name: str | None = None, resume: bool | None = None) -> Iterator[Session]:

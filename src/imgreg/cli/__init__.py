@@ -19,28 +19,12 @@ import click
 
 from imgreg import __version__
 from imgreg.atomic_write import WINDOWS
+from imgreg.cli.layout import COMMAND_GROUPS
+from imgreg.cli.show import wrapped
 from imgreg.cli.stopping import TerminatedError, listen, stop_if_asked
 from imgreg.errors import ImgregError, MachineError
 
-COMMANDS = {
-    "check": "Find problems in a photo dataset.",
-    "train": "Train a regularized head on a folder of photos.",
-    "predict": "Classify photos with a trained run.",
-    "evaluate": "Score one run, or a voting ensemble, on labelled photos.",
-    "compare": "Train with and without regularization and compare the curves.",
-    "study": "Compare regularization techniques on your photos.",
-    "learning-curve": "Estimate the gain from more training photos.",
-    "lr-find": "Find a range of useful learning rates.",
-    "label-issues": "Rank the photos that are probably mislabelled.",
-    "explain": "Show which parts of a photo support a class.",
-    "report": "Rebuild a run's report.",
-    "verify": "Check a run's integrity and reproduce it.",
-    "preview": "Preview augmented photos.",
-    "recipes": "List the recipes, or print one.",
-    "runs": "List the runs under models/.",
-    "cache": "Show, verify or clear the cache.",
-}
-
+COMMANDS = {name: help for group in COMMAND_GROUPS.values() for name, help in group.items()}
 
 _TRAINING = ("train", "compare", "study", "learning-curve", "lr-find", "label-issues")
 
@@ -57,9 +41,18 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"imgreg.cli.{cmd_name.replace('-', '_')}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and args[0][:1] != "-":
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for heading, commands in COMMAND_GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), says) for name, says in commands.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,6 +67,8 @@ def root() -> None:
       imgreg train data/          data/ contains one folder of photos per class
       imgreg predict photo.jpg    with the newest run under models/
       imgreg compare data/        with and without regularization
+
+    `imgreg help COMMAND` explains a command.
     """
 
 
@@ -90,7 +85,8 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except ImgregError as error:
         code = error.exit_code
-        click.echo(f"imgreg: {_printable(str(error))}", err=True)
+        message = f"imgreg: {_printable(str(error))}"
+        click.echo(wrapped(message) if sys.stderr.isatty() else message, err=True)
     except click.ClickException as error:
         code = error.exit_code
         error.show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -56,5 +57,9 @@ def command(
         print_result(findings_text(done.index, done.findings, every=verbose))
         if fix is not None:
             click.echo(f"Manifest: {fix}")
+        following = f"check {shlex.quote(str(data))} --fix clean.csv"
+        if fix is not None or not done.stops:
+            following = f"train {shlex.quote(str(fix or data))}"
+        click.echo(f"Next: imgreg {following}")
     if done.stops:
         click.get_current_context().exit(3)

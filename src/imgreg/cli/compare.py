@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgreg.cli.flags import tensorboard_option
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
+    COMPARED,
     Printed,
     curve_options,
     folds_option,
@@ -21,18 +23,19 @@ from imgreg.cli.options import (
 from imgreg.config import CHEAP_BASELINES, Settings
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings
+from imgreg.runs.find import find_run
 from imgreg.session import Session
 
 if TYPE_CHECKING:
     from imgreg.api.compare import Comparison
 
 
-@click.command("compare")
+@click.command("compare", cls=GroupedCommand)
 @click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA | RUN RUN...")
 @click.option(
     "--recipes",
     metavar="A,B,...",
-    help="Recipes to compare; the first is the control.  [default: plain,regularized]",
+    help=f"Recipes to compare; the first is the control.  [default: {','.join(COMPARED)}]",
 )
 @repeats_option(default=None)
 @folds_option
@@ -52,9 +55,9 @@ def command(
 ) -> Printed:
     """Train with and without regularization and compare the curves.
 
-    With one DATA folder, trains each recipe on the same split or folds, seed and features. With two or more RUN
-    folders, compares finished runs. Writes report.html, its figures as PNG and SVG (one colour per run; solid: train,
-    dashed: validation) and a table to a folder under models/.
+    With one DATA folder, trains each recipe on the same split or folds, seed and features. With two or more runs, by
+    their names under models/ or their paths, compares these. Writes report.html, its figures as PNG and SVG (one colour
+    per run; solid: train, dashed: validation) and a table to a folder under models/.
 
     With --repeats, every recipe is trained on many splits, as in imgreg study, and paired differences with confidence
     intervals show which recipes helped; no runs are saved. With --folds as well, each repeat tests every photo once.
@@ -64,12 +67,13 @@ def command(
       imgreg compare data/
       imgreg compare data/ --recipes plain,regularized,mine.toml --epochs 50
       imgreg compare data/ --recipes plain,dropout,l2 --repeats 10
-      imgreg compare models/20261120-101500-plain models/20261120-102000-regularized
+      imgreg compare 20261120-101500-plain 20261120-102000-regularized
     """
     from imgreg.api.compare import compare, compare_runs
     from imgreg.cli.show import printed_study
 
-    if len(targets) > 1 or (targets[0] / "model.json").is_file():
+    runs = _runs(targets, models=session.models)
+    if runs:
         given = {
             "recipes": recipes,
             "repeats": repeats,
@@ -77,8 +81,8 @@ def command(
             "tensorboard": tensorboard,
         }
         _refuse_on_runs(given | options, session=session)
-        return _printed(compare_runs(targets, session=session))
-    names = [part.strip() for part in (recipes or "plain,regularized").split(",") if part.strip()]
+        return _printed(compare_runs(runs, session=session), told=session.watcher.told)
+    names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
     if repeats is None:
         return _printed(
@@ -88,7 +92,8 @@ def command(
                 session=session,
                 sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
-            )
+            ),
+            told=session.watcher.told,
         )
     from imgreg.api.study import study
     from imgreg.recipes.topics import StudyPlan
@@ -98,6 +103,13 @@ def command(
     return printed_study(
         study(targets[0], plan, repeats=repeats, folds=folds, session=session, sanity_baselines=sanity_baselines)
     )
+
+
+def _runs(targets: tuple[Path, ...], *, models: Path) -> list[Path]:
+    """The folders of finished runs, where these are named rather than photos."""
+    if len(targets) == 1 and not any((one / "model.json").is_file() for one in (targets[0], models / targets[0])):
+        return []
+    return [find_run(one, models=models) for one in targets]
 
 
 def _refuse_on_runs(options: dict[str, Any], *, session: Session) -> None:
@@ -135,7 +147,7 @@ def _settings(recipes: list[str], repeats: int | None, options: dict[str, Any]) 
     return settings
 
 
-def _printed(done: Comparison) -> Printed:
+def _printed(done: Comparison, *, told: set[str]) -> Printed:
     from imgreg.api.compare import comparison_document
     from imgreg.reports.terminal.runs import comparison_text
 
@@ -147,5 +159,6 @@ def _printed(done: Comparison) -> Printed:
             against_baselines=done.against_baselines,
             effects=done.effects,
             folder=done.folder,
+            told=told,
         ),
     )

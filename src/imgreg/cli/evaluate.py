@@ -1,4 +1,4 @@
-"""imgreg evaluate RUN... DATA"""
+"""imgreg evaluate [RUN...] DATA"""
 
 from __future__ import annotations
 
@@ -7,41 +7,49 @@ from typing import Literal
 
 import click
 
-from imgreg.cli.flags import json_option, verbosity_options, vote_option
+from imgreg.cli.flags import json_option, models_option, verbosity_options, vote_option
+from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import UsageError
 
 
 @click.command("evaluate")
-@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN... DATA")
+@click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="[RUN...] DATA")
+@runs_option
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]"
 )
 @vote_option
+@models_option
 @json_option
 @verbosity_options
 def command(
     targets: tuple[Path, ...],
+    runs: tuple[Path, ...],
     split: str | None,
     vote: Literal["mean", "majority"] | None,
+    models: Path,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
     """Score one run, or a voting ensemble, on labelled photos.
 
-    DATA has the same layout as for train. Metrics are computed by scikit-learn, with 95 % bootstrap intervals over the
+    RUN is a name under models/ or a path, here or after --run; by default the newest run. DATA has the same layout as
+    for train. Metrics are computed by scikit-learn, with 95 % bootstrap intervals over the
     photos.
     Warns if DATA overlaps the training set: scores on those photos say nothing about new ones.
 
     \b
     Example:
-      imgreg evaluate models/first-try new-photos/
-      imgreg evaluate models/a models/b models/c data/ --split test --vote majority --json
+      imgreg evaluate new-photos/
+      imgreg evaluate first-try new-photos/
+      imgreg evaluate a b c data/ --split test --vote majority --json
     """
-    *runs, data = targets
-    if not runs:
-        raise UsageError(f"evaluate: found one path ({data}), expected a run folder followed by the photos.")
-    if vote and len(runs) < 2:
+    *named, data = targets
+    named = [*named, *runs]
+    if not named and any((folder / "model.json").is_file() for folder in (data, models / data)):
+        raise UsageError(f"{data} is a run. Add the photos: imgreg evaluate {data} DATA.")
+    if vote and len(named) < 2:
         raise UsageError("--vote has no effect on a single run. Give several runs, or omit --vote.")
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json, print_result
@@ -49,7 +57,8 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.evaluate import evaluate, evaluation_document
 
-        done = evaluate(runs, data, split=split, vote=vote, watcher=watcher)
+        chosen = chosen_runs(named, models=models, say=watcher.tell if quiet else watcher.say)
+        done = evaluate(chosen, data, split=split, vote=vote, watcher=watcher)
     if as_json:
         print_json(evaluation_document(done))
     elif not quiet:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgreg.cli.flags import json_option, models_option, verbosity_options
+from imgreg.cli.run_option import chosen_runs, one_of, run_option
 
 if TYPE_CHECKING:
     from imgreg.api.explain import Explained
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("explain")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--run", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: the newest under models/]"
-)
+@run_option
 @click.option("--class", "label", metavar="NAME", help="Class to explain.  [default: the predicted class]")
 @click.option(
     "--out",
@@ -49,18 +48,15 @@ def command(
     \b
     Example:
       imgreg explain photo.jpg
-      imgreg explain photo.jpg --class bees --run models/first-try --out why/
+      imgreg explain photo.jpg --class bees --run first-try --out why/
     """
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.explain import explain_photos
-        from imgreg.runs.newest import newest_run
 
-        chosen = run or newest_run(models)
-        if run is None:
-            (watcher.tell if quiet else watcher.say)(f"using the newest run, {chosen}")
+        (chosen,) = chosen_runs(one_of(None, run), models=models, say=watcher.tell if quiet else watcher.say)
         done = list(explain_photos(photos, run=chosen, out=out, label=label, watcher=watcher))
     if as_json:
         print_json(

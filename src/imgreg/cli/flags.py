@@ -30,7 +30,7 @@ cache_size_option = click.option(
     type=click.FloatRange(min=0),
     metavar="GB",
     callback=_bytes,
-    help="Maximum size of the feature cache; least recently used features are evicted first.  [default: 20]",
+    help="Maximum size of the feature cache, 20 unless given; least recently used features are evicted first.",
 )
 resume_option = click.option(
     "--resume/--no-resume",
@@ -38,7 +38,11 @@ resume_option = click.option(
     help="Resume an interrupted training of the same photos and settings, or start over; the head is bit-"
     "identical either way.  [default: resume if possible]",
 )
-name_option = click.option("--name", help="Name of the run folder.  [default: time and recipe]")
+name_option = click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of the folder under models/.  [default: made from the time]",
+)
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Hide progress and summary; print only warnings and errors."
 )
@@ -69,6 +73,6 @@ def training_options(function: F) -> F:
 
 def verbosity_options(function: F) -> F:
     """-q and -v."""
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Name every skipped file.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Tell more, such as the name of every skipped file.")
     decorated: F = quiet_option(verbose(function))
     return decorated

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import Printed, recipe_option, repeats_options, session_options, settings_options
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 
 
-@click.command("label-issues")
+@click.command("label-issues", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="low_lr", says="How to build and train the heads.")
 @repeats_options(default=3, folds=5)

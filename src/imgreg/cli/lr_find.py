@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 
 
-@click.command("lr-find")
+@click.command("lr-find", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How to build and train the heads.")
 @click.option(

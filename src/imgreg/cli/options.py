@@ -16,13 +16,15 @@ from imgreg.base_config import Config
 from imgreg.cli.flags import training_options
 from imgreg.config import CHEAP_BASELINES, SANITY_BASELINES
 from imgreg.errors import UsageError
-from imgreg.recipes import validation_text
+from imgreg.recipes import load_recipe, validation_text
 from imgreg.recipes.settings import FOLDS, RECIPE_OPTIONS, SETTINGS_OPTIONS
 from imgreg.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 Printed = tuple[Callable[[], Any], Callable[[], Any]]  # makes the JSON document, makes the text
 
+COMPARED = ("plain", "regularized")  # by default
+_ALIASES = {"learning_rate": ("--lr",), "batch_size": ("--batch",), "image_size": ("--imgsz",)}
 _BASE_OPTIONS = ("weights", "image_size", "engine", "precision")
 
 
@@ -214,28 +216,53 @@ def given_flags(options: dict[str, Any]) -> list[str]:
     ]
 
 
+class _Setting(click.Option):
+    """An option that is left out unless given; help says which value holds then, also in the command's recipes."""
+
+    def __init__(self, *args: Any, field_default: object, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.field_default = field_default
+
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        extra = super().get_help_extra(ctx)
+        if str(self.name) in RECIPE_OPTIONS:
+            named = next((param.default for param in ctx.command.params if param.name == "recipe"), None)
+            recipes = [named] if isinstance(named, str) else COMPARED if ctx.command.name == "compare" else ()
+            table, _, key = RECIPE_OPTIONS[str(self.name)][1].partition(".")
+            values = {name: load_recipe(name).rendered().get(table, {}).get(key) for name in recipes}
+            shown = [f"{value} ({name})" for name, value in values.items() if value is not None]
+            extra["default"] = ", ".join(shown) or "the recipe's"
+        elif self.field_default is not None:
+            extra["default"] = str(self.field_default)
+        return extra
+
+
 def _option(name: str, model: type[Config], key: str) -> Callable[[F], F]:
     field = model.model_fields[key.rpartition(".")[2]]
-    flag = f"--{name.replace('_', '-')}"
+    flags = [f"--{name.replace('_', '-')}", *_ALIASES.get(name, ())]
     kind: Any = field.annotation
     if kind is bool:
-        return click.option(flag, is_flag=True, default=None, help=field.description)
-    kinds = _flat(kind)
-    bounds = _bounds([*field.metadata, *kinds])
-    if get_origin(kind) is Literal:
-        type_: Any = click.Choice(get_args(kind))
-    else:
-        type_ = next(t for t in (int, float, str) if t in kinds)
-    default = "" if name in RECIPE_OPTIONS or field.default is None else f"default: {field.default}"
-    notes = "; ".join(note for note in (default, bounds) if note)
-    metavar = None if get_origin(kind) is Literal else {int: "N", float: "X", str: "NAME|FILE"}[type_]
+        return click.option(*flags, is_flag=True, default=None, help=field.description)
+    type_, metavar = _type(kind, field.metadata)
     return click.option(
-        flag,
+        *flags,
+        cls=_Setting,
+        field_default=field.default,
         type=type_,
         default=None,
         metavar=metavar,
-        help=(field.description or "") + (f"  [{notes}]" if notes else ""),
+        help=field.description,
     )
+
+
+def _type(kind: Any, bounds: list[Any]) -> tuple[Any, str | None]:
+    """What click checks a value by, and how help names the value."""
+    kinds = _flat(kind)
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind)), None
+    if int in kinds:
+        return click.IntRange(**_bounds([*bounds, *kinds])), "N"
+    return (click.FloatRange(**_bounds([*bounds, *kinds])), "X") if float in kinds else (str, "NAME|FILE")
 
 
 def _flat(kind: Any) -> list[Any]:
@@ -250,9 +277,14 @@ def _flat(kind: Any) -> list[Any]:
     return parts + [bound for item in parts for bound in getattr(item, "metadata", ())]
 
 
-def _bounds(metadata: list[Any]) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = [
-        f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
-    ]
-    return ", ".join(dict.fromkeys(found))
+_SIGNS = {"ge": ("min", False), "gt": ("min", True), "le": ("max", False), "lt": ("max", True)}
+
+
+def _bounds(metadata: list[Any]) -> dict[str, Any]:
+    """The bounds as click's ranges take them."""
+    found: dict[str, Any] = {}
+    for item in metadata:
+        for sign, (side, is_open) in _SIGNS.items():
+            if (bound := getattr(item, sign, None)) is not None:
+                found |= {side: bound, f"{side}_open": is_open}
+    return found

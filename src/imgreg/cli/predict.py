@@ -6,13 +6,14 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
 from imgreg.cli.flags import models_option, verbosity_options, vote_option
+from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
@@ -22,17 +23,12 @@ if TYPE_CHECKING:
 
 @click.command("predict")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True, readable=False))
-@click.option(
-    "--run",
-    "runs",
-    multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Run folder; repeat for a voting ensemble.  [default: the newest under models/]",
-)
+@runs_option
 @vote_option
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="X",
     help="Return prediction sets that contain the true class of this fraction of new photos, in each class: one "
     "class, several, or none (abstained). Needs a single run with enough held-out photos: 9 per class for 0.9, "
     "19 for 0.95.",
@@ -69,8 +65,8 @@ def command(
       imgreg predict photo.jpg
       imgreg predict photo.jpg --confidence 0.9
       imgreg predict holiday/ --csv > holiday.csv
-      find . -name '*.jpg' | imgreg predict - --json --run models/first-try
-      imgreg predict photo.jpg --run models/a --run models/b --run models/c --vote majority
+      find . -name '*.jpg' | imgreg predict - --json --run first-try
+      imgreg predict photo.jpg --run a --run b --run c --vote majority
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv cannot be combined. Omit one.")
@@ -81,7 +77,11 @@ def command(
 
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
-        chosen = runs or (_newest(models, say=watcher.tell if quiet else watcher.say),)
+        try:
+            chosen = chosen_runs(runs, models=models, say=watcher.tell if quiet else watcher.say)
+        except UsageError as error:
+            missing = next((photo for photo in photos if str(photo) != "-" and not _exists(photo)), None)
+            raise UsageError(f"{error} {missing}: no such photo either." if missing else str(error)) from error
         one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
         classifier = load_classifier(
             chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, watcher=watcher
@@ -95,14 +95,6 @@ def command(
         n_bad = write(answers, classifier)
     if n_bad:
         click.get_current_context().exit(3)
-
-
-def _newest(models: Path, *, say: Callable[[str], None]) -> Path:
-    from imgreg.runs.newest import newest_run
-
-    newest = newest_run(models)
-    say(f"using the newest run, {newest}")
-    return newest
 
 
 def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
@@ -126,6 +118,13 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:  # a name of 300 bytes: told when it is opened
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
         return False
 
 

@@ -24,11 +24,14 @@ from imgreg.session import Session
 @click.option(
     "--count",
     type=click.IntRange(1, 100),
+    metavar="N",
     default=4,
     show_default=True,
     help="Number of photos, the classes in turn.",
 )
-@click.option("--views", type=click.IntRange(1, 20), default=6, show_default=True, help="Augmented views per photo.")
+@click.option(
+    "--views", type=click.IntRange(1, 20), metavar="N", default=6, show_default=True, help="Augmented views per photo."
+)
 @click.option(
     "--augment",
     metavar="FILE",
@@ -42,13 +45,16 @@ from imgreg.session import Session
 @click.option(
     "--seed",
     type=click.IntRange(0),
+    metavar="N",
     default=0,
     show_default=True,
     help="Random seed; the same seed as in train gives the same views.",
 )
 @click.option(
     "--image-size",
+    "--imgsz",
     type=click.IntRange(32, 1024),
+    metavar="N",
     default=128,
     show_default=True,
     help="Size of each picture in pixels.",

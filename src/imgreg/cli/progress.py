@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgreg.cli.show import wrapped
 from imgreg.cli.stopping import stop_if_asked
 from imgreg.progress import Watcher
 from imgreg.reports.text import one_line, sparkline, visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
     from imgreg.runs.history import Epoch
@@ -40,6 +42,8 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     shown: list[Progress] = []  # the bars, once there is something to show
     curves: dict[str, list[Epoch]] = {}
     began: dict[str, float] = {}
+    told: set[str] = set()
+    said: set[str] = set()  # a comparison's runs may give the same warning
     last_line = time.monotonic()
 
     def step(stage: str, done: int, total: int, note: str) -> None:
@@ -54,7 +58,9 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             note = f"{rate:.1f} {RATES[stage]} {note}".rstrip()
         if on_terminal:
             if not shown:
-                shown.append(stack.enter_context(_bars(curves)))
+                from rich.console import Console
+
+                shown.append(stack.enter_context(_bars(curves, Console(stderr=True, highlight=False))))
             _show(shown[0], stage, done, total, note)
         elif total != 1 and now - last_line >= PLAIN_SECONDS:
             last_line = now
@@ -67,6 +73,13 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
 
     def say(line: str) -> None:
         text = f"imgreg: {visible(line)}"
+        if text in said:
+            return
+        said.add(text)
+        if on_terminal and sys.stdout.isatty():
+            told.add(line)
+        if on_terminal:
+            text = wrapped(text)
         if shown:
             from rich.text import Text
 
@@ -75,18 +88,18 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             click.echo(text, err=True)
 
     with ExitStack() as stack:
-        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch)
+        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch, told=told)
 
 
-def curve_lines(curves: dict[str, list[Epoch]]) -> list[str]:
+def curve_lines(curves: dict[str, list[Epoch]], *, n_columns: int = 80) -> list[str]:
     """Both losses of the last trainings as small curves, on one scale each, with the last value."""
-    lines = []
+    lines, shown = [], max(min(CURVE_COLUMNS, n_columns - 32), 2)
     for recipe, rows in list(curves.items())[-CURVES:]:
         train, val = [row.train_loss for row in rows], [row.val_loss for row in rows]
         top = max(train + val)
         for side, losses in (("train", train), ("val.", val)):
             name = f"{one_line(recipe, limit=14)} {side}"
-            lines.append(f"  {name:<20} {losses[-1]:7.3f}  {sparkline(losses, top=top, n_columns=CURVE_COLUMNS)}")
+            lines.append(f"  {name:<20} {losses[-1]:7.3f}  {sparkline(losses, top=top, n_columns=shown)}")
     return lines
 
 
@@ -97,22 +110,46 @@ def _show(bars: Progress, stage: str, done: int, total: int, note: str) -> None:
     bars.update(known[stage], completed=done, total=total or None, note=note)
 
 
-def _bars(curves: dict[str, list[Epoch]]) -> Progress:
-    from rich.console import Console, RenderableType
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _bars(curves: dict[str, list[Epoch]], console: Console) -> Progress:
+    from rich.console import RenderableType
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.table import Column
     from rich.text import Text
+
+    class Times(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            passed = _clock(task.finished_time if task.finished else task.elapsed)
+            left = "" if task.finished or task.time_remaining is None else f", {_clock(task.time_remaining)} left"
+            return Text(f"{passed}{left}")
 
     class Bars(Progress):
         def get_renderables(self) -> Iterator[RenderableType]:
             yield self.make_tasks_table(self.tasks)
-            if lines := curve_lines(curves):
+            if lines := curve_lines(curves, n_columns=console.width):
                 yield Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     return Bars(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=6),
         MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=Console(stderr=True, highlight=False),
+        Times(),
+        TextColumn(
+            "{task.fields[note]}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),  # takes what the others leave
+        ),
+        console=console,
+        expand=True,
     )
+
+
+def _clock(seconds: float | None) -> str:
+    """Hours are shown where there are any.
+
+    >>> _clock(9.6), _clock(75), _clock(3700), _clock(None)
+    ('0:09', '1:15', '1:01:40', '')
+    """
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

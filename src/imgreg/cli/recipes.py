@@ -13,6 +13,7 @@ from imgreg.cli.flags import json_option
 @click.argument("name", required=False)
 @click.option(
     "--image-size",
+    "--imgsz",
     type=click.IntRange(min=32, max=1024),
     default=224,
     show_default=True,

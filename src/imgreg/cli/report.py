@@ -1,4 +1,4 @@
-"""imgreg report RUN"""
+"""imgreg report [RUN]"""
 
 from __future__ import annotations
 
@@ -6,36 +6,51 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.flags import json_option, verbosity_options
+from imgreg.cli.flags import json_option, models_option, verbosity_options
 from imgreg.cli.options import curve_options
+from imgreg.cli.run_option import one_of, run_argument, run_option
 from imgreg.config import CurveStyle
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@run_argument
+@run_option
 @click.option("--open", "and_open", is_flag=True, help="Open the report in the browser.")
 @curve_options
+@models_option
 @json_option
 @verbosity_options
-def command(run: Path, and_open: bool, style: CurveStyle | None, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Rebuild a run's report.
+def command(
+    named: Path | None,
+    run: Path | None,
+    and_open: bool,
+    style: CurveStyle | None,
+    models: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Rebuild a report, and open it with --open.
 
-    RUN is the folder of a run, a comparison or a study, also of an older imgreg version. Rebuilds report.html and its
+    RUN is a run, a comparison or a study, also of an older imgreg version, by its name under models/ or its path; by
+    default the newest run. Rebuilds report.html and its
     figures from the contents of the folder; nothing is trained, and TensorFlow is not needed.
 
     \b
     Example:
-      imgreg report models/first-try --open
-      imgreg report models/first-try --log-epochs --smooth 2 --ylim :1
+      imgreg report --open
+      imgreg report first-try --log-epochs --smooth 2 --ylim :1
     """
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.report import rebuild_report
+        from imgreg.runs.find import LAST, find_folder
 
+        folder = find_folder(next(iter(one_of(named, run)), Path(LAST)), models=models)
         watcher.step("drawing", 0, 1, "")
-        written = rebuild_report(run, style=style)
+        written = rebuild_report(folder, style=style)
         watcher.step("drawing", 1, 1, "")
     if as_json:
         print_json({"report": str(written)})

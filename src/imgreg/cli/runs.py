@@ -10,26 +10,37 @@ from imgreg.cli.flags import json_option, models_option
 
 
 @click.command("runs")
+@click.option(
+    "--sort",
+    type=click.Choice(["created", "name", "kind", "dataset", "loss", "accuracy", "gap"]),
+    default="created",
+    show_default=True,
+    help="Order: oldest, lowest loss or gap, or highest accuracy first.",
+)
 @models_option
 @json_option
-def command(models: Path, as_json: bool) -> None:
-    """List the runs under models/, oldest first.
+def command(sort: str, models: Path, as_json: bool) -> None:
+    """List what is in models/: runs, comparisons, studies, learning curves and the like.
+
+    Of each run: its verdict, validation loss and accuracy of the kept epoch, gap of the last epoch, and the validation
+    loss as a small curve. Dates are in UTC.
 
     \b
     Example:
       imgreg runs
+      imgreg runs --sort loss
       imgreg runs --json
     """
     from imgreg.cli.show import print_json, print_result
-    from imgreg.reports.terminal.runs import runs_text
-    from imgreg.runs.folder import list_runs
+    from imgreg.reports.terminal.runs import made_text
+    from imgreg.runs.listing import list_made
 
-    summaries, damaged = list_runs(models)
+    made, damaged = list_made(models, sort=sort)
     for folder in damaged:
-        click.echo(f"imgreg: {folder}: unreadable run (its metrics.json is missing or damaged).", err=True)
+        click.echo(f"imgreg: {folder}: cannot be read. It is damaged: make it again, or remove it.", err=True)
     if as_json:
-        print_json([summary.model_dump(mode="json") for summary in summaries])
-    elif summaries:
-        print_result(runs_text(summaries))
+        print_json([one.document() for one in made])
+    elif made:
+        print_result(made_text(made))
     else:
-        click.echo(f"imgreg: no runs under {models}. Train one with: imgreg train data/", err=True)
+        click.echo(f"imgreg: nothing under {models} yet. Train a run with: imgreg train data/", err=True)

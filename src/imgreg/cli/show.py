@@ -6,7 +6,9 @@ rich is imported when something of it is shown: predict, whose answers need none
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 def print_json(document: Any) -> None:
     """One JSON document, one line, ASCII: safe for any terminal and any file name."""
     sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+
+
+def wrapped(text: str) -> str:
+    """A message in lines of the terminal's width that end between words; a path or an option is never broken."""
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
+        for line in text.split("\n")
+    )
 
 
 def print_result(renderable: RenderableType) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     Printed,
     curve_options,
@@ -18,7 +19,7 @@ from imgreg.cli.options import (
 from imgreg.session import Session
 
 
-@click.command("study")
+@click.command("study", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--topic",

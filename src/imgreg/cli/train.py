@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from imgreg.cli.flags import tensorboard_option
+from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     Printed,
     curve_options,
@@ -21,7 +23,7 @@ from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 
 
-@click.command("train")
+@click.command("train", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How to build and train the head.")
 @sanity_option
@@ -59,4 +61,6 @@ def command(
         sanity_baselines=sanity_baselines,
         tensorboard=tensorboard,
     )
-    return lambda: summary.model_dump(mode="json"), lambda: run_text(summary)
+    return lambda: summary.model_dump(mode="json"), lambda: run_text(
+        summary, told=session.watcher.told, typed=shlex.split(session.command)
+    )

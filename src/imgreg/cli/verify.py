@@ -1,4 +1,4 @@
-"""imgreg verify RUN"""
+"""imgreg verify [RUN]"""
 
 from __future__ import annotations
 
@@ -6,28 +6,40 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.flags import json_option, verbosity_options
+from imgreg.cli.flags import json_option, models_option, verbosity_options
+from imgreg.cli.run_option import chosen_runs, one_of, run_argument, run_option
 
 
 @click.command("verify")
-@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@run_argument
+@run_option
 @click.option("--files-only", is_flag=True, help="Check the files only; do not train.")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Current location of the photos.  [default: where they were]"
 )
+@models_option
 @json_option
 @verbosity_options
-def command(run: Path, files_only: bool, data: Path | None, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(
+    named: Path | None,
+    run: Path | None,
+    files_only: bool,
+    data: Path | None,
+    models: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
     """Check a run's integrity and reproduce it.
 
     Checks every file of RUN against its SHA256SUMS, then retrains with the same settings in a temporary folder and
-    compares head and history bit by bit; if they differ, reports what has changed since. RUN is not modified. The exit
-    code is 4 if anything differs.
+    compares head and history bit by bit; if they differ, reports what has changed since. RUN is a name under models/ or
+    a path, by default the newest run. It is not modified. The exit code is 4 if anything differs.
 
     \b
     Example:
-      imgreg verify models/first-try
-      imgreg verify models/first-try --files-only
+      imgreg verify first-try
+      imgreg verify first-try --files-only
     """
     from imgreg.cli.progress import watching
     from imgreg.cli.show import print_json
@@ -36,7 +48,8 @@ def command(run: Path, files_only: bool, data: Path | None, as_json: bool, quiet
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.verify import verification_document, verify
 
-        done = verify(run, again=not files_only, data=data, watcher=watcher)
+        (chosen,) = chosen_runs(one_of(named, run), models=models, say=watcher.tell if quiet else watcher.say)
+        done = verify(chosen, again=not files_only, data=data, watcher=watcher)
     if as_json:
         print_json(verification_document(done))
     elif not quiet:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def list_files(root: Path) -> Iterator[Listed]:
 
 def photo_folders(root: Path) -> set[Path]:
     """The folders that hold a data set's photos, where nothing may be written. raises DatasetError"""
-    return {root} if root.is_dir() else {Path(item.where).parent for item in _from_manifest(root)}
+    return {Path(item.where).parent for item in _from_manifest(root)} if root.is_file() else {_present(root)}
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -66,9 +67,7 @@ def _names_below(folder: Path) -> Iterator[str]:
 
 
 def _from_folders(root: Path) -> Iterator[Listed]:
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder or manifest. Expected a folder with one subfolder per class.")
-    below = _sub_folders(root)
+    below = _sub_folders(_present(root))
     splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
     if splits and not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
         raise DatasetError(
@@ -83,6 +82,7 @@ def _from_folders(root: Path) -> Iterator[Listed]:
         )
     parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
     for split, parent in parents or [(None, root)]:
+        _refuse_classes_below(parent)
         for folder in _sub_folders(parent):
             label = _label(folder.name)
             empty = True
@@ -93,8 +93,37 @@ def _from_folders(root: Path) -> Iterator[Listed]:
                 raise DatasetError(f"{folder}: the class folder is empty. Add photos, or remove the folder.")
 
 
-def loose_files(root: Path) -> Iterator[str]:
-    """A note on photos, by their names, that stand beside the class folders, where no class could be told."""
+def _present(root: Path) -> Path:
+    """The data folder. raises DatasetError if there is none, naming the one that was probably meant"""
+    if root.is_dir():
+        return root
+    above = next((folder for folder in root.parents if folder.is_dir()), Path())
+    missing, *rest = root.parts[len(above.parts) :]
+    near = difflib.get_close_matches(missing, [path.name for path in above.iterdir()], n=1)
+    hint = "Expected a folder with one subfolder per class, or a CSV file."
+    if near:
+        meant = (above / near[0]).joinpath(*rest)
+        hint = f"Did you mean {meant if meant.exists() else above / near[0]}?"
+    raise DatasetError(f"{root}: no such file or folder. {hint}")
+
+
+def _refuse_classes_below(parent: Path) -> None:
+    """Folders of the same names, and nothing else, in all class folders look like the classes. raises DatasetError"""
+    found = {folder: [path.name for path in _sub_folders(folder)] for folder in _sub_folders(parent)}
+    inner = next(iter(found.values()), [])
+    if len(inner) < 2 or any(names != inner or _has_files(folder) for folder, names in found.items()):
+        return
+    where = "the only folder in it" if len(found) == 1 else f"each of its folders ({_some([f.name for f in found])})"
+    raise DatasetError(
+        f"{parent}: {where} holds no photos, only the folders {_some(inner)}. If these are the classes, pass "
+        f"{next(iter(found))}, or all photos as a CSV file with the columns path,label. If not, move the photos up "
+        "into the class folders."
+    )
+
+
+def notes_on_folders(root: Path) -> Iterator[str]:
+    """What a user should know of a folder's layout: photos beside the class folders, where no class can be told, and
+    folders inside them."""
     if not root.is_dir():
         return
     parents = [root, *(f for f in _sub_folders(root) if f.name.lower() in SPLIT_FOLDERS and _sub_folders(f))]
@@ -107,6 +136,20 @@ def loose_files(root: Path) -> Iterator[str]:
     if loose:
         photos = "1 photo is" if len(loose) == 1 else f"{len(loose)} photos are"
         yield f"{photos} outside the class folders and not used: {', '.join(path.name for path in loose[:3])}."
+    classes = [folder for parent in (parents[1:] or parents) for folder in _sub_folders(parent)]
+    inner = [str(path.relative_to(root)) for folder in classes for path in _sub_folders(folder)]
+    if inner:
+        folders = "1 folder" if len(inner) == 1 else f"{len(inner)} folders"
+        yield f"{folders} inside the class folders ({_some(inner)}): their photos count as photos of the class above."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _has_files(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(_is_shown(entry.name) and not entry.is_dir() for entry in entries)
 
 
 def _is_shown(name: str) -> bool:
@@ -120,7 +163,8 @@ def _label(name: str) -> str:
 
 def _sub_folders(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError as error:
         raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error
 

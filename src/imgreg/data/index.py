@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.data.decode import decode, read_bytes
-from imgreg.data.discovery import Listed, as_cell, list_files, loose_files
+from imgreg.data.discovery import Listed, as_cell, list_files, notes_on_folders
 from imgreg.data.file_cache import FileCache, Stamp, stamp_of
 from imgreg.data.isolated_reading import in_workers
 from imgreg.data.metadata import ImageMetadata, metadata
@@ -122,6 +122,8 @@ def index_photos(
         if on_file is not None:
             on_file(len(rows) - len(unread), 0)
     _refuse_one_class(root, sorted(labels))
+    if on_file is not None:
+        on_file(len(rows) - len(unread), len(rows))
     read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
     for done, ((row, _, stamp), one) in enumerate(zip(unread, read, strict=True), start=len(rows) - len(unread) + 1):
         rows[row] = one
@@ -138,7 +140,7 @@ def index_photos(
             raise DatasetError(
                 f"{root}: class {label!r} has no readable photo. Add photos to its folder, or remove the folder."
             )
-    notes, cross_class = tuple(loose_files(root)), _copies_across_classes(photos)
+    notes, cross_class = tuple(notes_on_folders(root)), _copies_across_classes(photos)
     return PhotoIndex(root, photos, skipped, tuple(sorted(counts)), notes, cross_class)
 
 

@@ -1,6 +1,6 @@
 """BatchNormalization's statistics over the train photos themselves, in place of moving averages.
 
-In: a head and its train photos. Out: the head with new statistics. Must not know: recipes, epochs, scores.
+In: a head and its train photos. Out: the head with new statistics. Must not know: recipes, scores.
 """
 
 from __future__ import annotations
@@ -10,8 +10,31 @@ from typing import Any
 
 import numpy as np
 
+from imgreg.config import Head
 from imgreg.features.tta import CLEAN
 from imgreg.heads.views import IntArray, Views
+
+KERAS_MOMENTUM = 0.99  # Keras' default, which averages over about 100 steps
+LEAST_MOMENTUM = 0.5  # of two steps an epoch; with one step less would be the last batch's statistics alone
+
+
+def with_momentum(head: Head, *, n_steps: int) -> Head:
+    """Settle what momentum "auto" is: the moving statistics average over about one epoch, at most over 100 steps.
+
+    Parameters
+    ----------
+    n_steps : int
+        Gradient steps in an epoch.
+
+    Examples
+    --------
+    >>> [with_momentum(Head(units=(8,)), n_steps=n).batch_norm_momentum for n in (1, 2, 8, 1000)]
+    [0.5, 0.5, 0.875, 0.99]
+    """
+    if head.batch_norm_momentum != "auto":
+        return head
+    momentum = min(max(1 - 1 / n_steps, LEAST_MOMENTUM), KERAS_MOMENTUM)
+    return head.model_copy(update={"batch_norm_momentum": momentum})
 
 
 def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:

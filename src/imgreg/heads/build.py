@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Head
+from imgreg.heads.batch_norm import KERAS_MOMENTUM
 from imgreg.heads.forward import SMALLEST_NORM
 from imgreg.heads.plan import Layer, layers_by_name, plan_head
 from imgreg.lazy_imports import load_keras
@@ -77,7 +78,8 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         penalty = keras.regularizers.L1L2(l1=own.activity_l1, l2=own.activity_l2) if penalized else None
         return keras.layers.Activation(layer.function, activity_regularizer=penalty, name=layer.name)
     if layer.kind == "batch_normalization":
-        return keras.layers.BatchNormalization(momentum=own.batch_norm_momentum, epsilon=layer.epsilon, name=layer.name)
+        momentum = KERAS_MOMENTUM if own.batch_norm_momentum == "auto" else own.batch_norm_momentum
+        return keras.layers.BatchNormalization(momentum=momentum, epsilon=layer.epsilon, name=layer.name)
     if layer.kind == "dropout":
         return keras.layers.Dropout(layer.rate, seed=next(seeds), name=layer.name)
     if layer.kind == "layer_normalization":

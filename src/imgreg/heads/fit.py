@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.config import Recipe
-from imgreg.heads.batch_norm import statistics_updater
+from imgreg.heads.batch_norm import statistics_updater, with_momentum
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.compiled import compiled_answer, compiled_epoch
 from imgreg.heads.ensemble import Arrays
@@ -105,7 +105,8 @@ class _HeadModel(SharedModel):
         tf.config.experimental.enable_op_determinism()
         recipe, head = self._recipe, HeadState(fold, np.random.default_rng([seed, 1]))
         shape, n_classes = self._photos.train.feature_shape, self._photos.data.n_classes
-        model = build_head(recipe.head, feature_shape=shape, n_classes=n_classes, seed=seed)
+        settings = with_momentum(recipe.head, n_steps=math.ceil(len(fold.train) / recipe.training.batch_size))
+        model = build_head(settings, feature_shape=shape, n_classes=n_classes, seed=seed)
         if recipe.head.scaling != "none":
             plan = plan_head(recipe.head, n_classes=n_classes)
             fit_scaling(model, recipe.head.scaling, plan=plan, train=self._photos.data.train.some(fold.train))

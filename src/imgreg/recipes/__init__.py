@@ -140,8 +140,25 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
         elif item["type"] == "value_error":
             lines.append(f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"]))
         else:
-            lines.append(f"{key} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+            lines.append(f"{key} = {item['input']!r}: expected {_expected(item['type'], item.get('ctx', {}))}")
     return "; ".join(lines)
+
+
+_EXPECTED = {
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+    "literal_error": "{expected}",
+    "string_too_short": "a name",
+    "finite_number": "a finite number",
+}
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "tuple": "a list"}
+
+
+def _expected(kind: str, bounds: Mapping[str, Any]) -> str:
+    """What pydantic would have accepted, by the kind of its error."""
+    return _EXPECTED.get(kind, _KINDS.get(kind.partition("_")[0], "a table")).format(**bounds)
 
 
 def _nearest(name: str) -> str:

@@ -13,6 +13,7 @@ from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.reports.figure import LIGHT, in_ink, new_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT
+from imgreg.reports.rows import colour_number
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEM = "baselines"  # of the figure's files
-HEAD, BASELINE, CONTROL = LIGHT.runs[1], LIGHT.runs[0], "#767676"
-_NAMES = {
+BASELINE, CONTROL = LIGHT.ink, "#767676"
+NAMES = {
     "logistic-regression-flattened": "log. regression, flattened",
     "logistic-regression-means": "log. regression, means",
     "majority": "largest class",
@@ -86,9 +87,9 @@ def _accuracies(summary: RunSummary) -> list[Row]:
     accuracy = summary.best.val_accuracy
     low, high = accuracy_interval(round(accuracy * summary.n_val), summary.n_val)
     return [
-        Row("this head", accuracy, low, high, HEAD),
-        *(Row(_NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, BASELINE) for it in summary.baselines),
-        *(Row(_NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, CONTROL) for it in summary.sanity_baselines),
+        Row("this head", accuracy, low, high, LIGHT.runs[colour_number(summary)]),
+        *(Row(NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, BASELINE) for it in summary.baselines),
+        *(Row(NAMES.get(it.name, it.name), it.accuracy, it.low, it.high, CONTROL) for it in summary.sanity_baselines),
     ]
 
 
@@ -96,7 +97,7 @@ def _differences(summary: RunSummary) -> list[Row]:
     found = []
     for it in summary.baselines:
         difference = it.loss_difference
-        found.append(Row(_NAMES.get(it.name, it.name), difference.mean, difference.low, difference.high, BASELINE))
+        found.append(Row(NAMES.get(it.name, it.name), difference.mean, difference.low, difference.high, BASELINE))
     return found
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgreg.analysis.compare import ComparisonRow
-from imgreg.analysis.comparison_answer import answer
+from imgreg.analysis.comparison_answer import answer_parts
+from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.analysis.suspicions import DATA_FAULTS
 from imgreg.config import CurveStyle
 from imgreg.paths import shared_command
-from imgreg.reports.figure import save_figure
+from imgreg.reports.figure import LIGHT, recipe_colours, save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels, validation_losses
@@ -74,9 +77,11 @@ def comparison_report(
     short = shortened(rows, limit=60)
     effects, rows = renamed(effects, rows=rows, short=short), short
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
-    overlay(histories, target=folder / "overlay.png", style=style)
-    panels(histories, target=folder / "panels.png", style=style)
-    validation_losses(histories, target=folder / "validation.png", style=style)
+    numbers = recipe_colours([run.summary.recipe for run in runs])
+    colours = [LIGHT.runs[number] for number in numbers]
+    overlay(histories, target=folder / "overlay.png", colours=colours, style=style)
+    panels(histories, target=folder / "panels.png", colours=colours, style=style)
+    validation_losses(histories, target=folder / "validation.png", colours=colours, style=style)
     told = [notes(run.summary) for run in runs]
     common = tuple(note for note in told[0] if all(note in each for each in told))
     write_page(
@@ -85,11 +90,10 @@ def comparison_report(
         runs=runs,
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
-        answer=answer(rows, effects),
+        **_claim(runs, rows=rows, effects=effects, warnings=warnings),
         verdicts=verdicts_in_words(rows),
         shares=[share_of_gap(row) for row in rows],
         share_in_words=SHARE_IN_WORDS.format(rows[0].name),
-        warnings=warnings,
         baselines=baselines,
         against_baselines=against_baselines,
         effects=effects,
@@ -100,8 +104,10 @@ def comparison_report(
             " ".join(filter(None, (stopped_in_words(run.summary), finetuned_in_words(run.summary)))) for run in runs
         ],
         own_notes=[tuple(note for note in each if note not in common) for each in told],
-        overlays=_overlays(histories, style=style),
-        panels=_panels(runs, rows=rows, limits=shared_limits(histories), style=style),
+        colours=numbers,
+        conclusions=[conclude(run.summary) for run in runs],
+        overlays=_overlays(histories, colours=numbers, style=style),
+        panels=_panels(runs, rows=rows, colours=numbers, limits=shared_limits(histories), style=style),
         raw={
             "history": raw(histories),
             "table": [row.model_dump(mode="json") | {"run": Path(row.run).name} for row in rows],
@@ -110,14 +116,29 @@ def comparison_report(
     )
 
 
+def _claim(
+    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """The answer and its tone: a fault in the best run's photos comes first, then whether a difference is clear."""
+    parts = answer_parts(rows, effects)
+    fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.best.val_loss))
+    if fault.suspicion is not None and fault.suspicion.kind in DATA_FAULTS:
+        fault_told = fault.suspicion.sentence
+        others = [line for line in warnings if fault_told not in line]
+        answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
+        return {"tone": fault.tone, "label": fault.label, "answer": answer, "warnings": others}
+    decided = any(effect.is_better or effect.is_worse for effect in effects)
+    return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts, "warnings": warnings}
+
+
 def _panels(
-    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], limits: Limits, style: CurveStyle
+    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], colours: Sequence[int], limits: Limits, style: CurveStyle
 ) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
             {row.name: run.history},
             metric="loss",
-            first_colour=i,
+            colours=[colour],
             limits=limits,
             onset=onset_of(run.summary),
             finetuned_from=run.summary.finetuned_from,
@@ -130,11 +151,11 @@ def _panels(
             f"(epoch {row.best_epoch}), {row.last_val_loss:.2f} at the end. "
             f"Train: {row.last_train_loss:.2f} at the end.",
         )
-        for i, (row, run) in enumerate(zip(rows, runs, strict=True))
+        for row, run, colour in zip(rows, runs, colours, strict=True)
     )
 
 
-def _overlays(histories: Mapping[str, History], *, style: CurveStyle) -> tuple[Chart, ...]:
+def _overlays(histories: Mapping[str, History], *, colours: Sequence[int], style: CurveStyle) -> tuple[Chart, ...]:
     """Train and validation, loss and accuracy; then the validation losses alone."""
     kinds: tuple[tuple[Metric, str, tuple[Side, ...]], ...] = (
         *((metric, what, BOTH_SIDES) for metric, what in METRICS),
@@ -144,6 +165,7 @@ def _overlays(histories: Mapping[str, History], *, style: CurveStyle) -> tuple[C
         curves_chart(
             histories,
             metric=metric,
+            colours=colours,
             heading=what,
             alt=f"{what} of {', '.join(histories)} by epoch; the figures are in the table.",
             style=style,
@@ -174,7 +196,7 @@ def _changed(effect: PhotoEffect, pictures: Mapping[str, bytes]) -> tuple[Change
             tuple((path, jpeg_address(pictures[path]) if path in pictures else "") for path in paths[:SHOWN_PHOTOS]),
         )
         for heading, paths in (
-            (f"Mended by {effect.name}: {effect.control} had them wrong", effect.fixed),
+            (f"Fixed by {effect.name}: {effect.control} had them wrong", effect.fixed),
             (f"Broken by {effect.name}: {effect.control} had them right", effect.broken),
         )
         if paths

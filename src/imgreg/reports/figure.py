@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from imgreg.atomic_write import write_atomic
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+_OWN_COLOURS = ("plain", "regularized", "dropout", "l2", "augment", "low_lr")  # in the order of the theme's
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,24 @@ def in_ink(axes: Axes) -> None:
         text.set_color(LIGHT.ink)
     for spine in axes.spines.values():
         spine.set_color(LIGHT.ink)
+
+
+def recipe_colours(recipes: Sequence[str]) -> tuple[int, ...]:
+    """A number in LIGHT.runs for each recipe: its own wherever it is drawn, the next free one where two share it.
+
+    >>> recipe_colours(["regularized"]), recipe_colours(["plain", "plain"])
+    ((1,), (0, 1))
+    """
+    n = len(LIGHT.runs)
+    own = [
+        _OWN_COLOURS.index(one) if one in _OWN_COLOURS else 2 + crc32(one.encode(errors="replace")) % (n - 2)
+        for one in recipes
+    ]
+    taken: dict[int, int] = {}  # place among the recipes -> number
+    for i in sorted(range(len(recipes)), key=lambda i: recipes[i] not in _OWN_COLOURS):
+        in_turn = ((own[i] + k) % n for k in range(n))
+        taken[i] = next((number for number in in_turn if number not in taken.values()), own[i])
+    return tuple(taken[i] for i in range(len(recipes)))
 
 
 def colour_of(colours: Sequence[str], i: int) -> str:

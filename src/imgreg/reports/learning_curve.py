@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgreg.analysis.learning_curve import LearningCurve
+from imgreg.analysis.learning_curve import LearningCurve, decision
 from imgreg.reports.figure import LIGHT, dress, figure_svg, new_figure, save_figure
 from imgreg.reports.page import chart, write_page
 
@@ -56,6 +56,7 @@ def learning_curve_report(
         target=target,
         error=error,
         loss=loss,
+        decision=decision(error),
         answer=answer,
         notes=notes,
         recipe=recipe,
@@ -94,9 +95,9 @@ def _draw(axes: Axes, curve: LearningCurve, *, as_accuracy: bool) -> None:
     axes.minorticks_off()
     axes.set_xlabel("train photos", fontsize=11)
     axes.set_ylabel("test accuracy (%)" if as_accuracy else "test loss (nats)", fontsize=11)
-    spread = np.concatenate([means, scores])
-    room = 0.6 * float(np.ptp(spread)) + 1e-3
-    axes.set_ylim(max(float(spread.min()) - room, 0), float(spread.max()) + room)
+    shown_values = np.concatenate([means, scores, lows, highs, *ends])
+    room = 0.04 * float(np.ptp(shown_values)) + 1e-3
+    axes.set_ylim(max(float(shown_values.min()) - room, 0), float(shown_values.max()) + room)
     if as_accuracy:
         axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     dress(axes)

@@ -2,7 +2,7 @@
 
 In: values, figures and a template's name. Out: a file written whole. Refuses to know: what the values mean.
 Text is escaped by jinja2; what cannot be seen or written becomes an escape such as \\udce9. The page's own policy
-forbids every request, and every script but the one in page.js.
+forbids every request, and every script but those that the page names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,8 @@ class Chart:
     dark: str
     alt: str
     caption: str
-    names: tuple[str, ...] = ()  # of the runs in it, in the order of their colours, where there are several
+    names: tuple[str, ...] = ()  # of the runs in it, where there are several,
+    colours: tuple[int, ...] = ()  # and their colours' numbers; none where they are taken in turn
     hover: str = ""  # what the pointer and the arrow keys show, as JSON (page.js)
 
 
@@ -47,17 +49,27 @@ def chart(
     alt: str,
     caption: str = "",
     names: tuple[str, ...] = (),
+    colours: tuple[int, ...] = (),
     hover: Hover | None = None,
 ) -> Chart:
     """A figure, as SVG text, made fit for a page."""
     told = "" if hover is None else json.dumps(asdict(hover), separators=(",", ":"))
-    return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, told)
+    numbers = colours or tuple(range(len(names)))
+    return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, numbers, told)
 
 
-def write_page(template: str, *, target: Path, **values: Any) -> None:
+def write_page(template: str, *, target: Path, scripts: Sequence[str] = ("page.js",), **values: Any) -> None:
     """Fill a template and write the page under a temporary name, then rename.
 
-    raises   OSError if the disk refuses
+    Parameters
+    ----------
+    scripts : sequence of str
+        Files beside the template that the page runs, and no others.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -74,7 +86,7 @@ def write_page(template: str, *, target: Path, **values: Any) -> None:
         lstrip_blocks=True,
     )
     templates.filters |= {"nats": _nats, "percent": _percent, "one_line": one_line, "with_code": _with_code}
-    script, digest = _script()
+    script, digest = _script(tuple(scripts))
     text = templates.get_template(template).render(
         light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values
     )
@@ -95,9 +107,9 @@ def _svg_address(svg: str) -> str:
 
 
 @cache
-def _script() -> tuple[str, str]:
-    """page.js and its digest, by which the page's policy knows it."""
-    text = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+def _script(names: tuple[str, ...]) -> tuple[str, str]:
+    """The scripts as one, and its digest, by which the page's policy knows it."""
+    text = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
     return text, base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
@@ -118,4 +130,4 @@ def _with_code(text: str) -> Markup:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{value:.1%}"

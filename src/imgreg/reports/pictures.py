@@ -1,4 +1,4 @@
-"""Small pictures for reports: a JPEG without any of the photo's metadata, and a map laid over a photo.
+"""Pictures for reports: a JPEG without any of the photo's metadata, and a map laid over a photo.
 
 In: pixels. Out: JPEG bytes or pixels. Refuses to know: where they come from.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 UInt8Array = NDArray[np.uint8]
-JPEG_QUALITY = 82
+JPEG_QUALITY = 75
 
 
 def jpeg(pixels: UInt8Array) -> bytes:

@@ -25,6 +25,7 @@ from imgreg.reports.run_axes import (
     Side,
     draw,
     draw_rate,
+    rate_in_words,
     runs_legend,
     shared_limits,
     styles_legend,
@@ -64,11 +65,12 @@ def curves_figure(
     colour: int = 1,
     style: CurveStyle = AS_MEASURED,
 ) -> Figure:
-    """Draw one run: loss above the learning rate, and accuracy beside them."""
+    """Draw one run: loss, above the learning rate where that changes, and accuracy beside them."""
     figure = new_figure(10, 4.9)
+    is_constant = bool(rate_in_words(history))
     grid = figure.add_gridspec(2, 2, **_RATE)
-    loss = figure.add_subplot(grid[0, 0])
-    rate = figure.add_subplot(grid[1, 0], sharex=loss)
+    loss = figure.add_subplot(grid[:, 0] if is_constant else grid[0, 0])
+    rate = None if is_constant else figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
         draw(
             axes,
@@ -80,32 +82,51 @@ def curves_figure(
             style=style,
         )
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
-    _rate_below(loss, rate, history, colour=LIGHT.runs[colour], style=style)
+    if rate is not None:
+        _rate_below(loss, rate, history, colour=LIGHT.runs[colour], style=style)
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
     return figure
 
 
-def overlay(runs: Mapping[str, History], *, target: Path, style: CurveStyle = AS_MEASURED) -> None:
+def overlay(
+    runs: Mapping[str, History],
+    *,
+    target: Path,
+    colours: Sequence[str] = LIGHT.runs,
+    style: CurveStyle = AS_MEASURED,
+) -> None:
     """All runs in one pair of axes, by name: loss and accuracy."""
     figure = new_figure(10, 4.4 + 0.24 * len(runs))
     for axes, metric in zip(figure.subplots(1, 2), TITLES, strict=True):
-        draw(axes, runs, metric=metric, legend=False, style=style)
+        draw(axes, runs, metric=metric, legend=False, colours=colours, style=style)
         axes.set_title(TITLES[metric], fontsize=12)
-    runs_legend(figure, runs)
+    runs_legend(figure, runs, colours=colours)
     save_figure(figure, target)
 
 
-def validation_losses(runs: Mapping[str, History], *, target: Path, style: CurveStyle = AS_MEASURED) -> None:
+def validation_losses(
+    runs: Mapping[str, History],
+    *,
+    target: Path,
+    colours: Sequence[str] = LIGHT.runs,
+    style: CurveStyle = AS_MEASURED,
+) -> None:
     """The runs' validation losses alone, in one pair of axes, as TensorFlow's tutorial compares its models."""
     figure = new_figure(7.2, 4.4 + 0.24 * len(runs))
     axes = figure.subplots()
-    draw(axes, runs, metric="loss", legend=False, style=style, sides=_VALIDATION)
+    draw(axes, runs, metric="loss", legend=False, colours=colours, style=style, sides=_VALIDATION)
     axes.set_ylabel("Validation loss (nats)", fontsize=11)
-    runs_legend(figure, runs, sides=_VALIDATION)
+    runs_legend(figure, runs, colours=colours, sides=_VALIDATION)
     save_figure(figure, target)
 
 
-def panels(runs: Mapping[str, History], *, target: Path, style: CurveStyle = AS_MEASURED) -> None:
+def panels(
+    runs: Mapping[str, History],
+    *,
+    target: Path,
+    colours: Sequence[str] = LIGHT.runs,
+    style: CurveStyle = AS_MEASURED,
+) -> None:
     """Before and after: the loss of each run in its own panel, all panels on the same axes."""
     n_columns = min(len(runs), 3)
     n_rows = math.ceil(len(runs) / n_columns)
@@ -117,9 +138,8 @@ def panels(runs: Mapping[str, History], *, target: Path, style: CurveStyle = AS_
             axes.set_axis_off()
             continue
         name, history = list(runs.items())[i]
-        draw(axes, {"": history}, metric="loss", colours=(colour_of(LIGHT.runs, i),), limits=limits, style=style)
-        if i % n_columns == 0:
-            axes.set_ylabel(TITLES["loss"], fontsize=11)
+        draw(axes, {"": history}, metric="loss", colours=(colour_of(colours, i),), limits=limits, style=style)
+        axes.set_ylabel(TITLES["loss"], fontsize=11)
         axes.set_title(drawable(one_line(name, limit=40)), fontsize=12, fontfamily=families(), parse_math=False)
     save_figure(figure, target)
 
@@ -131,12 +151,13 @@ def curves_chart(
     heading: str,
     alt: str,
     caption: str = "",
-    first_colour: int = 0,
+    colours: Sequence[int] | None = None,
     limits: Limits | None = None,
     onset: int | None = None,
     finetuned_from: int | None = None,
     with_rate: bool = False,
     with_unit: bool = False,
+    is_large: bool = False,
     style: CurveStyle = AS_MEASURED,
     sides: Sequence[Side] = BOTH_SIDES,
 ) -> Chart:
@@ -144,38 +165,45 @@ def curves_chart(
 
     Parameters
     ----------
+    colours : sequence of int
+        A number in LIGHT.runs for each run; by default in turn.
     with_rate : bool
-        Draw the learning rate of a run that is drawn alone beneath.
+        Draw the learning rate of a run that is drawn alone beneath, where it changes.
     with_unit : bool
         Label the y axis with the metric and its unit, where the heading does not say it.
+    is_large : bool
+        A wide figure, with the curves of a run that is drawn alone named where they end.
     """
-    figure = new_figure(4.8, 4.0 if with_rate else 3.5, free=True)
+    figure = new_figure(6.6, 3.5, free=True) if is_large else new_figure(4.8, 4.0 if with_rate else 3.5, free=True)
     many = len(runs) > 1
-    left, width = (0.15, 0.82) if with_unit else (0.13, 0.84)
+    left, width = (0.09, 0.70) if is_large else (0.15, 0.82) if with_unit else (0.13, 0.84)
     axes = figure.add_axes((left, 0.35, width, 0.62) if with_rate else (left, 0.14, width, 0.74 if many else 0.83))
-    rate = figure.add_axes((0.13, 0.125, 0.84, 0.115), sharex=axes) if with_rate else None
-    colours = tuple(colour_of(LIGHT.runs, first_colour + i) for i in range(len(runs)))
+    rate = figure.add_axes((left, 0.125, width, 0.115), sharex=axes) if with_rate else None
+    numbers = tuple(range(len(runs))) if colours is None else tuple(colours)
+    run_colours = tuple(colour_of(LIGHT.runs, number) for number in numbers)
     draw(
         axes,
         runs,
         metric=metric,
         limits=limits,
         legend=not many,
-        colours=colours,
+        colours=run_colours,
         onset=onset,
         style=style,
         sides=sides,
         finetuned_from=finetuned_from,
+        end_labels=is_large and not many,
     )
     if with_unit:
         axes.set_ylabel(TITLES[metric], fontsize=11)
     if rate is not None:
-        _rate_below(axes, rate, next(iter(runs.values())), colour=colours[0], style=style)
+        _rate_below(axes, rate, next(iter(runs.values())), colour=run_colours[0], style=style)
     if many:
         styles_legend(figure, sides=sides)
     hover = _hover(axes, runs, metric=metric, down_to=rate, sides=sides)
     names = tuple(runs) if many else ()
-    return chart(figure_svg(figure), heading=heading, alt=alt, caption=caption, names=names, hover=hover)
+    svg = figure_svg(figure)
+    return chart(svg, heading=heading, alt=alt, caption=caption, names=names, colours=numbers, hover=hover)
 
 
 def _rate_below(loss: Axes, rate: Axes, history: History, *, colour: str, style: CurveStyle) -> None:
@@ -196,6 +224,6 @@ def _hover(
             label = {"train": "train", "val": "validation"}[side]
             shown = [form.format(value) for value in history.column(f"{side}_{metric}")]
             columns[f"{one_line(name, limit=30)} {label}" if len(runs) > 1 else label] = shown + missing
-    if down_to is not None:
+    if down_to is not None or len(runs) == 1:
         columns["learning rate"] = [f"{value:.3g}" for value in longest.column("learning_rate")]
     return hover_over(axes, longest.column("epoch"), value_lines("Epoch {}", columns), down_to=down_to)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from imgreg.analysis.compare import ComparisonRow, distinct
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.reports.figure import recipe_colours
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
@@ -93,9 +94,8 @@ def calibration_in_words(summary: RunSummary) -> str:
 
 
 def colour_number(summary: RunSummary) -> int:
-    """The colour of a run that is drawn alone, by its number in figure.LIGHT.runs: the control, plain, has the first,
-    as in a comparison in which it comes first; every other recipe the second."""
-    return 0 if summary.recipe == "plain" else 1
+    """The colour of a run that is drawn alone, by its number in figure.LIGHT.runs; in a comparison it has the same."""
+    return recipe_colours([summary.recipe])[0]
 
 
 def onset_of(summary: RunSummary) -> int | None:

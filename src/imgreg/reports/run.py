@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from imgreg.analysis.conclusion import conclude
+from imgreg.analysis.metrics import class_scores
 from imgreg.analysis.notable import Notable, notable_photos
 from imgreg.analysis.performance import Performance, Scored, performance, scored_photos
-from imgreg.config import CurveStyle
+from imgreg.analysis.sanity_baselines import accuracy_interval
+from imgreg.config import SHUFFLED_LABELS, CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
-from imgreg.reports.baselines import STEM, baselines_figure, baselines_words
+from imgreg.reports.baselines import NAMES, STEM, baselines_figure, baselines_words
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
@@ -33,12 +36,14 @@ from imgreg.reports.rows import (
     onset_of,
     stopped_in_words,
 )
-from imgreg.reports.run_axes import AS_MEASURED, Metric
+from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
+from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
+_TOLD_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
 METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
 _SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
     ("train", "train"),
@@ -49,9 +54,20 @@ _SIDES_IN_FOLDS: tuple[tuple[Literal["val", "test"], str], ...] = (("val", "cros
 
 
 @dataclass(frozen=True)
+class Tile:
+    """One of the figures at the top of a report: what it is, its value, and what belongs to it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class ShownPhoto:
     """One photo of a report. `picture` and `map` are data addresses; empty where there is none."""
 
+    place: str  # in the page
+    cell: str  # of the confusion matrix, row-column; empty for a train photo
     path: str
     label: str
     answer: str
@@ -118,8 +134,11 @@ def run_report(
         for one in layered
     ]
     mistakes, uncertain = (
-        [_shown(run, row, scored, pictures=pictures, maps=maps) for row in rows]
-        for rows in (found.mistakes, found.uncertain)
+        [
+            _shown(run, row, scored, place=f"{kind}-{i}", pictures=pictures, maps=maps)
+            for i, row in enumerate(rows, start=1)
+        ]
+        for kind, rows in (("mistake", found.mistakes), ("uncertain", found.uncertain))
     )
     standing = _standing(run, target=folder / f"{STEM}.png")
     sheet = folder / "views.png"
@@ -127,11 +146,14 @@ def run_report(
         "run.html.j2",
         target=folder / "report.html",
         run=run,
+        conclusion=conclude(summary),
+        tiles=_tiles(summary, scored),
         charts=_curves(run, onset=onset, style=style),
         standing=standing,
         stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
-        figure_names=FIGURE_NAMES,
+        class_scores=class_scores(measured.metrics) if measured else (),
+        figure_names={name: told for name, told in FIGURE_NAMES.items() if name not in _TOLD_ELSEWHERE},
         figures=figures,
         layers=layers,
         calibration=calibration_in_words(summary),
@@ -140,7 +162,10 @@ def run_report(
         n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),
         mistakes=mistakes,
         uncertain=uncertain,
-        memorized=[_learned(run, row, pictures=pictures) for row in found.memorized],
+        memorized=[
+            _learned(run, row, place=f"memorized-{i}", pictures=pictures)
+            for i, row in enumerate(found.memorized, start=1)
+        ],
         words=recipe_in_words(settings),
         architecture=architecture,
         settings=settings,
@@ -175,12 +200,43 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
     )
 
 
+def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
+    """Accuracy, gap, best epoch, and the best baseline beside the head."""
+    correct = int((scored.probabilities.argmax(axis=1) == scored.labels).sum())
+    n = len(scored.labels)
+    low, high = accuracy_interval(correct, n)
+    side = "Test" if scored.side == "test" else "Cross-validated" if summary.n_folds else "Validation"
+    gap_low, gap_high = (summary.verdict.evidence.get(f"gap_last_{end}") for end in ("low", "high"))
+    bounds = "" if gap_low is None or gap_high is None else f"95 %: {gap_low:.3f} to {gap_high:.3f}"
+    best, last = summary.best, summary.last
+    tiles = [
+        Tile(f"{side} accuracy", f"{correct / n:.1%}", f"95 %: {low:.1%} to {high:.1%}, {n} photos"),
+        Tile("Train-validation gap, last epoch", f"{last.gap:.3f}", bounds),
+        Tile(
+            "Best epoch",
+            f"{summary.best_epoch} of {summary.epochs_run}",
+            f"validation loss {best.val_loss:.3f}, last {last.val_loss:.3f}",
+        ),
+    ]
+    measured: tuple[Baseline | SanityBaseline, ...] = (*summary.baselines, *summary.sanity_baselines)
+    beside = [one for one in measured if one.name != SHUFFLED_LABELS]
+    if beside:
+        one = max(beside, key=lambda it: it.accuracy)
+        on = " on validation photos" if scored.side == "test" else ""
+        told, difference = f"this model {best.val_accuracy:.1%}{on}", one.accuracy_difference
+        if difference is not None and difference.low is not None and difference.high is not None:
+            told += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
+            told += f"{100 * difference.high:+.1f}) points"
+        tiles.append(Tile(f"Best baseline: {NAMES.get(one.name, one.name)}", f"{one.accuracy:.1%}", told))
+    return tuple(tiles)
+
+
 def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
         f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
-        f"epoch {last.val_loss:.2f}, train loss {last.train_loss:.2f}."
-    )
+        f"epoch {last.val_loss:.2f}, train loss {last.train_loss:.2f}. {rate_in_words(run.history)}"
+    ).rstrip()
     accuracy = (
         f"Validation accuracy {best.val_accuracy:.1%} at epoch {best.epoch}, {last.val_accuracy:.1%} at the last "
         f"epoch; train accuracy {last.train_accuracy:.1%}."
@@ -189,13 +245,14 @@ def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, .
         curves_chart(
             {"": run.history},
             metric=metric,
-            first_colour=colour_number(run.summary),
+            colours=[colour_number(run.summary)],
             heading=what,
             caption=says,
             alt=f"{what} by epoch. {says}",
             onset=onset,
             finetuned_from=run.summary.finetuned_from,
-            with_rate=metric == "loss",
+            with_rate=metric == "loss" and not rate_in_words(run.history),
+            is_large=metric == "loss",
             style=style,
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
@@ -203,29 +260,33 @@ def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, .
 
 
 def _shown(
-    run: Run, row: int, scored: Scored, *, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]
+    run: Run, row: int, scored: Scored, *, place: str, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]
 ) -> ShownPhoto:
-    place = scored.rows.index(row)
-    p, photo = scored.probabilities[place], run.split[row]
-    answer = int(p.argmax())
+    i = scored.rows.index(row)
+    p, photo = scored.probabilities[i], run.split[row]
+    answer, label = int(p.argmax()), int(scored.labels[i])
     return ShownPhoto(
+        place=place,
+        cell=f"{label}-{answer}",
         path=photo.path,
         label=photo.label,
         answer=run.summary.classes[answer],
-        own=float(p[scored.labels[place]]),
+        own=float(p[label]),
         of_answer=float(p[answer]),
         picture=_address(pictures, photo.sha256),
         map=_address(maps, photo.sha256),
     )
 
 
-def _learned(run: Run, row: int, *, pictures: Mapping[str, bytes]) -> ShownPhoto:
+def _learned(run: Run, row: int, *, place: str, pictures: Mapping[str, bytes]) -> ShownPhoto:
     own = run.history.train_true_class
     assert own is not None  # most_memorized names none otherwise
     train = [i for i, photo in enumerate(run.split) if photo.on("train")]
     course, photo = own[:, train.index(row)], run.split[row]
     x = np.linspace(0, 100, len(course)) if len(course) > 1 else np.array([50.0])
     return ShownPhoto(
+        place=place,
+        cell="",
         path=photo.path,
         label=photo.label,
         answer=photo.label,

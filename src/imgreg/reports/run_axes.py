@@ -28,7 +28,7 @@ Metric = Literal["loss", "accuracy"]
 Side = Literal["train", "val"]
 
 TITLES: dict[Metric, str] = {"loss": "Cross-entropy loss (nats)", "accuracy": "Accuracy"}
-_DASHED = (0, (3.2, 1.6))
+DASHED = (0, (3.2, 1.6))
 FAINT = 0.35  # opacity of an unsmoothed curve behind its smoothed one
 _LEGEND: dict[str, Any] = {"fontsize": 10, "frameon": False, "handlelength": 2.6}
 AS_MEASURED = CurveStyle()
@@ -73,6 +73,7 @@ def draw(
     finetuned_from: int | None = None,
     style: CurveStyle = AS_MEASURED,
     sides: Sequence[Side] = BOTH_SIDES,
+    end_labels: bool = False,
 ) -> None:
     """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch.
 
@@ -86,6 +87,8 @@ def draw(
         Smoothing, scale of the epochs, and limits; `ylim` is of the loss alone.
     sides : sequence of {"train", "val"}
         The curves drawn of each run.
+    end_labels : bool
+        Name the curves of a run that is drawn alone, with their values, where they end.
     """
     limits = limits or shared_limits(runs, sides=sides)
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
@@ -104,11 +107,13 @@ def draw(
                 values,
                 color=colour,
                 linewidth=1.9,
-                linestyle="-" if is_train else _DASHED,
+                linestyle="-" if is_train else DASHED,
                 marker="o" if is_train and len(epochs) == 1 else None,
                 markerfacecolor=LIGHT.paper,
-                label="train" if is_train else _validation_label(measured[side], top=top),
+                label="_" if end_labels else "train" if is_train else _validation_label(measured[side], top=top),
             )
+            if end_labels and math.isfinite(values[-1]):
+                _label_end(axes, side, measured[side][-1], place=drawn, top=top, metric=metric)
             if style.smooth:
                 axes.plot(epochs, measured[side], color=colour, linewidth=0.9, alpha=FAINT)
         val = measured["val"]
@@ -121,7 +126,7 @@ def draw(
             if len(sides) == 2:
                 axes.fill_between(epochs, drawn["train"], drawn["val"], color=colour, alpha=0.10, linewidth=0)
             axes.axvline(best.epoch, color=LIGHT.ink, linewidth=1.0, linestyle=":", alpha=0.6)
-        shown = f"{height:.1%}" if metric == "accuracy" else f"{height:.2f}"
+        shown = _shown(height, metric)
         axes.plot(
             [best.epoch],
             [min(height, top)],
@@ -153,6 +158,38 @@ def draw(
             handlelength=2.6,
             loc="best",
         )
+
+
+def _label_end(
+    axes: Axes, side: Side, value: float, *, place: Mapping[Side, NDArray[np.float64]], top: float, metric: Metric
+) -> None:
+    """The curve's name and last value beside its end, the two apart where the curves end close together."""
+    heights = {name: min(float(values[-1]), top) for name, values in place.items()}
+    room, middle = 0.11 * top, sum(heights.values()) / len(heights)
+    height = heights[side]
+    if len(heights) == 2 and abs(heights["val"] - heights["train"]) < room:
+        is_upper = side == max(heights, key=lambda name: heights[name])
+        height = max(middle, room / 2) + (room / 2 if is_upper else -room / 2)
+    label = {"train": "train", "val": "validation"}[side]
+    axes.annotate(
+        f"{label} {_shown(value, metric)}",
+        (1.01, height),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=11,
+        color=LIGHT.ink,
+        annotation_clip=False,
+    )
+
+
+def _shown(value: float, metric: Metric) -> str:
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.2f}"
+
+
+def rate_in_words(history: History) -> str:
+    """The learning rate where all epochs have the same; empty where it changes."""
+    rates = history.column("learning_rate")
+    return f"Learning rate {rates[0]:g} throughout." if np.ptp(rates) == 0 else ""
 
 
 def draw_rate(axes: Axes, history: History, *, colour: str, style: CurveStyle = AS_MEASURED) -> None:
@@ -209,12 +246,18 @@ def _in_percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def runs_legend(figure: Figure, runs: Mapping[str, History], *, sides: Sequence[Side] = BOTH_SIDES) -> None:
+def runs_legend(
+    figure: Figure,
+    runs: Mapping[str, History],
+    *,
+    colours: Sequence[str] = LIGHT.runs,
+    sides: Sequence[Side] = BOTH_SIDES,
+) -> None:
     """What the line styles mean above the axes, and a line a run below them."""
     from matplotlib.lines import Line2D
 
     styles_legend(figure, sides=sides)
-    handles = [Line2D([], [], color=colour_of(LIGHT.runs, i), linewidth=4) for i in range(len(runs))]
+    handles = [Line2D([], [], color=colour_of(colours, i), linewidth=4) for i in range(len(runs))]
     legend = figure.legend(
         handles,
         [str(i) for i in range(len(runs))],  # a label that begins with _ would be dropped: set below
@@ -238,7 +281,7 @@ def styles_legend(figure: Figure, *, sides: Sequence[Side] = BOTH_SIDES) -> None
 
     styles = {
         **({"train": Line2D([], [], color=LIGHT.ink, linewidth=1.9)} if "train" in sides else {}),
-        "validation": Line2D([], [], color=LIGHT.ink, linewidth=1.9, linestyle=_DASHED),
+        "validation": Line2D([], [], color=LIGHT.ink, linewidth=1.9, linestyle=DASHED),
         "lowest validation loss": Line2D([], [], color=LIGHT.ink, linestyle="", marker="o", markersize=7),
     }
     figure.legend(

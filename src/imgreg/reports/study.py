@@ -6,23 +6,25 @@ In: a StudyTable and its cells. Out: PNG and HTML files. Refuses to know: how ce
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imgreg.analysis.baselines import StudyBaseline
+from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.analysis.study import StudyTable
+from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
 from imgreg.reports.capacity import capacity_figure, capacity_in_words, capacity_points
-from imgreg.reports.figure import LIGHT, figure_svg, new_figure, save_figure
+from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
 from imgreg.reports.page import Chart, chart, write_page
-from imgreg.reports.run_axes import FAINT, dress_epochs, within
+from imgreg.reports.run_axes import DASHED, FAINT, dress_epochs, within
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
@@ -98,6 +100,9 @@ def study_report(
         "study.html.j2",
         target=target,
         table=table,
+        derived=_derived_in_words(table),
+        doubt=_doubt(table, sanity_baselines),
+        helped=any(row.effect is not None and row.effect.word == "helped" for row in table.rows),
         answer=answer,
         notes=notes,
         sanity_baselines=sanity_baselines,
@@ -107,6 +112,16 @@ def study_report(
         capacity=capacity,
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
+
+
+def _doubt(table: StudyTable, sanity_baselines: Sequence[SanityBaseline]) -> Conclusion | None:
+    """Whether a sanity baseline accounts for much of what the best recipe reaches."""
+    reached = max(row.test_accuracy for row in table.rows)
+    constant = next((one.accuracy for one in sanity_baselines if one.name == "majority"), None)
+    if constant is None:
+        return None
+    found = suspect_result(sanity_baselines, accuracy=reached, largest_share=constant)
+    return next((doubted(one) for one in found if one.kind == SHORTCUT), None)
 
 
 def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], style: CurveStyle) -> Chart:
@@ -145,16 +160,18 @@ def _curves(
     means = {name: _mean_curve(row) for name, row in trials.items()}
     for axes, (heading, names) in zip(panels, groups.items(), strict=False):
         lowest = max(float(means[name][0]) for name in names)
+        colours = _colours(trials if len(trials) <= len(LIGHT.runs) else names)
         for number, name in enumerate(names):
-            colour = LIGHT.ink if number == 0 else _colour(number - 1, len(names) - 1)
+            colour = colours[name]
             curve = means[name]
             epochs = np.arange(1, len(curve) + 1)
             smooth = gaussian_smoothed(curve, std_epochs=style.smooth)
-            axes.plot(epochs, smooth, color=colour, linewidth=2.2 if number == 0 else 1.5, linestyle=(0, (3.2, 1.6)))
+            axes.plot(epochs, smooth, color=colour, linewidth=2.2 if number == 0 else 1.5, linestyle=DASHED)
             if style.smooth:
                 axes.plot(epochs, curve, color=colour, linewidth=0.9, alpha=FAINT)
             best = int(np.argmin(curve))
-            axes.plot([], [], color=colour, linewidth=2, label=drawable(one_line(name, limit=NAME_LIMIT)))
+            label = drawable(one_line(name, limit=NAME_LIMIT))
+            axes.plot([], [], color=colour, linewidth=2, linestyle=DASHED, label=label)
             axes.plot([epochs[best]], [curve[best]], "o", color=colour, markersize=5)
         ends = [float(means[name][-1]) for name in names]
         top = min(max(lowest, *ends) * 1.1, 4 * float(np.median([means[n].min() for n in names])))
@@ -175,10 +192,24 @@ def _mean_curve(row: Sequence[Trial]) -> np.ndarray:
     return np.asarray(np.mean([trial.val_losses[:n_epochs] for trial in row], axis=0))
 
 
-def _colour(number: int, count: int) -> str:
-    if count <= len(LIGHT.runs) - 1:
-        return LIGHT.runs[number]
+def _colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each recipe: its own, or along one scale where there are more recipes than colours."""
+    names = list(names)
+    if len(names) <= len(LIGHT.runs):
+        return {name: LIGHT.runs[i] for name, i in zip(names, recipe_colours(names), strict=True)}
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return to_hex(colormaps["turbo"](0.05 + 0.9 * number / (count - 1)))
+    return {name: to_hex(colormaps["turbo"](0.05 + 0.9 * i / (len(names) - 1))) for i, name in enumerate(names)}
+
+
+def _derived_in_words(table: StudyTable) -> tuple[str, ...]:
+    """What the rows are that no recipe was trained for (recipes/topics.py: Derived)."""
+    names = [row.recipe for row in table.rows]
+    searched = [
+        f"{name}: in each repeat the {name.removesuffix(' searched')} recipe with the lowest validation loss."
+        for name in names
+        if name.endswith(" searched")
+    ]
+    voted = [f"{name}: the mean of the probabilities of the ladder's heads." for name in names if name == "5 vote"]
+    return (*searched, *voted)

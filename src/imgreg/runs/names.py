@@ -22,6 +22,11 @@ def unused_name(models: Path, what: str) -> str:
     return next(n for n in numbered if not (models / n).exists() and not (models / f".{n}.partial").exists())
 
 
+def named_folder(models: Path, name: str | None, *, kind: str) -> Path:
+    """Where a command's results go: by the user's name, else by time and kind. raises UsageError for a bad name"""
+    return models / checked_name(unused_name(models, kind) if name is None else name)
+
+
 def folder_beside(run: Path, models: Path) -> str:
     """A run's folder as a file in `models` names it: without the folders above the two, and `~` for the home folder."""
     try:
@@ -38,9 +43,15 @@ def checked_name(name: str) -> str:
     >>> checked_name("first try")
     'first try'
     """
-    if not name or name.startswith(".") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > 200:
+    if (
+        not name.strip()
+        or name.startswith(".")
+        or "/" in name
+        or not name.isprintable()
+        or len(os.fsencode(name)) > 200
+    ):
         raise UsageError(
-            f"{name!r} is not a valid run name: expected at most 200 bytes, printable, without / and not starting "
+            f"{name!r} is not a valid run name: expected 1 to 200 bytes, printable, without / and not starting "
             "with a dot."
         )
     if WINDOWS and _FORBIDDEN_ON_WINDOWS.search(name):

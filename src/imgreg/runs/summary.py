@@ -98,11 +98,27 @@ class Verdict(_Document):
     suspicions: tuple[Suspicion, ...] = ()  # a run of an older imgreg has none
 
 
+class Difference(_Document):
+    """A mean of paired differences, with its 95 % interval; None where a single pair gives none."""
+
+    mean: Nats
+    low: Nats | None
+    high: Nats | None
+
+
 class SanityBaseline(_Document):
     """What can be had without looking at what photos show, on the photos that the head is scored on.
 
-    low, high    95 % interval of the accuracy (Clopper and Pearson)
-    note         further words, for shuffled-labels what the head did with them
+    Attributes
+    ----------
+    low, high : float
+        95 % interval of the accuracy (Clopper and Pearson).
+    note : str
+        Further words, for shuffled-labels what the head did with them.
+    accuracy_difference : Difference or None
+        The kept head's accuracy less the baseline's, paired photo by photo; None for shuffled-labels and in a study.
+    correct : tuple of bool
+        Whether it is right on each photo, to pair it with a head; not written.
     """
 
     name: str
@@ -111,14 +127,8 @@ class SanityBaseline(_Document):
     low: Share
     high: Share
     note: str = ""
-
-
-class Difference(_Document):
-    """A mean of paired differences, with its 95 % interval; None where a single pair gives none."""
-
-    mean: Nats
-    low: Nats | None
-    high: Nats | None
+    accuracy_difference: Difference | None = None  # nor has a run of an older imgreg one
+    correct: tuple[bool, ...] = Field(default=(), exclude=True, repr=False)
 
 
 class Baseline(_Document):

@@ -18,7 +18,7 @@ from imgreg.data.split import Split, folds_that_fit, split_photos, validation_co
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder
 from imgreg.runs.folder import atomic_folder
-from imgreg.runs.names import checked_name, unused_name
+from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.near_duplicates import with_families
@@ -265,9 +265,21 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     """
     refuse_inside(data, session.models, option="--models")
     refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
-    target = session.models / checked_name(session.name or unused_name(session.models, kind))
+    target = named_folder(session.models, session.name, kind=kind)
     with atomic_folder(target) as folder:
         yield folder, target
+
+
+def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None:
+    """Before any work: a file to be written has this suffix, and a folder that is there, outside the photo folders.
+
+    raises   UsageError
+    """
+    refuse_inside(data, target.parent, option=option)
+    if target.suffix.lower() != suffix:
+        raise UsageError(f"{option} {target}: expected a file name ending in {suffix}.")
+    if not target.parent.is_dir():
+        raise UsageError(f"{option} {target}: there is no folder {target.parent}. Create it, or choose another.")
 
 
 def refuse_inside(data: Path, folder: Path, *, option: str) -> None:

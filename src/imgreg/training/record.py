@@ -7,19 +7,21 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
 
-from imgreg.analysis.baselines import baseline_sentence, beside_head
+from imgreg.analysis.baselines import baseline_sentence, beside_head, paired_with
 from imgreg.analysis.calibration import calibrate
 from imgreg.analysis.next_step import most_promising
 from imgreg.analysis.notable import notable_photos
 from imgreg.analysis.performance import scored_photos
-from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
+from imgreg.analysis.sanity_baselines import largest_share
 from imgreg.analysis.split_duplicates import SplitDuplicates
+from imgreg.analysis.suspicions import suspect_result
 from imgreg.analysis.verdict import judge
 from imgreg.config import Settings, Training
 from imgreg.data import decode as decoding
@@ -45,7 +47,17 @@ from imgreg.runs.folder import (
     write_run,
     write_text,
 )
-from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds, StoppedEarly, TestScores
+from imgreg.runs.summary import (
+    CalibrationScores,
+    FeatureCounts,
+    RunSummary,
+    SanityBaseline,
+    Scores,
+    Seconds,
+    StoppedEarly,
+    TestScores,
+    Verdict,
+)
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.calibration import keep_calibration
@@ -134,6 +146,9 @@ def run_of(result: TrainingResult, target: Path, *, command: str) -> Run:
 
 def _summary(result: TrainingResult, target: Path, *, command: str) -> RunSummary:
     outcome, settings = result.outcome, result.settings
+    calibration = calibrate(outcome.val_labels, outcome.val_probabilities)
+    correct = outcome.val_probabilities.argmax(axis=1) == outcome.val_labels
+    paired = tuple(paired_with(one, head_correct=correct) for one in result.sanity_baselines)
     summary = RunSummary(
         run=str(target),
         name=target.name,
@@ -148,12 +163,14 @@ def _summary(result: TrainingResult, target: Path, *, command: str) -> RunSummar
         **_of_photos(result.dataset),
         **_of_head(result),
         **_of_baselines(result),
+        verdict=_verdict(result, paired, calibration),
+        sanity_baselines=paired,
         seconds=_seconds(result),
         features=FeatureCounts(
             n_computed=result.prepared.extraction.n_computed, n_read=result.prepared.extraction.n_read
         ),
         warnings=_warnings(result),
-        calibration=calibrate(outcome.val_labels, outcome.val_probabilities),
+        calibration=calibration,
     )
     highest_rate = float(outcome.fitted.history.column("learning_rate").max())
     index = result.dataset.index
@@ -191,7 +208,7 @@ def _of_photos(dataset: Dataset) -> dict[str, Any]:
 
 
 def _of_head(result: TrainingResult) -> dict[str, Any]:
-    outcome, recipe, quality = result.outcome, result.settings.recipe, result.quality
+    outcome, recipe = result.outcome, result.settings.recipe
     fitted, history = outcome.fitted, outcome.fitted.history
     return {
         "n_parameters": fitted.n_parameters,
@@ -203,16 +220,30 @@ def _of_head(result: TrainingResult) -> dict[str, Any]:
         "best": Scores.of(history.best),
         "last": Scores.of(history.last),
         "test": _test_scores(outcome, result.dataset),
-        "verdict": judge(
-            history,
-            val_labels=outcome.val_labels,
-            duplicates=quality.duplicates,
-            noise=quality.noise,
-            cross_validated=bool(result.dataset.split.folds),
-        ),
         "layers": layer_summaries(fitted.heads, recorded=history.layers),
         "silenced_units": silenced_units(outcome.silenced),
     }
+
+
+def _verdict(
+    result: TrainingResult, sanity_baselines: Sequence[SanityBaseline], calibration: CalibrationScores
+) -> Verdict:
+    """What the curves show, with every suspicion."""
+    outcome, quality = result.outcome, result.quality
+    verdict = judge(
+        outcome.fitted.history,
+        val_labels=outcome.val_labels,
+        duplicates=quality.duplicates,
+        noise=quality.noise,
+        cross_validated=bool(result.dataset.split.folds),
+    )
+    doubts = suspect_result(
+        sanity_baselines,
+        accuracy=outcome.fitted.history.best.val_accuracy,
+        largest_share=largest_share(outcome.val_labels),
+        calibration=calibration,
+    )
+    return verdict.model_copy(update={"suspicions": (*verdict.suspicions, *doubts)})
 
 
 def _of_baselines(result: TrainingResult) -> dict[str, Any]:
@@ -221,7 +252,6 @@ def _of_baselines(result: TrainingResult) -> dict[str, Any]:
         beside_head(one, head=outcome.val_probabilities, labels=outcome.val_labels) for one in result.baselines
     )
     return {
-        "sanity_baselines": result.sanity_baselines,
         "baselines": compared,
         "against_baselines": baseline_sentence(compared, head_loss=outcome.fitted.history.best.val_loss),
     }
@@ -247,12 +277,6 @@ def _warnings(result: TrainingResult) -> tuple[str, ...]:
         *([outcome.diverged] if outcome.diverged else []),
         *([outcome.fitted.warning] if outcome.fitted.warning else []),
         *_stopped_by_callback(result),
-        *sanity_warnings(
-            result.sanity_baselines,
-            accuracy=outcome.fitted.history.best.val_accuracy,
-            largest_share=largest_share(outcome.val_labels),
-            on="validation",
-        ),
     )
     return tuple(shared_text(line, dataset.index.root) for line in found)
 

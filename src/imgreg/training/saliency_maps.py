@@ -13,7 +13,7 @@ from imgreg.runs.folder import Run
 from imgreg.training.backbone import Backbone
 from imgreg.training.thumbnails import FOLDER, MAP, PICTURE_PX, photo_bytes
 
-N_MAPS = 6  # worst mistakes of a run that get a map
+N_MAPS = 9  # worst mistakes of a run that get a map
 
 
 def keep_maps(

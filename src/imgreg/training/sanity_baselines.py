@@ -46,8 +46,11 @@ def sanity_of_run(
             for of_train, of_val in split.rows:
                 train, other = [split.train[row] for row in of_train], [split.val[row] for row in of_val]
                 answers[of_val] = _cheap(name, train, other, classes=classes)
-            loss, accuracy = score(answers, labels_of(split.val, classes))
-            found.append(_scored(name, loss=loss, accuracy=accuracy, n=len(split.val)))
+            labels = labels_of(split.val, classes)
+            loss, accuracy = score(answers, labels)
+            scored = _scored(name, loss=loss, accuracy=accuracy, n=len(split.val))
+            correct = tuple((answers.argmax(axis=1) == labels).tolist())
+            found.append(scored.model_copy(update={"correct": correct}))
         watcher.step("sanity baselines", len(found), len(names), name)
     return tuple(found)
 

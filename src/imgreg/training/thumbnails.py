@@ -16,7 +16,7 @@ MAP = "-map"  # a picture's name ends so where a map is laid over it
 
 
 def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str, ...]:
-    """Write a small JPEG of each photo to folder/pictures, named by its hash; a photo that is gone is left out.
+    """Write a JPEG of each photo to folder/pictures, named by its hash; a photo that is gone is left out.
 
     Parameters
     ----------

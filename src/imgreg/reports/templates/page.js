@@ -41,3 +41,64 @@ for (const figure of document.querySelectorAll("[data-hover]")) {
     show(Math.min(Math.max(to, 0), last));
   });
 }
+// Photos: heatmaps on and off, only those of one cell of the confusion matrix, and one at a time, large.
+for (const copy of document.querySelectorAll("[data-copy]")) {
+  copy.src = document.querySelector(`#${copy.dataset.copy} img`).src;
+}
+for (const button of document.querySelectorAll("[data-heat]")) {
+  button.addEventListener("click", () => {
+    button.setAttribute("aria-pressed", document.body.classList.toggle("with-heat"));
+  });
+}
+for (const button of document.querySelectorAll("[data-filter]")) {
+  button.addEventListener("click", () => {
+    const cell = button.getAttribute("aria-pressed") === "true" ? null : button.dataset.filter;
+    for (const other of document.querySelectorAll("[data-filter]")) {
+      other.setAttribute("aria-pressed", other.dataset.filter === cell);
+    }
+    for (const photo of document.querySelectorAll("[data-cell]")) {
+      photo.hidden = cell !== null && photo.dataset.cell !== cell;
+    }
+  });
+}
+const dialog = document.querySelector("#zoom");
+if (dialog) {
+  const text = dialog.querySelector("span");
+  let now = null;
+  const show = (photo) => {
+    now = photo;
+    const map = document.body.classList.contains("with-heat") && photo.querySelector(".map");
+    const picture = map || photo.querySelector("img");
+    const large = dialog.querySelector("img") ?? dialog.insertBefore(new Image(), dialog.firstChild);
+    large.src = picture.src;
+    large.alt = picture.alt;
+    text.textContent = [...photo.querySelectorAll("strong, small")].map((e) => e.textContent).join(" · ");
+    if (!dialog.open) dialog.showModal();
+  };
+  const step = (by) => {
+    const photos = [...document.querySelectorAll(".photos li:not([hidden]):has(.open)")];
+    show(photos[(photos.indexOf(now) + by + photos.length) % photos.length]);
+  };
+  for (const button of document.querySelectorAll(".open")) {
+    button.addEventListener("click", () => show(button.closest("li")));
+  }
+  for (const link of document.querySelectorAll(".worst a:has(img)")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      show(document.querySelector(link.getAttribute("href")));
+    });
+  }
+  const [previous, next, close] = dialog.querySelectorAll("button");
+  previous.addEventListener("click", () => step(-1));
+  next.addEventListener("click", () => step(1));
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (by) step(by);
+    const heat = document.querySelector("[data-heat]");
+    if (event.key === "h" && heat) {
+      heat.click();
+      show(now);
+    }
+  });
+}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # of a finding's files, unless all are asked for
 _TONES = {"stops training": "bold red", "left out": "bold yellow", "take care": "bold yellow"}
+_WORDS = {"take care": "warning", "for your information": "note"}  # the others are shown as they are
 
 
 def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool) -> RenderableType:
@@ -38,7 +39,7 @@ def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool
             count = f": {len(one.files)}" if one.files else ""
             lines += [
                 text_of(""),
-                text_of(f"{one.code}{count} ({severity})", style=_TONES.get(severity, "bold")),
+                text_of(f"{one.code}{count} ({_WORDS.get(severity, severity)})", style=_TONES.get(severity, "bold")),
                 text_of(f"{one.says[0].upper()}{one.says[1:]}. {one.advice}"),
                 *_files(one, every=every),
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +36,24 @@ def table_of(first: str, *others: str) -> Table:
 
 
 def report_line(folder: Path) -> Text:
+    return line_to_copy("Report: ", str(folder / "report.html"))
+
+
+def line_to_copy(title: str, text: str) -> Text:
     """Never broken or cut, so that it can be copied."""
-    line = text_of(f"Report: {folder / 'report.html'}")
+    line = text_of(f"{title}{text}")
     line.no_wrap, line.overflow = True, "ignore"
     return line
+
+
+def next_command(sentence: str) -> str:
+    """The command in a sentence on the next step; empty where there is none.
+
+    >>> next_command("Longer training. Try `imgreg train pets --epochs 30`."), next_command("Add photos.")
+    ('imgreg train pets --epochs 30', '')
+    """
+    found = re.findall(r"`(imgreg [^`]+)`", sentence)
+    return str(found[-1]) if found else ""
 
 
 def sanity_lines(sanity_baselines: Sequence[SanityBaseline], *, on: str) -> list[RenderableType]:

@@ -128,7 +128,7 @@ def learning_rate_text(*, answer: Sequence[str], notes: Sequence[str], folder: P
 def label_issues_text(
     table: LabelTable, *, paths: Sequence[Path], answer: Sequence[str], notes: Sequence[str], folder: Path
 ) -> RenderableType:
-    """The answer, the first photos, and where the sheet and the whole list are."""
+    """The answer, the first photos, and where the sheet, the whole list and the report are."""
     from rich.console import Group
 
     lines = table_of("photo", "label", "predicted", "own\nlabel", "for-\ngotten", "history")
@@ -156,4 +156,5 @@ def label_issues_text(
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
         sheet,
         listed,
+        report_line(folder),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer
+from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, UNDERFITTING
+from imgreg.paths import with_places_of
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
     finetuned_in_words,
@@ -23,31 +24,48 @@ from imgreg.reports.rows import (
 from imgreg.reports.terminal.parts import (
     WIDTH,
     baselines_lines,
+    line_to_copy,
     nats,
+    next_command,
     percent,
     report_line,
     sanity_lines,
     table_of,
     text_of,
 )
-from imgreg.reports.text import one_line
+from imgreg.reports.text import n_columns, one_line, sparkline
+from imgreg.runs.listing import Made
 from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.text import Text
 
 _NAME = 16  # columns of a run's name in the comparison's table; longer ones take two more lines
-_LISTED_NAME = 36  # and in the list of runs, where it is to be copied
-_TONES = {OVERFITTING: "bold red", FITTING_WELL: "bold green", UNDERFITTING: "bold blue"}
+_LISTED_NAME = 35  # and in the list of everything made, where it is to be copied
+_CURVE = 19
+_TONES = {"bad": "bold red", "good": "bold green", "short": "bold blue", "doubt": "bold yellow", "unsure": "bold"}
 
 
-def run_text(summary: RunSummary) -> RenderableType:
-    """One run in a box: the verdict, the best and the last epoch, what to know, where the report is."""
+def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence[str] = ()) -> RenderableType:
+    """One run in a box: the verdict, the best and the last epoch, what to know, where the report is, what to do next.
+
+    Parameters
+    ----------
+    told : collection of str
+        Notes that the user has just read, and that are left out.
+    typed : sequence of str
+        Words of the user's command: the next one names its places as they are named there.
+    """
     from rich.console import Group
     from rich.panel import Panel
 
-    best, last = summary.best, summary.last
+    best, last, conclusion = summary.best, summary.last, conclude(summary)
+    beside = [
+        conclusion.curves,
+        stopped_in_words(summary),
+        finetuned_in_words(summary),
+        "" if conclusion.sentence == summary.against_baselines else summary.against_baselines,
+    ]
     table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
     for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
         table.add_row(
@@ -60,11 +78,14 @@ def run_text(summary: RunSummary) -> RenderableType:
         )
     test = summary.test
     parts: list[RenderableType] = [
-        text_of(summary.verdict.sentence, style=_TONES.get(summary.verdict.label, "bold")),
-        *(text_of(line) for line in (stopped_in_words(summary), finetuned_in_words(summary)) if line),
-        *([text_of(summary.against_baselines)] if summary.against_baselines else []),
+        text_of(conclusion.sentence, style=_TONES[conclusion.tone]),
+        *(text_of(line) for line in beside if line),
         text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
-        *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in summary.verdict.suspicions),
+        *(
+            text_of(f"{it.sentence} {it.next_step}", style="bold yellow")
+            for it in summary.verdict.suspicions
+            if it != conclusion.suspicion
+        ),
         text_of(""),
         table,
         *(
@@ -91,12 +112,17 @@ def run_text(summary: RunSummary) -> RenderableType:
         text_of(f"VGG16 weights: {summary.weights}."),
         *baselines_lines(summary.baselines, on="validation"),
         *sanity_lines(summary.sanity_baselines, on="validation"),
-        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary)),
+        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary) if note not in told),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
     title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
     box = Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
-    return Group(box, report_line(Path(summary.run)))
+    command = next_command(summary.next_step.sentence if summary.next_step else "")
+    return Group(
+        box,
+        report_line(Path(summary.run)),
+        *([line_to_copy("Next: ", with_places_of(command, typed))] if command else []),
+    )
 
 
 def comparison_text(
@@ -106,8 +132,9 @@ def comparison_text(
     against_baselines: str = "",
     effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
+    told: Collection[str] = (),
 ) -> RenderableType:
-    """The answer in a sentence, the table, what stands against comparing, and where the report is."""
+    """The answer in a sentence, the table, what stands against comparing unless told, and where the report is."""
     from rich.console import Group
 
     short = shortened(rows, limit=3 * _NAME)
@@ -152,31 +179,37 @@ def comparison_text(
         text_of(
             "Trainable parameters: " + ", ".join(f"{row.name} {row.n_parameters:,}" for row in rows) + ".", style="dim"
         ),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings),
+        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings if sentence not in told),
         *([report_line(folder)] if folder else []),
     )
 
 
-def _listed(summary: RunSummary) -> Text:
-    """A run's name, and below it its recipe where something was changed in it."""
-    name = text_of(one_line(summary.name, limit=2 * _LISTED_NAME))
-    if summary.overrides:
-        name.append("\n")
-        name.append_text(text_of(one_line(summary.recipe_label, limit=2 * _LISTED_NAME), style="dim"))
-    return name
+def made_text(made: Sequence[Made]) -> RenderableType:
+    """Two lines for each, in the order given: name, the kept epoch's validation figures, the last gap, and the verdict
+    or the kind; below the day, the photos, the recipe, and the validation loss as a small curve.
 
+    A name that imgreg gave stays on one line of 80 columns, to be copied.
+    """
+    from rich.text import Text
 
-def runs_text(summaries: Sequence[RunSummary]) -> RenderableType:
-    """A line a run, in the order given: its best epoch's validation figures, and the verdict. A name that imgreg gave
-    stays on one line of 80 columns, to be copied."""
-    table = table_of("run", "made (UTC)", "val.\nloss", "\nacc.", "verdict")
+    table = table_of("name", "val.\nloss", "\nacc.", "last\ngap", "verdict, validation\nloss by epoch")
     table.columns[-1].justify = "left"
-    for summary in summaries:
+    for one in made:
+        told = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
+        if one.recipe:
+            told += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(told) - 3, 5))
+        name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(told, style="dim")])
+        run = one.summary
+        if run is None:
+            table.add_row(name, "", "", "", text_of(one.kind))
+            continue
+        first = conclude(run)
+        curve = sparkline(one.val_losses, top=max(one.val_losses, default=1), n_columns=_CURVE)
         table.add_row(
-            _listed(summary),
-            summary.created[5:16].replace("T", " "),
-            nats(summary.best.val_loss),
-            percent(summary.best.val_accuracy),
-            text_of(summary.verdict.label, style=_TONES.get(summary.verdict.label, "")),
+            name,
+            nats(run.best.val_loss),
+            percent(run.best.val_accuracy),
+            nats(run.last.gap),
+            Text("\n").join([text_of(first.label, style=_TONES[first.tone]), text_of(curve)]),
         )
     return table
