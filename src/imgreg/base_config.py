@@ -29,11 +29,11 @@ class Config(BaseModel):
         table: dict[str, Any] = {}
         for name, value in self:
             if name not in idle and value is not None:
-                table[name] = _plain(value)
+                table[name] = _rendered(value)
         return table
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Config):
-        return value.rendered()
-    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+def _rendered(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_rendered, value))
+    return value.rendered() if isinstance(value, Config) else value

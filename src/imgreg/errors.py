@@ -70,7 +70,7 @@ class BusyError(ImgregError):
 class DivergedError(ImgregError):
     """Training reached a loss that is not a number.
 
-    kept   what training had until then (heads.training_loop.FittedHead), None if it went wrong in the first epoch
+    kept   what training had until then (heads.fit.FittedHead), None if it went wrong in the first epoch
     """
 
     exit_code = 7

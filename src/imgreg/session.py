@@ -32,10 +32,8 @@ class Session:
         there is none; False never. The head comes out the same, to the bit.
     style : CurveStyle or None
         How curves are drawn; None as measured.
-    keras_head : keras.Model or callable, optional
-        A head written in Keras in place of the recipe's, as heads/from_keras.py takes it. Only for one training.
     callbacks : tuple of keras.callbacks.Callback
-        Called while the head is trained, which is then neither resumed nor checkpointed. Only for one training.
+        Called while the head trains, which then starts at its first epoch and keeps no checkpoint.
     watcher : Watcher
         Who is told of warnings, progress and epochs; by default nobody.
     """
@@ -46,6 +44,5 @@ class Session:
     cache_bytes: int | None = None
     resume: bool | None = None
     style: CurveStyle | None = None
-    keras_head: Any = None
     callbacks: tuple[Any, ...] = ()
     watcher: Watcher = field(default_factory=Watcher)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgreg.config import CHEAP_BASELINES, Settings
-from imgreg.heads.from_keras import DEFAULT_NAME
 from imgreg.reports.tensorboard import write_events
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.summary import RunSummary
@@ -49,8 +48,7 @@ def train(
         If a loss became NaN or infinite: after the run was written, if there was an epoch before that to keep.
     """
     watcher = session.watcher
-    kind = settings.recipe.name if session.keras_head is None else DEFAULT_NAME
-    with new_folder(session, data=data, kind=kind) as (folder, target):
+    with new_folder(session, data=data, kind=settings.recipe.name) as (folder, target):
         results = train_heads(
             data,
             [settings],

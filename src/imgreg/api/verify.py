@@ -185,8 +185,6 @@ def _reasons(run: Run, renewed: Run) -> tuple[str, ...]:
         was_set, now_set = getattr(run.summary, what), getattr(renewed.summary, what)
         if was_set != now_set:
             reasons.append(f"{what}: {was_set}, now {now_set}.")
-    if callbacks := run.environment.get("callbacks"):
-        reasons.append(f"Trained with Keras callbacks ({', '.join(map(str, callbacks))}), which no run keeps.")
     reasons += _changed(run.environment, environment_now())
     return tuple(reasons) or ("No known cause; perhaps a different processor or number of threads.",)
 

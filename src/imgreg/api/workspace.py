@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,15 @@ from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
 from imgreg.config import CHEAP_BASELINES, Base, Recipe
 from imgreg.errors import UsageError
-from imgreg.recipes.settings import build_settings, recipe_overrides
+from imgreg.recipes.settings import build_settings
 from imgreg.recipes.topics import StudyPlan, plan_study
 from imgreg.runs.find import find_run
 from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
 if TYPE_CHECKING:
+    import keras
+
     from imgreg.api.compare import Comparison
     from imgreg.api.study import Study
 
@@ -68,8 +70,8 @@ class Workspace:
         sanity_baselines: Sequence[str] = CHEAP_BASELINES,
         tensorboard: bool = False,
         resume: bool | None = None,
-        head: Any = None,
-        callbacks: Sequence[Any] = (),
+        head: keras.Model | Callable[[tuple[int, int, int]], keras.Model] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         **options: Any,
     ) -> TrainedRun:
         """Train a head on the frozen features of a folder of photos.
@@ -90,19 +92,19 @@ class Workspace:
         resume : bool, optional
             Resume an interrupted training of the same photos and settings: by default if possible.
         head : keras.Model or callable, optional
-            A head of your own in place of the recipe's: a chain of Keras layers from the feature map (h, w, 512), or
-            the pooled features, to one softmax output per class or a single sigmoid output; or a function
-            (feature_shape, n_classes) -> keras.Model. Supported layers: InputLayer, Flatten, GlobalAveragePooling2D,
-            GlobalMaxPooling2D, Dense, Activation, Dropout, BatchNormalization, LayerNormalization. Only the
-            architecture is taken: initial weights are drawn anew with the run's seed, for each fold its own. A
-            compiled model's optimizer and cross-entropy replace those of the recipe, and AdamW decays kernels only;
-            epochs, batch size, augmentation and the rest remain the recipe's.
+            A head in place of the recipe's: a Sequential, or another chain of layers, from the feature map (h, w, 512)
+            to softmax outputs or one sigmoid output; a function gets (h, w, 512) and returns one. A model without a
+            pooling layer comes after the recipe's pool. Its layers are taken, not its weights: training starts from new
+            initial weights, for each fold its own, drawn with `seed`. If the model is compiled, its optimizer (with a
+            constant learning rate) and its loss replace the recipe's; metrics do not matter. AdamW decays kernels only.
+            Supported layers: Dense, Activation, Dropout, BatchNormalization, LayerNormalization, and first Flatten,
+            GlobalAveragePooling2D or GlobalMaxPooling2D.
         callbacks : sequence of keras.callbacks.Callback
-            Their on_train_begin, on_epoch_begin, on_epoch_end and on_train_end are called; no others are. At an
-            epoch's end they get loss, accuracy, val_loss and val_accuracy as in the run's history, and may set
-            `model.stop_training`. `model` is the head (with folds the first), without an optimizer; the run keeps the
-            best epoch's weights, whatever a callback restores. Callbacks cannot be compared between two calls:
-            training with them is neither resumed nor resumable, and `imgreg verify` trains without them.
+            Called at the beginning and end of training and of each epoch of the head, not of fine-tuning and not of
+            batches. `logs` has loss, accuracy, val_loss and val_accuracy as in `history`: plain cross-entropy of the
+            clean photos in inference mode. `self.model` is the head, with cross-validation that of the last fold;
+            setting its `stop_training` stops. The best epoch is kept in any case. A training with callbacks always
+            starts at its first epoch and cannot be resumed, since callbacks cannot be compared.
         **options
             See the class, and `folds`: the number of folds of a cross-validation, 0 for a single split.
 
@@ -117,20 +119,20 @@ class Workspace:
         """
         from imgreg.api.train import train
 
-        settings = build_settings(recipe, options)
-        if head is not None:
-            _refuse_head_options(options, compiled=getattr(head, "compiled", False))
-        if callbacks:
-            from imgreg.heads.from_keras import refuse_callbacks
+        if callbacks and resume:
+            raise UsageError("resume = True: a training with callbacks cannot be resumed. Omit one of them.")
+        if head is None and not callbacks:
+            settings = build_settings(recipe, options)
+        else:
+            from imgreg.api.keras_head import keras_settings
 
-            refuse_callbacks(callbacks, settings.recipe)
-            if resume:
-                raise UsageError("resume = True cannot be combined with callbacks: no checkpoint was written.")
+            settings = keras_settings(recipe, options, head=head, callbacks=callbacks)
         with self._session(name=name, resume=resume) as session:
+            session = replace(session, callbacks=tuple(callbacks))
             summary = train(
                 Path(data),
                 settings=settings,
-                session=replace(session, keras_head=head, callbacks=tuple(callbacks)),
+                session=session,
                 sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
             )
@@ -415,11 +417,3 @@ def _study_result(title: str, done: Study) -> ComparisonResult:
         folder=done.folder,
         figure="forest.png",
     )
-
-
-def _refuse_head_options(options: Mapping[str, Any], *, compiled: bool) -> None:
-    """Options that a Keras head takes the place of."""
-    replaced = ("head.", "optimizer.", "training.label_smoothing") if compiled else ("head.",)
-    idle = [key for key in recipe_overrides(options) if key.startswith(replaced) and key != "head.pool"]
-    if idle:
-        raise UsageError(f"{', '.join(idle)} would have no effect with head, which replaces the recipe's: omit it.")

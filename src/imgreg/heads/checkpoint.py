@@ -33,15 +33,16 @@ class Checkpoint:
 
     Attributes
     ----------
-    variables : list of array
-        Of each head: the model's, then the optimizer's, in Keras' own order; dropout's seeds are among them.
+    variables : list of arrays
+        Of each head: the model's, then the optimizer's, in Keras' own order; dropout's seeds are among them. In
+        fine-tuning the model is the unfrozen block with the head.
     best_weights, best_blocks : mapping
-        Of the heads and their fine-tuned convolutions at the best epoch, as `ensemble.joined` names them; no blocks
-        where the best is an epoch of the frozen base.
+        Of the heads at the best epoch, and of their fine-tuned convolutions, if that epoch has some; as
+        `ensemble.joined` names them.
     history : History
         Of the epochs so far.
     finetuned_from : int or None
-        The first fine-tuning epoch, once one is over; `variables` are then of block and head.
+        The first fine-tuning epoch; None while the head alone is trained.
     """
 
     variables: list[NDArray[Any]]
@@ -81,14 +82,14 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return Checkpoint(
             variables=[arrays[f"variable/{place}"] for place in range(n_variables)],
             best_weights=_under("best/", arrays),
-            best_blocks=_under("block/", arrays),
-            finetuned_from=int(arrays["finetuned_from"]) if "finetuned_from" in arrays else None,
             history=History(
                 tuple(_epoch(row) for row in arrays["epochs"]),
                 arrays["val_probabilities"],
                 arrays["train_true_class"],
                 layers_of_csv(arrays["layers"].tobytes().decode().splitlines()) if "layers" in arrays else (),
             ),
+            best_blocks=_under("block/", arrays),
+            finetuned_from=int(arrays["finetuned_from"]) if "finetuned_from" in arrays else None,
         )
     except (OSError, SafetensorError, KeyError):
         return None

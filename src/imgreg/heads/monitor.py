@@ -107,8 +107,8 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
     """
     import tensorflow as tf
 
+    outputs: list[Float32Array] = []
     inputs: list[Any] = []
-    outputs: list[Any] = []
     sums: list[Any] = []
     with tf.GradientTape() as tape:
         x = features
@@ -116,8 +116,7 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
             kind = type(layer).__name__
             if kind == "Activation":  # not called: its activity penalty belongs to training
                 x = layer.activation(x)
-                if sums:
-                    outputs[-1] = x  # in place of what the Dense layer before it gives
+                outputs.append(x.numpy())
             elif kind == "Dense":  # not called either: Keras' checks take longer than the products
                 inputs.append(x.numpy())
                 with tape.stop_recording() if not sums else contextlib.nullcontext():
@@ -125,18 +124,16 @@ def _watched(model: Any, features: Any, labels: Any) -> tuple[list[Float32Array]
                     x = x + layer.bias.value if layer.use_bias else x
                 tape.watch(x)
                 sums.append(x)
-                outputs.append(x)
             else:
                 x = layer(x)
-    found = [output.numpy() for output in outputs]
-    n_outputs = found[-1].shape[1]
+    n_outputs = outputs[-1].shape[1]
     wanted = labels[:, None] if n_outputs == 1 else labels[:, None] == np.arange(n_outputs)
-    of_sums = tf.constant((found[-1] - wanted) / len(labels), tf.float32)  # of softmax and sigmoid alike
+    of_sums = tf.constant((outputs[-1] - wanted) / len(labels), tf.float32)  # of softmax and sigmoid alike
     deltas = [delta.numpy() for delta in tape.gradient(sums[-1], sums, output_gradients=of_sums)]
     with np.errstate(over="ignore", invalid="ignore"):  # record leaves such an epoch out
         squares = [np.sum((x @ x.T) * (delta @ delta.T)) for x, delta in zip(inputs, deltas, strict=True)]
         norms = [float(np.sqrt(np.maximum(square, 0))) for square in squares]
-    return found, norms
+    return outputs, norms
 
 
 def _row(values: LayerValues, *, epoch: int, layer: str) -> LayerRow:

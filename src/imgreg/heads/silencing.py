@@ -5,7 +5,6 @@ In: features, a plan and the heads' arrays. Out: loss and accuracy by fraction. 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,7 +61,7 @@ def silenced_scores(
         For each of FRACTIONS. Outputs after the activation are zeroed and the others left as they are (dropout would
         scale them up). Empty for a head without hidden layers.
     """
-    hidden = _hidden_outputs(plan)
+    hidden = [place for place, layer in enumerate(plan) if layer.kind == "activation"][:-1]
     if not hidden:
         return ()
     scored = [_evenly(of_head) for of_head in rows]
@@ -83,15 +82,6 @@ def silenced_scores(
             scores.append(score(np.concatenate(answers), labels))
         found.append(Silenced(fraction, tuple(loss for loss, _ in scores), tuple(accuracy for _, accuracy in scores)))
     return tuple(found)
-
-
-def _hidden_outputs(plan: Sequence[Layer]) -> list[int]:
-    """Where each hidden Dense layer's activation stands, or the layer itself where it has none."""
-    dense = [place for place, layer in enumerate(plan) if layer.kind == "dense"]
-    return [
-        max(place for place in range(start, stop) if plan[place].kind in ("dense", "activation"))
-        for start, stop in itertools.pairwise(dense)
-    ]
 
 
 def _evenly(rows: IntArray) -> IntArray:

@@ -104,12 +104,7 @@ def _typed(value: Any) -> str:
 
     >>> _typed((0.5, 0.25)), _typed(True), _typed("avg"), _typed(1e-5)
     ('[0.5, 0.25]', 'true', 'avg', '1e-05')
-    >>> _typed(({"kind": "dropout", "rate": 0.5},))
-    '[{kind = "dropout", rate = 0.5}]'
     """
-    if isinstance(value, dict):
-        pairs = (f"{k} = " + (f'"{v}"' if isinstance(v, str) else _typed(v)) for k, v in value.items())
-        return f"{{{', '.join(pairs)}}}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_typed, value))}]"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
@@ -134,7 +129,7 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in one line each what pydantic found: the key, the value, what was expected."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if part not in ("one", "list"))  # ShareOrList's tags
+        key = ".".join(str(part) for part in item["loc"] if part not in ("one", "list", "word"))  # tags of unions
         if item["type"] == "extra_forbidden":
             lines.append(_unknown_key(key, model))
         elif item["type"] == "value_error":

@@ -58,38 +58,41 @@ def recipe_in_words(config_toml: str) -> tuple[str, ...]:
 
 def _architecture(head: dict[str, Any]) -> str:
     pool = _POOLS[head.get("pool", "flatten")]
+    layers = head.get("layers", [])
+    if layers:
+        return f"Frozen VGG16, features {pool}; then {', '.join(map(_layer, layers))}."
     units = [str(n) for n in head.get("units", ())]
     hidden = (
         f"Dense layers of {', '.join(units)} units ({head.get('activation', 'relu')})" if units else "no hidden layer"
     )
-    if head.get("layers"):
-        hidden = ", ".join(_layer(one) for one in head["layers"])
     scaled = f", scaled ({head['scaling']})" if head.get("scaling", "none") != "none" else ""
     output = "one sigmoid unit" if head.get("output") == "sigmoid" else "a softmax over the classes"
     return f"Frozen VGG16, features {pool}{scaled}; then {hidden}; then {output}."
 
 
 def _layer(layer: dict[str, Any]) -> str:
-    """
-    >>> _layer({"kind": "dense", "units": 8}), _layer({"kind": "batch_normalization"})
-    ('Dense 8', 'BatchNormalization')
-    """
-    detail = next((layer[key] for key in ("units", "function", "rate") if key in layer), "")
-    name = {"dense": "Dense ", "activation": "", "dropout": "dropout "}.get(layer["kind"])
-    return f"{''.join(part.title() for part in layer['kind'].split('_'))}" if name is None else f"{name}{detail}"
+    if layer["kind"] == "dense":
+        penalties = [f"{name.upper()} {layer[name]:g}" for name in ("l1", "l2") if layer.get(name)]
+        return f"Dense {layer['units']}" + (f" ({', '.join(penalties)})" if penalties else "")
+    if layer["kind"] == "dropout":
+        return f"Dropout {layer['rate']:g}"
+    return str(layer.get("function") or _KINDS[layer["kind"].partition("_")[0]])
 
 
 def _regularizers(
     head: dict[str, Any], optimizer: dict[str, Any], training: dict[str, Any], augmentation: dict[str, Any]
 ) -> str:
-    found = list(dict.fromkeys(_of_layer(layer) for layer in head.get("layers", ())))
-    found = [words for words in found if words]
-    found += [f"{name} penalty {head[key]:g}" for key, name in (("l1", "L1"), ("l2", "L2")) if head.get(key)]
+    found = [f"{name} penalty {head[key]:g}" for key, name in (("l1", "L1"), ("l2", "L2")) if head.get(key)]
     found += [
         f"activity {name} penalty {head[key]:g}"
         for key, name in (("activity_l1", "L1"), ("activity_l2", "L2"))
         if head.get(key)
     ]
+    kinds = {layer["kind"] for layer in head.get("layers", [])}
+    penalized = [layer for layer in head.get("layers", []) if any(map(layer.get, ("l1", "l2", "max_norm")))]
+    found += ["weight penalties"] if penalized else []
+    found += ["dropout"] if "dropout" in kinds else []
+    found += [name for kind, name in _KINDS.items() if f"{kind}_normalization" in kinds]
     rates = head.get("dropout", 0)
     if isinstance(rates, list) or rates:
         found.append("dropout " + (", ".join(f"{r:g}" for r in rates) if isinstance(rates, list) else f"{rates:g}"))
@@ -107,20 +110,6 @@ def _regularizers(
     if augmentation.get("backend", "none") != "none":
         found.append("augmentation")
     return f"Regularization: {', '.join(found)}." if found else "No regularization."
-
-
-def _of_layer(layer: dict[str, Any]) -> str:
-    """What one of the layers given one by one regularizes with; empty if with nothing."""
-    if layer["kind"] not in ("dense", "activation"):
-        return _layer(layer)
-    names = {
-        "l1": "L1 penalty",
-        "l2": "L2 penalty",
-        "max_norm": "max-norm",
-        "activity_l1": "activity L1 penalty",
-        "activity_l2": "activity L2 penalty",
-    }
-    return ", ".join(f"{name} {layer[key]:g}" for key, name in names.items() if layer.get(key))
 
 
 def _training(optimizer: dict[str, Any], training: dict[str, Any]) -> list[str]:

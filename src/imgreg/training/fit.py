@@ -18,20 +18,18 @@ from imgreg.errors import DivergedError
 from imgreg.features.backbone import block_arrays
 from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
 from imgreg.features.cache import FeatureCache
-from imgreg.features.engines import Precision
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
-from imgreg.heads.ensemble import Arrays, mean_probabilities
-from imgreg.heads.epoch_scores import Fold, HeadData
+from imgreg.heads.ensemble import mean_probabilities
+from imgreg.heads.epochs import NO_HOOKS, FittedHead, Fold, Hooks, SplitFeatures
 from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
 from imgreg.heads.fit import fit_head
 from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
 from imgreg.heads.silencing import Silenced, silenced_scores
-from imgreg.heads.training_loop import NO_HOOKS, FittedHead, Hooks, kept_of
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
@@ -80,8 +78,7 @@ class Finetuning:
     """What a block is fine-tuned on: the features that go into it, and its convolutions as they are in the base."""
 
     source: FeatureSource
-    block: Arrays
-    precision: Precision
+    unfrozen: Unfrozen
 
 
 @dataclass(frozen=True)
@@ -175,8 +172,8 @@ def fit_on(
         identity=prepared.source.base,
     )
     checkpoint = checkpoint_path(key)
-    may_resume = False if session.callbacks else session.resume  # nobody knows what a callback does
-    resume_from = resumable_training(checkpoint, resume=may_resume, what=recipe.name, n_epochs=n_epochs, say=say)
+    resume = False if session.callbacks else session.resume
+    resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=say)
     seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
         shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
@@ -191,12 +188,12 @@ def fit_on(
     )
     try:
         fitted, diverged = fit_split(prepared, split, seed=seed, hooks=hooks), ""
+        if fitted.warning:
+            say(fitted.warning)
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
             raise
         fitted, diverged = error.kept, str(error)
-    if fitted.warning:
-        say(fitted.warning)
     return Outcome(
         fitted=fitted,
         diverged=diverged,
@@ -219,29 +216,17 @@ def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = NO_
     Raises
     ------
     DivergedError
-        If a loss or a weight becomes NaN or infinite while the head is trained; in fine-tuning, the best epoch before
-        that is the result.
+        If a loss or a weight becomes NaN or infinite.
     """
     recipe, finetuning = prepared.settings.recipe, prepared.finetuning
-    data = _head_data(prepared, split)
-    if hooks.resume_from is not None and hooks.resume_from.finetuned_from is not None:
-        fitted = kept_of(hooks.resume_from, n_heads=len(data.folds))
-    else:
-        fitted = fit_head(recipe, data, seed=seed, hooks=hooks)
+    folds, n_classes = [Fold(*rows) for rows in split.rows], len(prepared.classes)
+    data = SplitFeatures(prepared.labelled(split.train, augmented=True), prepared.labelled(split.val), n_classes, folds)
+    fitted = fit_head(recipe, data, seed=seed, hooks=hooks)
     if finetuning is None:
         return fitted
-    deep = _head_data(replace(prepared, source=finetuning.source), split)
-    unfrozen = Unfrozen(finetuning.block, finetuning.precision)
-    return finetune(recipe, fitted, deep, unfrozen=unfrozen, seed=seed, hooks=hooks)
-
-
-def _head_data(prepared: Prepared, split: Split) -> HeadData:
-    return HeadData(
-        prepared.labelled(split.train, augmented=True),
-        prepared.labelled(split.val),
-        n_classes=len(prepared.classes),
-        folds=[Fold(*rows) for rows in split.rows],
-    )
+    deep = replace(prepared, source=finetuning.source)
+    data = replace(data, train=deep.labelled(split.train, augmented=True), val=deep.labelled(split.val))
+    return finetune(recipe, fitted, data, unfrozen=finetuning.unfrozen, seed=seed, hooks=hooks)
 
 
 def predict_with(prepared: Prepared, fitted: FittedHead, photos: Sequence[Photo]) -> NDArray[np.float32]:
@@ -255,9 +240,8 @@ def predict_with(prepared: Prepared, fitted: FittedHead, photos: Sequence[Photo]
     return tuned_answers(
         replace(prepared, source=prepared.finetuning.source).labelled(photos),
         recipe=recipe,
-        heads=fitted.heads,
-        blocks=fitted.blocks,
-        precision=prepared.finetuning.precision,
+        fitted=fitted,
+        precision=prepared.finetuning.unfrozen.precision,
         n_classes=n_classes,
     )
 
@@ -279,7 +263,7 @@ def _silenced(prepared: Prepared, fitted: FittedHead, split: Split) -> tuple[Sil
 def prepare_finetuning(block: Block, *, base: Backbone, cache: FeatureCache) -> Finetuning:
     """Read the base's convolutions; the features are still to be computed."""
     source = FeatureSource(cache, base=base.identity, layer=frozen_layer(block))
-    return Finetuning(source, block_arrays(base.weights, block), base.precision)
+    return Finetuning(source, Unfrozen(block_arrays(base.weights, block), base.precision))
 
 
 def extract_views(
@@ -315,7 +299,7 @@ def labelled(
 
 
 def _n_epochs(recipe: Recipe) -> int:
-    """At most, fine-tuning included."""
+    """Epochs of the head and of fine-tuning, at most."""
     return recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
 
 

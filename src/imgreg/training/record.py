@@ -29,6 +29,7 @@ from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
 from imgreg.features.backbone import PREPROCESSINGS
 from imgreg.features.stored import stored_shape
+from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -236,6 +237,7 @@ def _verdict(
         duplicates=quality.duplicates,
         noise=quality.noise,
         cross_validated=bool(result.dataset.split.folds),
+        moving_statistics=uses_moving_statistics(result.settings.recipe.head),
     )
     doubts = suspect_result(
         sanity_baselines,
@@ -274,24 +276,14 @@ def _warnings(result: TrainingResult) -> tuple[str, ...]:
         *result.base.notes,
         *dataset.warnings,
         *recipe_notes(result.settings.recipe),
-        *([outcome.diverged] if outcome.diverged else []),
-        *([outcome.fitted.warning] if outcome.fitted.warning else []),
-        *_stopped_by_callback(result),
+        *filter(None, [outcome.diverged, outcome.fitted.warning]),
     )
     return tuple(shared_text(line, dataset.index.root) for line in found)
 
 
-def _stopped_by_callback(result: TrainingResult) -> tuple[str, ...]:
-    n_epochs, most = len(result.outcome.fitted.history.epochs), result.settings.recipe.training.epochs
-    waits = result.settings.recipe.training.patience_epochs
-    if not result.callbacks or waits or result.outcome.diverged or n_epochs == most:
-        return ()
-    return (f"A Keras callback ({', '.join(result.callbacks)}) stopped training after epoch {n_epochs} of {most}.",)
-
-
 def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
     n_epochs = (outcome.fitted.finetuned_from or len(outcome.fitted.history.epochs) + 1) - 1  # of the head alone
-    if outcome.diverged or n_epochs == training.epochs or not training.patience_epochs:
+    if outcome.diverged or n_epochs == training.epochs or not training.patience_epochs:  # a callback stopped it
         return None
     return StoppedEarly(
         epoch=n_epochs,
@@ -374,7 +366,6 @@ def _environment(result: TrainingResult, *, command: str) -> dict[str, Any]:
     pipeline = result.settings.recipe.augmentation.pipeline
     return {
         "command": command,
-        **({"callbacks": list(result.callbacks)} if result.callbacks else {}),
         "data": str(result.dataset.index.root.resolve()),
         "weights": str(result.base.weights.path.resolve()),
         "pipeline": str(Path(pipeline).resolve()) if pipeline else None,

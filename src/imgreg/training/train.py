@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from imgreg.analysis.baselines import Predicted
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.config import Settings
 from imgreg.errors import DivergedError
-from imgreg.features.stored import stored_shape
 from imgreg.heads.checkpoint import forget_checkpoint
-from imgreg.heads.from_keras import recipe_with_keras_head
-from imgreg.recipes.settings import with_recipe
 from imgreg.reports.tensorboard import LiveEvents
 from imgreg.runs.folder import Run
 from imgreg.runs.summary import SanityBaseline
@@ -41,7 +37,6 @@ class TrainingResult:
     quality: DataQuality
     sanity_baselines: tuple[SanityBaseline, ...]
     baselines: tuple[Predicted, ...]
-    callbacks: tuple[str, ...] = ()  # names of the Keras callbacks that were called
 
     @property
     def settings(self) -> Settings:
@@ -72,8 +67,6 @@ def train_heads(
     ------
     DatasetError
         If the photos cannot be used as a dataset.
-    UsageError
-        If the session's Keras head cannot be trained on them.
     DivergedError
         If a loss became NaN or infinite in the first epoch; later, the outcome says so.
     """
@@ -82,8 +75,6 @@ def train_heads(
     dataset = prepare_dataset(data, settings[0].photos, base=base, session=session, read_all=read_all)
     base.settle()
     split, classes = dataset.split, dataset.index.classes
-    if session.keras_head is not None:
-        settings = [_with_keras_head(one, session.keras_head, base=base, n_classes=len(classes)) for one in settings]
     with open_cache(session) as cache:
         prepared = [prepare(dataset, base=base, settings=one, cache=cache, watcher=watcher) for one in settings]
         with ExitStack() as written:
@@ -93,18 +84,10 @@ def train_heads(
         quality = assess_data_quality(split, classes=classes, source=source)
         sanity = sanity_of_run(sanity_baselines, dataset, prepared[0], watcher=watcher)
         baselines = baselines_of_split(split, classes=classes, source=source, watcher=watcher)
-    callbacks = tuple(type(one).__name__ for one in session.callbacks)
     return [
-        TrainingResult(dataset, base, one, outcome, quality, sanity, baselines, callbacks)
+        TrainingResult(dataset, base, one, outcome, quality, sanity, baselines)
         for one, outcome in zip(prepared, outcomes, strict=True)
     ]
-
-
-def _with_keras_head(settings: Settings, head: Any, *, base: Backbone, n_classes: int) -> Settings:
-    shape = stored_shape(base.image_size, base.stored)
-    return with_recipe(
-        settings, recipe_with_keras_head(settings.recipe, head, feature_shape=shape, n_classes=n_classes)
-    )
 
 
 def conclude(results: Sequence[TrainingResult], runs: Sequence[Run], *, session: Session) -> None:

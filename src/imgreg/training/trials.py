@@ -15,8 +15,8 @@ from imgreg.data.split import Split
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
+from imgreg.heads.epochs import FittedHead, Hooks
 from imgreg.heads.forward import score
-from imgreg.heads.training_loop import FittedHead, Hooks
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
