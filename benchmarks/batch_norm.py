@@ -24,6 +24,7 @@ from imgreg.data.subsets import with_fewer
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource
 from imgreg.heads.batch_norm import uses_moving_statistics
+from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.views import Labelled
 from imgreg.paths import cache_folder
@@ -69,7 +70,7 @@ def photos_of(folder: Path, n_train: int, recipe: Recipe, cache: FeatureCache) -
 
 
 def figures(recipe: Recipe, train: Labelled, val: Labelled, *, seed: int) -> dict[str, float]:
-    history = fit_head(recipe, train=train, val=val, n_classes=2, seed=seed).history
+    history = fit_head(recipe, SplitFeatures(train, val, 2), seed=seed).history
     verdict = judge(history, val_labels=val.labels, moving_statistics=uses_moving_statistics(recipe.head))
     return {
         "trained": history.last.objective - history.last.weight_penalty,

@@ -14,7 +14,7 @@ import numpy as np
 
 from imgreg.features.backbone import feature_shape
 from imgreg.heads.build import build_head
-from imgreg.heads.fit import compiled_epoch
+from imgreg.heads.steps import compiled_epoch
 from imgreg.recipes import load_recipe
 
 N_PHOTOS, BATCH, EPOCHS = 245, 32, 12

@@ -17,6 +17,7 @@ from imgreg.config import Base, Photos
 from imgreg.data.augment import Augmenter
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource
+from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
@@ -43,13 +44,12 @@ def main(data: Path, seeds: list[int]) -> None:
         for name, rate in trials:
             recipe = load_recipe(name, overrides={"optimizer.learning_rate": rate})
             for seed in seeds:
-                history = fit_head(
-                    recipe,
-                    train=labelled(split.train, classes=classes, source=source, augmenter=augmenter),
-                    val=labelled(split.val, classes=classes, source=source),
+                sides = SplitFeatures(
+                    labelled(split.train, classes=classes, source=source, augmenter=augmenter),
+                    labelled(split.val, classes=classes, source=source),
                     n_classes=len(classes),
-                    seed=seed,
-                ).history
+                )
+                history = fit_head(recipe, sides, seed=seed).history
                 best, last = history.best, history.last
                 rows.append(
                     {

@@ -22,6 +22,7 @@ from imgreg.data.index import index_photos, labels_of
 from imgreg.data.split import split_photos
 from imgreg.features.engines import load_engine
 from imgreg.features.weights import resolve_weights
+from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_openvino
@@ -86,7 +87,8 @@ def _accuracy(features: np.ndarray, labels: np.ndarray, *, n_train: int, n_class
     val = Labelled(lambda _view, rows: features[n_train:][rows], labels[n_train:])
     overrides = {"augmentation.backend": "none", "training.epochs": 30, "optimizer.learning_rate": 1e-4}
     recipe = load_recipe("blog", overrides=overrides)
-    best = [fit_head(recipe, train=train, val=val, n_classes=n_classes, seed=seed).history.best for seed in SEEDS]
+    data = SplitFeatures(train, val, n_classes)
+    best = [fit_head(recipe, data, seed=seed).history.best for seed in SEEDS]
     return float(np.mean([epoch.val_accuracy for epoch in best]))
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from imgreg.data.sample import draw_sample
+from drawn import draw_sample
 from timing import show
 
 DRAWN = 200  # pictures drawn; more photos are these with a number appended, other bytes of the same picture
@@ -77,6 +77,7 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
     from imgreg.data.index import Photo
     from imgreg.features.cache import BLOCK_ROWS, FeatureCache
     from imgreg.features.extract import BaseIdentity, FeatureSource
+    from imgreg.heads.epochs import SplitFeatures
     from imgreg.heads.fit import fit_head
     from imgreg.recipes import load_recipe
     from imgreg.training.fit import labelled
@@ -104,7 +105,7 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
         train = labelled(photos[n_val:], classes=("a", "b"), source=source, augmenter=augmenter)
         val = labelled(photos[:n_val], classes=("a", "b"), source=source)
         started = time.perf_counter()
-        fit_head(recipe, train=train, val=val, n_classes=2, seed=0)
+        fit_head(recipe, SplitFeatures(train, val, 2), seed=0)
         epoch = (time.perf_counter() - started) / 2
         gb = cache.contents().n_bytes / 1e9
     print(json.dumps({"mb": _own_peak_mb(), "gb_on_disk": round(gb, 1), "seconds_an_epoch": round(epoch, 1)}))

@@ -199,15 +199,12 @@ def train(
     *,
     seed: int,
 ) -> History:
+    from imgreg.heads.epochs import SplitFeatures
     from imgreg.heads.fit import fit_head
 
-    return fit_head(
-        recipe,
-        train=Labelled(lambda _, rows: train_features[rows], train_labels),
-        val=Labelled(lambda _, rows: val_features[rows], val_labels),
-        n_classes=2,
-        seed=seed,
-    ).history
+    train = Labelled(lambda _, rows: train_features[rows], train_labels)
+    val = Labelled(lambda _, rows: val_features[rows], val_labels)
+    return fit_head(recipe, SplitFeatures(train, val, 2), seed=seed).history
 
 
 def only_first(history: History, n_val: int, *, labels: NDArray[np.int64]) -> History:

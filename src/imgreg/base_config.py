@@ -29,5 +29,11 @@ class Config(BaseModel):
         table: dict[str, Any] = {}
         for name, value in self:
             if name not in idle and value is not None:
-                table[name] = value.rendered() if isinstance(value, Config) else value
+                table[name] = _rendered(value)
         return table
+
+
+def _rendered(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_rendered, value))
+    return value.rendered() if isinstance(value, Config) else value

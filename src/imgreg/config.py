@@ -25,6 +25,51 @@ ShareOrAuto = Annotated[
 ]
 
 
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"]
+InitializerName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"]
+
+
+class HeadLayer(Config):
+    """One layer of a head that is given layer by layer."""
+
+    kind: Literal["dense", "activation", "dropout", "batch_normalization", "layer_normalization"] = Field(
+        description="Kind of layer, as in keras.layers."
+    )
+    units: UnitCount | None = Field(None, description="Units of a Dense layer.")
+    initializer: InitializerName = Field("glorot_uniform", description="Initializer of a Dense kernel.")
+    l1: float = Field(0.0, ge=0, le=10, description="L1 penalty factor of a Dense kernel.")
+    l2: float = Field(0.0, ge=0, le=10, description="L2 penalty factor of a Dense kernel.")
+    max_norm: float = Field(0.0, ge=0, le=1000, description="Maximum norm of a unit's incoming weights; 0: no limit.")
+    function: ActivationName | Literal["softmax"] | None = Field(None, description="Function of an activation.")
+    activity_l1: float = Field(0.0, ge=0, le=10, description="L1 penalty factor of an activation's outputs.")
+    activity_l2: float = Field(0.0, ge=0, le=10, description="L2 penalty factor of an activation's outputs.")
+    rate: Share | None = Field(None, description="Fraction of units dropped by a dropout layer.")
+    epsilon: float = Field(1e-3, gt=0, le=1, description="Constant for numerical stability of a normalization.")
+    momentum: float = Field(0.99, ge=0, lt=1, description="Momentum of BatchNormalization's moving mean and variance.")
+
+    def idle(self) -> dict[str, str]:
+        own = _OF_KIND[self.kind]
+        return {
+            name: f"in a layer of kind {self.kind}" for name in type(self).model_fields if name not in (*own, "kind")
+        }
+
+    @model_validator(mode="after")
+    def _refuse_incomplete(self) -> Self:
+        needed = {"dense": "units", "activation": "function", "dropout": "rate"}.get(self.kind)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"a layer of kind {self.kind} needs {needed}")
+        return self
+
+
+_OF_KIND = {
+    "dense": ("units", "initializer", "l1", "l2", "max_norm"),
+    "activation": ("function", "activity_l1", "activity_l2"),
+    "dropout": ("rate",),
+    "batch_normalization": ("epsilon", "momentum"),
+    "layer_normalization": ("epsilon",),
+}
+
+
 class Head(Config):
     """The trainable part: Dense layers on the frozen features."""
 
@@ -43,10 +88,8 @@ class Head(Config):
         "1, or to 0..1.",
     )
     units: tuple[UnitCount, ...] = Field((256,), description="Units of each hidden Dense layer; [] for none.")
-    activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
-        "relu", description="Activation of the hidden layers; linear is none."
-    )
-    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "zeros"] = Field(
+    activation: ActivationName = Field("relu", description="Activation of the hidden layers; linear is none.")
+    initializer: InitializerName = Field(
         "glorot_uniform", description="Initializer of the Dense kernels (zeros is for demonstration only)."
     )
     output: Literal["softmax", "sigmoid"] = Field(
@@ -95,8 +138,16 @@ class Head(Config):
         description="Momentum of BatchNormalization's moving mean and variance. auto averages over about one epoch, "
         "from 0.5 with two steps an epoch to Keras' default 0.99 with a hundred.",
     )
+    layers: tuple[HeadLayer, ...] | None = Field(
+        None,
+        description="The layers after the pooling, one by one, instead of the settings above; for heads that these "
+        "cannot describe.",
+    )
 
     def idle(self) -> dict[str, str]:
+        if self.layers:
+            others = set(type(self).model_fields) - {"pool", "map_normalization", "scaling", "layers"}
+            return dict.fromkeys(others, "beside layers")
         if not self.units:
             hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
             kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
@@ -120,7 +171,27 @@ class Head(Config):
         return self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * len(self.units)
 
     @model_validator(mode="after")
+    def _refuse_unusual_order(self) -> Self:
+        if not self.layers:
+            return self
+        steps = [layer for layer in self.layers if layer.kind in ("dense", "activation")]
+        kinds = [layer.kind for layer in steps]
+        if kinds != ["dense", "activation"] * (len(steps) // 2) or [i.kind for i in self.layers[-2:]] != kinds[-2:]:
+            raise ValueError(
+                "layers: expected one activation after each Dense layer, and a Dense layer and its activation at the "
+                "end"
+            )
+        functions = [layer.function for layer in steps if layer.kind == "activation"]
+        if functions[-1] not in ("softmax", "sigmoid") or "softmax" in functions[:-1]:
+            raise ValueError("layers: expected softmax or sigmoid as the last activation, and softmax nowhere else")
+        if functions[-1] == "sigmoid" and steps[-2].units != 1:
+            raise ValueError(f"layers: a sigmoid output has 1 unit, found {steps[-2].units}")
+        return self
+
+    @model_validator(mode="after")
     def _refuse_what_cannot_be_built(self) -> Self:
+        if self.layers:
+            return self
         if self.units and self.normalization != "none":
             if self.normalization_kind == "instance":
                 raise ValueError(
@@ -467,15 +538,6 @@ class Settings(Config):
     photos: Photos = Photos()
     base: Base = Base()
     recipe: Recipe
-
-    @model_validator(mode="after")
-    def _refuse_rescaled_finetuning(self) -> Self:
-        if self.recipe.finetune.block != "none" and self.base.preprocessing != "vgg16":
-            raise ValueError(
-                f"finetune.block = {self.recipe.finetune.block} cannot be combined with preprocessing = "
-                f"{self.base.preprocessing}: set preprocessing = vgg16, or leave fine-tuning out"
-            )
-        return self
 
     @model_validator(mode="after")
     def _refuse_lost_maps(self) -> Self:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imgreg.config import CurveStyle
 from imgreg.progress import Watcher
@@ -31,6 +32,8 @@ class Session:
         there is none; False never. The head comes out the same, to the bit.
     style : CurveStyle or None
         How curves are drawn; None as measured.
+    callbacks : tuple of keras.callbacks.Callback
+        Called while the head trains, which then starts at its first epoch and keeps no checkpoint.
     watcher : Watcher
         Who is told of warnings, progress and epochs; by default nobody.
     """
@@ -41,4 +44,5 @@ class Session:
     cache_bytes: int | None = None
     resume: bool | None = None
     style: CurveStyle | None = None
+    callbacks: tuple[Any, ...] = ()
     watcher: Watcher = field(default_factory=Watcher)

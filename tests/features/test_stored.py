@@ -8,6 +8,7 @@ import pytest
 from imgreg.config import Recipe
 from imgreg.errors import FeatureError
 from imgreg.features.stored import Stored, stored_shape, to_stored
+from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.views import Labelled
 
@@ -36,7 +37,7 @@ def test_float16_is_enough_for_a_head() -> None:
                 "training": {"epochs": 20},
             }
         )
-        last = fit_head(recipe, train=train, val=val, n_classes=2, seed=0).history.last
+        last = fit_head(recipe, SplitFeatures(train, val, 2), seed=0).history.last
         return last.train_loss, last.val_loss
 
     assert losses(exact.astype(np.float16)) == pytest.approx(losses(exact), abs=2e-3)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from imgreg.analysis.verdict import UNDERFITTING, judge
 from imgreg.config import Head, Recipe
 from imgreg.heads.batch_norm import uses_moving_statistics
-from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.epochs import FittedHead, Fold, SplitFeatures
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
@@ -24,7 +25,7 @@ def recipe(statistics: str, **head: Any) -> Recipe:
 
 
 def fitted(train: Labelled, val: Labelled, statistics: str, **head: Any) -> FittedHead:
-    return fit_head(recipe(statistics, **head), train=train, val=val, n_classes=2, seed=0)
+    return fit_head(recipe(statistics, **head), SplitFeatures(train, val, 2), seed=0)
 
 
 @pytest.mark.parametrize("place", ["before_activation", "after_activation", "after_dropout"])
@@ -70,7 +71,7 @@ def test_a_small_last_batch_counts_by_its_photos(train_set: Labelled, val_set: L
         "optimizer": {"learning_rate": 1e-9},
         "training": {"epochs": 8, "batch_size": 16},
     }
-    moving = fit_head(Recipe.model_validate(asked), train=train_set, val=val_set, n_classes=2, seed=0).heads[0]
+    moving = fit_head(Recipe.model_validate(asked), SplitFeatures(train_set, val_set, 2), seed=0).heads[0]
     plan = plan_head(Recipe.model_validate(asked).head, n_classes=2)
     (i,) = [i for i, layer in enumerate(plan) if layer.kind == "batch_normalization"]
     values = probabilities(train_set.all(0), plan=plan[:i], weights=moving)
@@ -96,7 +97,7 @@ def test_a_run_whose_statistics_lag_is_not_judged_by_its_curves() -> None:
     found = {}
     for momentum in (0.99, "auto"):
         asked = Recipe.model_validate(table | {"head": table["head"] | {"batch_norm_momentum": momentum}})
-        history = fit_head(asked, train=sets[0], val=sets[1], n_classes=2, seed=0).history
+        history = fit_head(asked, SplitFeatures(sets[0], sets[1], 2), seed=0).history
         found[momentum] = judge(
             history, val_labels=sets[1].labels, moving_statistics=uses_moving_statistics(asked.head)
         )
@@ -111,7 +112,7 @@ def test_each_fold_has_its_own(train_set: Labelled, val_set: Labelled) -> None:
     """A head of a cross-validation has the statistics of the photos that it was trained on, not of all."""
     rows = np.arange(len(train_set.labels))
     folds = [Fold(rows[rows % 2 != k], rows[rows % 2 == k]) for k in range(2)]
-    found = fit_head(recipe("precise", units=(8,)), train=train_set, val=train_set, folds=folds, n_classes=2, seed=0)
+    found = fit_head(recipe("precise", units=(8,)), SplitFeatures(train_set, train_set, 2, folds), seed=0)
     plan = plan_head(recipe("precise", units=(8,)).head, n_classes=2)
     (i,) = [i for i, layer in enumerate(plan) if layer.kind == "batch_normalization"]
     for fold, weights in zip(folds, found.heads, strict=True):

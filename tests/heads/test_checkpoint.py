@@ -16,7 +16,8 @@ from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
 from imgreg.heads import fit
 from imgreg.heads.checkpoint import Checkpoint, checkpointer, forget_checkpoint, read_checkpoint, write_checkpoint
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.epochs import FittedHead, Hooks, SplitFeatures
+from imgreg.heads.fit import fit_head
 from imgreg.heads.views import Labelled
 from imgreg.runs.history import Epoch
 
@@ -54,8 +55,8 @@ def told(head: FittedHead) -> tuple[object, ...]:
     )
 
 
-def fitted(name: str, train: Labelled, val: Labelled, **more: Any) -> FittedHead:
-    return fit_head(recipe(EVERYTHING[name]), train=train, val=val, n_classes=2, seed=3, **more)
+def fitted(name: str, train: Labelled, val: Labelled, **hooks: Any) -> FittedHead:
+    return fit_head(recipe(EVERYTHING[name]), SplitFeatures(train, val, 2), seed=3, hooks=Hooks(**hooks))
 
 
 @pytest.mark.parametrize(("name", "cuts"), [("adam", (4,)), ("adamw", (3,)), ("sgd", (1,))])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
 from imgreg.features.blocks import count_tuned, tuned_shapes
-from imgreg.heads.finetune import finetune, tuned_answers
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from imgreg.heads.epochs import FittedHead, Fold, Hooks, SplitFeatures
+from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import score
 from imgreg.heads.views import Labelled
 
@@ -49,13 +53,13 @@ def through_block(deep: Labelled, recipe: Recipe = RECIPE) -> Labelled:
 @pytest.fixture(scope="module")
 def fitted() -> FittedHead:
     train, val = photos(16, seed=1), photos(8, seed=2)
-    return fit_head(RECIPE, train=through_block(train), val=through_block(val), n_classes=2, seed=0)
+    return fit_head(RECIPE, SplitFeatures(through_block(train), through_block(val), 2), seed=0)
 
 
 def tuned(fitted: FittedHead, **changed: float) -> FittedHead:
     recipe = RECIPE.model_copy(update={"finetune": RECIPE.finetune.model_copy(update=changed)})
     train, val = photos(16, seed=1), photos(8, seed=2)
-    return finetune(recipe, fitted, block=BLOCK, train=train, val=val, n_classes=2, seed=0)
+    return finetune(recipe, fitted, SplitFeatures(train, val, 2), unfrozen=Unfrozen(BLOCK), seed=0)
 
 
 def test_a_rate_of_zero_gives_the_frozen_figures(fitted: FittedHead) -> None:
@@ -78,7 +82,7 @@ def test_fine_tuning_lowers_the_train_loss_and_moves_the_block(fitted: FittedHea
     (block,) = done.blocks
     assert all(np.abs(block[name] - BLOCK[name]).max() > 0 for name in BLOCK)
     val = photos(8, seed=2)
-    answers = tuned_answers(val, recipe=RECIPE, heads=done.heads, blocks=done.blocks, n_classes=2)
+    answers = tuned_answers(val, recipe=RECIPE, fitted=done, precision="float32", n_classes=2)
     assert score(answers, val.labels)[0] == pytest.approx(done.history.best.val_loss, abs=1e-6)
 
 
@@ -104,3 +108,53 @@ def test_the_same_seed_gives_the_same_bits(fitted: FittedHead) -> None:
     ]
     for name, array in one.blocks[0].items():
         np.testing.assert_array_equal(array, two.blocks[0][name])
+
+
+def test_an_interrupted_fine_tuning_comes_out_the_same(tmp_path: Path) -> None:
+    """From the file of its first epoch's checkpoint, in a cross-validation: heads, blocks and history to the bit. The
+    epochs before are told again, and no step of the head's is taken."""
+    both, kept, pairs = photos(24, seed=1), [], np.arange(24) // 2 % 2
+    folds = [Fold(np.flatnonzero(pairs == k), np.flatnonzero(pairs != k)) for k in range(2)]
+    pooled = through_block(both)
+    deep, shallow = SplitFeatures(both, both, 2, folds), SplitFeatures(pooled, pooled, 2, folds)
+    slower = RECIPE.finetune.model_copy(update={"learning_rate": 1e-4, "head_learning_rate": 1e-3})
+    recipe = RECIPE.model_copy(update={"optimizer": Optimizer(learning_rate=1e-6), "finetune": slower})
+
+    def keep(take: Callable[[], Checkpoint]) -> None:
+        kept.append(take())
+
+    def train(hooks: Hooks) -> FittedHead:
+        head = fit_head(recipe, shallow, seed=0, hooks=hooks)
+        return finetune(recipe, head, deep, unfrozen=Unfrozen(BLOCK), seed=0, hooks=hooks)
+
+    whole = train(Hooks(keep=keep))
+    assert [one.finetuned_from for one in kept] == [None, None, 3, 3]
+    write_checkpoint(tmp_path / "third", kept[2])
+    told: list[int] = []
+    steps: list[None] = []
+    resumed = train(
+        Hooks(
+            resume_from=read_checkpoint(tmp_path / "third"),
+            on_epoch=lambda row: told.append(row.epoch),
+            on_step=lambda: steps.append(None),
+        )
+    )
+    assert told == [1, 2, 3, 4]
+    assert len(steps) == 2 * -(-12 // recipe.training.batch_size)  # both folds' last epoch
+    assert (resumed.n_parameters, resumed.finetuned_from) == (whole.n_parameters, whole.finetuned_from)
+    assert [replace(row, seconds=0) for row in resumed.history.epochs] == [
+        replace(row, seconds=0) for row in whole.history.epochs
+    ]
+    assert len(whole.blocks) == 2
+    for one, other in zip((*resumed.heads, *resumed.blocks), (*whole.heads, *whole.blocks), strict=True):
+        assert {name: a.tobytes() for name, a in one.items()} == {name: a.tobytes() for name, a in other.items()}
+
+
+def test_where_fine_tuning_diverges_the_frozen_head_is_the_result(fitted: FittedHead) -> None:
+    """With a warning that names epoch and remedy; nothing is raised, in train and in a study alike."""
+    wild = tuned(fitted, learning_rate=1e30)
+    assert "fine-tuning diverged in epoch 3: " in wild.warning
+    assert wild.warning.endswith("e.g. --set finetune.learning_rate=1e+29. The best epoch before that was kept.")
+    assert (wild.blocks, wild.finetuned_from, len(wild.history.epochs)) == ((), None, 2)
+    assert wild.heads is fitted.heads
+    assert fitted.warning == ""

@@ -10,9 +10,10 @@ import pytest
 
 from imgreg.config import Recipe
 from imgreg.errors import DivergedError, FeatureError
-from imgreg.heads import fit, views
+from imgreg.heads import epochs, views
 from imgreg.heads.build import build_head
-from imgreg.heads.fit import FittedHead, epochs_since_better, fit_head
+from imgreg.heads.epochs import FittedHead, SplitFeatures, epochs_since_better
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
@@ -29,7 +30,7 @@ def recipe(**tables: Any) -> Recipe:
 
 
 def fitted(train: Labelled, val: Labelled, *, seed: int = 0, **tables: Any) -> FittedHead:
-    return fit_head(recipe(**tables), train=train, val=val, n_classes=2, seed=seed)
+    return fit_head(recipe(**tables), SplitFeatures(train, val, 2), seed=seed)
 
 
 def cross_entropy(p: np.ndarray, labels: np.ndarray) -> float:
@@ -115,7 +116,7 @@ def test_features_read_in_portions_train_the_same_head(
     """With no room in memory the same batches are read portion by portion: the same bits come out."""
     tables = HEAVY | {"training": {"epochs": 4, "batch_size": batch_size}}
     in_memory = fitted(train_set, val_set, **tables)
-    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+    monkeypatch.setattr(epochs, "KEPT_BYTES", 0)
     monkeypatch.setattr(views, "PORTION_BYTES", 2 * batch_size * 2 * 2 * 2 * 6)  # two batches
     most: list[int] = []
 
@@ -231,7 +232,7 @@ def test_a_feature_that_is_not_finite_is_refused(
         return features
 
     if not kept:
-        monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+        monkeypatch.setattr(epochs, "KEPT_BYTES", 0)
     sets = {"train": train_set, "val": val_set}
     sets[side] = Labelled(damaged, sets[side].labels)
     with pytest.raises(FeatureError, match="1 of .* photos have NaN or infinite features"):
@@ -241,11 +242,11 @@ def test_a_feature_that_is_not_finite_is_refused(
 def test_weights_that_are_not_finite_are_noticed_behind_a_finite_loss(train_set: Labelled) -> None:
     """A dead relu hides a NaN in its unit: the loss is finite, and the weights give it away."""
     model = build_head(recipe(head={"units": (8,)}).head, feature_shape=(2, 2, 6), n_classes=2, seed=0)
-    calm = fit.HeadEpoch(0.5, 0.0, *[np.full((3, 2), 0.5, np.float32)] * 2)
-    assert fit.not_finite(model, calm) is None
+    calm = epochs.HeadEpoch(0.5, 0.0, *[np.full((3, 2), 0.5, np.float32)] * 2)
+    assert epochs.not_finite(model, calm) is None
     kernel = model.layers[1].kernel
     kernel.assign(kernel.numpy() * np.nan)
-    assert fit.not_finite(model, calm) == "the weights became"
+    assert epochs.not_finite(model, calm) == "the weights became"
 
 
 def test_parameters_are_counted(train_set: Labelled, val_set: Labelled) -> None:

@@ -14,7 +14,8 @@ from imgreg.config import Recipe
 from imgreg.heads import fit
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from imgreg.heads.ensemble import joined, separated
-from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.epochs import FittedHead, Fold, Hooks, SplitFeatures
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import cross_entropies, probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.views import Labelled
@@ -43,8 +44,8 @@ def dealt(n: int, *, n_folds: int) -> list[Fold]:
     return [Fold(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in range(n_folds)]
 
 
-def cross_validated(tables: dict[str, Any], photos: Labelled, folds: list[Fold], **more: Any) -> FittedHead:
-    return fit_head(recipe(tables), train=photos, val=photos, folds=folds, n_classes=2, seed=3, **more)
+def cross_validated(tables: dict[str, Any], photos: Labelled, folds: list[Fold], **hooks: Any) -> FittedHead:
+    return fit_head(recipe(tables), SplitFeatures(photos, photos, 2, folds), seed=3, hooks=Hooks(**hooks))
 
 
 def last_arrays(result: FittedHead, taken: list[Checkpoint], *, n_heads: int) -> list[list[np.ndarray]]:
@@ -65,11 +66,9 @@ def test_each_head_is_the_one_that_its_fold_alone_gives(kind: str, train_set: La
         own: list[Checkpoint] = []
         alone = fit_head(
             recipe(STATEFUL[kind]),
-            train=train_set.some(fold.train),
-            val=train_set.some(fold.val),
-            n_classes=2,
+            SplitFeatures(train_set.some(fold.train), train_set.some(fold.val), 2),
             seed=fit._head_seed(3, k),
-            keep=lambda take, into=own: into.append(take()),
+            hooks=Hooks(keep=lambda take, into=own: into.append(take())),
         )
         theirs = own[-1].variables
         assert [array.tobytes() for array in ours[k]] == [array.tobytes() for array in theirs]
@@ -158,10 +157,9 @@ def test_with_the_mirror_image_scores_are_the_mean_of_both(train_set: Labelled, 
 
         return Labelled(features, photos.labels)
 
-    result = fit_head(recipe(tables), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3)
-    plain = fit_head(
-        recipe({"head": {"units": (8,)}}), train=turned(train_set), val=turned(val_set), n_classes=2, seed=3
-    )
+    data = SplitFeatures(turned(train_set), turned(val_set), 2)
+    result = fit_head(recipe(tables), data, seed=3)
+    plain = fit_head(recipe({"head": {"units": (8,)}}), data, seed=3)
     plan = plan_head(recipe(tables).head, n_classes=2)
     (head,), best = result.heads, result.history.best.epoch - 1
     views = [probabilities(turned(val_set).all(view), plan=plan, weights=head) for view in (0, -1)]

@@ -11,6 +11,7 @@ import pytest
 from imgreg.config import Recipe
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from imgreg.heads.epochs import Hooks, SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.views import Labelled
@@ -86,9 +87,8 @@ def test_training_does_not_notice(train_set: Labelled, val_set: Labelled, tmp_pa
         write_checkpoint(tmp_path / str(len(one.history.epochs)), one)
 
     def train(*, monitor: LayerMonitor | None, resume_from: Checkpoint | None = None):
-        return fit_head(
-            DEEP, train=train_set, val=val_set, n_classes=2, seed=3, monitor=monitor, resume_from=resume_from, keep=keep
-        )
+        hooks = Hooks(monitor=monitor, resume_from=resume_from, keep=keep)
+        return fit_head(DEEP, SplitFeatures(train_set, val_set, 2), seed=3, hooks=hooks)
 
     without, watched = train(monitor=None), train(monitor=LayerMonitor())
     resumed = train(monitor=LayerMonitor(), resume_from=read_checkpoint(tmp_path / "2"))

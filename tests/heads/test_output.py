@@ -13,11 +13,13 @@ from imgreg.errors import ArtefactError, UsageError
 from imgreg.features.backbone import feature_shape
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.build import build_head, weights_by_name
+from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.explain import explain
-from imgreg.heads.fit import compiled_epoch, fit_head
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.optimizer import build_optimizer
 from imgreg.heads.plan import plan_head
+from imgreg.heads.steps import compiled_epoch
 from imgreg.heads.store import ModelCard, load_head, save_head
 from imgreg.heads.views import Labelled
 
@@ -47,7 +49,7 @@ def test_training_takes_binary_cross_entropy(train_set: Labelled) -> None:
 def test_it_learns_and_answers_for_both_classes(train_set: Labelled, val_set: Labelled) -> None:
     """Better than chance after some epochs; rows sum to 1; NumPy answers as Keras did in the history."""
     recipe = Recipe(name="x", head=SIGMOID, optimizer={"learning_rate": 0.01}, training={"epochs": 12})
-    result = fit_head(recipe, train=train_set, val=val_set, n_classes=2, seed=0)
+    result = fit_head(recipe, SplitFeatures(train_set, val_set, 2), seed=0)
     kept = result.history.val_probabilities[result.history.best.epoch - 1]
     assert kept.shape == (30, 2)
     np.testing.assert_allclose(kept.sum(axis=1), 1, atol=1e-6)

@@ -9,7 +9,8 @@ import pytest
 
 from imgreg.config import Head, Recipe
 from imgreg.heads.build import build_head, weights_by_name
-from imgreg.heads.fit import FittedHead, fit_head
+from imgreg.heads.epochs import FittedHead, SplitFeatures
+from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import cross_entropies, probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
@@ -19,7 +20,7 @@ from imgreg.heads.views import Labelled
 def fitted(train: Labelled, val: Labelled, *, epochs: int = 1, batch_size: int = 50, **tables: Any) -> FittedHead:
     training = {"epochs": epochs, "batch_size": batch_size} | tables.pop("training", {})
     recipe = Recipe.model_validate({"name": "test", "training": training} | tables)
-    return fit_head(recipe, train=train, val=val, n_classes=2, seed=0)
+    return fit_head(recipe, SplitFeatures(train, val, 2), seed=0)
 
 
 def initial(head: dict[str, Any], features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

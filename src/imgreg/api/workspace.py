@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,8 @@ class Workspace:
         sanity_baselines: Sequence[str] = CHEAP_BASELINES,
         tensorboard: bool = False,
         resume: bool | None = None,
+        head: Any = None,
+        callbacks: Sequence[Any] = (),
         **options: Any,
     ) -> TrainedRun:
         """Train a head on the frozen features of a folder of photos.
@@ -87,6 +89,21 @@ class Workspace:
             Also write TensorBoard event files.
         resume : bool, optional
             Resume an interrupted training of the same photos and settings: by default if possible.
+        head : keras.Model or callable, optional
+            A head in place of the recipe's: a Sequential, or another chain of layers, from the feature map (h, w, 512)
+            to softmax outputs or one sigmoid output; a function gets (h, w, 512) and returns one. A model without a
+            pooling layer is put behind the recipe's pool. Its layers are taken, not its weights: training starts from
+            new initial weights, for each fold its own, drawn with `seed`. If the model is compiled, its optimizer (with
+            a constant learning rate) and its loss replace the recipe's; metrics do not matter. AdamW decays kernels
+            only.
+            Supported layers: Dense, Activation, Dropout, BatchNormalization, LayerNormalization, and first Flatten,
+            GlobalAveragePooling2D or GlobalMaxPooling2D.
+        callbacks : sequence of keras.callbacks.Callback
+            Called at the beginning and end of training and of each epoch of the head, not of fine-tuning and not of
+            batches. `logs` has loss, accuracy, val_loss and val_accuracy as in `history`: plain cross-entropy of the
+            clean photos in inference mode. `self.model` is the head, with cross-validation that of the last fold;
+            setting its `stop_training` stops. The best epoch is kept in any case. A training with callbacks always
+            starts at its first epoch and cannot be resumed, since callbacks cannot be compared.
         **options
             See the class, and `folds`: the number of folds of a cross-validation, 0 for a single split.
 
@@ -101,8 +118,16 @@ class Workspace:
         """
         from imgreg.api.train import train
 
-        settings = build_settings(recipe, options)
+        if callbacks and resume:
+            raise UsageError("resume = True: a training with callbacks cannot be resumed. Omit one of them.")
+        if head is None and not callbacks:
+            settings = build_settings(recipe, options)
+        else:
+            from imgreg.api.keras_head import keras_settings
+
+            settings = keras_settings(recipe, options, head=head, callbacks=callbacks)
         with self._session(name=name, resume=resume) as session:
+            session = replace(session, callbacks=tuple(callbacks))
             summary = train(
                 Path(data),
                 settings=settings,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imgreg.config import Head
+from imgreg.config import Head, HeadLayer
 from imgreg.heads.batch_norm import KERAS_MOMENTUM
 from imgreg.heads.forward import SMALLEST_NORM
 from imgreg.heads.plan import Layer, plan_head
@@ -31,7 +31,9 @@ def build_plan(plan: Sequence[Layer], *, head: Head, feature_shape: tuple[int, i
     import keras
 
     seeds = _seeds(seed)
-    layers = [_keras_layer(layer, head=head, seeds=seeds) for layer in plan]
+    given = head.layers or ()
+    settings = [*(_settings(layer, head) for layer in plan[: len(plan) - len(given)]), *given]
+    layers = [_keras_layer(*pair, seeds=seeds) for pair in zip(plan, settings, strict=True)]
     return keras.Sequential([keras.Input(feature_shape, name="features"), *layers], name="head")
 
 
@@ -57,7 +59,22 @@ def weights_by_name(model: Any, *, values: Sequence[np.ndarray] | None = None) -
     }
 
 
-def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
+def _settings(layer: Layer, head: Head) -> HeadLayer:
+    """What a head that is not given layer by layer sets of one layer: no penalty on the output layer."""
+    hidden = 0 if layer.name in ("classes", "probabilities") else 1
+    return HeadLayer.model_construct(  # not checked: its kind may be another, and it is no setting of the user's
+        kind="dense",
+        initializer=head.initializer,
+        l1=hidden * head.l1,
+        l2=hidden * head.l2,
+        max_norm=hidden * head.max_norm,
+        activity_l1=hidden * head.activity_l1,
+        activity_l2=hidden * head.activity_l2,
+        momentum=KERAS_MOMENTUM if head.batch_norm_momentum == "auto" else head.batch_norm_momentum,
+    )
+
+
+def _keras_layer(layer: Layer, settings: HeadLayer, *, seeds: Iterator[int]) -> Any:
     import keras
 
     if layer.kind == "flatten":
@@ -73,15 +90,10 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         scaling.trainable = False  # it stays as scaling.py fits it
         return scaling
     if layer.kind == "activation":
-        penalized = layer.name != "probabilities" and (head.activity_l1 or head.activity_l2)
-        penalty = keras.regularizers.L1L2(l1=head.activity_l1, l2=head.activity_l2) if penalized else None
+        penalty = _penalty(settings.activity_l1, settings.activity_l2)
         return keras.layers.Activation(layer.function, activity_regularizer=penalty, name=layer.name)
     if layer.kind == "batch_normalization":
-        return keras.layers.BatchNormalization(
-            momentum=KERAS_MOMENTUM if head.batch_norm_momentum == "auto" else head.batch_norm_momentum,
-            epsilon=layer.epsilon,
-            name=layer.name,
-        )
+        return keras.layers.BatchNormalization(momentum=settings.momentum, epsilon=layer.epsilon, name=layer.name)
     if layer.kind == "dropout":
         return keras.layers.Dropout(layer.rate, seed=next(seeds), name=layer.name)
     if layer.kind == "layer_normalization":
@@ -90,14 +102,19 @@ def _keras_layer(layer: Layer, *, head: Head, seeds: Iterator[int]) -> Any:
         return keras.layers.GroupNormalization(groups=layer.groups, epsilon=layer.epsilon, name=layer.name)
     if layer.kind == "instance_normalization":
         return keras.layers.GroupNormalization(groups=-1, epsilon=layer.epsilon, name=layer.name)
-    hidden = layer.name != "classes"
     return keras.layers.Dense(
         layer.units,
-        kernel_initializer=_initializer(head.initializer, seed=next(seeds)),
-        kernel_regularizer=keras.regularizers.L1L2(l1=head.l1, l2=head.l2) if hidden and (head.l1 or head.l2) else None,
-        kernel_constraint=keras.constraints.MaxNorm(head.max_norm, axis=0) if hidden and head.max_norm else None,
+        kernel_initializer=_initializer(settings.initializer, seed=next(seeds)),
+        kernel_regularizer=_penalty(settings.l1, settings.l2),
+        kernel_constraint=keras.constraints.MaxNorm(settings.max_norm, axis=0) if settings.max_norm else None,
         name=layer.name,
     )
+
+
+def _penalty(l1: float, l2: float) -> Any:
+    import keras
+
+    return keras.regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
 
 
 def flatten_and_max(maps: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,34 @@ _DIGEST_BYTES = 32
 class Checkpoint:
     """All that the next epoch depends on, besides the settings and the features.
 
-    variables      of each head: the model's, then the optimizer's, in Keras' own order; dropout's seeds are among them
-    best_weights   of the heads at the best epoch, as `ensemble.joined` names them
-    history        of the epochs so far
+    Attributes
+    ----------
+    variables : list of arrays
+        Of each head: the model's, then the optimizer's, in Keras' own order; dropout's seeds are among them. In
+        fine-tuning the model is the unfrozen block with the head.
+    best_weights, best_blocks : mapping
+        Of the heads at the best epoch, and of their fine-tuned convolutions, if that epoch has some; as
+        `ensemble.joined` names them.
+    history : History
+        Of the epochs so far.
+    finetuned_from : int or None
+        The first fine-tuning epoch; None while the head alone is trained.
     """
 
     variables: list[NDArray[Any]]
     best_weights: Mapping[str, NDArray[np.float32]]
     history: History
+    best_blocks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    finetuned_from: int | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the file, whole or not at all. raises OSError"""
     arrays = {f"variable/{place}": array for place, array in enumerate(checkpoint.variables)}
     arrays |= {f"best/{name}": array for name, array in checkpoint.best_weights.items()}
+    arrays |= {f"block/{name}": array for name, array in checkpoint.best_blocks.items()}
+    if checkpoint.finetuned_from is not None:
+        arrays["finetuned_from"] = np.array(checkpoint.finetuned_from)
     history = checkpoint.history
     assert history.train_true_class is not None  # fit_head keeps it
     arrays["epochs"] = np.array([astuple(row) for row in history.epochs], dtype=np.float64)
@@ -67,13 +81,15 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         n_variables = sum(name.startswith("variable/") for name in arrays)
         return Checkpoint(
             variables=[arrays[f"variable/{place}"] for place in range(n_variables)],
-            best_weights={name.removeprefix("best/"): a for name, a in arrays.items() if name.startswith("best/")},
+            best_weights=_under("best/", arrays),
             history=History(
                 tuple(_epoch(row) for row in arrays["epochs"]),
                 arrays["val_probabilities"],
                 arrays["train_true_class"],
                 layers_of_csv(arrays["layers"].tobytes().decode().splitlines()) if "layers" in arrays else (),
             ),
+            best_blocks=_under("block/", arrays),
+            finetuned_from=int(arrays["finetuned_from"]) if "finetuned_from" in arrays else None,
         )
     except (OSError, SafetensorError, KeyError):
         return None
@@ -111,6 +127,10 @@ def checkpointer(path: Path, *, say: Callable[[str], None]) -> Callable[[Callabl
         due = ended + (ended - began) * (1 / WRITING_SHARE - 1)
 
     return keep
+
+
+def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _digest(content: bytes) -> bytes:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from imgreg.config import Recipe
 from imgreg.features.tta import CLEAN
 from imgreg.heads.build import build_head
-from imgreg.heads.fit import KEPT_BYTES, compiled_epoch, weight_penalty
+from imgreg.heads.epochs import KEPT_BYTES
 from imgreg.heads.optimizer import build_optimizer
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
+from imgreg.heads.steps import compiled_epoch, weight_penalty
 from imgreg.heads.views import IntArray, Labelled, Views
 
 DIVERGED = 4.0  # times the lowest smoothed loss, as in fastai

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from imgreg.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgreg.config import Head
+    from imgreg.config import Head, HeadLayer
 
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
@@ -55,12 +57,14 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
     ['pool', 'hidden_1', 'activation_1', 'dropout_1', 'normalization_1', 'classes', 'probabilities']
     """
     refuse_output(head, n_classes=n_classes)
-    layers = []
+    layers: list[Layer] = []
     if head.map_normalization == "instance":
         layers.append(Layer(kind="instance_normalization", name="map_normalization", epsilon=1e-3))
     layers.append(Layer(kind=head.pool, name="pool"))
     if head.scaling != "none":
         layers.append(Layer(kind="scaling", name="scaling"))
+    if head.layers:
+        return (*layers, *_given(head.layers))
     for number, (units, rate) in enumerate(zip(head.units, head.dropouts, strict=True), start=1):
         normalization = _normalization(head, number=number)
         activation = Layer(kind="activation", name=f"activation_{number}", function=head.activation)
@@ -82,10 +86,34 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
 
 def refuse_output(head: Head, *, n_classes: int) -> None:
     """Raise UsageError for an output layer that cannot tell so many classes apart."""
-    if head.output == "sigmoid" and n_classes != 2:
+    function, units = (head.layers[-1].function, head.layers[-2].units) if head.layers else (head.output, None)
+    if function == "sigmoid" and n_classes != 2:
         raise UsageError(
             f"head.output = sigmoid is for two classes, found {n_classes}: its single unit gives the probability of "
             "the second class. Use --set head.output=softmax."
+        )
+    if function == "softmax" and units not in (None, n_classes):
+        raise UsageError(f"the head has {units} softmax outputs, but the photos have {n_classes} classes.")
+
+
+def _given(given: Sequence[HeadLayer]) -> Iterator[Layer]:
+    """Name the layers as those of any other head: by their place after the hidden Dense layers, counted from 1."""
+    n_dense, number = sum(layer.kind == "dense" for layer in given), 0
+    taken: Counter[str] = Counter()
+    for layer in given:
+        number += layer.kind == "dense"
+        stem = {"dense": "hidden", "activation": "activation", "dropout": "dropout"}.get(layer.kind, "normalization")
+        name = f"{stem}_{number}"
+        if number == n_dense and stem in ("hidden", "activation"):
+            name = "classes" if stem == "hidden" else "probabilities"
+        taken[name] += 1
+        yield Layer(
+            kind=layer.kind,
+            name=name if taken[name] == 1 else f"{name}_{taken[name]}",
+            units=layer.units,
+            function=layer.function,
+            epsilon=layer.epsilon if "normalization" in layer.kind else None,
+            rate=layer.rate,
         )
 
 

@@ -58,6 +58,9 @@ def recipe_in_words(config_toml: str) -> tuple[str, ...]:
 
 def _architecture(head: dict[str, Any]) -> str:
     pool = _POOLS[head.get("pool", "flatten")]
+    layers = head.get("layers", [])
+    if layers:
+        return f"Frozen VGG16, features {pool}; then {', '.join(map(_layer, layers))}."
     units = [str(n) for n in head.get("units", ())]
     hidden = (
         f"Dense layers of {', '.join(units)} units ({head.get('activation', 'relu')})" if units else "no hidden layer"
@@ -65,6 +68,15 @@ def _architecture(head: dict[str, Any]) -> str:
     scaled = f", scaled ({head['scaling']})" if head.get("scaling", "none") != "none" else ""
     output = "one sigmoid unit" if head.get("output") == "sigmoid" else "a softmax over the classes"
     return f"Frozen VGG16, features {pool}{scaled}; then {hidden}; then {output}."
+
+
+def _layer(layer: dict[str, Any]) -> str:
+    if layer["kind"] == "dense":
+        penalties = [f"{name.upper()} {layer[name]:g}" for name in ("l1", "l2") if layer.get(name)]
+        return f"Dense {layer['units']}" + (f" ({', '.join(penalties)})" if penalties else "")
+    if layer["kind"] == "dropout":
+        return f"Dropout {layer['rate']:g}"
+    return str(layer.get("function") or _KINDS[layer["kind"].partition("_")[0]])
 
 
 def _regularizers(
@@ -76,6 +88,11 @@ def _regularizers(
         for key, name in (("activity_l1", "L1"), ("activity_l2", "L2"))
         if head.get(key)
     ]
+    kinds = {layer["kind"] for layer in head.get("layers", [])}
+    penalized = [layer for layer in head.get("layers", []) if any(map(layer.get, ("l1", "l2", "max_norm")))]
+    found += ["weight penalties"] if penalized else []
+    found += ["dropout"] if "dropout" in kinds else []
+    found += [name for kind, name in _KINDS.items() if f"{kind}_normalization" in kinds]
     rates = head.get("dropout", 0)
     if isinstance(rates, list) or rates:
         found.append("dropout " + (", ".join(f"{r:g}" for r in rates) if isinstance(rates, list) else f"{rates:g}"))

@@ -23,7 +23,7 @@ CHECKPOINTS = "checkpoints"  # the folder in the cache
 TRAINING_FORMAT = 3  # raised when the same recipe, split and seed may give other figures
 STALE_SECONDS = 30 * 86_400  # a training that nobody went on with for so long is forgotten
 _LATER = {  # settings added since that format: in the key only where they differ from their defaults
-    "head": ("output",),
+    "head": ("output", "layers"),
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
     "training": ("min_delta",),
     "finetune": ("block", "learning_rate", "head_learning_rate", "epochs", "patience_epochs"),

@@ -18,14 +18,14 @@ from imgreg.errors import DivergedError
 from imgreg.features.backbone import block_arrays
 from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
 from imgreg.features.cache import FeatureCache
-from imgreg.features.engines import Precision
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
-from imgreg.heads.checkpoint import Checkpoint, checkpointer
-from imgreg.heads.ensemble import Arrays, mean_probabilities
-from imgreg.heads.finetune import finetune, tuned_answers
-from imgreg.heads.fit import FittedHead, Fold, fit_head
+from imgreg.heads.checkpoint import checkpointer
+from imgreg.heads.ensemble import mean_probabilities
+from imgreg.heads.epochs import NO_HOOKS, FittedHead, Fold, Hooks, SplitFeatures
+from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
+from imgreg.heads.fit import fit_head
 from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
@@ -78,8 +78,7 @@ class Finetuning:
     """What a block is fine-tuned on: the features that go into it, and its convolutions as they are in the base."""
 
     source: FeatureSource
-    block: Arrays
-    precision: Precision
+    unfrozen: Unfrozen
 
 
 @dataclass(frozen=True)
@@ -100,31 +99,6 @@ class Prepared:
         return labelled(
             photos, classes=self.classes, source=self.source, augmenter=self.augmenter if augmented else None
         )
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What happens while a head is trained.
-
-    Attributes
-    ----------
-    on_epoch : callable, optional
-        Gets each epoch's row.
-    on_step : callable, optional
-        Called several times an epoch; what it raises ends the training.
-    resume_from : Checkpoint, optional
-        Where an interrupted training of the same head stood.
-    keep : callable, optional
-        Called at each epoch's end with what takes a checkpoint.
-    monitor : LayerMonitor, optional
-        Records the layers of the first head.
-    """
-
-    on_epoch: Callable[[Epoch], None] | None = None
-    on_step: Callable[[], None] | None = None
-    resume_from: Checkpoint | None = None
-    keep: Callable[[Callable[[], Checkpoint]], None] | None = None
-    monitor: LayerMonitor | None = None
 
 
 def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
@@ -189,7 +163,7 @@ def fit_on(
     """
     started = time.perf_counter()
     recipe, split, say = prepared.settings.recipe, dataset.split, session.watcher.say
-    seed, n_epochs = prepared.settings.seed, recipe.training.epochs
+    seed, n_epochs = prepared.settings.seed, _n_epochs(recipe)
     key = training_key(
         prepared.settings,
         head_seed=seed,
@@ -198,7 +172,8 @@ def fit_on(
         identity=prepared.source.base,
     )
     checkpoint = checkpoint_path(key)
-    resume_from = resumable_training(checkpoint, resume=session.resume, what=recipe.name, n_epochs=n_epochs, say=say)
+    resume = False if session.callbacks else session.resume
+    resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=say)
     seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
         shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
@@ -207,11 +182,14 @@ def fit_on(
         on_epoch=_shown(recipe, session.watcher, events),
         on_step=on_step,
         resume_from=resume_from,
-        keep=checkpointer(checkpoint, say=say),
+        keep=None if session.callbacks else checkpointer(checkpoint, say=say),
         monitor=LayerMonitor(on_values=events.layers if events is not None else None),
+        callbacks=session.callbacks,
     )
     try:
         fitted, diverged = fit_split(prepared, split, seed=seed, hooks=hooks), ""
+        if fitted.warning:
+            say(fitted.warning)
     except DivergedError as error:
         if not isinstance(error.kept, FittedHead):
             raise
@@ -227,7 +205,7 @@ def fit_on(
     )
 
 
-def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = Hooks()) -> FittedHead:
+def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = NO_HOOKS) -> FittedHead:
     """Train the head of a prepared recipe on a split, and fine-tune where the recipe says so.
 
     Parameters
@@ -241,36 +219,14 @@ def fit_split(prepared: Prepared, split: Split, *, seed: int, hooks: Hooks = Hoo
         If a loss or a weight becomes NaN or infinite.
     """
     recipe, finetuning = prepared.settings.recipe, prepared.finetuning
-    folds = [Fold(*rows) for rows in split.rows]
-    fitted = fit_head(
-        recipe,
-        train=prepared.labelled(split.train, augmented=True),
-        val=prepared.labelled(split.val),
-        folds=folds,
-        n_classes=len(prepared.classes),
-        seed=seed,
-        on_epoch=hooks.on_epoch,
-        on_step=hooks.on_step,
-        resume_from=hooks.resume_from,
-        keep=hooks.keep,
-        monitor=hooks.monitor,
-    )
+    folds, n_classes = [Fold(*rows) for rows in split.rows], len(prepared.classes)
+    data = SplitFeatures(prepared.labelled(split.train, augmented=True), prepared.labelled(split.val), n_classes, folds)
+    fitted = fit_head(recipe, data, seed=seed, hooks=hooks)
     if finetuning is None:
         return fitted
     deep = replace(prepared, source=finetuning.source)
-    return finetune(
-        recipe,
-        fitted,
-        block=finetuning.block,
-        precision=finetuning.precision,
-        train=deep.labelled(split.train, augmented=True),
-        val=deep.labelled(split.val),
-        folds=folds,
-        n_classes=len(prepared.classes),
-        seed=seed,
-        on_epoch=hooks.on_epoch,
-        on_step=hooks.on_step,
-    )
+    data = replace(data, train=deep.labelled(split.train, augmented=True), val=deep.labelled(split.val))
+    return finetune(recipe, fitted, data, unfrozen=finetuning.unfrozen, seed=seed, hooks=hooks)
 
 
 def predict_with(prepared: Prepared, fitted: FittedHead, photos: Sequence[Photo]) -> NDArray[np.float32]:
@@ -284,9 +240,8 @@ def predict_with(prepared: Prepared, fitted: FittedHead, photos: Sequence[Photo]
     return tuned_answers(
         replace(prepared, source=prepared.finetuning.source).labelled(photos),
         recipe=recipe,
-        heads=fitted.heads,
-        blocks=fitted.blocks,
-        precision=prepared.finetuning.precision,
+        fitted=fitted,
+        precision=prepared.finetuning.unfrozen.precision,
         n_classes=n_classes,
     )
 
@@ -308,7 +263,7 @@ def _silenced(prepared: Prepared, fitted: FittedHead, split: Split) -> tuple[Sil
 def prepare_finetuning(block: Block, *, base: Backbone, cache: FeatureCache) -> Finetuning:
     """Read the base's convolutions; the features are still to be computed."""
     source = FeatureSource(cache, base=base.identity, layer=frozen_layer(block))
-    return Finetuning(source, block_arrays(base.weights, block), base.precision)
+    return Finetuning(source, Unfrozen(block_arrays(base.weights, block), base.precision))
 
 
 def extract_views(
@@ -343,6 +298,11 @@ def labelled(
     return Labelled(features, labels_of(photos, classes))
 
 
+def _n_epochs(recipe: Recipe) -> int:
+    """Epochs of the head and of fine-tuning, at most."""
+    return recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
+
+
 def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Callable[[Epoch], None]:
     """What shows each epoch to the watcher, and to TensorBoard."""
 
@@ -351,7 +311,6 @@ def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Calla
             events.epoch(row)
         watcher.epoch(recipe.name, row)
         note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
-        n_epochs = recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
-        watcher.step(f"training {recipe.name}", row.epoch, n_epochs, note)
+        watcher.step(f"training {recipe.name}", row.epoch, _n_epochs(recipe), note)
 
     return on_epoch

@@ -276,14 +276,14 @@ def _warnings(result: TrainingResult) -> tuple[str, ...]:
         *result.base.notes,
         *dataset.warnings,
         *recipe_notes(result.settings.recipe),
-        *([outcome.diverged] if outcome.diverged else []),
+        *filter(None, [outcome.diverged, outcome.fitted.warning]),
     )
     return tuple(shared_text(line, dataset.index.root) for line in found)
 
 
 def _stopped_early(outcome: Outcome, training: Training) -> StoppedEarly | None:
     n_epochs = (outcome.fitted.finetuned_from or len(outcome.fitted.history.epochs) + 1) - 1  # of the head alone
-    if outcome.diverged or n_epochs == training.epochs:
+    if outcome.diverged or n_epochs == training.epochs or not training.patience_epochs:  # a callback stopped it
         return None
     return StoppedEarly(
         epoch=n_epochs,

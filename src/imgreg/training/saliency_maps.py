@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgreg.data import decode as decoding
+from imgreg.heads.epochs import FittedHead
 from imgreg.heads.explain import explain
-from imgreg.heads.fit import FittedHead
 from imgreg.heads.plan import Layer
 from imgreg.runs.folder import Run
 from imgreg.training.backbone import Backbone

@@ -15,7 +15,7 @@ from imgreg.data.split import Split
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
-from imgreg.heads.fit import FittedHead
+from imgreg.heads.epochs import FittedHead, Hooks
 from imgreg.heads.forward import score
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
@@ -24,7 +24,7 @@ from imgreg.session import Session
 from imgreg.training.cache import open_cache
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, training_key
 from imgreg.training.dataset import Dataset, ResampledDataset
-from imgreg.training.fit import Hooks, Prepared, fit_split, predict_with, prepare
+from imgreg.training.fit import Prepared, fit_split, predict_with, prepare
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ def _train_trial(prepared: Prepared, repeat: Repeat, *, key: str, session: Sessi
         keep=checkpointer(path, say=session.watcher.say),
     )
     fitted = fit_split(prepared, repeat.split, seed=_seed(prepared.settings, repeat), hooks=hooks)
+    if fitted.warning:
+        session.watcher.say(f"{prepared.settings.recipe.name}, repeat {repeat.number}: {fitted.warning}")
     return _trial(prepared, repeat, fitted)
 
 
