@@ -93,8 +93,9 @@ class Workspace:
             A head in place of the recipe's: a Sequential, or another chain of layers, from the feature map (h, w, 512)
             to softmax outputs or one sigmoid output; a function gets (h, w, 512) and returns one. A model without a
             pooling layer is put behind the recipe's pool. Its layers are taken, not its weights: training starts from
-            new initial weights, for each fold its own, drawn with `seed`. If the model is compiled, its optimizer (with a
-            constant learning rate) and its loss replace the recipe's; metrics do not matter. AdamW decays kernels only.
+            new initial weights, for each fold its own, drawn with `seed`. If the model is compiled, its optimizer (with
+            a constant learning rate) and its loss replace the recipe's; metrics do not matter. AdamW decays kernels
+            only.
             Supported layers: Dense, Activation, Dropout, BatchNormalization, LayerNormalization, and first Flatten,
             GlobalAveragePooling2D or GlobalMaxPooling2D.
         callbacks : sequence of keras.callbacks.Callback
