@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "analysis": {"heads", "features", "data", "runs"},
     "reports": {"analysis", "data", "runs"},
     "training": {"reports", "analysis", "heads", "features", "data", "runs", "recipes"},
-    "api": {"training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
+    "export": {"heads", "features", "data", "runs"},
+    "api": {"export", "training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
     "cli": {"api", "reports", "heads", "data", "runs", "recipes"},
 }
 OPEN = {
@@ -49,14 +50,18 @@ OPEN = {
     "__version__",
 }
 ONLY_IN = {
-    "keras": {"features", "heads", "lazy_imports.py"},
+    "keras": {"features", "heads", "export", "lazy_imports.py"},
     "tensorflow": {
         "features",
         "heads",
+        "export",
         "lazy_imports.py",
         "data/augment.py",
     },  # ImageDataGenerator is one of the two backends
     "albumentations": {"data/augment.py"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
+    "ai_edge_litert": {"export"},
     "openvino": {"lazy_imports.py"},
     "matplotlib": {"reports", "api/run.py"},  # there for a type alone
     "jinja2": {"reports"},

@@ -28,10 +28,11 @@ def main(names: list[str]) -> None:
     target.mkdir(exist_ok=True)
     for name in names or SAMPLES:
         command, *options = SAMPLES[name]
-        with tempfile.TemporaryDirectory() as models:
-            words = [command, "datasets/leaves", *options, *SMALL, "--name", name, "--models", models]
+        with tempfile.TemporaryDirectory() as folder:
+            models = Path(folder) / "models"  # reports name it by its last part
+            words = [command, "datasets/leaves", *options, *SMALL, "--name", name, "--models", str(models)]
             subprocess.run([sys.executable, "-m", "imgreg", *words], cwd=ROOT, check=True)
-            shutil.copy(Path(models) / name / "report.html", target / f"{name}.html")
+            shutil.copy(models / name / "report.html", target / f"{name}.html")
         print(f"{target / name}.html: {(target / f'{name}.html').stat().st_size / 1e3:.0f} kB")
 
 

@@ -19,6 +19,10 @@ ShareOrList = Annotated[
     Annotated[Share, Tag("one")] | Annotated[tuple[Share, ...], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "one"),
 ]
+ShareOrAuto = Annotated[
+    Annotated[Share, Tag("one")] | Annotated[Literal["auto"], Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "one"),
+]
 
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "linear"]
@@ -129,7 +133,7 @@ class Head(Config):
         description="Mean and variance that BatchNormalization uses outside training: precise, over the clean train "
         "photos after each epoch, or moving, Keras' running averages, which lag where an epoch has few steps.",
     )
-    batch_norm_momentum: Literal["auto"] | Share = Field(
+    batch_norm_momentum: ShareOrAuto = Field(
         "auto",
         description="Momentum of BatchNormalization's moving mean and variance. auto averages over about one epoch, "
         "from 0.5 with two steps an epoch to Keras' default 0.99 with a hundred.",

@@ -67,6 +67,7 @@ def kind(one: RunSummary) -> str:
     return most_promising(one, data=DATA, learning_rate=1e-3).kind
 
 
+LAG = {"statistics_lag": 0.2, "guessing_loss": 0.69}
 BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=False),)
 
 
@@ -78,6 +79,7 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
         ({"suspicions": ("label noise", "shortcut"), "baselines": BEATS}, "better photos"),
         ({"suspicions": ("label noise", "guessing"), "baselines": BEATS}, "better labels"),
         ({"suspicions": ("guessing",), "baselines": BEATS, "label": "too noisy to tell"}, "more photos"),
+        ({"suspicions": ("guessing",), "baselines": BEATS, "label": "too noisy to tell", "evidence": LAG}, "training"),
         ({"suspicions": ("guessing",), "label": "overfitting"}, "less overfitting"),
         ({"suspicions": ("shortcut",), "label": "underfitting"}, "training"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),

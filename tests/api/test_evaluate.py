@@ -56,6 +56,22 @@ def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
     assert "too optimistic" in said
 
 
+def test_mirror_images_can_be_left_out_and_put_in(trained: Trained, new_photos: Path) -> None:
+    """Other probabilities than by default in one case, the same in the other; the two cases differ."""
+    default, off, on = (
+        [json.loads(line) for line in done.out.splitlines()]
+        for done in (
+            imgreg("predict", new_photos, "--run", trained.folder, "--json", *more)
+            for more in ((), ("--no-mirror",), ("--mirror",))
+        )
+    )
+    assert on != off
+    assert default in (on, off)
+    scored = imgreg("evaluate", trained.folder, new_photos, "--mirror", "--json").json["figures"]["log_loss"]["value"]
+    other = imgreg("evaluate", trained.folder, new_photos, "--no-mirror", "--json").json["figures"]["log_loss"]["value"]
+    assert scored != other
+
+
 def test_a_split_that_is_not_there_is_refused(trained: Trained) -> None:
     """Of photos without a split none are test photos."""
     done = imgreg("evaluate", trained.folder, trained.data, "--split", "test")

@@ -13,7 +13,8 @@ import pytest
 from conftest import imgreg, imgreg_process, paint_set
 from imgreg.api.predict import load_classifier, predict
 from imgreg.api.run import load_run
-from imgreg.errors import ArtefactError, UsageError
+from imgreg.data.decode import decode_file
+from imgreg.errors import ArtefactError
 from imgreg.heads.store import BLOCK_FILE, load_head
 from imgreg.runs.folder import read_run
 
@@ -55,10 +56,13 @@ def test_predict_answers_as_the_history_says(run: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-def test_a_keras_model_of_it_is_refused(run: Path) -> None:
-    """Heads that were tuned with the block would answer wrongly on the frozen VGG16."""
-    with pytest.raises(UsageError, match="fine-tuned"):
-        load_run(run).to_keras()
+def test_its_keras_model_answers_as_predict(run: Path) -> None:
+    """The tuned convolutions are in the model, each with its own head."""
+    photo = next((run.parents[1] / "photos").rglob("*.jpg"))
+    (found,) = predict([photo], classifier=load_classifier([run], precision="float32"))
+    model = load_run(run).to_keras()
+    answer = np.asarray(model(decode_file(photo, size_px=model.input_shape[1])[None]))[0]
+    np.testing.assert_allclose(answer, list((found.probabilities or {}).values()), atol=1e-4)
 
 
 def test_the_heads_layers_stay_recorded(run: Path) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from imgreg.analysis.verdict import UNDERFITTING, judge
 from imgreg.config import Head, Recipe
+from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.epochs import FittedHead, Fold, SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
@@ -59,6 +61,51 @@ def test_moving_averages_lag_where_there_are_few_steps(train_set: Labelled, val_
     assert np.abs(keras.heads[0][mean]).max() < 0.2 * largest
     errors = [float(np.linalg.norm(one.heads[0][mean] - precise[mean])) for one in (auto, keras)]
     assert errors[0] < 0.7 * errors[1]
+
+
+def test_a_small_last_batch_counts_by_its_photos(train_set: Labelled, val_set: Labelled) -> None:
+    """Where the weights stand still, averages over batches of 16, 16, 16 and 2 photos come near those of all 50."""
+    asked = {
+        "name": "test",
+        "head": {"units": (8,), "normalization": "before_activation"},
+        "optimizer": {"learning_rate": 1e-9},
+        "training": {"epochs": 8, "batch_size": 16},
+    }
+    moving = fit_head(Recipe.model_validate(asked), SplitFeatures(train_set, val_set, 2), seed=0).heads[0]
+    plan = plan_head(Recipe.model_validate(asked).head, n_classes=2)
+    (i,) = [i for i, layer in enumerate(plan) if layer.kind == "batch_normalization"]
+    values = probabilities(train_set.all(0), plan=plan[:i], weights=moving)
+    error = moving[f"{plan[i].name}/moving_mean"] - values.mean(axis=0)
+    assert np.abs(error).max() < 0.2 * values.std(axis=0).min()
+
+
+def test_a_run_whose_statistics_lag_is_not_judged_by_its_curves() -> None:
+    """A head that learns its train photos while Keras' averages stand still is not called underfitting."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(96) % 2
+    features = (5 + draw.normal(size=(96, 2, 2, 6)) + labels[:, None, None, None]).astype(np.float16)
+    sets = [
+        Labelled(lambda _, rows, part=part: features[part][rows], labels[part])
+        for part in np.split(np.arange(96), [64])
+    ]
+    table = {
+        "name": "test",
+        "head": {"units": (32, 32), "activation": "sigmoid", "normalization": "before_activation"},
+        "optimizer": {"learning_rate": 1e-2},
+        "training": {"epochs": 20, "batch_size": 32},
+    }
+    found = {}
+    for momentum in (0.99, "auto"):
+        asked = Recipe.model_validate(table | {"head": table["head"] | {"batch_norm_momentum": momentum}})
+        history = fit_head(asked, SplitFeatures(sets[0], sets[1], 2), seed=0).history
+        found[momentum] = judge(
+            history, val_labels=sets[1].labels, moving_statistics=uses_moving_statistics(asked.head)
+        )
+    assert "lag behind the weights" in found[0.99].sentence
+    assert found[0.99].label != UNDERFITTING
+    assert "precise" in found[0.99].next_step
+    assert "lag behind" not in found["auto"].sentence
+    assert found["auto"].evidence["statistics_lag"] < 0.05
 
 
 def test_each_fold_has_its_own(train_set: Labelled, val_set: Labelled) -> None:

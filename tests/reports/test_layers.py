@@ -36,6 +36,20 @@ def test_vanishing_gradients_are_told(make_run, healthy) -> None:
         assert len(figures["outputs"].figure.axes) == 3
 
 
+def test_the_distributions_of_weights_and_outputs_are_drawn(make_run, healthy) -> None:
+    """A panel for each layer: the median as a line, the middle halves and the middle 90 % shaded, by epoch."""
+    spread = {"weight_p5": -2.0, "weight_p50": 0.25, "weight_p95": 3.0, "output_p5": 0.5, "output_p50": 1.5}
+    found = tuple(replace(row, **spread, output_p95=float(row.epoch)) for row in rows(first=0.2))
+    figures = {one.stem: one.figure for one in layer_figures(make_run(replace(healthy, layers=found)))}
+    for name, median, low, high in (("weights", 0.25, -2, 3), ("outputs", 1.5, 0.5, 5)):
+        assert len(figures[name].axes) == 3
+        for axes in figures[name].axes:
+            (line,) = axes.lines
+            assert (list(line.get_xdata()), set(line.get_ydata())) == ([1, 2, 5], {median})
+            drawn = axes.collections[0].get_paths()[0].vertices[:, 1]
+            assert (drawn.min(), drawn.max()) == (low, high)
+
+
 def test_gradients_of_a_learned_head_do_not_count(make_run, healthy) -> None:
     """Later epochs, when all gradients are small, do not change what is told."""
     early = rows(first=0.5)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import DATA_FAULTS, GUESSING, LEAKAGE
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
 from imgreg.runs.summary import RunSummary, Suspicion
 
 Tone = Literal["good", "doubt", "bad", "short", "unsure"]
@@ -44,13 +44,13 @@ def conclude(run: RunSummary) -> Conclusion:
     A fault in the photos comes first: it makes the curves' figures worthless. A shortcut does not where the head has
     hardly learned anything yet: a baseline is easily as good then. Other suspicions, and a
     baseline that beats the head, only take the green from curves that look well. That a head is no better than guessing
-    also says more than that its curves are noisy.
+    also says more than that its curves are noisy, but not where BatchNormalization's lagging statistics make it guess.
     """
     verdict = run.verdict
     curves = f"The curves alone: {verdict.sentence}"
     faults = (LEAKAGE,) if verdict.label == UNDERFITTING else DATA_FAULTS
     fault = next((one for one in verdict.suspicions if one.kind in faults), None)
-    if fault is None and verdict.label == TOO_NOISY:
+    if fault is None and verdict.label == TOO_NOISY and not is_hidden_by_lag(verdict.evidence):
         fault = next((one for one in verdict.suspicions if one.kind == GUESSING), None)
     if fault is None and verdict.label == FITTING_WELL:
         fault = next(iter(verdict.suspicions), None)

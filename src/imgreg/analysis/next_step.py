@@ -9,7 +9,7 @@ import shlex
 
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import GUESSING, LABEL_NOISE, LEAKAGE, SHORTCUT
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
+from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
 from imgreg.paths import shared_command
 from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
@@ -44,18 +44,19 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     3. classes told apart without their photos,    better photos
        where the head does not underfit
     4. labels that look wrong                      better labels
-    5. a head that guesses, curves that look well  more photos
+    5. BatchNormalization's statistics lag         training       (what the verdict says)
+    6. a head that guesses, curves that look well  more photos
        or are too noisy
-    6. a baseline beats the head                   less overfitting where the head fits the train photos better than the
+    7. a baseline beats the head                   less overfitting where the head fits the train photos better than the
                                                    baseline does, else stronger head
-    7. the verdict is underfitting                 training       (what the verdict says)
-    8. the verdict is overfitting                  less overfitting (likewise)
-    9. the verdict is too noisy to tell            clearer answer (likewise)
-    10. the best epoch was the last                training
-    11. learning-curve found that photos help      more photos
-    12. it found that they hardly help             better labels where label-issues contradicts some, else features
-    13. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
-    14. otherwise                                  better features: head and baseline make of these what they can
+    8. the verdict is underfitting                 training       (what the verdict says)
+    9. the verdict is overfitting                  less overfitting (likewise)
+    10. the verdict is too noisy to tell           clearer answer (likewise)
+    11. the best epoch was the last                training
+    12. learning-curve found that photos help      more photos
+    13. it found that they hardly help             better labels where label-issues contradicts some, else features
+    14. a large gap at the kept epoch              more photos: neither head nor baseline makes more of these
+    15. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
     suspected = {one.kind for one in verdict.suspicions}
@@ -80,6 +81,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="Better labels: some look wrong, which distorts both the head and its scores. `imgreg "
             f"label-issues {photos}` ranks the photos to review.",
         )
+    if is_hidden_by_lag(verdict.evidence):
+        return NextStep(kind="training", sentence=verdict.next_step)
     if GUESSING in suspected and verdict.label in (FITTING_WELL, TOO_NOISY):
         return NextStep(
             kind="more photos",

@@ -23,7 +23,7 @@ tutorial's published runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,6 +59,7 @@ NEXT_TO_NOTHING = 0.03  # and the least of both as a share of the guessing loss
 SMALL_RISE = 0.01  # a clear rise that is at least close to overfitting, as a share of the guessing loss
 NEAR_CHANCE = 0.88  # a train loss above this share of the guessing loss has learned next to nothing
 HARD = 0.75  # above this share it has learned little: the task is hard, or the head too small
+LAG_MATTERS = 0.15  # of the guessing loss: train photos cost so much more as they are scored than while training
 NO_BETTER = 0.95  # a validation loss above this share of the guessing loss is as good as guessing
 
 Float64Array = NDArray[np.float64]
@@ -84,6 +85,8 @@ class Evidence:
     margin_of_photos: float  # the part of the margin that comes from the photos drawn,
     margin_of_epochs: float  # and the one that comes from jumps between epochs
     train_rose: bool
+    trained: float  # what the train photos cost at the end while training, without the weight penalty
+    lag: float | None  # by how much they cost more as they are scored; None without moving statistics
     stalled: int  # the first row about as good as the best
     since_fifth: int  # the row where the last fifth begins
     gap_interval: tuple[float | None, float | None]
@@ -162,6 +165,7 @@ def judge(
     duplicates: SplitDuplicates | None = None,
     noise: LabelNoise | None = None,
     cross_validated: bool = False,
+    moving_statistics: bool = False,
 ) -> Verdict:
     """Say what the curves show, with the figures it rests on, and whether they can be trusted.
 
@@ -175,6 +179,8 @@ def judge(
         How many labels look wrong.
     cross_validated : bool
         Whether each photo was scored by the head that never saw it: then no more can be held out.
+    moving_statistics : bool
+        Whether the head is scored by BatchNormalization's moving mean and variance.
 
     Raises
     ------
@@ -192,7 +198,13 @@ def judge(
             next_step="Lower the learning rate, to a tenth for a start.",
             evidence={"n_epochs": len(train), "n_val": len(val_labels), "broken_epoch": broken},
         )
-    it = _evidence(history, cross_entropy, val_labels=val_labels, cross_validated=cross_validated)
+    it = _evidence(
+        history,
+        cross_entropy,
+        val_labels=val_labels,
+        cross_validated=cross_validated,
+        moving_statistics=moving_statistics,
+    )
     found = next(finding for rule in RULES if (finding := rule(it)) is not None)
     return Verdict(
         label=found.label,
@@ -203,6 +215,16 @@ def judge(
     )
 
 
+def is_hidden_by_lag(evidence: Mapping[str, float | int | None]) -> bool:
+    """Whether BatchNormalization's moving statistics lag so far behind the weights that they decide the curves.
+
+    >>> is_hidden_by_lag({"statistics_lag": 0.5, "guessing_loss": 0.69}), is_hidden_by_lag({"guessing_loss": 0.69})
+    (True, False)
+    """
+    lag, guessing_loss = evidence.get("statistics_lag"), evidence.get("guessing_loss")
+    return lag is not None and guessing_loss is not None and lag > LAG_MATTERS * guessing_loss
+
+
 def _too_few_epochs(it: Evidence) -> Finding | None:
     if len(it.val) >= MIN_EPOCHS:
         return None
@@ -211,6 +233,20 @@ def _too_few_epochs(it: Evidence) -> Finding | None:
         TOO_NOISY,
         f"{few} no course yet: train loss {it.last.train_loss:.2f}, validation loss {it.last.val_loss:.2f}.",
         "Train for more epochs, 30 or so for a first look.",
+    )
+
+
+def _lagging_statistics(it: Evidence) -> Finding | None:
+    """The train photos cost far more as they are scored than while training, which no regularization does."""
+    if not is_hidden_by_lag({"statistics_lag": it.lag, "guessing_loss": it.guessing_loss}):
+        return None
+    return Finding(
+        TOO_NOISY,
+        "BatchNormalization's moving mean and variance lag behind the weights, and hide how well the head fits: the "
+        f"train loss ends at {it.last.train_loss:.2f} with them, but was {it.trained:.2f} with each batch's own, as in "
+        "training.",
+        "Score the head with the statistics of the train photos, --set head.batch_norm_statistics=precise, or let the "
+        "moving ones follow faster, --set head.batch_norm_momentum=auto or a lower number.",
     )
 
 
@@ -369,6 +405,7 @@ def _fits(it: Evidence) -> Finding | None:
 
 RULES: tuple[Callable[[Evidence], Finding | None], ...] = (
     _too_few_epochs,
+    _lagging_statistics,
     _overfitting,
     _learned_nothing,
     _unstable,
@@ -392,7 +429,12 @@ def _beside(it: Evidence) -> str:
 
 
 def _evidence(
-    history: History, cross_entropy: Float64Array, *, val_labels: NDArray[np.integer], cross_validated: bool
+    history: History,
+    cross_entropy: Float64Array,
+    *,
+    val_labels: NDArray[np.integer],
+    cross_validated: bool,
+    moving_statistics: bool,
 ) -> Evidence:
     """cross_entropy : (n_epochs, n_val), finite"""
     train, val = history.column("train_loss"), history.column("val_loss")
@@ -403,6 +445,8 @@ def _evidence(
     difference = window_mean(cross_entropy, end, half=half) - window_mean(cross_entropy, lowest, half=half)
     error, drawn = uncertainty(difference)
     jumps = epoch_jumps(val) / math.sqrt(2 * half + 1)
+    since_fifth = max(end - max(len(val) // 5, 1), 0)
+    trained = float((history.column("objective") - history.column("weight_penalty"))[since_fifth:].mean())
     luckiest = jumps * math.sqrt(2 * math.log(max(len(val) / (2 * half + 1), 1)))
     stall = max(FALL_MATTERS * float(val_smooth[lowest]), NEXT_TO_NOTHING * guessing_loss)
     return Evidence(
@@ -422,8 +466,10 @@ def _evidence(
         margin_of_photos=drawn,
         margin_of_epochs=2 * jumps + luckiest,
         train_rose=float(train_smooth[end] - train_smooth[lowest]) > 0.05 * guessing_loss,
+        trained=trained,
+        lag=float(train[since_fifth:].mean()) - trained if moving_statistics else None,
         stalled=int(np.argmax(val_smooth <= val_smooth[lowest] + stall)),
-        since_fifth=max(end - max(len(val) // 5, 1), 0),
+        since_fifth=since_fifth,
         gap_interval=gap_interval(cross_entropy[end], history.train_true_class),
     )
 
@@ -451,6 +497,7 @@ def _figures(it: Evidence, history: History) -> dict[str, float | int | None]:
         "train_slope": slope(it.train, since=it.since_fifth),
         "memorized_share": memorized(history.train_true_class, best=it.lowest),
         "stalled_since_epoch": it.stalled + 1,
+        "statistics_lag": it.lag,
         "guessing_loss": it.guessing_loss,
         "smoothing_epochs": 2 * _half_window(len(it.val)) + 1,
     }

@@ -7,7 +7,6 @@ from typing import Any
 
 from imgreg.api.predict import checked_card, recorded_weights
 from imgreg.api.verify import recorded_settings
-from imgreg.errors import UsageError
 from imgreg.heads.keras_model import photos_to_probabilities
 from imgreg.heads.store import load_head
 from imgreg.runs.folder import read_run
@@ -18,7 +17,7 @@ def to_keras(folder: Path) -> Any:
 
     The model consists of Keras' own layers: `model.save("run.keras")` writes it, and `keras.saving.load_model` reads it
     back without imgreg. A cross-validated run's model averages its heads, over the photo and its mirror image if the
-    run predicts so; the calibration's temperature is applied.
+    run predicts so; fine-tuned blocks are in it, and the calibration's temperature is applied.
 
     Parameters
     ----------
@@ -34,8 +33,6 @@ def to_keras(folder: Path) -> Any:
 
     Raises
     ------
-    UsageError
-        If VGG16 was fine-tuned in the run.
     ArtefactError
         If the run cannot be read, or VGG16's weights are not those that it was trained on.
 
@@ -48,16 +45,12 @@ def to_keras(folder: Path) -> Any:
         model.predict(photo[None])
     """
     card, saved = checked_card(folder), load_head(folder)
-    if saved.blocks:
-        raise UsageError(
-            f"{folder}: VGG16 was fine-tuned ({card.finetuned}), which to_keras does not support yet. Use predict, or "
-            "train without --finetune."
-        )
     settings = recorded_settings(read_run(folder))
     return photos_to_probabilities(
         recorded_weights(card, run=folder),
         plan=card.plan,
         heads=saved.heads,
+        blocks=saved.blocks,
         head=settings.recipe.head,
         size_px=card.image_size,
         stored=card.stored,

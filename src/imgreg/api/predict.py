@@ -20,7 +20,7 @@ from imgreg.analysis.novelty import distances
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.blocks import Arrays
-from imgreg.features.engines import Engine, has_bfloat16, load_engine
+from imgreg.features.engines import Engine, Precision, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
@@ -121,6 +121,7 @@ def load_classifier(
     one_photo: bool = False,
     confidence: float | None = None,
     mirror: bool | None = None,
+    precision: Precision | None = None,
     watcher: Watcher | None = None,
 ) -> Classifier:
     """Load run folders; their preprocessing, weights and image sizes are enforced. Runs on the same base share it.
@@ -133,6 +134,8 @@ def load_classifier(
         Level of the prediction sets, between 0 and 1; for a single run only.
     mirror : bool, optional
         Average over each photo and its mirror image; by default as each run was trained.
+    precision : {"float32", "bfloat16"}, optional
+        Of VGG16's arithmetic; by default as each run was trained.
 
     Raises
     ------
@@ -166,6 +169,8 @@ def load_classifier(
         with ThreadPoolExecutor(1) as pool:
             heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
             card = load_card(together[0])
+            if precision is not None:
+                card = structs.replace(card, precision=precision)
             blocks = heads[0].result().blocks if card.finetuned else ()
             engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
             members.append(_Member(tuple(_answering(head.result(), mirror=mirror) for head in heads), engine))

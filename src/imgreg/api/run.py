@@ -9,7 +9,7 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from imgreg.runs.folder import Run, read_run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from imgreg.api.export import Exported
     from imgreg.api.predict import Classifier, Prediction
     from imgreg.runs.summary import RunSummary, Verdict
 
@@ -232,6 +233,36 @@ class TrainedRun:
         from imgreg.api.keras_model import to_keras
 
         return to_keras(self.folder)
+
+    def export(
+        self,
+        to: str | Iterable[str],
+        *,
+        out: PathLike | None = None,
+        dtype: Literal["float32", "float16"] = "float32",
+        force: bool = False,
+        progress: bool = True,
+    ) -> list[Exported]:
+        """Write the classifier for other runtimes, each format checked against imgreg's own probabilities.
+
+        Parameters
+        ----------
+        to : str or iterable of str
+            keras, savedmodel, onnx, litert or openvino; one or several.
+        out : path, optional
+            Folder for a folder of each format; by default exports/ and the run's name.
+        dtype : {"float32", "float16"}
+            Of the stored weights.
+        force : bool
+            Replace earlier exports.
+        """
+        from imgreg.api.export import export_run
+
+        formats = [to] if isinstance(to, str) else list(to)
+        with watching(progress=progress) as watcher:
+            return export_run(
+                self.folder, to=formats, out=Path(out) if out else None, dtype=dtype, force=force, watcher=watcher
+            )
 
     def __repr__(self) -> str:
         best = self.summary.best

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from imgreg.cli.flags import json_option, models_option, verbosity_options, vote_option
+from imgreg.cli.flags import json_option, mirror_option, models_option, verbosity_options, vote_option
 from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import UsageError
 
@@ -19,6 +19,7 @@ from imgreg.errors import UsageError
     "--split", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]"
 )
 @vote_option
+@mirror_option
 @models_option
 @json_option
 @verbosity_options
@@ -27,6 +28,7 @@ def command(
     runs: tuple[Path, ...],
     split: str | None,
     vote: Literal["mean", "majority"] | None,
+    mirror: bool | None,
     models: Path,
     as_json: bool,
     quiet: bool,
@@ -58,7 +60,7 @@ def command(
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         chosen = chosen_runs(named, models=models, say=watcher.tell if quiet else watcher.say)
-        done = evaluate(chosen, data, split=split, vote=vote, watcher=watcher)
+        done = evaluate(chosen, data, split=split, vote=vote, mirror=mirror, watcher=watcher)
     if as_json:
         print_json(evaluation_document(done))
     elif not quiet:

@@ -54,6 +54,11 @@ vote_option = click.option(
     help="How to combine several runs: mean of their probabilities, or majority vote (ties go to the mean).  "
     "[default: mean]",
 )
+mirror_option = click.option(
+    "--mirror/--no-mirror",
+    default=None,
+    help="Average over each photo and its mirror image, or not, which halves the time.  [default: as trained]",
+)
 
 
 tensorboard_option = click.option(

@@ -24,6 +24,7 @@ COMMAND_GROUPS = {
     "Use": {
         "predict": "Classify photos with a trained run.",
         "evaluate": "Score a run, or a voting ensemble, on labelled photos.",
+        "export": "Write a run for other runtimes: ONNX, LiteRT, OpenVINO, TensorFlow.",
     },
     "Manage": {
         "runs": "List what is in models/.",

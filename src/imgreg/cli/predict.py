@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
-from imgreg.cli.flags import models_option, verbosity_options, vote_option
+from imgreg.cli.flags import mirror_option, models_option, verbosity_options, vote_option
 from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import DatasetError, UsageError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True, readable=False))
 @runs_option
 @vote_option
+@mirror_option
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -46,6 +47,7 @@ def command(
     photos: tuple[Path, ...],
     runs: tuple[Path, ...],
     vote: Literal["mean", "majority"] | None,
+    mirror: bool | None,
     confidence: float | None,
     models: Path,
     as_json: bool,
@@ -84,7 +86,7 @@ def command(
             raise UsageError(f"{error} {missing}: no such photo either." if missing else str(error)) from error
         one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
         classifier = load_classifier(
-            chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, watcher=watcher
+            chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
         )
         if len(chosen) > 1:
             watcher.say("Several runs vote: photos unlike the training set are not marked.")

@@ -12,6 +12,7 @@ import numpy as np
 
 from imgreg.config import Head
 from imgreg.features.tta import CLEAN
+from imgreg.heads.plan import plan_head
 from imgreg.heads.views import IntArray, Views
 
 KERAS_MOMENTUM = 0.99  # Keras' default, which averages over about 100 steps
@@ -37,6 +38,22 @@ def with_momentum(head: Head, *, n_steps: int) -> Head:
     return head.model_copy(update={"batch_norm_momentum": momentum})
 
 
+def uses_moving_statistics(head: Head) -> bool:
+    """Whether a head answers by the moving averages that training left it.
+
+    >>> uses_moving_statistics(Head()), uses_moving_statistics(Head(normalization="after_dropout"))
+    (False, True)
+    """
+    if head.batch_norm_statistics == "precise":
+        return False
+    return any(layer.kind == "batch_normalization" for layer in plan_head(head, n_classes=2))
+
+
+def moving_statistics(model: Any) -> tuple[Any, ...]:
+    """The moving mean and variance of each BatchNormalization layer that training updates, as Keras variables."""
+    return tuple(variable for layer in _trained(model) for variable in (layer.moving_mean, layer.moving_variance))
+
+
 def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
     """Give a function that recomputes the mean and variance of each BatchNormalization layer of a head.
 
@@ -58,12 +75,10 @@ def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
     ----------
     Wu & Johnson 2021, arXiv:2105.07576, precise BatchNorm. Li et al. 2019, arXiv:1801.05134, the shift by dropout.
     """
-    import keras
     import tensorflow as tf
 
     layers = list(model.layers)
-    # A scaling layer is one too, but is fitted once and frozen.
-    places = [i for i, it in enumerate(layers) if isinstance(it, keras.layers.BatchNormalization) and it.trainable]
+    places = [layers.index(layer) for layer in _trained(model)]
 
     def inputs_of(place: int) -> Any:
         def forward(batch: Any) -> Any:
@@ -94,3 +109,10 @@ def statistics_updater(model: Any) -> Callable[[Views, IntArray], None]:
 def _has_modes(layer: Any) -> bool:
     """Whether a layer does something else while training."""
     return type(layer).__name__ in ("BatchNormalization", "Dropout")
+
+
+def _trained(model: Any) -> list[Any]:
+    """The BatchNormalization layers; one that scales the features is fitted once and frozen."""
+    import keras
+
+    return [it for it in model.layers if isinstance(it, keras.layers.BatchNormalization) and it.trainable]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Recipe
-from imgreg.heads.batch_norm import statistics_updater, with_momentum
+from imgreg.heads.batch_norm import moving_statistics, statistics_updater, with_momentum
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, separated
@@ -107,7 +107,9 @@ class _HeadModel(Exchanged):
         self.keras = model = self._initial(*draws[0], train=data.train)
         self.n_parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
         self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
-        self._step = compiled_epoch(model, self._optimizer, label_smoothing=recipe.training.label_smoothing)
+        by_size = moving_statistics(model) if recipe.head.batch_norm_momentum == "auto" else ()
+        smoothing = recipe.training.label_smoothing
+        self._step = compiled_epoch(model, self._optimizer, label_smoothing=smoothing, by_size=by_size)
         self._update_statistics = None
         if "batch_norm_statistics" not in recipe.head.idle() and recipe.head.batch_norm_statistics == "precise":
             self._update_statistics = statistics_updater(model)
@@ -137,7 +139,8 @@ class _HeadModel(Exchanged):
         self, photos: Views, head: HeadState, *, task: EpochTask, on_step: Callable[[], None] | None
     ) -> tuple[float, float]:
         """Take a head's steps of one epoch. Gives the mean objective and the first learning rate."""
-        batch_size, rows = self._recipe.training.batch_size, head.fold.train
+        rows = head.fold.train
+        batch_size = min(self._recipe.training.batch_size, len(rows))
         n_steps = math.ceil(len(rows) / batch_size)
         rates = epoch_rates(self._recipe.schedule, epoch=task.number, n_steps=n_steps, val_losses=task.val_losses)
         order = rows[head.draw.permutation(len(rows))]

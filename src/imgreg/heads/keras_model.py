@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Head
-from imgreg.features.backbone import Preprocessing, load_vgg16, preprocessed
+from imgreg.features.backbone import Preprocessing, load_vgg16, preprocessed, tail
+from imgreg.features.blocks import block_of, frozen_layer
 from imgreg.features.stored import Stored, stored_shape
 from imgreg.features.weights import Weights
 from imgreg.heads.build import build_plan, flatten_and_max, set_weights
@@ -27,6 +28,7 @@ def photos_to_probabilities(
     heads: Sequence[Arrays],
     head: Head,
     size_px: int,
+    blocks: Sequence[Arrays] = (),
     stored: Stored = "map",
     preprocessing: Preprocessing = "vgg16",
     mirror: bool = False,
@@ -44,6 +46,8 @@ def photos_to_probabilities(
         Settings of the head: its weight penalties and constraints, for whoever trains the model further.
     size_px : int
         Width and height of the photos.
+    blocks : sequence of Arrays
+        Convolutions fine-tuned with each head, if they were.
     mirror : bool
         Average the answers over each photo and its mirror image.
     temperature : float
@@ -53,7 +57,7 @@ def photos_to_probabilities(
     -------
     keras.Model
         (n, size_px, size_px, 3) RGB, 0..255, uint8 or float -> (n, n_classes) float32, rows sum to 1. The base is
-        frozen, the heads are trainable; not compiled.
+        frozen, the heads and their blocks are trainable; not compiled.
     """
     import keras
 
@@ -62,17 +66,31 @@ def photos_to_probabilities(
     vgg16 = load_vgg16(base)
     shape = stored_shape(size_px, stored)
     views = [photos, ops.flip(photos, axis=2)] if mirror else [photos]
-    features = [_as_stored(vgg16(preprocessed(view, preprocessing)), stored) for view in views]
+    if blocks:
+        vgg16 = keras.Model(vgg16.inputs, vgg16.get_layer(frozen_layer(block_of(blocks[0]))).output, name="vgg16")
+        vgg16.trainable = False
+    frozen = [vgg16(preprocessed(view, preprocessing)) for view in views]
+    tails = [_tail(block, start=vgg16.output, number=number) for number, block in enumerate(blocks, start=1)]
+    features = [[_as_stored(own(x), stored) for x in frozen] for own in tails or [lambda x: x]]
     trained = [
         _functional(plan, arrays, head=head, shape=shape, name="head" if len(heads) == 1 else f"head_{number}")
         for number, arrays in enumerate(heads, start=1)
     ]
-    answers = [one(of_view) for one in trained for of_view in features]
-    mean = answers[0] if len(answers) == 1 else keras.layers.Average(name="mean")(answers)
+    of_heads = features if blocks else features * len(trained)
+    answers = [one(x) for one, of_views in zip(trained, of_heads, strict=True) for x in of_views]
+    mean = answers[0] if len(answers) == 1 else keras.layers.Average(name="mean_probabilities")(answers)
     if temperature != 1:
         smallest = float(np.finfo(np.float32).tiny)
         mean = ops.softmax(ops.log(ops.maximum(mean, smallest)) / temperature)
     return keras.Model(photos, mean, name="photos_to_probabilities")
+
+
+def _tail(block: Arrays, *, start: Any, number: int) -> Any:
+    """Fine-tuned convolutions as a functional model, so that a photo and its mirror image share them."""
+    import keras
+
+    given = keras.Input(start.shape[1:], name="block_input")
+    return keras.Model(given, tail(given, block), name=f"block_{number}")
 
 
 def _as_stored(features: Any, stored: Stored) -> Any:

@@ -5,7 +5,7 @@ In: a Keras model, an optimizer, features. Out: objectives and probabilities. Kn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from imgreg.heads.forward import both_classes
 from imgreg.heads.views import IntArray, Views
 
 
-def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) -> Any:
+def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0, by_size: Sequence[Any] = ()) -> Any:
     """Some steps over photos in the given order: (features, labels, order, batch_size, rates) -> mean objective.
 
-    rates   (n_steps,) float32, the learning rate of each step
+    by_size   moving statistics that a smaller last batch changes by that much less
+    rates     (n_steps,) float32, the learning rate of each step
 
     The weights' update is compiled by XLA, with the penalty's gradient in it: it passes over the weights once, where
     TensorFlow's own kernels do some ten times. The penalty's value stays outside: XLA sums on one core.
@@ -43,11 +44,15 @@ def compiled_epoch(model: Any, optimizer: Any, *, label_smoothing: float = 0.0) 
             rows = order[start : start + batch_size]
             optimizer.learning_rate = rates[start // batch_size]
             batch = tf.cast(tf.gather(features, rows), tf.float32)
+            before = [tf.identity(variable) for variable in by_size]
             with tf.GradientTape() as tape:
                 predicted = model(batch, training=True)
                 loss = smoothed_cross_entropy(tf.gather(labels, rows), predicted, label_smoothing=label_smoothing)
                 if watched:  # penalties on activations, which these layers noted in the call above
                     loss += tf.add_n([part for layer in watched for part in layer.losses])
+            share = tf.cast(tf.shape(rows)[0], tf.float32) / tf.cast(batch_size, tf.float32)
+            for variable, value in zip(by_size, before, strict=True):
+                variable.assign(value + share * (variable - value))
             objective = loss + weight_penalty(model)
             apply(tape.gradient(loss, variables))
             total += objective * tf.cast(tf.shape(rows)[0], tf.float32)

@@ -129,7 +129,7 @@ def validation_text(error: ValidationError, model: type[BaseModel]) -> str:
     """Say in one line each what pydantic found: the key, the value, what was expected."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if part not in ("one", "list"))  # ShareOrList's tags
+        key = ".".join(str(part) for part in item["loc"] if part not in ("one", "list", "word"))  # tags of unions
         if item["type"] == "extra_forbidden":
             lines.append(_unknown_key(key, model))
         elif item["type"] == "value_error":

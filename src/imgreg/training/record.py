@@ -29,6 +29,7 @@ from imgreg.data.index import labels_of
 from imgreg.errors import DatasetError
 from imgreg.features.backbone import PREPROCESSINGS
 from imgreg.features.stored import stored_shape
+from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
@@ -236,6 +237,7 @@ def _verdict(
         duplicates=quality.duplicates,
         noise=quality.noise,
         cross_validated=bool(result.dataset.split.folds),
+        moving_statistics=uses_moving_statistics(result.settings.recipe.head),
     )
     doubts = suspect_result(
         sanity_baselines,

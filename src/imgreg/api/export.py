@@ -1,0 +1,204 @@
+"""imgreg export: a run in the formats of other runtimes, each run there and compared with imgreg before it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from imgreg import __version__
+from imgreg.api.keras_model import to_keras
+from imgreg.api.predict import UInt8Array, checked_card, load_classifier, photo_probabilities, recorded_weights
+from imgreg.data import decode as decoding
+from imgreg.errors import ArtefactError, MachineError, PhotoError, UsageError
+from imgreg.export.parity import Parity, measure, synthetic_images
+from imgreg.export.source import Dtype, Source, with_uint8_input
+from imgreg.heads.store import ModelCard, load_head
+from imgreg.progress import Watcher
+from imgreg.runs.folder import Run, read_run
+
+MAX_PHOTOS = 50
+RESIZE = "squeezed to a square, bilinear with antialiasing (Pillow), after the EXIF orientation"
+FORMATS = {  # the file in imgreg/export that writes it, and the packages it needs: import name, distribution
+    "keras": ("keras_file", {"keras": "keras"}),
+    "savedmodel": ("saved_model", {"tensorflow": "tensorflow"}),
+    "onnx": ("onnx_file", {"onnx": "onnx", "onnxruntime": "onnxruntime"}),
+    "litert": ("litert_file", {"tensorflow": "tensorflow", "ai_edge_litert": "ai-edge-litert"}),
+    "openvino": ("openvino_file", {"openvino": "openvino"}),
+}
+FLOAT16 = ("litert", "onnx", "openvino")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One format, written and checked.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds the model, labels.txt, card.json and parity.json.
+    n_bytes : int
+        Size of the model's files.
+    """
+
+    format: str
+    folder: Path
+    n_bytes: int
+    parity: Parity
+
+
+def export_run(
+    run: Path,
+    *,
+    to: Sequence[str],
+    out: Path | None = None,
+    dtype: Dtype = "float32",
+    force: bool = False,
+    watcher: Watcher | None = None,
+) -> list[Exported]:
+    """Write the classifier of a run in each of the formats.
+
+    Parameters
+    ----------
+    to : sequence of str
+        Of keras, savedmodel, onnx, litert and openvino.
+    out : Path, optional
+        Gets a folder for each format; by default exports/ and the run's name, in the current folder.
+    dtype : {"float32", "float16"}
+        Of the stored weights. The arithmetic stays in float32 where the runtime lets it.
+    force : bool
+        Replace earlier exports.
+
+    Raises
+    ------
+    UsageError
+        If a format is unknown or cannot store float16, or its folder exists.
+    MachineError
+        If a package is missing.
+    ArtefactError
+        If the run cannot be read, or the exported model does not answer as imgreg does; it is then not kept.
+    """
+    watcher, out = watcher or Watcher(), out or Path("exports") / run.resolve().name
+    formats = list(dict.fromkeys(to))
+    for name in formats:
+        _refuse(name, dtype=dtype, target=out / name, force=force)
+    card, saved, read = checked_card(run), load_head(run), read_run(run)
+    photos = _photos(read, card)
+    if not len(photos):
+        watcher.tell(f"{run}: none of its validation photos was found: the export is checked on made images alone.")
+    images = np.concatenate([photos, synthetic_images(card.image_size)])
+    watcher.say(f"Computing imgreg's probabilities in float32 for {len(photos)} photos and made images.")
+    expected = np.stack([*photo_probabilities(images, classifier=load_classifier([run], precision="float32"))])
+    with tempfile.TemporaryDirectory() as temporary:
+        model, saved_model = with_uint8_input(to_keras(run)), Path(temporary) / "model"
+        if set(formats) & {"savedmodel", "litert", "openvino"}:
+            model.export(saved_model, format="tf_saved_model", verbose=False)
+        source = Source(saved, recorded_weights(card, run=run), model, saved_model, _metadata(card, read))
+        done = []
+        for name in formats:
+            watcher.say(f"Writing {name} and comparing its probabilities with imgreg's.")
+            done.append(_export(name, source, out / name, dtype=dtype, images=images, expected=expected))
+    return done
+
+
+def _refuse(name: str, *, dtype: Dtype, target: Path, force: bool) -> None:
+    """Raise before anything is computed."""
+    if name not in FORMATS:
+        near = get_close_matches(name, FORMATS, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--to {name}: unknown format, expected one of {', '.join(FORMATS)}.{meant}")
+    if dtype == "float16" and name not in FLOAT16:
+        raise UsageError(
+            f"--dtype float16: {name} is written in float32 only. Formats with float16: {', '.join(FLOAT16)}."
+        )
+    missing = [package for module, package in FORMATS[name][1].items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MachineError(f"--to {name} needs {' and '.join(missing)}: pip install 'imgreg[export]'")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists. Replace it with --force, or choose another folder with --out.")
+
+
+def _photos(run: Run, card: ModelCard) -> UInt8Array:
+    """Up to 50 of the validation photos, in the order of their hashes, that still are as they were."""
+    root = Path(str(run.environment.get("data", "")))
+    rows = sorted((row for row in run.split if row.on("val")), key=lambda row: row.sha256)
+    found: list[UInt8Array] = []
+    for row in rows:
+        if len(found) == MAX_PHOTOS:
+            break
+        try:
+            data = decoding.read_bytes(root / row.path)
+            if hashlib.sha256(data).hexdigest() == row.sha256:
+                found.append(decoding.decode(data, size_px=card.image_size))
+        except PhotoError:  # moved or deleted since; the number found is told
+            continue
+    return np.stack(found) if found else np.empty((0, card.image_size, card.image_size, 3), np.uint8)
+
+
+def _metadata(card: ModelCard, run: Run) -> dict[str, str]:
+    return {
+        "run": run.summary.name,
+        "imgreg": __version__,
+        "classes": json.dumps(card.classes),
+        "image_size": str(card.image_size),
+        "input": "uint8 RGB, NHWC, not preprocessed",
+        "output": "probabilities in the order of the classes",
+        "decode_policy": str(card.decode_policy),
+        "resize": RESIZE,
+    }
+
+
+def _export(
+    name: str, source: Source, target: Path, *, dtype: Dtype, images: UInt8Array, expected: np.ndarray
+) -> Exported:
+    """Write, compare and rename; what fails leaves nothing."""
+    file: ModuleType = importlib.import_module(f"imgreg.export.{FORMATS[name][0]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-", suffix=".partial") as temporary:
+        folder = Path(temporary) / name
+        folder.mkdir()
+        file.write(source, folder, dtype=dtype)
+        parity = measure(
+            file.load(folder), images, expected, n_photos=len(images) - len(synthetic_images(32)), dtype=dtype
+        )
+        if not parity.holds:
+            raise ArtefactError(
+                f"{name}: probabilities differ from imgreg's by up to {parity.max_difference:.2g}, expected at most "
+                f"{parity.tolerance:g} ({parity.n_flipped} images of another class). Nothing was written."
+            )
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        n_bytes = sum(path.stat().st_size for path in files.values())
+        hashes = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
+        versions = {package: importlib.metadata.version(package) for package in FORMATS[name][1].values()}
+        described = {"precision_in_training": source.saved.card.precision, "reference": "imgreg in float32"}
+        documents: dict[str, Any] = {
+            "card.json": {"format": name, "dtype": dtype, **source.metadata, "classes": source.saved.card.classes},
+            "parity.json": {**asdict(parity), **described, "versions": versions, "sha256": hashes},
+        }
+        for document, content in documents.items():
+            (folder / document).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / "labels.txt").write_text("\n".join(source.saved.card.classes) + "\n", encoding="utf-8")
+        if target.exists():
+            target.rename(Path(temporary) / "replaced")
+        folder.rename(target)
+    return Exported(name, target, n_bytes, parity)
+
+
+def export_document(done: Sequence[Exported]) -> dict[str, Any]:
+    """The exports as one JSON document."""
+    rows = [
+        {"format": one.format, "folder": str(one.folder), "bytes": one.n_bytes, "parity": asdict(one.parity)}
+        for one in done
+    ]
+    return {"exports": rows}

@@ -1,0 +1,39 @@
+"""LiteRT, formerly TensorFlow Lite: model.tflite of built-in operators alone, run by ai-edge-litert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from imgreg.export.parity import Answer, UInt8Array
+from imgreg.export.source import Dtype, Source
+
+
+def write(source: Source, folder: Path, *, dtype: Dtype) -> None:
+    """Convert the SavedModel. The converter refuses what built-in operators cannot express."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(source.saved_model))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if dtype == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    (folder / "model.tflite").write_bytes(converter.convert())
+
+
+def load(folder: Path) -> Answer:
+    """Load it in an interpreter without Flex operators: a model that needs them does not load."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(folder / "model.tflite"))
+    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(photos: UInt8Array) -> np.ndarray:
+        interpreter.resize_tensor_input(given["index"], photos.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], photos)
+        interpreter.invoke()
+        return np.array(interpreter.get_tensor(answer["index"]))
+
+    return run

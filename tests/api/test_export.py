@@ -1,0 +1,116 @@
+"""imgreg export: each format answers in its own runtime as imgreg does, or nothing is written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import Trained, imgreg_process
+from imgreg.api.export import FORMATS, export_run
+from imgreg.api.predict import load_classifier, predict
+from imgreg.errors import ArtefactError, UsageError
+from imgreg.export import litert_file
+
+pytest.importorskip("onnxruntime", reason="imgreg[export] is not installed")
+pytest.importorskip("ai_edge_litert", reason="imgreg[export] is not installed")
+
+
+@pytest.fixture(scope="module")
+def exports(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run in all formats."""
+    out = tmp_path_factory.mktemp("exports")
+    export_run(trained.folder, to=list(FORMATS), out=out)
+    return out
+
+
+def test_every_format_is_there_with_its_parity(exports: Path) -> None:
+    """Models, labels and a record of the comparison, on the run's own photos; no temporary file is left."""
+    assert {path.name for path in exports.iterdir()} == set(FORMATS)
+    for name in FORMATS:
+        parity = json.loads((exports / name / "parity.json").read_text())
+        assert parity["max_difference"] <= 1e-4
+        assert parity["n_photos"] > 0
+        assert all((exports / name / file).is_file() for file in parity["sha256"])
+        assert (exports / name / "labels.txt").read_text().split() == ["cold", "warm"]
+
+
+def test_metadata_is_inside(exports: Path) -> None:
+    """ONNX and OpenVINO carry the classes in the model's own file."""
+    import onnxruntime
+
+    from imgreg.lazy_imports import load_openvino
+
+    session = onnxruntime.InferenceSession(exports / "onnx" / "model.onnx")
+    assert session.get_modelmeta().custom_metadata_map["classes"] == '["cold", "warm"]'
+    model = load_openvino().Core().read_model(exports / "openvino" / "model.xml")
+    assert model.get_rt_info(["imgreg", "classes"]).astype(str) == '["cold", "warm"]'
+
+
+def test_float16_is_half_the_size(exports: Path, trained: Trained, tmp_path: Path) -> None:
+    """The formats that can store it hold within its tolerance."""
+    for one in export_run(trained.folder, to=["litert", "openvino"], out=tmp_path, dtype="float16"):
+        whole = sum(path.stat().st_size for path in (exports / one.format).iterdir() if path.suffix != ".json")
+        assert one.n_bytes < 0.52 * whole
+
+
+def test_a_model_that_answers_otherwise_is_not_kept(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer whose weights are wrong fails the comparison; the folder stays empty."""
+    write = litert_file.write
+
+    def broken(source, folder: Path, **options) -> None:
+        for variable in source.model.trainable_variables:
+            variable.assign(variable * 0 + 1)
+        source.model.export(source.saved_model, format="tf_saved_model", verbose=False)
+        write(source, folder, **options)
+
+    monkeypatch.setattr(litert_file, "write", broken)
+    with pytest.raises(ArtefactError, match="Nothing was written"):
+        export_run(trained.folder, to=["litert"], out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_earlier_exports_are_replaced_only_when_asked(exports: Path, trained: Trained, tmp_path: Path) -> None:
+    """The command refuses a folder that exists, and --force replaces it."""
+    shutil.copytree(exports / "onnx", tmp_path / "onnx")
+    (tmp_path / "onnx" / "old").touch()
+    with pytest.raises(UsageError, match="--force"):
+        export_run(trained.folder, to=["onnx"], out=tmp_path)
+    done = imgreg_process("export", trained.folder, "--to", "onnx", "--out", tmp_path, "--force", "--json")
+    assert done.code == 0, done.err
+    assert done.json["exports"][0]["format"] == "onnx"
+    assert not (tmp_path / "onnx" / "old").exists()
+
+
+@pytest.mark.parametrize(
+    ("to", "dtype", "words"),
+    [("onx", "float32", "Did you mean onnx"), ("keras", "float16", "float32 only")],
+)
+def test_what_cannot_be_written_is_refused_first(trained: Trained, tmp_path: Path, to, dtype, words) -> None:
+    """Before anything is computed."""
+    with pytest.raises(UsageError, match=words):
+        export_run(trained.folder, to=[to], out=tmp_path, dtype=dtype)
+
+
+@pytest.mark.parametrize("number", range(3), ids=["onnxruntime", "litert", "openvino"])
+def test_the_documented_examples_name_the_class(exports: Path, trained: Trained, tmp_path: Path, number: int) -> None:
+    """Each example of docs/export.md, as it stands there, gives predict's answer for a photo."""
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "first-try").symlink_to(exports)
+    photo = sorted((trained.data / "warm").glob("*.jpg"))[0]
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[number]
+    code = f"{example}\nprint(label, float(probabilities.max()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    label, probability = done.stdout.split()[-2:]
+    (expected,) = predict([photo], classifier=load_classifier([trained.folder], precision="float32"))
+    assert label == expected.label
+    assert float(probability) == pytest.approx(expected.probability, abs=1e-3)
