@@ -83,7 +83,7 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
         ({"suspicions": ("guessing",), "label": "overfitting"}, "less overfitting"),
         ({"suspicions": ("shortcut",), "label": "underfitting"}, "training"),
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.1}, "less overfitting"),
-        ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "stronger head"),
+        ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "less overfitting"),
         ({"baselines": EVEN, "label": "underfitting"}, "training"),
         ({"baselines": EVEN, "label": "overfitting"}, "less overfitting"),
         ({"label": "too noisy to tell", "epochs_run": 9}, "clearer answer"),

@@ -48,7 +48,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     6. a head that guesses, curves that look well  more photos
        or are too noisy
     7. a baseline beats the head                   less overfitting where the head fits the train photos better than the
-                                                   baseline does, else stronger head
+                                                   baseline does; else, if not overfitting, stronger head
     8. the verdict is underfitting                 training       (what the verdict says)
     9. the verdict is overfitting                  less overfitting (likewise)
     10. the verdict is too noisy to tell           clearer answer (likewise)
@@ -89,7 +89,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="More photos, or others: the head is not clearly better than a constant answer. Check that the "
             "photos show what tells the classes apart.",
         )
-    if better is not None:
+    overfits = verdict.label == OVERFITTING
+    if better is not None and not (overfits and run.best.train_loss >= better.train_loss):
         return _against(run, better, photos=photos, learning_rate=learning_rate)
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
         kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
