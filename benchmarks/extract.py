@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from imgreg.data.sample import draw_sample
+from drawn import draw_sample
 from timing import medians_in_turn, seconds, show
 
 from imgreg.config import Augmentation

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from imgreg.data.sample import draw_sample
+from drawn import draw_sample
 from timing import show
 
 from imgreg.data.discovery import list_files

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from imgreg.data.sample import draw_sample
+from drawn import draw_sample
 from timing import medians_in_turn, show
 
 from imgreg.features.backbone import build_backbone

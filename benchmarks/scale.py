@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from imgreg.data.sample import draw_sample
+from drawn import draw_sample
 from timing import show
 
 DRAWN = 200  # pictures drawn; more photos are these with a number appended, other bytes of the same picture

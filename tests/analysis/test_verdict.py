@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, judge
+from imgreg.runs.history import History
 
 N_VAL = 80
 EPOCHS = np.arange(60)
@@ -36,6 +38,20 @@ def test_rise_while_train_falls_is_overfitting(plant):
     assert 18 <= found.evidence["onset_epoch"] <= 30
     assert found.evidence["rise"] == pytest.approx(val[-1] - val.min(), abs=0.02)
     assert f"from epoch {found.evidence['onset_epoch']} on" in found.sentence
+
+
+def test_statistics_that_lag_are_told_before_what_the_curves_show(plant):
+    """Train photos that cost 0.09 while training, 0.72 as scored: with BatchNormalization that is no underfitting."""
+    history = plant(np.full(20, 0.72), same_for_all(np.full(20, 0.73)))
+    learned = History(
+        tuple(replace(row, objective=0.59, weight_penalty=0.5) for row in history.epochs), history.val_probabilities
+    )
+    found = judge(learned, val_labels=labels(), moving_statistics=True)
+    assert found.label == TOO_NOISY
+    assert "ends at 0.72 with them, but was 0.09 with each batch's own" in found.sentence
+    assert "batch_norm_statistics=precise" in found.next_step
+    assert judge(learned, val_labels=labels()).label == UNDERFITTING
+    assert judge(history, val_labels=labels(), moving_statistics=True).label == UNDERFITTING
 
 
 def test_curves_that_fall_together_fit_well(plant):

@@ -9,10 +9,13 @@ import pytest
 
 from imgreg.config import Base
 from imgreg.errors import MachineError
-from imgreg.features.backbone import build_backbone, feature_shape, load_vgg16
+from imgreg.features.backbone import block_arrays, build_backbone, feature_shape, load_vgg16, tail
 from imgreg.features.engines import Engine, EngineName, choose_engine, has_bfloat16, load_engine
 from imgreg.features.export import arrays_intact, find_export
 from imgreg.features.weights import resolve_weights
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
+from imgreg.training.backbone import Backbone
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
 STARTER = resolve_weights("starter")
@@ -71,6 +74,34 @@ def test_rescaled_photos_are_divided_by_255(name: str, own_cache: Path) -> None:
     assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
     usual = np.stack(list(engine(name, own_cache).embed(PHOTOS)))
     assert np.abs(found - usual).max() > 0.1 * np.abs(usual).max()
+
+
+def test_a_cut_engine_and_a_block_of_its_own_preprocess_alike() -> None:
+    """Fine-tuning with preprocessing = rescale: block4_pool through block5 is what the whole base gives, and so is the
+    base with its own block put in as a tuned one, as predict does."""
+    import keras
+
+    base = Backbone(
+        Base(weights="starter", image_size=64, precision="float32", preprocessing="rescale"), watcher=Watcher()
+    )
+    block = block_arrays(base.weights, "block5")
+    deep = np.stack(list(base.engine_cut_at("block4_pool").embed(PHOTOS)))
+    start = keras.Input(deep.shape[1:])
+    through = keras.Model(start, tail(start, block)).predict(deep, verbose=0)
+    whole = np.stack(list(base.engine.embed(PHOTOS)))
+    assert np.abs(through - whole).max() <= 1e-3 * np.abs(whole).max()
+    branched = load_engine(
+        base.engine_name,
+        "float32",
+        weights_sha256=STARTER.sha256,
+        find_weights=lambda: STARTER,
+        size_px=64,
+        cache=cache_folder(),
+        preprocessing="rescale",
+        blocks=[block],
+    )
+    found = np.stack(list(branched.embed(PHOTOS)))
+    assert np.abs(found - whole[:, None]).max() <= 1e-3 * np.abs(whole).max()
 
 
 def test_preprocessing_twice_would_be_noticed(reference: np.ndarray, own_cache: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -51,35 +52,35 @@ def paired_effects(
 ) -> tuple[Effect, ...]:
     """Compare each recipe with the first, the control.
 
-    figures   recipe -> one loss a repeat, in the same order of repeats for every recipe; two repeats or more
-    n_train   photos that a repeat trains on, n_test those it is scored on: the more is tested and the less trained
-              on, the more the repeats have in common
-    raises    ValueError for fewer than two repeats or of unequal number
-
     The word follows from the interval. "helped" and "hurt": it excludes 0, also after Holm's correction. "no
     difference that matters": it lies within 10 % of the control's figure either way. Else "not enough data".
 
-    source    Nadeau & Bengio 2003, doi:10.1023/A:1024068626366 (the variance's factor 1/R + n_test/n_train);
-              Bouckaert & Frank 2004 for repeated folds; Holm 1979
+    Parameters
+    ----------
+    figures : mapping of str to (n_repeats,) float
+        Recipe to one loss a repeat, in the same order of repeats for every recipe; two repeats or more.
+    n_train, n_test : float
+        Photos that a repeat trains on, and is scored on: the more is tested and the less trained on, the more the
+        repeats have in common.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two repeats, or a different number for some recipe.
+
+    References
+    ----------
+    Nadeau & Bengio 2003, doi:10.1023/A:1024068626366 (the variance's factor 1/R + n_test/n_train); Bouckaert & Frank
+    2004 for repeated folds; Holm 1979.
     """
     control, *others = figures
     base = np.asarray(figures[control], dtype=np.float64)
     differences = {name: np.asarray(figures[name], dtype=np.float64) - base for name in others}
     raw = {name: _interval(d, n_train=n_train, n_test=n_test) for name, d in differences.items()}
-    corrected = dict(zip(others, holm([raw[name][2] for name in others]), strict=True))
+    corrected = dict(zip(others, holm([raw[name].p for name in others]), strict=True))
     matters = MATTERS * abs(float(base.mean()))
     return tuple(
-        _effect(
-            name,
-            control=control,
-            n_repeats=len(base),
-            mean=float(differences[name].mean()),
-            interval=raw[name],
-            p_holm=corrected[name],
-            matters=matters,
-            what=what,
-        )
-        for name in others
+        _effect(name, raw[name], control=control, p_holm=corrected[name], matters=matters, what=what) for name in others
     )
 
 
@@ -114,8 +115,19 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> float:
     return float(stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
-def _interval(differences: np.ndarray, *, n_train: float, n_test: float) -> tuple[float, float, float, float]:
-    """low, high, p, detectable"""
+@dataclass(frozen=True)
+class _Interval:
+    """Of a mean paired difference; p and the detectable difference as in Effect."""
+
+    n_repeats: int
+    mean: float
+    low: float
+    high: float
+    p: float
+    detectable: float
+
+
+def _interval(differences: np.ndarray, *, n_train: float, n_test: float) -> _Interval:
     n = len(differences)
     if n < 2:
         raise ValueError(f"{n} repeat has no variance: expected 2 or more")
@@ -124,23 +136,12 @@ def _interval(differences: np.ndarray, *, n_train: float, n_test: float) -> tupl
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
     detectable = half + float(stats.t.ppf(POWER, n - 1)) * error
-    return mean - half, mean + half, p, detectable
+    return _Interval(n, mean, mean - half, mean + half, p, detectable)
 
 
-def _effect(
-    name: str,
-    *,
-    control: str,
-    n_repeats: int,
-    mean: float,
-    interval: tuple[float, float, float, float],
-    p_holm: float,
-    matters: float,
-    what: str,
-) -> Effect:
-    low, high, p, detectable = interval
-    bound = max(abs(low), abs(high))
-    found = f"(95 % interval {low:+.2f} to {high:+.2f}, {n_repeats} paired repeats)"
+def _effect(name: str, one: _Interval, *, control: str, p_holm: float, matters: float, what: str) -> Effect:
+    mean, bound = one.mean, max(abs(one.low), abs(one.high))
+    found = f"(95 % interval {one.low:+.2f} to {one.high:+.2f}, {one.n_repeats} paired repeats)"
     word: Word
     if p_holm < 1 - CONFIDENCE:
         word = "helped" if mean < 0 else "hurt"
@@ -152,18 +153,6 @@ def _effect(
         word = "not enough data"
         sentence = (
             f"{name}: not enough data to tell, {what} {mean:+.2f} {found}; this many repeats can detect a difference "
-            f"of {detectable:.2f}."
+            f"of {one.detectable:.2f}."
         )
-    return Effect(
-        name=name,
-        control=control,
-        n_repeats=n_repeats,
-        mean=mean,
-        low=low,
-        high=high,
-        p=p,
-        p_holm=p_holm,
-        detectable=detectable,
-        word=word,
-        sentence=sentence,
-    )
+    return Effect(name=name, control=control, p_holm=p_holm, word=word, sentence=sentence, **asdict(one))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from imgreg.analysis.curves import CONFIDENCE
 
 N_RESAMPLES = 1000
+_TAILS = (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE))  # percentiles
 
 Float64Array = NDArray[np.float64]
 
@@ -86,67 +87,92 @@ def learning_curve(
 ) -> LearningCurve:
     """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
 
-    scores    a row a repeat, a loss or error rate for each size
-    sizes     train photos, ascending; three or more different ones
-    n_test    photos that each score was taken on
-    highest   of what the score can be, 1 for an error rate; the lowest is 0
-    raises    ValueError for fewer than two repeats or three sizes
-
     The interval is a bootstrap over the repeats, fitted anew each time; deviations are stretched as repeats share
     photos (Nadeau & Bengio's factor, see effects.py). It speaks of this law: that the curve goes on by it beyond twice
     today's photos is hope. Its ends are clipped to what the score can be: the truth lies there too, and is covered as
     often.
 
-    source    Hestness et al. 2017, arXiv:1712.00409 and Rosenfeld et al. 2020, arXiv:1909.12673 (error falls by a power
-              law to a floor); Viering & Loog 2023, doi:10.1109/TPAMI.2022.3220744 (how well that holds)
+    Parameters
+    ----------
+    scores : (n_repeats, n_sizes) float
+        A loss or error rate of each repeat and size.
+    sizes : (n_sizes,) int
+        Train photos, ascending; three or more different ones.
+    n_test : float
+        Photos that each score was taken on.
+    highest : float
+        The highest that the score can be, 1 for an error rate; the lowest is 0.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two repeats or three sizes.
+
+    References
+    ----------
+    Hestness et al. 2017, arXiv:1712.00409 and Rosenfeld et al. 2020, arXiv:1909.12673 (error falls by a power law to a
+    floor); Viering & Loog 2023, doi:10.1109/TPAMI.2022.3220744 (how well that holds).
     """
     table, n = np.asarray(scores, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
-    n_repeats = len(table)
-    if n_repeats < 2 or len(set(sizes)) < 3:
-        raise ValueError(f"{n_repeats} repeats of {len(set(sizes))} sizes: expected 2 or more of 3 or more")
-    means = table.mean(axis=0)
+    if len(table) < 2 or len(set(sizes)) < 3:
+        raise ValueError(f"{len(table)} repeats of {len(set(sizes))} sizes: expected 2 or more of 3 or more")
+    means, drawn_means = table.mean(axis=0), _resampled_means(table, n_train=n[-1], n_test=n_test, seed=seed)
     spread = table.std(axis=0, ddof=1)
     weights = 1 / np.maximum(spread, 0.25 * np.median(spread) + 1e-9)  # a spread that is small by luck does not rule
-    stretch = math.sqrt(1 + n_repeats * n_test / n[-1]) * _small_sample(n_repeats)
-    draw = np.random.default_rng(seed)
-    rows = draw.integers(n_repeats, size=(N_RESAMPLES, n_repeats))
-    drawn_means = means + stretch * (table[rows].mean(axis=1) - means)
     laws = fit_power_laws(n, np.concatenate([means[None], drawn_means]), weights=weights)
-    law = PowerLaw(floor=laws[0, 0], scale=laws[0, 1], exponent=laws[0, 2])
-    grid = np.unique(np.round(np.geomspace(n[0], n[-1] + more, 40)).astype(int))
-    grid = np.union1d(grid, [int(n[-1]), int(n[-1]) + more])
-    floors, scales, exponents = laws[1:].T[..., None]
-    found = np.clip(floors + scales * grid**-exponents, 0, highest)
-    today = int(np.searchsorted(grid, n[-1]))
-    tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
-    lows, highs = np.percentile(found, tails, axis=0)
-    gains = found[:, [today]] - found
-    gain_lows, gain_highs = np.percentile(gains, tails, axis=0)
-    forecasts = tuple(
-        Forecast(
-            n_train=int(x),
-            score=law.at(x),
-            low=float(lows[i]),
-            high=float(highs[i]),
-            gain=law.at(n[-1]) - law.at(x),
-            gain_low=float(gain_lows[i]),
-            gain_high=float(gain_highs[i]),
-        )
-        for i, x in enumerate(grid)
-    )
-    mean_lows, mean_highs = np.percentile(np.clip(drawn_means, 0, highest), tails, axis=0)
+    forecasts = _forecasts(laws, sizes=n, more=more, highest=highest)
+    mean_lows, mean_highs = np.percentile(np.clip(drawn_means, 0, highest), _TAILS, axis=0)
     return LearningCurve(
         what=what,
-        n_repeats=n_repeats,
+        n_repeats=len(table),
         n_test=n_test,
         sizes=tuple(int(x) for x in n),
         means=tuple(means.tolist()),
         lows=tuple(mean_lows.tolist()),
         highs=tuple(mean_highs.tolist()),
-        law=law,
+        law=_power_law(laws[0]),
         fitted=forecasts,
         more=forecasts[-1],
     )
+
+
+def _resampled_means(table: Float64Array, *, n_train: float, n_test: float, seed: int) -> Float64Array:
+    """(N_RESAMPLES, n_sizes) means of repeats drawn with replacement, stretched for what the repeats share."""
+    n_repeats, means = len(table), table.mean(axis=0)
+    stretch = math.sqrt(1 + n_repeats * n_test / n_train) * _small_sample(n_repeats)
+    rows = np.random.default_rng(seed).integers(n_repeats, size=(N_RESAMPLES, n_repeats))
+    return np.asarray(means + stretch * (table[rows].mean(axis=1) - means))
+
+
+def _forecasts(laws: Float64Array, *, sizes: Float64Array, more: int, highest: float) -> tuple[Forecast, ...]:
+    """Along the curve, up to `more` photos beyond today's.
+
+    laws   (1 + N_RESAMPLES, 3), that of the means first
+    """
+    law, n_today = _power_law(laws[0]), sizes[-1]
+    grid = np.unique(np.round(np.geomspace(sizes[0], n_today + more, 40)).astype(int))
+    grid = np.union1d(grid, [int(n_today), int(n_today) + more])
+    floors, scales, exponents = laws[1:].T[..., None]
+    found = np.clip(floors + scales * grid**-exponents, 0, highest)
+    gains = found[:, [int(np.searchsorted(grid, n_today))]] - found
+    lows, highs = np.percentile(found, _TAILS, axis=0)
+    gain_lows, gain_highs = np.percentile(gains, _TAILS, axis=0)
+    return tuple(
+        Forecast(
+            n_train=int(x),
+            score=law.at(x),
+            low=float(lows[i]),
+            high=float(highs[i]),
+            gain=law.at(n_today) - law.at(x),
+            gain_low=float(gain_lows[i]),
+            gain_high=float(gain_highs[i]),
+        )
+        for i, x in enumerate(grid)
+    )
+
+
+def _power_law(row: Float64Array) -> PowerLaw:
+    return PowerLaw(floor=row[0], scale=row[1], exponent=row[2])
 
 
 def fit_power_laws(sizes: Float64Array, scores: Float64Array, *, weights: Float64Array) -> Float64Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from imgreg.config import Recipe, Settings
 from imgreg.features.stored import stored_shape
@@ -13,9 +13,6 @@ from imgreg.lazy_imports import load_keras
 from imgreg.recipes import recipe_of
 from imgreg.recipes.settings import SETTINGS_OPTIONS, build_settings
 
-if TYPE_CHECKING:
-    import keras
-
 NAME = "keras"  # of the recipe, in figures and tables
 
 
@@ -23,7 +20,7 @@ def keras_settings(
     recipe: str | Recipe,
     options: Mapping[str, Any],
     *,
-    head: keras.Model | Callable[[tuple[int, int, int]], keras.Model] | None,
+    head: Any,
     callbacks: Sequence[Any],
 ) -> Settings:
     """Lay a Keras head over a recipe, and the options over both. Parameters as in `Workspace.train`."""

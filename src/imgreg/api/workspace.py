@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +21,6 @@ from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    import keras
-
     from imgreg.api.compare import Comparison
     from imgreg.api.study import Study
 
@@ -70,8 +68,8 @@ class Workspace:
         sanity_baselines: Sequence[str] = CHEAP_BASELINES,
         tensorboard: bool = False,
         resume: bool | None = None,
-        head: keras.Model | Callable[[tuple[int, int, int]], keras.Model] | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        head: Any = None,
+        callbacks: Sequence[Any] = (),
         **options: Any,
     ) -> TrainedRun:
         """Train a head on the frozen features of a folder of photos.
@@ -94,9 +92,10 @@ class Workspace:
         head : keras.Model or callable, optional
             A head in place of the recipe's: a Sequential, or another chain of layers, from the feature map (h, w, 512)
             to softmax outputs or one sigmoid output; a function gets (h, w, 512) and returns one. A model without a
-            pooling layer comes after the recipe's pool. Its layers are taken, not its weights: training starts from new
-            initial weights, for each fold its own, drawn with `seed`. If the model is compiled, its optimizer (with a
-            constant learning rate) and its loss replace the recipe's; metrics do not matter. AdamW decays kernels only.
+            pooling layer is put behind the recipe's pool. Its layers are taken, not its weights: training starts from
+            new initial weights, for each fold its own, drawn with `seed`. If the model is compiled, its optimizer (with
+            a constant learning rate) and its loss replace the recipe's; metrics do not matter. AdamW decays kernels
+            only.
             Supported layers: Dense, Activation, Dropout, BatchNormalization, LayerNormalization, and first Flatten,
             GlobalAveragePooling2D or GlobalMaxPooling2D.
         callbacks : sequence of keras.callbacks.Callback
