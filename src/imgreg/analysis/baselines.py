@@ -88,7 +88,8 @@ def paired_with(baseline: SanityBaseline, *, head_correct: NDArray[np.bool_]) ->
     if not baseline.correct:
         return baseline
     difference = head_correct.astype(np.float64) - np.asarray(baseline.correct)
-    return baseline.model_copy(update={"accuracy_difference": mean_difference(difference, within=(-1, 1))})
+    paired = {"accuracy_difference": mean_difference(difference, within=(-1, 1)), "correct": ()}  # which is not kept
+    return baseline.model_copy(update=paired)
 
 
 def mean_difference(differences: NDArray[np.float64], *, within: tuple[float, float] = (-np.inf, np.inf)) -> Difference:

@@ -107,7 +107,8 @@ class _HeadModel(Exchanged):
         self.keras = model = self._initial(*draws[0], train=data.train)
         self.n_parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
         self._optimizer = build_optimizer(recipe.optimizer, variables=model.trainable_variables)
-        by_size = moving_statistics(model) if recipe.head.batch_norm_momentum == "auto" else ()
+        settled = "batch_norm_momentum" in recipe.head.idle() or recipe.head.batch_norm_momentum != "auto"
+        by_size = () if settled else moving_statistics(model)
         smoothing = recipe.training.label_smoothing
         self._step = compiled_epoch(model, self._optimizer, label_smoothing=smoothing, by_size=by_size)
         self._update_statistics = None

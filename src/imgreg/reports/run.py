@@ -222,7 +222,8 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
     beside = [one for one in measured if one.name != SHUFFLED_LABELS]
     if beside:
         one = max(beside, key=lambda it: it.accuracy)
-        on = " on validation photos" if scored.side == "test" else ""
+        elsewhere = " in cross-validation" if summary.n_folds else " on validation photos"
+        on = elsewhere if scored.side == "test" else ""
         told, difference = f"this model {best.val_accuracy:.1%}{on}", one.accuracy_difference
         if difference is not None and difference.low is not None and difference.high is not None:
             told += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
