@@ -65,6 +65,19 @@ def test_undecided_says_what_would_decide() -> None:
     assert "better" not in said + same
 
 
+def test_a_clear_difference_in_accuracy_comes_before_an_unclear_one_in_loss() -> None:
+    """A p value of 0.015 is clear for one run, and not for one of two."""
+    rows = comparison_table([kept("plain", 0.5), kept("l2", 0.45)])
+    found = effect("l2", mean=-0.05, half=0.1, p=0.3)
+    found = found.model_copy(update={"fixed": tuple("abcdefghij"), "broken": ("k",), "p_mcnemar": 0.015})
+    said = answer(rows, [found])
+    assert said.startswith("l2 gets more photos right than plain: 10 that plain gets wrong, and the other way round 1")
+    assert "(exact McNemar, p = 0.015). In loss l2 and plain are too close to call" in said
+    third = comparison_table([kept("plain", 0.5), kept("l2", 0.45), kept("l1", 0.6)])
+    of_two = answer(third, [found, effect("l1", mean=0.1, half=0.2, p=0.3)])
+    assert of_two.startswith("l2 and plain are too close to call")
+
+
 def test_of_several_the_clear_one_is_named() -> None:
     """l1 is lower, but not clearly different from the control; l2 is named, and l1 mentioned."""
     rows = comparison_table([kept("plain", 0.6), kept("l1", 0.3), kept("l2", 0.4)])
@@ -121,6 +134,9 @@ def test_no_two_sentences_disagree(plant) -> None:
             seen["open"] += 1
             assert not found.is_clear
             assert found.word in ("not enough data", "no difference that matters")
+            more = re.match(r"(a|b) gets more photos right than", said)
+            assert (more is not None) == (found.p_mcnemar < 0.025)
+            assert more is None or (more[1] == "b") == (len(found.fixed) > len(found.broken))
             assert found.low <= 0 <= found.high
             continue
         name, low, high, other = winner.groups()

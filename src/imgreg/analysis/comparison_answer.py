@@ -20,7 +20,8 @@ def answer_parts(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] =
     """Say whose kept head has the lower validation loss, what would settle it, and what became of the gap.
 
     The kept heads, those of the best epochs, decide: they are what a user gets. One run is called better than another
-    only where the paired difference says so, corrected for the number of runs.
+    only where the paired difference in loss says so, corrected for the number of runs. Where it does not, a clear
+    difference in the number of photos that are right comes first.
 
     Parameters
     ----------
@@ -43,7 +44,12 @@ def answer_parts(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] =
     if all(paired[row.name].is_worse for row in others):
         return (_better(control, nearest, paired[nearest.name]), *_others(rows, control), _gap(nearest, control))
     nearest = min((row for row in others if not paired[row.name].is_worse), key=_kept_loss)
-    return (_undecided(nearest, control, paired[nearest.name]), *_others(rows, None), _gap(nearest, control))
+    effect = paired[nearest.name]
+    loss = _undecided(nearest, control, effect)
+    first: tuple[str, ...] = (loss,)
+    if effect.is_clear_in_accuracy(n_runs=len(others)):
+        first = (_accuracy(nearest, control, effect), f"In loss {loss}")
+    return (*first, *_others(rows, None), _gap(nearest, control))
 
 
 def _kept_loss(row: ComparisonRow) -> float:
@@ -56,6 +62,16 @@ def _better(winner: ComparisonRow, loser: ComparisonRow, effect: PhotoEffect) ->
     return (
         f"{winner.name} is better here: validation loss {ours} vs. {theirs} for {loser.name} "
         f"(difference {difference}, 95 % interval {bounds})."
+    )
+
+
+def _accuracy(run: ComparisonRow, control: ComparisonRow, effect: PhotoEffect) -> str:
+    """Which of the two gets more photos right, where that is clear and the loss is not."""
+    fixed, broken = len(effect.fixed), len(effect.broken)
+    more, fewer = (run.name, control.name) if fixed > broken else (control.name, run.name)
+    return (
+        f"{more} gets more photos right than {fewer}: {max(fixed, broken)} that {fewer} gets wrong, and the other way "
+        f"round {min(fixed, broken)}, of {effect.n_photos} (exact McNemar, p = {effect.p_mcnemar:.2g})."
     )
 
 

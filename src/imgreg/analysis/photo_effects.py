@@ -56,6 +56,11 @@ class PhotoEffect(BaseModel):
     def is_better(self) -> bool:
         return self.is_clear and self.mean < 0
 
+    def is_clear_in_accuracy(self, *, n_runs: int = 1) -> bool:
+        """Whether more photos change sides one way than chance gives: a second question asked of the same photos, and
+        of each run, so that the level is divided by twice their number."""
+        return self.p_mcnemar < (1 - CONFIDENCE) / (2 * n_runs)
+
     @property
     def is_worse(self) -> bool:
         return self.is_clear and self.mean > 0

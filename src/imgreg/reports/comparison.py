@@ -127,7 +127,8 @@ def _claim(
         others = [line for line in warnings if fault_told not in line]
         answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
         return {"tone": fault.tone, "label": fault.label, "answer": answer, "warnings": others}
-    decided = any(effect.is_better or effect.is_worse for effect in effects)
+    n_runs = len(effects)
+    decided = any(it.is_better or it.is_worse or it.is_clear_in_accuracy(n_runs=n_runs) for it in effects)
     return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts, "warnings": warnings}
 
 
