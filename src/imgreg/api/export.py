@@ -25,6 +25,7 @@ from imgreg.errors import ArtefactError, MachineError, PhotoError, UsageError
 from imgreg.export.parity import Parity, measure, synthetic_images
 from imgreg.export.source import Dtype, Source, with_uint8_input
 from imgreg.heads.store import ModelCard, load_head
+from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.runs.folder import Run, read_run
 
@@ -100,6 +101,7 @@ def export_run(
     images = np.concatenate([photos, synthetic_images(card.image_size)])
     watcher.say(f"Computing imgreg's probabilities in float32 for {len(photos)} photos and made images.")
     expected = np.stack([*photo_probabilities(images, classifier=load_classifier([run], precision="float32"))])
+    load_keras()
     with tempfile.TemporaryDirectory() as temporary:
         model, saved_model = with_uint8_input(to_keras(run)), Path(temporary) / "model"
         if set(formats) & {"savedmodel", "litert", "openvino"}:
