@@ -65,6 +65,25 @@ def shared_command(command: str) -> str:
     return " ".join(_quoted(_shared_word(word)) for word in words)
 
 
+def with_option(command: str, option: str, value: str, *, alias: str = "") -> str:
+    """The command with one option changed, and without a name for its folder and how its result is printed.
+
+    >>> with_option("imgreg train pets --lr 1 --name a --json", "--learning-rate", "0.1", alias="--lr")
+    'imgreg train pets --learning-rate 0.1'
+    """
+    replaced = (option, alias or option, "--name")
+    kept: list[str] = []
+    skipping = False
+    for word in shlex.split(command):
+        if skipping:
+            skipping = False
+        elif word in replaced:
+            skipping = True
+        elif not word.startswith(tuple(f"{one}=" for one in replaced)) and word not in ("--json", "-q", "--quiet"):
+            kept.append(word)
+    return f"{shlex.join(kept)} {option} {value}"
+
+
 def with_places_of(command: str, typed: Sequence[str]) -> str:
     """A shortened command, its places as the words of another command name them.
 

@@ -11,7 +11,7 @@ import pytest
 from analysis.test_compare import PLAIN, REGULARIZED, changed, scores, summary
 from analysis.test_photo_effects import answering
 from imgreg.analysis.compare import comparison_table
-from imgreg.analysis.comparison_answer import answer
+from imgreg.analysis.comparison_answer import answer, settling_command
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.runs.folder import Run
 
@@ -76,6 +76,15 @@ def test_a_clear_difference_in_accuracy_comes_before_an_unclear_one_in_loss() ->
     third = comparison_table([kept("plain", 0.5), kept("l2", 0.45), kept("l1", 0.6)])
     of_two = answer(third, [found, effect("l1", mean=0.1, half=0.2, p=0.3)])
     assert of_two.startswith("l2 and plain are too close to call")
+
+
+def test_an_open_comparison_has_a_command_that_settles_it() -> None:
+    """The same photos and options on ten splits; nothing where the answer is clear, or finished runs were compared."""
+    unclear, clear = effect("l2", mean=-0.05, half=0.1, p=0.3), effect("l2", mean=-0.05, half=0.01, p=0.001)
+    command = "imgreg compare 'my pets' --recipes plain,l2 --name first --json"
+    assert settling_command([unclear], command=command) == "imgreg compare 'my pets' --recipes plain,l2 --repeats 10"
+    assert settling_command([clear], command=command) == ""
+    assert settling_command([unclear], command="imgreg train pets") == ""
 
 
 def test_of_several_the_clear_one_is_named() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.paths import with_option
 
 
 def answer(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -> str:
@@ -50,6 +51,26 @@ def answer_parts(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] =
     if effect.is_clear_in_accuracy(n_runs=len(others)):
         first = (_accuracy(nearest, control, effect), f"In loss {loss}")
     return (*first, *_others(rows, None), _gap(nearest, control))
+
+
+def settling_command(effects: Sequence[PhotoEffect], *, command: str) -> str:
+    """The command that would decide an open comparison; empty where it is decided, or no command made it.
+
+    Parameters
+    ----------
+    command : str
+        The command line of the comparison.
+
+    Examples
+    --------
+    >>> settling_command((), command="imgreg compare pets --name first")
+    ''
+    """
+    n_runs = len(effects)
+    decided = any(it.is_clear or it.is_clear_in_accuracy(n_runs=n_runs) for it in effects)
+    if decided or not effects or not command.startswith("imgreg compare "):
+        return ""
+    return with_option(command, "--repeats", "10")
 
 
 def _kept_loss(row: ComparisonRow) -> float:

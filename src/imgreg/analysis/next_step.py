@@ -10,7 +10,7 @@ import shlex
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import GUESSING, LABEL_NOISE, LEAKAGE, SHORTCUT
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
-from imgreg.paths import shared_command
+from imgreg.paths import shared_command, with_option
 from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
 
@@ -201,14 +201,4 @@ def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
     parts = shlex.split(run.command)
     if parts[:2] != ["imgreg", "train"]:
         return f"imgreg train {photos} --recipe {shlex.quote(run.recipe)} {option} {value}"
-    kept: list[str] = []
-    replaced = (option, _SHORT.get(option, option), "--name")
-    skipping = False
-    for part in parts:
-        if skipping:
-            skipping = False
-        elif part in replaced:
-            skipping = True
-        elif not part.startswith(tuple(f"{one}=" for one in replaced)) and part not in ("--json", "-q", "--quiet"):
-            kept.append(part)
-    return f"{shared_command(shlex.join(kept))} {option} {value}"
+    return shared_command(with_option(run.command, option, value, alias=_SHORT.get(option, "")))

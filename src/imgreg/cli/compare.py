@@ -94,6 +94,7 @@ def command(
                 tensorboard=tensorboard,
             ),
             told=session.watcher.told,
+            command=session.command,
         )
     from imgreg.api.study import study
     from imgreg.recipes.topics import StudyPlan
@@ -147,7 +148,7 @@ def _settings(recipes: list[str], repeats: int | None, options: dict[str, Any]) 
     return settings
 
 
-def _printed(done: Comparison, *, told: set[str]) -> Printed:
+def _printed(done: Comparison, *, told: set[str], command: str = "") -> Printed:
     from imgreg.api.compare import comparison_document
     from imgreg.reports.terminal.runs import comparison_text
 
@@ -160,5 +161,6 @@ def _printed(done: Comparison, *, told: set[str]) -> Printed:
             effects=done.effects,
             folder=done.folder,
             told=told,
+            command=command,
         ),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgreg.analysis.compare import ComparisonRow
-from imgreg.analysis.comparison_answer import answer_parts
+from imgreg.analysis.comparison_answer import answer_parts, settling_command
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.suspicions import DATA_FAULTS
@@ -128,7 +128,9 @@ def _claim(
         answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
         return {"tone": fault.tone, "label": fault.label, "answer": answer, "warnings": others}
     n_runs = len(effects)
-    decided = any(it.is_better or it.is_worse or it.is_clear_in_accuracy(n_runs=n_runs) for it in effects)
+    decided = any(it.is_clear or it.is_clear_in_accuracy(n_runs=n_runs) for it in effects)
+    if command := settling_command(effects, command=runs[0].summary.command):
+        parts = (*parts, f"To settle it: `{command}`.")
     return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts, "warnings": warnings}
 
 

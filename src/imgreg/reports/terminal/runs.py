@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.analysis.compare import ComparisonRow
-from imgreg.analysis.comparison_answer import answer
+from imgreg.analysis.comparison_answer import answer, settling_command
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.paths import with_places_of
@@ -133,6 +133,7 @@ def comparison_text(
     effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
     told: Collection[str] = (),
+    command: str = "",
 ) -> RenderableType:
     """The answer in a sentence, the table, what stands against comparing unless told, and where the report is."""
     from rich.console import Group
@@ -181,6 +182,7 @@ def comparison_text(
         ),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings if sentence not in told),
         *([report_line(folder)] if folder else []),
+        *([line_to_copy("Next: ", settling)] if (settling := settling_command(effects, command=command)) else []),
     )
 
 
