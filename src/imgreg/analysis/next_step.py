@@ -191,7 +191,7 @@ def _wider(run: RunSummary, *, photos: str) -> str:
         return f"For a better score, use the ImageNet weights instead of the starter weights (`{other}`)."
     if run.finetuned_block is None:
         tuned = _again(run, photos=photos, option="--finetune", value="block5")
-        return f"For a better score, fine-tune VGG16's last block (`{tuned}`)."
+        return f"Fine-tuning VGG16's last block may give a better score: try `{tuned}`."
     larger = _again(run, photos=photos, option="--image-size", value=str(min(2 * run.image_size, 1024)))
     return f"For a better score, use images larger than {run.image_size} px (`{larger}`)."
 
