@@ -24,8 +24,8 @@ from imgreg.data.subsets import with_fewer
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource
 from imgreg.heads.batch_norm import uses_moving_statistics
-from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
+from imgreg.heads.training_curves import SplitFeatures
 from imgreg.heads.views import Labelled
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher

@@ -17,8 +17,8 @@ from imgreg.config import Base, Photos
 from imgreg.data.augment import Augmenter
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import FeatureSource
-from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
+from imgreg.heads.training_curves import SplitFeatures
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe

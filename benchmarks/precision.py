@@ -22,8 +22,8 @@ from imgreg.data.index import index_photos, labels_of
 from imgreg.data.split import split_photos
 from imgreg.features.engines import load_engine
 from imgreg.features.weights import resolve_weights
-from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
+from imgreg.heads.training_curves import SplitFeatures
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_openvino
 from imgreg.paths import cache_folder

@@ -77,8 +77,8 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
     from imgreg.data.index import Photo
     from imgreg.features.cache import BLOCK_ROWS, FeatureCache
     from imgreg.features.extract import BaseIdentity, FeatureSource
-    from imgreg.heads.epochs import SplitFeatures
     from imgreg.heads.fit import fit_head
+    from imgreg.heads.training_curves import SplitFeatures
     from imgreg.recipes import load_recipe
     from imgreg.training.fit import labelled
 

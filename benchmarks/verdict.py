@@ -199,8 +199,8 @@ def train(
     *,
     seed: int,
 ) -> History:
-    from imgreg.heads.epochs import SplitFeatures
     from imgreg.heads.fit import fit_head
+    from imgreg.heads.training_curves import SplitFeatures
 
     train = Labelled(lambda _, rows: train_features[rows], train_labels)
     val = Labelled(lambda _, rows: val_features[rows], val_labels)

@@ -15,7 +15,7 @@ from imgreg.progress import Watcher
 
 @dataclass(frozen=True)
 class Session:
-    """One command at work: where it writes, what it may resume, and who is told.
+    """One command at work: where it writes, what it may resume, and where its messages go.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Session:
     callbacks : tuple of keras.callbacks.Callback
         Called while the head trains, which then starts at its first epoch and keeps no checkpoint.
     watcher : Watcher
-        Who is told of warnings, progress and epochs; by default nobody.
+        Receives warnings, progress and epochs; by default nobody.
     """
 
     models: Path = Path("models")

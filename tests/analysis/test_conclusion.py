@@ -70,7 +70,7 @@ def test_as_good_is_told_by_the_paired_interval(shared: int, kinds: list[str]) -
 
 
 def test_a_head_that_guesses() -> None:
-    """A head not clearly better than a constant answer is told so, and metadata that reach no more are not accused."""
+    """A head not clearly better than a constant answer is called guessing; metadata as good as it are no shortcut."""
     found = suspect_result(
         [control("majority", 78, shared=70), control("file-metadata", 79)], accuracy=0.82, largest_share=0.78
     )

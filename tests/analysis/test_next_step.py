@@ -199,3 +199,12 @@ def test_only_the_newest_result_of_the_same_photos_counts(tmp_path: Path) -> Non
     found = earlier_findings(tmp_path, dataset="same")
     assert found.gain == Gain(400, 0.03, 0.0, 0.1)
     assert found.n_contradicted is None
+
+
+def test_a_keras_head_is_trained_again_from_python() -> None:
+    """No command takes a Keras model: the next step is a call, not a recipe that does not exist."""
+    one = run(train_loss=0.35, weights="imagenet").model_copy(update={"recipe": "keras"})
+    said = most_promising(one, data=DATA, learning_rate=1e-3).sentence
+    assert f"`ws.train({DATA!r}, head=..., " in said
+    assert "finetune='block5')`" in said
+    assert "imgreg train" not in said

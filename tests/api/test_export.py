@@ -31,7 +31,7 @@ def exports(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_format_is_there_with_its_parity(exports: Path) -> None:
     """Models, labels and a record of the comparison, on the run's own photos; no temporary file is left."""
-    assert {path.name for path in exports.iterdir()} == set(FORMATS)
+    assert {path.name for path in exports.iterdir()} == {*FORMATS, ".locks"}
     for name in FORMATS:
         parity = json.loads((exports / name / "parity.json").read_text())
         assert parity["max_difference"] <= 1e-4
@@ -62,7 +62,7 @@ def test_float16_is_half_the_size(exports: Path, trained: Trained, tmp_path: Pat
 def test_a_model_that_answers_otherwise_is_not_kept(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer whose weights are wrong fails the comparison; the folder stays empty."""
+    """A writer whose weights are wrong fails the comparison, and nothing of the model stays."""
     write = litert_file.write
 
     def broken(source, folder: Path, **options) -> None:
@@ -74,7 +74,7 @@ def test_a_model_that_answers_otherwise_is_not_kept(
     monkeypatch.setattr(litert_file, "write", broken)
     with pytest.raises(ArtefactError, match="Nothing was written"):
         export_run(trained.folder, to=["litert"], out=tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]  # what keeps two writers apart
 
 
 def test_earlier_exports_are_replaced_only_when_asked(exports: Path, trained: Trained, tmp_path: Path) -> None:
@@ -87,6 +87,7 @@ def test_earlier_exports_are_replaced_only_when_asked(exports: Path, trained: Tr
     assert done.code == 0, done.err
     assert done.json["exports"][0]["format"] == "onnx"
     assert not (tmp_path / "onnx" / "old").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"onnx", ".locks"}  # the replaced one is gone
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
@@ -73,6 +74,10 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: P
         assert [row["recipe"] for row in csv.DictReader(lines)] == [row["recipe"] for row in rows]
     assert tomllib.loads((folder / "settings.toml").read_text())["dropout 0.5"]["recipe"]["head"]["dropout"] == 0.5
     assert first.json["answer"][0] in (folder / "report.html").read_text().replace("&#39;", "'")
+
+    text = imgreg("study", data, *SMALL, "--models", tmp_path / "models", "--topic", "dropout", "--name", "text").out
+    assert any(row["effect"] and row["effect"]["word"] == "not enough data" for row in rows)
+    assert re.search(r"^Next: imgreg study .* --repeats 4$", text, re.MULTILINE)
     assert {"forest.png", "curves.png", "study.json"} <= {path.name for path in folder.iterdir()}
     assert naming(folder, tmp_path, data.parent) == []  # what is shared names no folder
 

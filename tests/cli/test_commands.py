@@ -44,6 +44,15 @@ def test_every_help_has_an_example(name: str) -> None:
     assert f"Example:\n    imgreg {name}" in done.out
 
 
+def test_runs_can_be_sorted_by_what_its_help_lists() -> None:
+    """The choices stand in the command, which imports no runs for --help, and the keys where the list is made."""
+    from imgreg.cli.runs import command
+    from imgreg.runs.listing import SORTS
+
+    (sort,) = [one for one in command.params if one.name == "sort"]
+    assert list(sort.type.choices) == list(SORTS)
+
+
 def test_help_of_a_command_and_its_own_commands() -> None:
     """`imgreg help cache clear` is `imgreg cache clear --help`; a mistyped name is answered with the likely one."""
     assert imgreg("help", "cache", "clear").out == imgreg("cache", "clear", "--help").out

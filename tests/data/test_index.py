@@ -138,7 +138,7 @@ def test_a_mistyped_folder(tmp_path: Path) -> None:
 
 def test_classes_one_level_below(tmp_path: Path) -> None:
     """Years with the same classes inside are refused, by name; with a photo beside them, or other folders, they are
-    taken for classes, and the folders inside are told."""
+    taken for classes, and a note names the folders inside."""
     for year in ("2023", "2024"):
         paint_set(tmp_path / "years" / year, n_each=1)
     with pytest.raises(DatasetError, match=r"each of its folders \(2023, 2024\) .* cold, warm.* pass .*years/2023,"):

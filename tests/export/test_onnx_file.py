@@ -69,7 +69,7 @@ def test_it_answers_as_keras(tmp_path: Path, head, stored: Stored, mirror, tempe
     sizes = []
     for dtype in ("float32", "float16"):
         onnx_file.write(source, tmp_path, dtype=dtype)
-        assert measure(onnx_file.load(tmp_path), images, expected, n_photos=0, dtype=dtype).holds
+        assert measure(onnx_file.load(tmp_path), images, expected, dtype=dtype).holds
         sizes.append((tmp_path / "model.onnx").stat().st_size)
     assert sizes[1] < 0.52 * sizes[0]
 

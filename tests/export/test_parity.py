@@ -23,7 +23,7 @@ def test_it_holds_within_the_tolerance_of_the_dtype(change: float, dtype, holds:
         found[-1] += [change, -change]
         return found
 
-    assert measure(answer, IMAGES, EXPECTED, n_photos=0, dtype=dtype).holds is holds
+    assert measure(answer, IMAGES, EXPECTED, dtype=dtype).holds is holds
 
 
 def test_single_images_count_too() -> None:
@@ -32,6 +32,6 @@ def test_single_images_count_too() -> None:
     def answer(photos: np.ndarray) -> np.ndarray:
         return np.tile(EXPECTED[:1] if len(photos) > 1 else EXPECTED[:1, ::-1], (len(photos), 1))
 
-    done = measure(answer, IMAGES, EXPECTED, n_photos=0, dtype="float32")
+    done = measure(answer, IMAGES, EXPECTED, dtype="float32")
     assert not done.holds
     assert done.n_flipped == 8

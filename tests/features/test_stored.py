@@ -8,8 +8,8 @@ import pytest
 from imgreg.config import Recipe
 from imgreg.errors import FeatureError
 from imgreg.features.stored import Stored, stored_shape, to_stored
-from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.fit import fit_head
+from imgreg.heads.training_curves import SplitFeatures
 from imgreg.heads.views import Labelled
 
 MAP = np.random.default_rng(0).gamma(0.3, 20, (4, 4, 512)).astype(np.float32)

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from imgreg.analysis.verdict import UNDERFITTING, judge
 from imgreg.config import Head, Recipe
 from imgreg.heads.batch_norm import uses_moving_statistics
-from imgreg.heads.epochs import FittedHead, Fold, SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
+from imgreg.heads.training_curves import FittedHead, Fold, SplitFeatures
 from imgreg.heads.views import Labelled
 
 

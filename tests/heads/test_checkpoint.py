@@ -16,8 +16,9 @@ from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
 from imgreg.heads import fit
 from imgreg.heads.checkpoint import Checkpoint, checkpointer, forget_checkpoint, read_checkpoint, write_checkpoint
-from imgreg.heads.epochs import FittedHead, Hooks, SplitFeatures
+from imgreg.heads.epochs import Hooks
 from imgreg.heads.fit import fit_head
+from imgreg.heads.training_curves import FittedHead, SplitFeatures
 from imgreg.heads.views import Labelled
 from imgreg.runs.history import Epoch
 

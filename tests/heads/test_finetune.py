@@ -12,10 +12,11 @@ import pytest
 from imgreg.config import Finetune, Head, Optimizer, Recipe, Training
 from imgreg.features.blocks import count_tuned, tuned_shapes
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from imgreg.heads.epochs import FittedHead, Fold, Hooks, SplitFeatures
+from imgreg.heads.epochs import Hooks
 from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import score
+from imgreg.heads.training_curves import FittedHead, Fold, SplitFeatures
 from imgreg.heads.views import Labelled
 
 BLOCK = {
@@ -112,7 +113,7 @@ def test_the_same_seed_gives_the_same_bits(fitted: FittedHead) -> None:
 
 def test_an_interrupted_fine_tuning_comes_out_the_same(tmp_path: Path) -> None:
     """From the file of its first epoch's checkpoint, in a cross-validation: heads, blocks and history to the bit. The
-    epochs before are told again, and no step of the head's is taken."""
+    epochs before are reported again, and no step of the head's is taken."""
     both, kept, pairs = photos(24, seed=1), [], np.arange(24) // 2 % 2
     folds = [Fold(np.flatnonzero(pairs == k), np.flatnonzero(pairs != k)) for k in range(2)]
     pooled = through_block(both)

@@ -12,10 +12,11 @@ from imgreg.config import Recipe
 from imgreg.errors import DivergedError, FeatureError
 from imgreg.heads import epochs, views
 from imgreg.heads.build import build_head
-from imgreg.heads.epochs import FittedHead, SplitFeatures, epochs_since_better
+from imgreg.heads.epochs import epochs_since_better
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import plan_head
+from imgreg.heads.training_curves import FittedHead, SplitFeatures
 from imgreg.heads.views import Labelled
 
 HEAVY = {

@@ -14,10 +14,11 @@ from imgreg.config import Recipe
 from imgreg.heads import fit
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from imgreg.heads.ensemble import joined, separated
-from imgreg.heads.epochs import FittedHead, Fold, Hooks, SplitFeatures
+from imgreg.heads.epochs import Hooks
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import cross_entropies, probabilities
 from imgreg.heads.plan import plan_head
+from imgreg.heads.training_curves import FittedHead, Fold, SplitFeatures
 from imgreg.heads.views import Labelled
 
 EPOCHS = 3

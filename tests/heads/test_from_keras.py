@@ -11,11 +11,12 @@ import pytest
 
 from imgreg.config import Recipe
 from imgreg.errors import UsageError
-from imgreg.heads.epochs import FittedHead, Hooks, SplitFeatures
+from imgreg.heads.epochs import Hooks
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
 from imgreg.heads.from_keras import refuse_callbacks, tables_of_model
 from imgreg.heads.plan import plan_head
+from imgreg.heads.training_curves import FittedHead, SplitFeatures
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.recipes import recipe_of
@@ -121,7 +122,7 @@ def test_the_trained_head_answers_as_the_model_with_its_weights(train_set: Label
 
 
 class Watching(keras.callbacks.Callback):
-    """Notes what it is told; stops after the second epoch."""
+    """Records its logs; stops after the second epoch."""
 
     def __init__(self) -> None:
         super().__init__()

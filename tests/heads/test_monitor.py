@@ -11,9 +11,10 @@ import pytest
 from imgreg.config import Recipe
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from imgreg.heads.epochs import Hooks, SplitFeatures
+from imgreg.heads.epochs import Hooks
 from imgreg.heads.fit import fit_head
 from imgreg.heads.monitor import LayerMonitor
+from imgreg.heads.training_curves import SplitFeatures
 from imgreg.heads.views import Labelled
 from imgreg.runs.layers import LayerRow, LayerValues, layers_of_csv, layers_to_csv
 

@@ -13,7 +13,6 @@ from imgreg.errors import ArtefactError, UsageError
 from imgreg.features.backbone import feature_shape
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.build import build_head, weights_by_name
-from imgreg.heads.epochs import SplitFeatures
 from imgreg.heads.explain import explain
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
@@ -21,6 +20,7 @@ from imgreg.heads.optimizer import build_optimizer
 from imgreg.heads.plan import plan_head
 from imgreg.heads.steps import compiled_epoch
 from imgreg.heads.store import ModelCard, load_head, save_head
+from imgreg.heads.training_curves import SplitFeatures
 from imgreg.heads.views import Labelled
 
 SIGMOID = Head(units=(8,), activation="tanh", output="sigmoid")

@@ -9,11 +9,11 @@ import pytest
 
 from imgreg.config import Head, Recipe
 from imgreg.heads.build import build_head, weights_by_name
-from imgreg.heads.epochs import FittedHead, SplitFeatures
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import cross_entropies, probabilities
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
+from imgreg.heads.training_curves import FittedHead, SplitFeatures
 from imgreg.heads.views import Labelled
 
 

@@ -15,8 +15,8 @@ from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
 from imgreg.reports.terminal.repeats import label_issues_text, learning_curve_text
-from imgreg.reports.terminal.runs import comparison_text, made_text, run_text
-from imgreg.runs.listing import Made
+from imgreg.reports.terminal.runs import comparison_text, entries_text, run_text
+from imgreg.runs.listing import Entry
 from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly, Suspicion
 
 
@@ -28,7 +28,7 @@ def printed(renderable, *, width=80):
 
 def listed(*summaries, width=80):
     made = [
-        Made(
+        Entry(
             kind="run",
             name=summary.name,
             folder=Path(summary.run),
@@ -41,7 +41,7 @@ def listed(*summaries, width=80):
         )
         for summary in summaries
     ]
-    return printed(made_text(made), width=width)
+    return printed(entries_text(made), width=width)
 
 
 @pytest.fixture

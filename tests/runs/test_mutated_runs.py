@@ -26,12 +26,12 @@ from imgreg.api.verify import recorded_settings
 from imgreg.errors import ArtefactError
 from imgreg.heads.forward import probabilities
 from imgreg.heads.store import load_head
-from imgreg.reports.terminal.runs import made_text
+from imgreg.reports.terminal.runs import entries_text
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.checksums import changed_files, write_sums
 from imgreg.runs.find import newest_run
 from imgreg.runs.folder import read_run
-from imgreg.runs.listing import list_made
+from imgreg.runs.listing import list_entries
 
 N_MUTATIONS = int(os.environ.get("IMGREG_MUTATIONS", "1000"))
 N_REPORTS = max(N_MUTATIONS // 250, 1)  # of those that are read, how many have their report drawn: some seconds each
@@ -285,10 +285,10 @@ def use_run(run: Path) -> None:
 
 def use_list(run: Path) -> None:
     """As runs and predict without --run do."""
-    made, damaged = list_made(run.parent)
-    assert len(made) + len(damaged) == (run / "model.json").is_file()
-    if made:
-        Console(file=io.StringIO(), width=80).print(made_text(made))
+    entries, damaged = list_entries(run.parent)
+    assert len(entries) + len(damaged) == (run / "model.json").is_file()
+    if entries:
+        Console(file=io.StringIO(), width=80).print(entries_text(entries))
         assert newest_run(run.parent) == run
 
 

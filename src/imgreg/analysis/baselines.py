@@ -1,7 +1,7 @@
 """Does a head beat logistic regression on the same features? Paired photo by photo, with intervals and words.
 
 In: probabilities of the head and of each baseline on the same photos, and their classes. Out: Baselines and sentences.
-Refuses to know: features, recipes, how anything is shown.
+Must not know: features, recipes, how anything is shown.
 """
 
 from __future__ import annotations

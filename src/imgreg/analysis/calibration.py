@@ -1,6 +1,6 @@
 """Do held-out probabilities mean what they say? A temperature fitted to them, and what it is worth on photos left out.
 
-In: true classes and held-out probabilities. Out: a temperature and plain figures. Refuses to know: photos, files.
+In: true classes and held-out probabilities. Out: a temperature and plain figures. Must not know: photos, files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Lay runs side by side: a table of what a reader compares, and what makes runs not comparable.
 
-In: summaries, or whole runs. Out: rows and sentences. Refuses to know: how a table is drawn.
+In: summaries, or whole runs. Out: rows and sentences. Must not know: how a table is drawn.
 One split and one seed show what happened, not what would happen again: photo_effects.py asks of these heads alone
 whether one errs less; of the recipes, effects.py.
 """

@@ -53,6 +53,11 @@ def answer_parts(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] =
     return (*first, *_others(rows, None), _gap(nearest, control))
 
 
+def is_decided(effects: Sequence[PhotoEffect]) -> bool:
+    """Whether some run differs clearly from the control, in loss or in the number of photos that are right."""
+    return any(it.is_clear or it.is_clear_in_accuracy(n_runs=len(effects)) for it in effects)
+
+
 def settling_command(effects: Sequence[PhotoEffect], *, command: str) -> str:
     """The command that would decide an open comparison; empty where it is decided, or no command made it.
 
@@ -66,9 +71,7 @@ def settling_command(effects: Sequence[PhotoEffect], *, command: str) -> str:
     >>> settling_command((), command="imgreg compare pets --name first")
     ''
     """
-    n_runs = len(effects)
-    decided = any(it.is_clear or it.is_clear_in_accuracy(n_runs=n_runs) for it in effects)
-    if decided or not effects or not command.startswith("imgreg compare "):
+    if is_decided(effects) or not effects or not command.startswith("imgreg compare "):
         return ""
     return with_option(command, "--repeats", "10")
 

@@ -42,9 +42,9 @@ def conclude(run: RunSummary) -> Conclusion:
     """Weigh the curves' verdict against what was found beside them.
 
     A fault in the photos comes first: it makes the curves' figures worthless. A shortcut does not where the head has
-    hardly learned anything yet: a baseline is easily as good then. Other suspicions, and a
-    baseline that beats the head, only take the green from curves that look well. That a head is no better than guessing
-    also says more than that its curves are noisy, but not where BatchNormalization's lagging statistics make it guess.
+    hardly learned anything yet: a baseline is easily as good then. Other suspicions, and a baseline that beats the
+    head, matter only where the curves look well. That a head is no better than guessing also says more than that its
+    curves are noisy, but not where BatchNormalization's lagging statistics make it guess.
     """
     verdict = run.verdict
     curves = f"The curves alone: {verdict.sentence}"

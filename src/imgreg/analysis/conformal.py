@@ -1,7 +1,7 @@
 """Prediction sets with a guaranteed coverage: class-conditional (Mondrian) split conformal prediction.
 
 In: held-out probabilities of the true class, a confidence level. Out: thresholds, and the classes a photo may have.
-Refuses to know: photos, files. NumPy alone, so that predict starts quickly.
+Must not know: photos, files. NumPy alone, so that predict starts quickly.
 """
 
 from __future__ import annotations

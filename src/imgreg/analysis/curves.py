@@ -1,6 +1,6 @@
 """What can be measured on curves: smoothed, how much they jump, their slope, the gap with its interval.
 
-In: losses by epoch, or photo by photo. Out: numbers. Refuses to know: what they mean.
+In: losses by epoch, or photo by photo. Out: numbers. Must not know: what they mean.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Did a recipe help? Paired differences over repeats, with intervals that own up to overlapping train photos.
 
 In: one figure (a loss) a recipe and repeat. Out: an Effect a recipe, with its interval, its p-value and its word.
-Refuses to know: where the figures come from, how they are shown.
+Must not know: where the figures come from, how they are shown.
 """
 
 from __future__ import annotations

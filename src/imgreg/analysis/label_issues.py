@@ -1,7 +1,7 @@
 """Which labels are likely wrong? Ranked by what heads say that never saw the photo, with what heads did that saw it.
 
 In: probabilities out of fold, and what became of each photo in training. Out: a row a photo, the most doubtful first.
-Refuses to know: photos, files, how the rows are shown.
+Must not know: photos, files, how the rows are shown.
 """
 
 from __future__ import annotations

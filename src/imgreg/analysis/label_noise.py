@@ -1,6 +1,6 @@
 """Do some labels look wrong, and about how many? Asked of all photos at once, each judged by all others.
 
-In: descriptors (the channels' means over the feature map) and labels. Out: an estimate. Refuses to know: heads, files.
+In: descriptors (the channels' means over the feature map) and labels. Out: an estimate. Must not know: heads, files.
 
 Curves cannot tell wrong labels from a hard task: both end in confident errors. The margins can. Where classes merely
 overlap they lie around one middle; where labels are wrong, a second heap lies mirrored at the other side of zero.

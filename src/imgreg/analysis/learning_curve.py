@@ -1,6 +1,6 @@
 """What would more photos bring? A power law through the score against the number of train photos, with its interval.
 
-In: one score a repeat and size. Out: the curve, and what it promises beyond. Refuses to know: how scores came about.
+In: one score a repeat and size. Out: the curve, and what it promises beyond. Must not know: how scores came about.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def learning_curve(
 ) -> LearningCurve:
     """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
 
-    The interval is a bootstrap over the repeats, fitted anew each time; deviations are stretched as repeats share
+    The interval is a bootstrap over the repeats, refitted each time; deviations are stretched as repeats share
     photos (Nadeau & Bengio's factor, see effects.py). It speaks of this law: that the curve goes on by it beyond twice
     today's photos is hope. Its ends are clipped to what the score can be: the truth lies there too, and is covered as
     often.

@@ -1,6 +1,6 @@
 """Logistic regression with an L2 penalty on features of many numbers, its penalty chosen by cross-validation.
 
-In: features and labels. Out: a fitted classifier. Refuses to know: photos, caches, heads, files.
+In: features and labels. Out: a fitted classifier. Must not know: photos, caches, heads, files.
 
 A penalized fit depends on the train photos' inner products alone, so each fit is done in coordinates of the space that
 they span: at most as many numbers a photo as there are train photos, where a flattened feature map has 8,192 or 25,088.

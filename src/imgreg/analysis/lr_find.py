@@ -1,6 +1,6 @@
 """Which learning rates are worth trying? Read off the losses of several range tests.
 
-In: losses by learning rate. Out: a range, or the reason why there is none. Refuses to know: how heads are trained.
+In: losses by learning rate. Out: a range, or the reason why there is none. Must not know: how heads are trained.
 """
 
 from __future__ import annotations

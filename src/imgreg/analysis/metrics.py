@@ -1,6 +1,6 @@
 """How good are probabilities on labelled photos? scikit-learn's figures, each with a bootstrap interval over photos.
 
-In: true classes and probabilities. Out: plain numbers. Refuses to know: photos, heads, files.
+In: true classes and probabilities. Out: plain numbers. Must not know: photos, heads, files.
 
 The figures are worked out for a thousand resamples at once, as sums weighted by how often each photo was drawn;
 scikit-learn's own functions, which take one resample at a time, would need ten seconds and more. tests hold each
@@ -96,7 +96,7 @@ def measure(
     labels          (n,) int, 0..len(classes)-1; every class occurs
     probabilities   (n, n_classes), rows sum to 1
     answers         (n,) int, the classes answered; by default those of the highest probability
-    returns         intervals by the percentile bootstrap: photos drawn anew 1,000 times, within each class
+    returns         intervals by the percentile bootstrap: photos resampled 1,000 times, within each class
     raises          ValueError if a class has no photo
     """
     true, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)

@@ -1,6 +1,6 @@
-"""What is the most promising thing to do next? Ordered rules over what a run knows; the first that holds is told.
+"""What is the most promising thing to do next? Ordered rules over what a run knows; the first that holds decides.
 
-In: a run's summary. Out: a kind and a sentence. Refuses to know: how a run came about, how anything is shown.
+In: a run's summary. Out: a kind and a sentence. Must not know: how a run came about, how anything is shown.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shlex
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import GUESSING, LABEL_NOISE, LEAKAGE, SHORTCUT
 from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
+from imgreg.heads.from_keras import RECIPE_NAME
 from imgreg.paths import shared_command, with_option
 from imgreg.runs.earlier import EarlierFindings
 from imgreg.runs.summary import Baseline, NextStep, RunSummary
@@ -197,7 +198,14 @@ def _wider(run: RunSummary, *, photos: str) -> str:
 
 
 def _again(run: RunSummary, *, photos: str, option: str, value: str) -> str:
-    """The command that made the run, with one option changed and no name; a plain one where it was no train command."""
+    """The command that made the run, with one option changed and no name; a plain one where it was no train command.
+
+    A head that was handed in as a Keras model has no command: then it is the call of `Workspace.train`.
+    """
+    if run.recipe == RECIPE_NAME:
+        argument = option.removeprefix("--").replace("-", "_")
+        given = repr(value) if argument == "finetune" else value
+        return f"ws.train({shlex.split(photos)[0]!r}, head=..., {argument}={given})"
     parts = shlex.split(run.command)
     if parts[:2] != ["imgreg", "train"]:
         return f"imgreg train {photos} --recipe {shlex.quote(run.recipe)} {option} {value}"

@@ -1,6 +1,6 @@
 """Which photos are worth a look: the worst mistakes, the least certain answers, and what was learned by heart.
 
-In: a run. Out: rows of its split, the most telling first. Refuses to know: photos' files, and how they are shown.
+In: a run. Out: rows of its split, the most telling first. Must not know: photos' files, and how they are shown.
 """
 
 from __future__ import annotations

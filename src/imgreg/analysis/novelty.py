@@ -1,6 +1,6 @@
 """Is a photo unlike everything that the head was trained on? Distance to its nearest train photos in feature space.
 
-In: descriptors, the means of the feature map's channels. Out: distances and a threshold. Refuses to know: photos,
+In: descriptors, the means of the feature map's channels. Out: distances and a threshold. Must not know: photos,
 files. NumPy alone, so that predict starts quickly.
 """
 

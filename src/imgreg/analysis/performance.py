@@ -1,6 +1,6 @@
 """The kept head on the photos it is scored on: ROC, precision and recall, calibration, thresholds.
 
-In: true classes and probabilities. Out: points and rows. Refuses to know: photos, heads, how they are drawn.
+In: true classes and probabilities. Out: points and rows. Must not know: photos, heads, how they are drawn.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How two heads differ photo by photo on the same validation photos: how much, how sure, who mends what.
+"""How two heads differ photo by photo on the same validation photos: how much, how sure, where only one is right.
 
-In: runs. Out: an effect a run, and the photos that change their answer. Refuses to know: how they are shown.
+In: runs. Out: an effect a run, and the photos that change their answer. Must not know: how they are shown.
 It speaks of these heads on these photos; what a recipe would do again, repeats tell (effects.py).
 """
 
@@ -57,8 +57,10 @@ class PhotoEffect(BaseModel):
         return self.is_clear and self.mean < 0
 
     def is_clear_in_accuracy(self, *, n_runs: int = 1) -> bool:
-        """Whether more photos change sides one way than chance gives: a second question asked of the same photos, and
-        of each run, so that the level is divided by twice their number."""
+        """Whether more photos change their answer one way than chance gives.
+
+        It is a second question asked of the same photos, and of each run: the level is divided by twice their number.
+        """
         return self.p_mcnemar < (1 - CONFIDENCE) / (2 * n_runs)
 
     @property

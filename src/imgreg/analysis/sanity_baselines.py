@@ -1,6 +1,6 @@
 """Controls: what can be had without looking at what the photos show, beside what the head reaches.
 
-In: a few plain numbers a photo and its class. Out: probabilities, and words on what they mean. Refuses to know: photos.
+In: a few plain numbers a photo and its class. Out: probabilities, and words on what they mean. Must not know: photos.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from imgreg.analysis.curves import CONFIDENCE
 from imgreg.runs.summary import SanityBaseline
 
 INVERSE_PENALTY = 0.03  # scikit-learn's C, on standardized numbers
-# Of what is gained over a constant answer, the share from which a control is told (imgreg's own choice). Colours belong
+# Of what is gained over a constant answer, the share that makes a warning (imgreg's own choice). Colours belong
 # to what a photo shows, and clearly account for 23 to 41 % of a perfect score on five sets of real photos; the facts of
 # the files do not, and account for less than a quarter.
 EXPLAINS = {"colour-histogram": 1 / 2, "file-metadata": 1 / 3}

@@ -1,6 +1,6 @@
 """Shortcuts: do a few plain numbers a photo, which show nothing of what it is of, tell the classes apart?
 
-In: numbers and classes. Out: Shortcuts. Refuses to know: photos, networks, how they are told.
+In: numbers and classes. Out: Shortcuts. Must not know: photos, networks, how they are shown.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which validation photos have a duplicate in the train split: the same picture again, resized, cropped or mirrored?
 
-In: descriptors, the channels' means over the feature map. Out: who resembles whom. Refuses to know: photos and files;
+In: descriptors, the channels' means over the feature map. Out: who resembles whom. Must not know: photos and files;
 copies to the byte are the split's affair.
 """
 

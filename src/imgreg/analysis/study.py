@@ -136,6 +136,11 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def is_open(table: StudyTable) -> bool:
+    """Whether the repeats leave it open for some recipe if it differs from the control."""
+    return any(row.effect is not None and row.effect.word == "not enough data" for row in table.rows)
+
+
 def voted(name: str, voters: Sequence[Trial]) -> Trial:
     """What the mean of several heads' probabilities gives on one repeat, as a trial of its own.
 

@@ -80,7 +80,7 @@ def show_cache() -> CacheReport:
 
 
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
-    """Check every block, exported base, trial and checkpoint; damaged ones are removed, and made anew when needed."""
+    """Check every block, exported base, trial and checkpoint; damaged ones are removed, and recomputed when needed."""
     watcher, folder = watcher or Watcher(), cache_folder()
 
     def on_block(done: int, total: int) -> None:

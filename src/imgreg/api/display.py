@@ -1,6 +1,6 @@
 """Progress in a notebook or on a terminal; lines that a user must see go to the logger `imgreg`.
 
-In: whether to show anything. Out: a Watcher for the workflows. Knows nothing of what they compute.
+In: whether to show anything. Out: a Watcher for the commands. Knows nothing of what they compute.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from imgreg.export.source import Dtype, Source, with_uint8_input
 from imgreg.heads.store import ModelCard, load_head
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
-from imgreg.runs.folder import Run, read_run
+from imgreg.runs.folder import Run, atomic_folder, read_run, write_json, write_text
 
 MAX_PHOTOS = 50
 RESIZE = "squeezed to a square, bilinear with antialiasing (Pillow), after the EXIF orientation"
@@ -97,9 +97,9 @@ def export_run(
     card, saved, read = checked_card(run), load_head(run), read_run(run)
     photos = _photos(read, card)
     if not len(photos):
-        watcher.tell(f"{run}: none of its validation photos was found: the export is checked on made images alone.")
+        watcher.tell(f"{run}: found none of its validation photos. The export is compared on synthetic images only.")
     images = np.concatenate([photos, synthetic_images(card.image_size)])
-    watcher.say(f"Computing imgreg's probabilities in float32 for {len(photos)} photos and made images.")
+    watcher.say(f"Computing imgreg's probabilities in float32 for {len(photos)} photos and some synthetic images.")
     expected = np.stack([*photo_probabilities(images, classifier=load_classifier([run], precision="float32"))])
     load_keras()
     with tempfile.TemporaryDirectory() as temporary:
@@ -143,7 +143,7 @@ def _photos(run: Run, card: ModelCard) -> UInt8Array:
             data = decoding.read_bytes(root / row.path)
             if hashlib.sha256(data).hexdigest() == row.sha256:
                 found.append(decoding.decode(data, size_px=card.image_size))
-        except PhotoError:  # moved or deleted since; the number found is told
+        except PhotoError:  # moved or deleted since; the number found is reported
             continue
     return np.stack(found) if found else np.empty((0, card.image_size, card.image_size, 3), np.uint8)
 
@@ -164,16 +164,11 @@ def _metadata(card: ModelCard, run: Run) -> dict[str, str]:
 def _export(
     name: str, source: Source, target: Path, *, dtype: Dtype, images: UInt8Array, expected: np.ndarray
 ) -> Exported:
-    """Write, compare and rename; what fails leaves nothing."""
-    file: ModuleType = importlib.import_module(f"imgreg.export.{FORMATS[name][0]}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-", suffix=".partial") as temporary:
-        folder = Path(temporary) / name
-        folder.mkdir()
-        file.write(source, folder, dtype=dtype)
-        parity = measure(
-            file.load(folder), images, expected, n_photos=len(images) - len(synthetic_images(32)), dtype=dtype
-        )
+    """Write and compare; what fails leaves nothing."""
+    module: ModuleType = importlib.import_module(f"imgreg.export.{FORMATS[name][0]}")
+    with atomic_folder(target, replace=True, option="--out") as folder:
+        module.write(source, folder, dtype=dtype)
+        parity = measure(module.load(folder), images, expected, dtype=dtype)
         if not parity.holds:
             raise ArtefactError(
                 f"{name}: probabilities differ from imgreg's by up to {parity.max_difference:.2g}, expected at most "
@@ -184,16 +179,12 @@ def _export(
         hashes = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
         versions = {package: importlib.metadata.version(package) for package in FORMATS[name][1].values()}
         described = {"precision_in_training": source.saved.card.precision, "reference": "imgreg in float32"}
-        documents: dict[str, Any] = {
-            "card.json": {"format": name, "dtype": dtype, **source.metadata, "classes": source.saved.card.classes},
-            "parity.json": {**asdict(parity), **described, "versions": versions, "sha256": hashes},
-        }
-        for document, content in documents.items():
-            (folder / document).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (folder / "labels.txt").write_text("\n".join(source.saved.card.classes) + "\n", encoding="utf-8")
-        if target.exists():
-            target.rename(Path(temporary) / "replaced")
-        folder.rename(target)
+        write_json(
+            folder / "card.json",
+            {"format": name, "dtype": dtype, **source.metadata, "classes": source.saved.card.classes},
+        )
+        write_json(folder / "parity.json", {**asdict(parity), **described, "versions": versions, "sha256": hashes})
+        write_text(folder / "labels.txt", "\n".join(source.saved.card.classes) + "\n")
     return Exported(name, target, n_bytes, parity)
 
 

@@ -8,12 +8,10 @@ from typing import Any
 from imgreg.config import Recipe, Settings
 from imgreg.features.stored import stored_shape
 from imgreg.features.weights import resolve_weights
-from imgreg.heads.from_keras import refuse_callbacks, tables_of_model
+from imgreg.heads.from_keras import RECIPE_NAME, refuse_callbacks, tables_of_model
 from imgreg.lazy_imports import load_keras
 from imgreg.recipes import recipe_of
 from imgreg.recipes.settings import SETTINGS_OPTIONS, build_settings
-
-NAME = "keras"  # of the recipe, in figures and tables
 
 
 def keras_settings(
@@ -35,7 +33,7 @@ def keras_settings(
         model: Any = head if hasattr(head, "layers") else head(shape)
         found = tables_of_model(model, feature_shape=shape, pool=plain.recipe.head.pool)
         training = tables["training"] | found.get("training", {})
-        tables |= found | {"name": NAME, "expect": "", "training": training}
+        tables |= found | {"name": RECIPE_NAME, "expect": "", "training": training}
         sources = [f"Keras model {model.name}; the rest of recipe {plain.recipe.name}."]
     if callbacks:
         sources.append(f"Callbacks: {', '.join(type(callback).__name__ for callback in callbacks)}.")

@@ -1,4 +1,4 @@
-"""imgreg report: the report of a run, a comparison or a study, made anew from what its folder holds. No TensorFlow."""
+"""imgreg report: the report of a run, a comparison or a study, rebuilt from its folder. No TensorFlow."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def study(
     plan : StudyPlan
         The recipes. The settings' seed draws initial weights and views, the split's seed the splits.
     repeats : int
-        How often the photos are split anew into train, validation and test. The epoch is chosen on validation, the
+        How often the photos are split again into train, validation and test. The epoch is chosen on validation, the
         score taken on test.
     folds : int
         With 2 or more, each repeat tests every photo once, in this many folds.

@@ -76,7 +76,7 @@ def verify(
     files = changed_files(folder)
     listed = read_sums(folder) is not None
     try:
-        run = read_run(folder, checked=False)  # what was changed is told above
+        run = read_run(folder, checked=False)  # changed files are reported above
         load_head(folder)
     except ArtefactError as error:
         if not files:

@@ -101,9 +101,8 @@ def command(
 
     _refuse_with_repeats(tensorboard=tensorboard, folds=options["folds"])
     plan, folds = StudyPlan(tuple(settings)), options["folds"] or 0
-    return printed_study(
-        study(targets[0], plan, repeats=repeats, folds=folds, session=session, sanity_baselines=sanity_baselines)
-    )
+    done = study(targets[0], plan, repeats=repeats, folds=folds, session=session, sanity_baselines=sanity_baselines)
+    return printed_study(done, command=session.command, repeats=repeats)
 
 
 def _runs(targets: tuple[Path, ...], *, models: Path) -> list[Path]:

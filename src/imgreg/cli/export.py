@@ -77,5 +77,5 @@ def command(
             click.echo(
                 f"{visible(str(one.folder))}: {one.n_bytes / 1e6:.1f} MB, probabilities within "
                 f"{one.parity.max_difference:.1g} of imgreg's on {one.parity.n_photos} photos and "
-                f"{one.parity.n_synthetic} made images"
+                f"{one.parity.n_synthetic} synthetic images"
             )

@@ -32,15 +32,15 @@ def command(sort: str, models: Path, as_json: bool) -> None:
       imgreg runs --json
     """
     from imgreg.cli.show import print_json, print_result
-    from imgreg.reports.terminal.runs import made_text
-    from imgreg.runs.listing import list_made
+    from imgreg.reports.terminal.runs import entries_text
+    from imgreg.runs.listing import list_entries
 
-    made, damaged = list_made(models, sort=sort)
+    entries, damaged = list_entries(models, sort=sort)
     for folder in damaged:
         click.echo(f"imgreg: {folder}: cannot be read. It is damaged: make it again, or remove it.", err=True)
     if as_json:
-        print_json([one.document() for one in made])
-    elif made:
-        print_result(made_text(made))
+        print_json([one.document() for one in entries])
+    elif entries:
+        print_result(entries_text(entries))
     else:
         click.echo(f"imgreg: nothing under {models} yet. Train a run with: imgreg train data/", err=True)

@@ -42,9 +42,16 @@ def print_result(renderable: RenderableType) -> None:
     console.print(renderable, crop=False)  # a path is never cut
 
 
-def printed_study(done: Study) -> Printed:
-    """What study and compare --repeats print of a finished study."""
+def printed_study(done: Study, *, command: str, repeats: int) -> Printed:
+    """What study and compare --repeats print of a finished study.
+
+    Parameters
+    ----------
+    command : str
+        The command line that made it, with so many repeats.
+    """
     from imgreg.api.study import study_document
+    from imgreg.paths import with_option
     from imgreg.reports.terminal.repeats import study_text
 
     return (
@@ -56,5 +63,6 @@ def printed_study(done: Study) -> Printed:
             sanity_baselines=done.sanity_baselines,
             baselines=done.baselines,
             folder=done.folder,
+            more_repeats=with_option(command, "--repeats", str(2 * repeats)),
         ),
     )

@@ -62,6 +62,5 @@ def command(
     from imgreg.recipes.topics import plan_study
 
     plan = plan_study([part.strip() for part in topics.split(",") if part.strip()], options)
-    return printed_study(
-        study(data, plan, repeats=repeats, folds=folds or 0, session=session, sanity_baselines=sanity_baselines)
-    )
+    done = study(data, plan, repeats=repeats, folds=folds or 0, session=session, sanity_baselines=sanity_baselines)
+    return printed_study(done, command=session.command, repeats=repeats)

@@ -69,7 +69,7 @@ def _keras_maker(settings: Augmentation) -> Callable[[UInt8Array, int], UInt8Arr
     generator = ImageDataGenerator(
         rotation_range=settings.rotation_range,
         # Keras 3 draws its x shift from height_shift_range and its y shift from width_shift_range: given crosswise,
-        # the names mean what they say (tests/data/test_augment.py would notice a mended Keras).
+        # the names mean what they say (tests/data/test_augment.py would notice if Keras fixed it).
         width_shift_range=settings.height_shift_range,
         height_shift_range=settings.width_shift_range,
         shear_range=settings.shear_range,

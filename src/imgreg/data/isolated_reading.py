@@ -1,7 +1,7 @@
 """Work on files that may be hostile, each in a process of its own with bounds on time and memory.
 
 In: a function and its items. Out: results in order. A file that takes too long, too much memory, or the process with
-it, costs its own result and nothing else. Refuses to know: what the work is.
+it, costs its own result and nothing else. Must not know: what the work is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is wrong or odd with a set of photos, before a network sees it: each finding with a code that stays the same.
 
 In: an index, and the pairs that were found to be the same picture. Out: findings, those that stop training first.
-Refuses to know: how they are shown, and networks.
+Must not know: how they are shown, and networks.
 """
 
 from __future__ import annotations

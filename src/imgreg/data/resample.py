@@ -1,4 +1,4 @@
-"""Many splits of the same photos, for comparisons that repeat: train, validation and test anew each time.
+"""Many splits of the same photos, for comparisons that repeat: new train, validation and test sets each time.
 
 Shares are exact to a photo in every class (stratified); photos with the same bytes, or of one family
 (training/near_duplicates.py), stay in one split.
@@ -32,7 +32,7 @@ def resplit(
 ) -> tuple[Repeat, ...]:
     """Draw the splits of a repeated comparison; a split that the user gave is not looked at.
 
-    repeats         how often everything is drawn anew
+    repeats         number of random splits
     folds           0, or 2 and more: each repeat then gives so many splits, and every photo is tested once in it
     test_fraction   of all photos, where there are no folds; val_fraction of the rest
     returns         repeats x max(folds, 1) splits; more repeats begin with the same ones

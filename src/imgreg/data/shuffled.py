@@ -1,4 +1,4 @@
-"""Train photos with their labels dealt out anew: what a head learns then, it can only have memorized."""
+"""Train photos with shuffled labels: what a head learns then, it can only have memorized."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 from imgreg.export.parity import Answer
 from imgreg.export.source import Dtype, Source
 from imgreg.features.backbone import load_vgg16
-from imgreg.features.blocks import Arrays, block_of, tuned_layers
+from imgreg.features.blocks import Arrays, block_of
 from imgreg.heads.forward import SMALLEST_NORM
 from imgreg.heads.plan import Layer
 
@@ -19,6 +19,7 @@ OPSET = 20  # the first with Gelu
 IR_VERSION = 10
 _N_CONVOLUTIONS = (2, 2, 3, 3, 3)  # of VGG16's five blocks
 _BGR_MEANS = (103.939, 116.779, 123.68)  # keras.applications.vgg16.preprocess_input
+_FLOAT, _FLOAT16 = 1, 10  # onnx.TensorProto, which is imported when called
 _LARGE = 1024  # values from which float16 saves space
 _OPERATORS = {"relu": "Relu", "elu": "Elu", "gelu": "Gelu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
@@ -103,9 +104,8 @@ def _answer(graph: _Graph, source: Source) -> str:
         for layer in load_vgg16(source.base).layers
         for part, array in zip(("kernel", "bias"), layer.get_weights(), strict=False)
     }
-    first = tuned_layers(block_of(saved.blocks[0]))[0] if saved.blocks else ""
-    n_frozen = int(first[5]) - 1 if first else len(_N_CONVOLUTIONS)
-    photos = graph.node("Cast", "photos", to=1)
+    n_frozen = int(block_of(saved.blocks[0])[-1]) - 1 if saved.blocks else len(_N_CONVOLUTIONS)
+    photos = graph.node("Cast", "photos", to=_FLOAT)
     views = [photos, _mirrored(graph, photos)] if card.mirror else [photos]
     answers = []
     for view in views:
@@ -158,7 +158,7 @@ def _as_stored(graph: _Graph, maps: str, stored: str) -> str:
     x = graph.node("Transpose", maps, perm=[0, 2, 3, 1])
     if stored != "map":
         x = graph.reduce("ReduceMean" if stored == "avg" else "ReduceMax", x, [1, 2], keep=True)
-    return graph.node("Cast", graph.node("Cast", x, to=10), to=1)
+    return graph.node("Cast", graph.node("Cast", x, to=_FLOAT16), to=_FLOAT)
 
 
 def _head(graph: _Graph, x: str, plan: Sequence[Layer], arrays: Arrays, *, prefix: str) -> str:

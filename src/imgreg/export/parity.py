@@ -18,6 +18,7 @@ Answer = Callable[[UInt8Array], np.ndarray]  # (n, size, size, 3) -> (n, n_class
 
 TOLERANCES: dict[Dtype, float] = {"float32": 1e-4, "float16": 1e-2}  # of a probability
 BATCH_SIZE = 8
+N_SYNTHETIC = 8
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Parity:
     Attributes
     ----------
     n_photos, n_synthetic : int
-        Photos of the run, and made images: noise, constants, extremes.
+        Photos of the run, and synthetic images.
     n_flipped : int
         Images of another class, whose two highest probabilities are further apart than the tolerance allows.
     photos_per_second : float
@@ -57,13 +58,13 @@ def synthetic_images(size_px: int) -> UInt8Array:
     return np.stack([*noise, *constants, colour, board])
 
 
-def measure(answer: Answer, images: UInt8Array, expected: FloatArray, *, n_photos: int, dtype: Dtype) -> Parity:
+def measure(answer: Answer, images: UInt8Array, expected: FloatArray, *, dtype: Dtype) -> Parity:
     """Compare an exported model with imgreg's probabilities, in batches of 8 and, for the last 8 images, of 1.
 
     Parameters
     ----------
     images : (n, size, size, 3) uint8
-        Photos first, then synthetic images.
+        Photos first, then the synthetic images.
     expected : (n, n_classes) float
     """
     tolerance, single = TOLERANCES[dtype], images[-BATCH_SIZE:]
@@ -76,8 +77,8 @@ def measure(answer: Answer, images: UInt8Array, expected: FloatArray, *, n_photo
     two = np.sort(wanted, axis=1)[:, -2:]
     flipped = (found.argmax(axis=1) != wanted.argmax(axis=1)) & (two[:, 1] - two[:, 0] > 2 * tolerance)
     return Parity(
-        n_photos,
-        len(images) - n_photos,
+        len(images) - N_SYNTHETIC,
+        N_SYNTHETIC,
         tolerance,
         float(np.abs(found - wanted).max()),
         int(flipped.sum()),

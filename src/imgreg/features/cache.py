@@ -1,8 +1,8 @@
 """Features kept between commands: block files named by their content, and an SQLite index of what stands where.
 
 A key names everything that a feature's bits depend on. A block is read through memory mapping and checked against
-its name first; one that does not match is set aside, told, and computed anew. Several processes may share a cache:
-blocks are written under a temporary name and renamed, and SQLite orders the rest.
+its name first; if it does not match, it is set aside with a warning and recomputed. Several processes may share a
+cache: blocks are written under a temporary name and renamed, and SQLite orders the rest.
 
 Blocks are named and checked by BLAKE2b, which is as safe as SHA-256 and half again as fast where the processor has no
 instructions for the latter.

@@ -1,7 +1,7 @@
 """A training as it stands between two epochs, in one file, so that a killed one goes on and ends with the same bits.
 
 In: the arrays of model and optimizer, and the history so far. Out: the same, or nothing where no whole file is.
-Refuses to know: Keras, and which training it is (its path says that).
+Must not know: Keras, and which training it is (its path says that).
 """
 
 from __future__ import annotations

@@ -24,21 +24,10 @@ from imgreg.features.backbone import tail
 from imgreg.features.blocks import Arrays, block_of, count_tuned, tuned_layers
 from imgreg.features.engines import Precision
 from imgreg.heads.build import build_head, set_weights, weights_by_name
-from imgreg.heads.epochs import (
-    NO_HOOKS,
-    Curves,
-    EpochTask,
-    Exchanged,
-    FittedHead,
-    HeadState,
-    Hooks,
-    Phase,
-    SplitFeatures,
-    SplitViews,
-    train_together,
-)
+from imgreg.heads.epochs import NO_HOOKS, EpochTask, Exchanged, HeadState, Hooks, Phase, SplitViews, train_together
 from imgreg.heads.optimizer import build_optimizer
 from imgreg.heads.steps import compiled_answer, smoothed_cross_entropy, weight_penalty
+from imgreg.heads.training_curves import Curves, FittedHead, SplitFeatures
 from imgreg.heads.views import Labelled, Views
 
 
@@ -207,7 +196,7 @@ class _TunedModel(Exchanged):
         return math.fsum(objectives) / len(order), self._recipe.finetune.head_learning_rate
 
     def divergence(self, number: int, what: str, *, rate: float) -> str:
-        """What is told where fine-tuning diverged."""
+        """The message for fine-tuning that diverged."""
         of_block = self._recipe.finetune.learning_rate
         return (
             f"fine-tuning diverged in epoch {number}: {what} NaN or infinite (learning rate {of_block:g}, of the "

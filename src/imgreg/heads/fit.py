@@ -17,24 +17,12 @@ from imgreg.heads.batch_norm import moving_statistics, statistics_updater, with_
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.checkpoint import Checkpoint
 from imgreg.heads.ensemble import Arrays, separated
-from imgreg.heads.epochs import (
-    NO_HOOKS,
-    Curves,
-    EpochTask,
-    Exchanged,
-    FittedHead,
-    Fold,
-    HeadState,
-    Hooks,
-    Phase,
-    SplitFeatures,
-    SplitViews,
-    train_together,
-)
+from imgreg.heads.epochs import NO_HOOKS, EpochTask, Exchanged, HeadState, Hooks, Phase, SplitViews, train_together
 from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.plan import plan_head
 from imgreg.heads.scaling import fit_scaling
 from imgreg.heads.steps import compiled_answer, compiled_epoch
+from imgreg.heads.training_curves import Curves, FittedHead, Fold, SplitFeatures
 from imgreg.heads.views import Labelled, Views
 from imgreg.runs.history import History
 
@@ -159,7 +147,7 @@ class _HeadModel(Exchanged):
         return math.fsum(objectives) / len(order), float(rates[0])
 
     def divergence(self, number: int, what: str, *, rate: float) -> str:
-        """What is told where the training diverged."""
+        """The message for a training that diverged."""
         return (
             f"training diverged in epoch {number}: {what} NaN or infinite (learning rate {rate:g}). Lower it, e.g. "
             f"--learning-rate {self._recipe.optimizer.learning_rate / 10:g}."

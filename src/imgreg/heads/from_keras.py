@@ -13,6 +13,7 @@ from typing import Any, get_args
 from imgreg.config import ActivationName, InitializerName
 from imgreg.errors import UsageError
 
+RECIPE_NAME = "keras"  # of a recipe whose head is a Keras model
 _POOLS = {"Flatten": "flatten", "GlobalAveragePooling2D": "avg", "GlobalMaxPooling2D": "max"}
 _TAKEN = {  # class of keras.layers: the arguments that a recipe can express
     **dict.fromkeys(_POOLS, ()),

@@ -1,6 +1,6 @@
 """One figure: the kept head beside its baselines and controls, each with its interval.
 
-In: a run's summary. Out: a figure with its words. Refuses to know: how baselines are fitted, what sanity baselines are.
+In: a run's summary. Out: a figure with its words. Must not know: how baselines are fitted, what sanity baselines are.
 """
 
 from __future__ import annotations

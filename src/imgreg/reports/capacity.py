@@ -1,6 +1,6 @@
 """Error over capacity: train and validation loss of heads of different size, over their number of parameters.
 
-In: a study's trials and the recipes' numbers of parameters. Out: a figure. Refuses to know: how trials are made.
+In: a study's trials and the recipes' numbers of parameters. Out: a figure. Must not know: how trials are made.
 """
 
 from __future__ import annotations

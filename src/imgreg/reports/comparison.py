@@ -1,7 +1,7 @@
 """report.html of several runs compared, and its figures beside it: the answer first.
 
 In: runs read back from their folders, rows and effects about them, small pictures of some of their photos. Out: files.
-Refuses to know: how runs are made, where photos are.
+Must not know: how runs are made, where photos are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgreg.analysis.compare import ComparisonRow
-from imgreg.analysis.comparison_answer import answer_parts, settling_command
+from imgreg.analysis.comparison_answer import answer_parts, is_decided, settling_command
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.analysis.suspicions import DATA_FAULTS
@@ -127,11 +127,14 @@ def _claim(
         others = [line for line in warnings if fault_told not in line]
         answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
         return {"tone": fault.tone, "label": fault.label, "answer": answer, "warnings": others}
-    n_runs = len(effects)
-    decided = any(it.is_clear or it.is_clear_in_accuracy(n_runs=n_runs) for it in effects)
     if command := settling_command(effects, command=runs[0].summary.command):
         parts = (*parts, f"To settle it: `{command}`.")
-    return {"tone": "good" if decided else "unsure", "label": "answer", "answer": parts, "warnings": warnings}
+    return {
+        "tone": "good" if is_decided(effects) else "unsure",
+        "label": "answer",
+        "answer": parts,
+        "warnings": warnings,
+    }
 
 
 def _panels(

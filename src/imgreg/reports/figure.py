@@ -1,6 +1,6 @@
 """What every figure shares: colours, size, places, and the ways into a file.
 
-In: nothing, or a drawn figure. Out: an empty figure, PNG and SVG. Refuses to know: what is drawn.
+In: nothing, or a drawn figure. Out: an empty figure, PNG and SVG. Must not know: what is drawn.
 Palette: Okabe & Ito 2008, "Color Universal Design"; its yellow, illegible on white, is left out.
 """
 

@@ -1,6 +1,6 @@
 """Differences to a control with their intervals, a line each.
 
-In: effects. Out: a figure. Refuses to know: how they were found.
+In: effects. Out: a figure. Must not know: how they were found.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a page shows when the pointer, or an arrow key, is at a place of a figure.
 
-In: axes and the values along them. Out: a Hover, which page.js reads. Refuses to know: how it is shown.
+In: axes and the values along them. Out: a Hover, which page.js reads. Must not know: how it is shown.
 """
 
 from __future__ import annotations

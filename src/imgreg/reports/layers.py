@@ -1,6 +1,6 @@
 """Figures of a head's layers: gradients, weights and outputs by epoch, and scores with silent units.
 
-In: a run. Out: figures, with what to show at the pointer. Refuses to know: how they were measured.
+In: a run. Out: figures, with what to show at the pointer. Must not know: how they were measured.
 """
 
 from __future__ import annotations

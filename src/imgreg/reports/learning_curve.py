@@ -1,6 +1,6 @@
 """The score against the number of train photos: figure, and its report.
 
-In: learning curves. Out: PNG and HTML files. Refuses to know: how scores came about.
+In: learning curves. Out: PNG and HTML files. Must not know: how scores came about.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One HTML file that needs nothing else: no network, no folder beside it.
 
-In: values, figures and a template's name. Out: a file written whole. Refuses to know: what the values mean.
+In: values, figures and a template's name. Out: a file written whole. Must not know: what the values mean.
 Text is escaped by jinja2; what cannot be seen or written becomes an escape such as \\udce9. The page's own policy
 forbids every request, and every script but those that the page names.
 """

@@ -1,6 +1,6 @@
 """Figures of a head on the photos it is scored on: ROC, precision and recall, calibration.
 
-In: a Performance. Out: figures, with what to show at the pointer. Refuses to know: how the points were found.
+In: a Performance. Out: figures, with what to show at the pointer. Must not know: how the points were found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_DRAWN = 6  # classes in one figure; of more, those told apart the worst
-_GRID = np.linspace(0, 1, 41)  # where the pointer is told values
+_GRID = np.linspace(0, 1, 41)  # where the pointer shows values
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Pictures for reports: a JPEG without any of the photo's metadata, and a map laid over a photo.
 
-In: pixels. Out: JPEG bytes or pixels. Refuses to know: where they come from.
+In: pixels. Out: JPEG bytes or pixels. Must not know: where they come from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Curves of runs: one run, several over each other, several side by side.
 
 In: histories. Out: PNG and SVG files, or charts for a page.
-Refuses to know: where the numbers come from, and what they mean.
+Must not know: where the numbers come from, and what they mean.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """report.html of one run, and its figures beside it: the verdict first, then what it rests on.
 
 In: a run read back from its folder, and small pictures of some of its photos. Out: files.
-Refuses to know: how runs are made, where photos are.
+Must not know: how runs are made, where photos are.
 """
 
 from __future__ import annotations

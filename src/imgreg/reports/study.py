@@ -1,6 +1,6 @@
 """A study's figures and its report: effects as a forest, validation curves by topic, the ranked table.
 
-In: a StudyTable and its cells. Out: PNG and HTML files. Refuses to know: how cells are made.
+In: a StudyTable and its cells. Out: PNG and HTML files. Must not know: how cells are made.
 """
 
 from __future__ import annotations

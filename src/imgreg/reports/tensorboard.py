@@ -1,7 +1,7 @@
 """A run as event files for TensorBoard: train and validation under one tag a figure, learning rate, views, hparams,
 the head's graph, and histograms of its weights and outputs.
 
-In: a run, or its epochs while it trains. Out: files under tensorboard/. Refuses to know: how runs are made. The figures
+In: a run, or its epochs while it trains. Out: files under tensorboard/. Must not know: how runs are made. The figures
 are those of the honest history, not Keras' running ones. TensorBoard's own writer is used, not TensorFlow's.
 """
 

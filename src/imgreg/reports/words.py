@@ -1,6 +1,6 @@
 """A recipe in words, for people who do not read TOML.
 
-In: a run's config.toml. Out: sentences. Refuses to know: what came of it.
+In: a run's config.toml. Out: sentences. Must not know: what came of it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def write_sums(folder: Path) -> None:
 
 
 def renew_sums(folder: Path, paths: Iterable[str]) -> None:
-    """Note that these files were made anew; the others keep what is written of them. Nothing if there is no list."""
+    """Note that these files were rewritten; the others keep what is written of them. Nothing if there is no list."""
     listed = read_sums(folder)
     if listed is not None:
         _write(folder, listed | {path: _digest(folder / path) for path in paths if (folder / path).is_file()})

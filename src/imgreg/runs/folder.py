@@ -90,10 +90,24 @@ class Run:
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, *, replace: bool = False, option: str = "--models") -> Iterator[Path]:
     """Give a folder to fill; it gets its name when the block ends well, and leaves nothing behind when it does not.
 
-    raises   UsageError if target exists, BusyError if another process is making it, MachineError if the disk refuses
+    Parameters
+    ----------
+    replace : bool
+        Replace a folder of that name, once the new one is complete.
+    option : str
+        The command's option for another place, for messages.
+
+    Raises
+    ------
+    UsageError
+        If the target exists and is not to be replaced.
+    BusyError
+        If another process is writing it.
+    MachineError
+        If the disk refuses.
     """
     try:
         locks = target.parent / ".locks"
@@ -106,11 +120,12 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         ) from error
     except OSError as error:
         raise MachineError(
-            f"{target.parent}: cannot be written ({error.strerror}). Choose another folder with --models."
+            f"{target.parent}: cannot be written ({error.strerror}). Choose another folder with {option}."
         ) from error
     partial = target.parent / f".{target.name}.partial"
+    replaced = target.parent / f".{target.name}.replaced"
     try:
-        if target.exists():
+        if target.exists() and not replace:
             raise UsageError(f"{target} exists already. Choose another --name, or remove it first.")
         for left in target.parent.glob(".*.partial"):
             _remove_if_nobodys(left, own=left == partial)
@@ -119,13 +134,17 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         for path in partial.rglob("*"):
             flush(path)
         flush(partial)
+        if target.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
         partial.rename(target)
         flush(target.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         needed = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         raise MachineError(
             f"{error.filename or target}: writing failed ({error.strerror}) after {needed:,} bytes. {target} was not "
-            "kept, nothing else was changed. Free some space, or choose another folder with --models."
+            "kept, nothing else was changed. Free some space, or choose another folder with {option}."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,6 +1,6 @@
 """What happened inside a head while it learned: a row for each Dense layer and recorded epoch, as layers.csv.
 
-Plain numbers. Refuses to know: Keras, and how they were measured (heads/monitor.py).
+Plain numbers. Must not know: Keras, and how they were measured (heads/monitor.py).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _UNREADABLE = (ArtefactError, OSError, ValueError, LookupError, TypeError, Attri
 
 
 @dataclass(frozen=True)
-class Made:
+class Entry:
     """One folder in models/.
 
     Attributes
@@ -58,29 +58,29 @@ class Made:
     summary: RunSummary | None = None
 
     def document(self) -> dict[str, Any]:
-        """What `imgreg runs --json` prints of it: of a run its own document, and what is told of all."""
+        """What `imgreg runs --json` prints of it; of a run also its own document."""
         told = {name: getattr(self, name) for name in ("kind", "name", "created", "dataset", "recipe", "answer")}
         if self.summary is None:
             return told | {"folder": str(self.folder)}
         return told | self.summary.model_dump(mode="json") | {"val_losses": list(self.val_losses)}
 
 
-def _best(figure: str) -> Callable[[Made], float]:
-    return lambda made: math.inf if made.summary is None else getattr(made.summary.best, figure)
+def _best(figure: str) -> Callable[[Entry], float]:
+    return lambda entry: math.inf if entry.summary is None else getattr(entry.summary.best, figure)
 
 
-SORTS: dict[str, Callable[[Made], Any]] = {
-    "created": lambda made: made.created,
-    "name": lambda made: made.name,
-    "kind": lambda made: made.kind,
-    "dataset": lambda made: made.dataset,
+SORTS: dict[str, Callable[[Entry], Any]] = {
+    "created": lambda entry: entry.created,
+    "name": lambda entry: entry.name,
+    "kind": lambda entry: entry.kind,
+    "dataset": lambda entry: entry.dataset,
     "loss": _best("val_loss"),
-    "accuracy": lambda made: math.inf if made.summary is None else -made.summary.best.val_accuracy,
-    "gap": lambda made: math.inf if made.summary is None else made.summary.last.gap,
+    "accuracy": lambda entry: math.inf if entry.summary is None else -entry.summary.best.val_accuracy,
+    "gap": lambda entry: math.inf if entry.summary is None else entry.summary.last.gap,
 }
 
 
-def list_made(models: Path, *, sort: str = "created") -> tuple[tuple[Made, ...], tuple[Path, ...]]:
+def list_entries(models: Path, *, sort: str = "created") -> tuple[tuple[Entry, ...], tuple[Path, ...]]:
     """Everything in `models`, and the folders that cannot be read.
 
     sort    a key of SORTS: the oldest, the lowest loss or gap, the highest accuracy first; what has no figures is last
@@ -101,12 +101,12 @@ def list_made(models: Path, *, sort: str = "created") -> tuple[tuple[Made, ...],
             found.append(_of_document(folder, kind))
         except _UNREADABLE:
             damaged.append(folder)
-    return tuple(sorted(found, key=lambda made: (SORTS[sort](made), made.created, made.name))), tuple(damaged)
+    return tuple(sorted(found, key=lambda entry: (SORTS[sort](entry), entry.created, entry.name))), tuple(damaged)
 
 
-def _run(folder: Path, summary: RunSummary) -> Made:
+def _run(folder: Path, summary: RunSummary) -> Entry:
     epochs = epochs_of_csv(_text(folder / "history.csv").splitlines())
-    return Made(
+    return Entry(
         kind="run",
         name=summary.name,
         folder=folder,
@@ -119,7 +119,7 @@ def _run(folder: Path, summary: RunSummary) -> Made:
     )
 
 
-def _of_document(folder: Path, name: str) -> Made:
+def _of_document(folder: Path, name: str) -> Entry:
     document = json.loads(_text(folder / name))
     if name == "comparison.json":
         recipes = [run["recipe"] for run in document["runs"]]
@@ -128,7 +128,7 @@ def _of_document(folder: Path, name: str) -> Made:
         recipes = [row["recipe"] for row in document["table"]["rows"]] if name == "study.json" else []
         command, answers = document.get("command", ""), document["answer"]
     written = datetime.datetime.fromtimestamp((folder / name).stat().st_mtime, datetime.UTC)
-    return Made(
+    return Entry(
         kind=DOCUMENTS[name],
         name=folder.name,
         folder=folder,

@@ -72,7 +72,7 @@ class Backbone:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was told of the choice, for the record."""
+        """What the user was told about the choice of weights, for the record."""
         return self._settled[3]
 
     @property

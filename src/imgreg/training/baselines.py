@@ -75,7 +75,7 @@ def predict_baselines(
     Returns
     -------
     tuple of Predicted
-        None of them, which is told, where a class has a single train photo: no penalty can be chosen then.
+        None of them, with a warning, where a class has a single train photo: no penalty can be chosen then.
     """
     labels = labels_of(train, classes)
     if int(np.bincount(labels, minlength=len(classes)).min()) < 2:

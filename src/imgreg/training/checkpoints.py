@@ -95,7 +95,7 @@ def resumable_training(
     Parameters
     ----------
     resume : bool or None
-        None: resume if there is a checkpoint. True: the same, and say if there is none. False: begin anew.
+        None: resume if there is a checkpoint. True: the same, and say if there is none. False: start over.
     what : str
         Name of the training in messages.
     """

@@ -172,7 +172,7 @@ class ResampledDataset:
 def resample_dataset(
     data: Path, settings: Settings, *, repeats: int, folds: int = 0, session: Session
 ) -> ResampledDataset:
-    """Index the photos and split them anew for each repeat.
+    """Index the photos and split them again for each repeat.
 
     Parameters
     ----------

@@ -23,13 +23,14 @@ from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import mean_probabilities
-from imgreg.heads.epochs import NO_HOOKS, FittedHead, Fold, Hooks, SplitFeatures
+from imgreg.heads.epochs import NO_HOOKS, Hooks
 from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
 from imgreg.heads.fit import fit_head
 from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.plan import plan_head, refuse_output
 from imgreg.heads.silencing import Silenced, silenced_scores
+from imgreg.heads.training_curves import FittedHead, Fold, SplitFeatures
 from imgreg.heads.views import Labelled
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher

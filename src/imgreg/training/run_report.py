@@ -1,4 +1,4 @@
-"""imgreg report: everything that a run's folder shows, made anew from what it holds. No TensorFlow."""
+"""imgreg report: everything that a run's folder shows, rebuilt from what it holds. No TensorFlow."""
 
 from __future__ import annotations
 

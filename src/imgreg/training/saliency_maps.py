@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgreg.data import decode as decoding
-from imgreg.heads.epochs import FittedHead
 from imgreg.heads.explain import explain
 from imgreg.heads.plan import Layer
+from imgreg.heads.training_curves import FittedHead
 from imgreg.runs.folder import Run
 from imgreg.training.backbone import Backbone
 from imgreg.training.thumbnails import FOLDER, MAP, PICTURE_PX, photo_bytes

@@ -15,8 +15,9 @@ from imgreg.data.split import Split
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
-from imgreg.heads.epochs import FittedHead, Hooks
+from imgreg.heads.epochs import Hooks
 from imgreg.heads.forward import score
+from imgreg.heads.training_curves import FittedHead
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
@@ -55,7 +56,7 @@ def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], ses
     settings : sequence of Settings
         One a recipe, the control first.
     session : Session
-        With `resume` False all are trained anew; with True it is said if none is in the cache.
+        With `resume` False all are trained again; with True a message says so if none is in the cache.
 
     Raises
     ------

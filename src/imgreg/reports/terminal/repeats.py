@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.label_issues import LabelTable
 from imgreg.analysis.learning_curve import LearningCurve
-from imgreg.analysis.study import StudyTable
-from imgreg.reports.terminal.parts import nats, percent, report_line, sanity_lines, short_count, table_of, text_of
+from imgreg.analysis.study import StudyTable, is_open
+from imgreg.reports.terminal.parts import (
+    line_to_copy,
+    nats,
+    percent,
+    report_line,
+    sanity_lines,
+    short_count,
+    table_of,
+    text_of,
+)
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import SanityBaseline
 
@@ -34,8 +43,9 @@ def study_text(
     sanity_baselines: Sequence[SanityBaseline] = (),
     baselines: Sequence[StudyBaseline] = (),
     folder: Path,
+    more_repeats: str = "",
 ) -> RenderableType:
-    """The answer, the ranked table in 80 columns, and where the report is."""
+    """The answer, the ranked table in 80 columns, where the report is, and, where it is open, the command for more."""
     from rich.console import Group
 
     lines = table_of(
@@ -68,6 +78,7 @@ def study_text(
         *sanity_lines(sanity_baselines, on="test"),
         *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
         report_line(folder),
+        *([line_to_copy("Next: ", more_repeats)] if more_repeats and is_open(table) else []),
     )
 
 

@@ -34,7 +34,7 @@ from imgreg.reports.terminal.parts import (
     text_of,
 )
 from imgreg.reports.text import n_columns, one_line, sparkline
-from imgreg.runs.listing import Made
+from imgreg.runs.listing import Entry
 from imgreg.runs.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def comparison_text(
     )
 
 
-def made_text(made: Sequence[Made]) -> RenderableType:
+def entries_text(entries: Sequence[Entry]) -> RenderableType:
     """Two lines for each, in the order given: name, the kept epoch's validation figures, the last gap, and the verdict
     or the kind; below the day, the photos, the recipe, and the validation loss as a small curve.
 
@@ -196,7 +196,7 @@ def made_text(made: Sequence[Made]) -> RenderableType:
 
     table = table_of("name", "val.\nloss", "\nacc.", "last\ngap", "verdict, validation\nloss by epoch")
     table.columns[-1].justify = "left"
-    for one in made:
+    for one in entries:
         told = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
         if one.recipe:
             told += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(told) - 3, 5))
