@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import Trained, imgreg_process
-from imgreg.api.export import FORMATS, export_run
+from imgreg.api.export import FORMATS, _photos, export_run
 from imgreg.api.predict import load_classifier, predict
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.export import litert_file
+from imgreg.heads.store import load_card
+from imgreg.runs.folder import read_run
 
 pytest.importorskip("onnxruntime", reason="imgreg[export] is not installed")
 pytest.importorskip("ai_edge_litert", reason="imgreg[export] is not installed")
@@ -88,6 +91,23 @@ def test_earlier_exports_are_replaced_only_when_asked(exports: Path, trained: Tr
     assert done.json["exports"][0]["format"] == "onnx"
     assert not (tmp_path / "onnx" / "old").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"onnx", ".locks"}  # the replaced one is gone
+
+
+def test_photos_are_found_beside_a_manifest_too(trained: Trained) -> None:
+    """A run of a CSV file names its photos from the file's folder; without any place on record there are none."""
+    run, card = read_run(trained.folder), load_card(trained.folder)
+    manifest = replace(run, environment=dict(run.environment) | {"data": str(trained.data / "list.csv")})
+    n_val = sum(row.on("val") for row in run.split)
+    assert len(_photos(run, card)) == len(_photos(manifest, card)) == min(n_val, 50)
+    assert len(_photos(replace(run, environment={}), card)) == 0
+
+
+def test_the_photo_folder_is_not_written_to(trained: Trained) -> None:
+    """An export among the run's photos is refused before anything is computed."""
+    before = sorted(trained.data.rglob("*"))
+    with pytest.raises(UsageError, match="never writes to"):
+        export_run(trained.folder, to=["keras"], out=trained.data / "exports")
+    assert sorted(trained.data.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,12 @@ def test_a_run_of_an_older_imgreg_has_no_list(run: Path) -> None:
     assert (done.code, done.out) == (0, "The run has no SHA256SUMS to check against.\n")
 
 
-def test_photos_that_are_not_there_are_asked_for(run: Path) -> None:
-    """Exit 3 and --data."""
+@pytest.mark.parametrize("named", [{"data": "/nowhere/at/all"}, {}])
+def test_photos_that_are_not_there_are_asked_for(run: Path, named: dict[str, str]) -> None:
+    """Exit 3 and --data, also where the run does not say which photos they were: never the current folder."""
     environment = json.loads((run / "environment.json").read_text())
-    (run / "environment.json").write_text(json.dumps(environment | {"data": "/nowhere/at/all"}))
+    del environment["data"]
+    (run / "environment.json").write_text(json.dumps(environment | named))
     done = imgreg("verify", run)
     assert done.code == 3
     assert "Give their current location with --data" in done.err

@@ -65,8 +65,8 @@ def explain_photos(
     saved = load_head(run)
     if label is not None and label not in card.classes:
         raise UsageError(f"--class {label}: expected one of the run's classes, {', '.join(card.classes)}.")
-    trained_on = Path(str(read_run(run).environment.get("data", "")))
-    if trained_on.is_dir():
+    trained_on = read_run(run).data
+    if trained_on is not None and trained_on.is_dir():
         refuse_inside(trained_on, out, option="--out")
     for photo in photos:
         if photo.parent.resolve() == out.resolve():

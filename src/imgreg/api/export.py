@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,13 +22,15 @@ from imgreg import __version__
 from imgreg.api.keras_model import to_keras
 from imgreg.api.predict import UInt8Array, checked_card, load_classifier, photo_probabilities, recorded_weights
 from imgreg.data import decode as decoding
-from imgreg.errors import ArtefactError, MachineError, PhotoError, UsageError
+from imgreg.errors import ArtefactError, MachineError, UsageError
 from imgreg.export.parity import Parity, measure, synthetic_images
 from imgreg.export.source import Dtype, Source, with_uint8_input
 from imgreg.heads.store import ModelCard, load_head
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.runs.folder import Run, atomic_folder, read_run, write_json, write_text
+from imgreg.training.dataset import refuse_inside
+from imgreg.training.thumbnails import photo_bytes
 
 MAX_PHOTOS = 50
 RESIZE = "squeezed to a square, bilinear with antialiasing (Pillow), after the EXIF orientation"
@@ -84,7 +87,7 @@ def export_run(
     Raises
     ------
     UsageError
-        If a format is unknown or cannot store float16, or its folder exists.
+        If a format is unknown or cannot store float16, its folder exists, or it would lie among the run's photos.
     MachineError
         If a package is missing.
     ArtefactError
@@ -95,6 +98,8 @@ def export_run(
     for name in formats:
         _refuse(name, dtype=dtype, target=out / name, force=force)
     card, saved, read = checked_card(run), load_head(run), read_run(run)
+    if read.data is not None and read.data.is_dir():
+        refuse_inside(read.data, out, option="--out")
     photos = _photos(read, card)
     if not len(photos):
         watcher.tell(f"{run}: found none of its validation photos. The export is compared on synthetic images only.")
@@ -133,18 +138,9 @@ def _refuse(name: str, *, dtype: Dtype, target: Path, force: bool) -> None:
 
 def _photos(run: Run, card: ModelCard) -> UInt8Array:
     """Up to 50 of the validation photos, in the order of their hashes, that still are as they were."""
-    root = Path(str(run.environment.get("data", "")))
     rows = sorted((row for row in run.split if row.on("val")), key=lambda row: row.sha256)
-    found: list[UInt8Array] = []
-    for row in rows:
-        if len(found) == MAX_PHOTOS:
-            break
-        try:
-            data = decoding.read_bytes(root / row.path)
-            if hashlib.sha256(data).hexdigest() == row.sha256:
-                found.append(decoding.decode(data, size_px=card.image_size))
-        except PhotoError:  # moved or deleted since; the number found is reported
-            continue
+    read = (data for row in rows if (data := photo_bytes(run, row)) is not None)
+    found = [decoding.decode(data, size_px=card.image_size) for data in islice(read, MAX_PHOTOS)]
     return np.stack(found) if found else np.empty((0, card.image_size, card.image_size, 3), np.uint8)
 
 

@@ -84,9 +84,10 @@ def verify(
         return Verification(folder, listed, files, None, (str(error),), ())
     if not again:
         return Verification(folder, listed, files, None, (), ())
-    photos = data or Path(str(run.environment.get("data", "")))
-    if not _exists(photos):
-        raise DatasetError(f"{photos}: the photos of {folder} are not there. Give their current location with --data.")
+    photos = data or run.data
+    if photos is None or not _exists(photos):
+        where_not = f"{photos}: the" if photos else "The"
+        raise DatasetError(f"{where_not} photos of {folder} are not there. Give their current location with --data.")
     with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
         with contextlib.suppress(DivergedError):  # the run may have diverged too: what it kept is compared
             train(

@@ -88,6 +88,12 @@ class Run:
     environment: Mapping[str, Any]
     test_probabilities: NDArray[np.float32] | None = None  # (n_test, n_classes), of the kept head
 
+    @property
+    def data(self) -> Path | None:
+        """The photos that it was trained on, as this machine named them then; None where that is not known."""
+        named = str(self.environment.get("data", ""))
+        return Path(named) if named else None
+
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, replace: bool = False, option: str = "--models") -> Iterator[Path]:

@@ -58,7 +58,8 @@ def read_pictures(folder: Path, names: Iterable[str]) -> Mapping[str, bytes]:
 
 def photo_bytes(run: Run, row: SplitRow) -> bytes | None:
     """A run's photo as it was, from where it was; None where it has gone or changed."""
-    root = Path(str(run.environment.get("data", "")))
+    if (root := run.data) is None:
+        return None
     try:
         path = (root if root.is_dir() else root.parent) / row.path
         data = decoding.read_bytes(path) if path.is_file() else b""
