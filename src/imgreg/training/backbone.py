@@ -6,7 +6,15 @@ from functools import cached_property
 
 from imgreg.config import Base
 from imgreg.features.blocks import LAST_LAYER
-from imgreg.features.engines import Engine, EngineName, Precision, choose_engine, engine_version, load_engine
+from imgreg.features.engines import (
+    Engine,
+    EngineName,
+    EngineSettings,
+    Precision,
+    choose_engine,
+    engine_version,
+    load_engine,
+)
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
@@ -96,13 +104,8 @@ class Backbone:
 
     def engine_cut_at(self, layer: str) -> Engine:
         """Load an engine that gives an inner layer's output."""
-        return load_engine(
-            self.engine_name,
-            self.precision,
-            weights_sha256=self.weights.sha256,
-            find_weights=lambda: self.weights,
-            size_px=self.image_size,
-            cache=cache_folder(),
-            preprocessing=self.preprocessing,
-            layer=layer,
+        settings = EngineSettings(
+            self.engine_name, self.precision, self.image_size, preprocessing=self.preprocessing, layer=layer
         )
+        weights = self.weights
+        return load_engine(settings, weights_sha256=weights.sha256, find_weights=lambda: weights, cache=cache_folder())
