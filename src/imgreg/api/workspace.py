@@ -359,8 +359,8 @@ class Workspace:
                     "recipe": run.recipe_label,
                     "n_train": run.n_train,
                     "n_val": run.n_val,
-                    "val_loss": run.best.val_loss,
-                    "val_accuracy": run.best.val_accuracy,
+                    "val_loss": run.kept.val_loss,
+                    "val_accuracy": run.kept.val_accuracy,
                     "gap": run.last.gap,
                     "verdict": run.verdict.label,
                 }
