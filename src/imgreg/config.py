@@ -310,7 +310,7 @@ class Training(Config):
             found["patience_epochs"] = f"with {self.epochs} epochs: it must be smaller"
         if self.patience_epochs:
             found["keep"] = (
-                f"with early stopping (patience_epochs = {self.patience_epochs}), which keeps the best epoch"
+                "with early stopping (patience_epochs), which keeps the best epoch"
             )
         else:
             found["min_delta"] = "without early stopping (patience_epochs = 0)"

@@ -102,7 +102,7 @@ class Curves:
         self._kept = history.kept if history.epochs else None
 
     def add(self, done: Sequence[HeadEpoch], *, number: int, rate: float, started: float) -> bool:
-        """Record an epoch that began at `started`, by time.perf_counter. Gives whether it is better than the one that is kept."""
+        """Record an epoch that began at `started`, by time.perf_counter. Gives whether it beats the kept one."""
         predicted, own = pooled(done, self._data)
         row = _epoch_row(done, self._data, predicted=predicted, number=number, rate=rate)
         self.epochs.append(replace(row, seconds=time.perf_counter() - started))

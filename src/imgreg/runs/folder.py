@@ -283,7 +283,8 @@ def _refuse_contradictions(
     if not counted or not {summary.best_epoch, summary.kept_epoch} <= set(numbers):
         raise ArtefactError(
             f"{folder}/history.csv: found {len(numbers)} epochs, metrics.json has {summary.epochs_run} with "
-            f"{summary.best_epoch} as the best and {summary.kept_epoch} as the kept one. The run is damaged: train it again."
+            f"{summary.best_epoch} as the best and {summary.kept_epoch} as the kept one. The run is damaged: train it "
+            "again."
         )
 
 
