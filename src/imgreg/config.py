@@ -309,9 +309,7 @@ class Training(Config):
         if self.patience_epochs >= self.epochs:
             found["patience_epochs"] = f"with {self.epochs} epochs: it must be smaller"
         if self.patience_epochs:
-            found["keep"] = (
-                "with early stopping (patience_epochs), which keeps the best epoch"
-            )
+            found["keep"] = "with early stopping (patience_epochs), which keeps the best epoch"
         else:
             found["min_delta"] = "without early stopping (patience_epochs = 0)"
         return found

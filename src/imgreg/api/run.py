@@ -190,7 +190,7 @@ class TrainedRun:
         Parameters
         ----------
         data : path
-            A folder of class folders, of split folders, or a CSV manifest.
+            A folder of class folders, of split folders, or a manifest (CSV or JSON Lines).
         split : {"train", "val", "test"}, optional
             Use only this split of the data.
 

@@ -77,8 +77,8 @@ class Workspace:
         Parameters
         ----------
         data : path
-            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV with the columns
-            path,label[,split].
+            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV or JSON Lines file
+            with path,label[,split].
         recipe : str or Recipe
             A bundled recipe's name, a TOML file, or a Recipe.
         name : str, optional
