@@ -33,7 +33,7 @@ from imgreg.training.workers import in_processes, usable_workers
 
 PAYS_SECONDS = 20.0  # of training left, by what was trained so far: twice what starting the workers takes
 LONG_SECONDS = 10.0  # a trial that takes longer is left to the workers, unless it is the last
-WORKER_BYTES = 3 * 2**29  # of a process that trains, its features aside (docs/log.md)
+WORKER_BYTES = 2**30  # of a process that trains, its features aside: 0.4 to 0.7 GB were measured (docs/log.md)
 
 
 @dataclass(frozen=True)
