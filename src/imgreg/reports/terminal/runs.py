@@ -34,6 +34,7 @@ from imgreg.reports.terminal.parts import (
     text_of,
 )
 from imgreg.reports.text import n_columns, one_line, sparkline
+from imgreg.runs.evaluations import optimism
 from imgreg.runs.listing import Entry
 from imgreg.runs.summary import RunSummary
 
@@ -91,7 +92,8 @@ def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence
         *(
             [
                 text_of(
-                    f"Test split ({test.n_photos} photos): loss {nats(test.loss)}, accuracy {percent(test.accuracy)}."
+                    f"Test split ({test.n_photos} photos): loss {nats(test.loss)}, accuracy {percent(test.accuracy)}. "
+                    f"{optimism(test.n_photos, test.n_runs_scored)}".rstrip()
                 )
             ]
             if test
