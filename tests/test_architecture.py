@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "training": {"reports", "analysis", "heads", "features", "data", "runs", "recipes"},
     "export": {"heads", "features", "data", "runs"},
     "api": {"export", "training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
-    "cli": {"api", "reports", "heads", "data", "runs", "recipes"},
+    "serve": {"api", "reports", "heads", "data", "runs"},
+    "cli": {"serve", "api", "reports", "heads", "data", "runs", "recipes"},
 }
 OPEN = {
     "errors",
@@ -64,6 +65,8 @@ ONLY_IN = {
     "ai_edge_litert": {"export"},
     "openvino": {"lazy_imports.py"},
     "matplotlib": {"reports", "api/run.py"},  # there for a type alone
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
     "jinja2": {"reports"},
     "tensorboard": {"reports"},
     "click": {"cli"},

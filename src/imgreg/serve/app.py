@@ -1,0 +1,78 @@
+"""All that is served, as one ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from imgreg.errors import ImgregError, PhotoError, UsageError
+from imgreg.progress import Watcher
+from imgreg.serve.answers import answer_routes
+from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
+from imgreg.serve.guard import Guard
+from imgreg.serve.openapi import openapi_document
+from imgreg.serve.protocol import protocol_routes
+
+MAX_BODY_BYTES = 64 * 2**20
+_RETRY_SECONDS = 1
+
+
+def make_app(
+    models: Path,
+    *,
+    token: str | None = None,
+    beyond_loopback: bool = False,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    n_places: int | None = None,
+    watcher: Watcher | None = None,
+) -> Starlette:
+    """The pages and interfaces for a folder of runs.
+
+    Parameters
+    ----------
+    token, beyond_loopback, max_body_bytes
+        As in Guard.
+    n_places : int, optional
+        Requests at work and waiting at most, as in Classifiers.
+    """
+    classifiers = Classifiers(models, n_places=n_places, watcher=watcher)
+
+    @asynccontextmanager
+    async def kept(_: Starlette) -> AsyncIterator[None]:
+        with classifiers:
+            yield
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(openapi_document())
+
+    return Starlette(
+        routes=[Route("/openapi.json", openapi), *answer_routes(classifiers), *protocol_routes(classifiers)],
+        lifespan=kept,
+        middleware=[
+            Middleware(Guard, token=token, beyond_loopback=beyond_loopback, max_body_bytes=max_body_bytes),
+        ],
+        exception_handlers={HTTPException: _refused, ImgregError: _failed, FullError: _full},
+    )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    status = 404 if isinstance(error, UnknownRunError) else 400 if isinstance(error, UsageError) else 500
+    return JSONResponse({"error": str(error)}, 422 if isinstance(error, PhotoError) else status)
+
+
+async def _full(_: Request, error: Exception) -> Response:  # noqa: ARG001
+    told = "All places are taken. Try again in a moment."
+    return JSONResponse({"error": told}, 503, {"Retry-After": str(_RETRY_SECONDS)})
