@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow e
 collect_ignore = [] if sys.flags.optimize else ["test_optimized.py"]
 
 SHARED = Path(__file__).parents[2] / "shared"
+PLACES = (
+    *("chromium", "chromium-browser", "google-chrome", "chrome"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+)
+CHROMIUM = next((found for place in PLACES if (found := shutil.which(place))), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("CI") != "true",  # CI fails instead: nothing may be left out there
+    reason="install Chromium to run these, e.g. apt-get install chromium",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,6 +94,18 @@ def no_network() -> Iterator[list[str]]:
     _ASKED.clear()
     yield _ASKED
     assert not _ASKED
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        pytest.fail("CI needs Chromium: .ci/run installs it where it may")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

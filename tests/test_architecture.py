@@ -67,7 +67,7 @@ ONLY_IN = {
     "matplotlib": {"reports", "api/run.py"},  # there for a type alone
     "starlette": {"serve"},
     "uvicorn": {"serve"},
-    "jinja2": {"reports"},
+    "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
     "click": {"cli"},
 }

@@ -19,6 +19,8 @@ from imgreg.serve.answers import answer_routes
 from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
 from imgreg.serve.guard import Guard
 from imgreg.serve.openapi import openapi_document
+from imgreg.serve.pages import shared_routes
+from imgreg.serve.predict_page import predict_page_routes
 from imgreg.serve.protocol import protocol_routes
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -54,7 +56,13 @@ def make_app(
         return JSONResponse(openapi_document())
 
     return Starlette(
-        routes=[Route("/openapi.json", openapi), *answer_routes(classifiers), *protocol_routes(classifiers)],
+        routes=[
+            *shared_routes(token=token),
+            Route("/openapi.json", openapi),
+            *answer_routes(classifiers),
+            *protocol_routes(classifiers),
+            *predict_page_routes(classifiers),
+        ],
         lifespan=kept,
         middleware=[
             Middleware(Guard, token=token, beyond_loopback=beyond_loopback, max_body_bytes=max_body_bytes),

@@ -1,0 +1,81 @@
+"""The pages as a browser has them: what they show is what the commands answer, and nothing else is asked of anybody."""
+
+from __future__ import annotations
+
+import base64
+import csv
+from contextlib import contextmanager
+
+from conftest import imgreg, needs_chromium
+
+pytestmark = needs_chromium
+
+
+@contextmanager
+def opened(browser, served, path: str = "/", *, width: int = 1280, scheme: str = "light"):
+    """A page; at the end nothing was asked of another server, nothing forbidden was tried, and no script failed."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(served.address + path)
+    yield page
+    assert [url for url in asked if not url.startswith((served.address, "blob:"))] == []
+    assert wrong == []
+    page.close()
+
+
+def drop(page, photos) -> None:
+    """Drop files on the page, as from a file manager."""
+    files = [[photo.name, base64.b64encode(photo.read_bytes()).decode()] for photo in photos]
+    carried = page.evaluate_handle(
+        """files => {
+          const carried = new DataTransfer();
+          for (const [name, text] of files) {
+            carried.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
+          }
+          return carried;
+        }""",
+        files,
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": carried})
+
+
+def test_dropped_photos_are_answered_as_predict_answers(browser, served, trained, tmp_path) -> None:
+    """The class and probability shown are those of the command, and the CSV file has its figures; a heatmap is laid
+    over the photo at a click, and taken away at the next."""
+    photos = sorted((trained.data / "cold").glob("c*.jpg"))[:2]
+    with opened(browser, served) as page:
+        drop(page, photos)
+        page.locator(".answers .class").nth(1).wait_for()
+        for photo in photos:
+            told = imgreg("predict", photo, "--run", trained.folder, "--json").json
+            shown = page.locator("#cards > li", has_text=photo.name).locator(".class span").all_inner_texts()
+            assert shown == [told["label"], f"{told['probability']:.1%}"]
+        assert page.locator("#status").inner_text() == "2 of 2 answered"
+        with page.expect_download() as download:
+            page.locator("#csv").click()
+        download.value.save_as(tmp_path / "predictions.csv")
+        rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
+        assert [(row["path"], row["label"]) for row in rows][-1] == (photos[1].name, told["label"])
+        assert rows[-1]["probability"] == f"{told['probability']:.6f}"
+        heat = page.get_by_role("button", name="Heatmap").first
+        heat.press("Enter")
+        page.locator(".map").wait_for()
+        page.locator(".heat-note", has_text="heads with random weights").wait_for()
+        heat.press("Enter")
+        page.locator(".map").wait_for(state="detached")
+        page.locator("#clear").click()
+        assert page.locator("#cards > li").count() == 0
+
+
+def test_a_photo_that_cannot_be_read_says_so_beside_the_others(browser, served, trained) -> None:
+    """The reason stands in its card."""
+    page = browser.new_page()
+    page.goto(served.address)
+    page.set_input_files("#pick", [trained.data / "cold" / "broken.jpg", trained.data / "cold" / "c00.jpg"])
+    page.locator(".answers .class").wait_for()
+    assert "not a photo" in page.locator("#cards > li", has_text="broken.jpg").locator(".error").inner_text()
+    assert page.locator("#status").inner_text() == "2 of 2 answered; 1 could not be read"
+    page.close()
