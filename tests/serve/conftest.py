@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imgreg.runs.checksums import write_sums
 from imgreg.serve.app import make_app
 from imgreg.serve.server import listen, make_server
 
@@ -72,6 +75,20 @@ def serving(models: Path, **options: Any) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def served(trained) -> Iterator[Served]:
-    with serving(trained.folder.parent) as address:
+def models(trained, tmp_path_factory) -> Path:
+    """The trained run, and a copy of it that is called second and a minute younger."""
+    models = tmp_path_factory.mktemp("served") / "models"
+    shutil.copytree(trained.folder, models / "first")
+    younger = Path(shutil.copytree(trained.folder, models / "second"))
+    summary = json.loads((younger / "metrics.json").read_text())
+    created = datetime.fromisoformat(summary["created"]) + timedelta(minutes=1)
+    changed = {"name": "second", "created": created.isoformat(timespec="milliseconds")}
+    (younger / "metrics.json").write_text(json.dumps(summary | changed))
+    write_sums(younger)
+    return models
+
+
+@pytest.fixture(scope="session")
+def served(models) -> Iterator[Served]:
+    with serving(models) as address:
         yield address

@@ -6,6 +6,8 @@ import base64
 import csv
 from contextlib import contextmanager
 
+import pytest
+
 from conftest import imgreg, needs_chromium
 
 pytestmark = needs_chromium
@@ -79,3 +81,45 @@ def test_a_photo_that_cannot_be_read_says_so_beside_the_others(browser, served, 
     assert "not a photo" in page.locator("#cards > li", has_text="broken.jpg").locator(".error").inner_text()
     assert page.locator("#status").inner_text() == "2 of 2 answered; 1 could not be read"
     page.close()
+
+
+def test_runs_are_sorted_filtered_and_compared_on_the_same_axes(browser, served, models, trained) -> None:
+    """The list has the figures of `imgreg runs`; two chosen runs share their axes, and arrows read the values of
+    history.csv there; a report opens without its scripts reaching this server."""
+    with opened(browser, served, "/runs") as page:
+        names = page.locator("#entries a")
+        assert names.all_inner_texts() == ["second", "first"]
+        page.select_option("#sort", "name")
+        assert names.all_inner_texts() == ["first", "second"]
+        page.fill("#filter", "seco")
+        assert [one.inner_text() for one in names.all() if one.is_visible()] == ["second"]
+        page.fill("#filter", "")
+        told = {one["name"]: one for one in imgreg("runs", "--models", models, "--json").json}
+        first = page.locator("#entries > li", has_text="first")
+        assert first.locator("dd").first.inner_text() == f"{told['first']['best']['val_loss']:.3f}"
+        assert page.locator("#go").is_disabled()
+        for box in page.locator("[name=run]").all():
+            box.press("Space")
+        page.locator("#go").press("Enter")
+        page.wait_for_url("**/runs/compare?*")
+        loss = page.locator("#loss")
+        assert loss.locator("polyline").count() == 4
+        loss.press("Home")
+        epoch = next(csv.DictReader((trained.folder / "history.csv").open()))
+        assert f"first validation {float(epoch['val_loss']):.3f}" in loss.locator(".hover-text").inner_text()
+    report = served.ask("GET", "/runs/first/report.html")
+    assert report.body == (trained.folder / "report.html").read_bytes()
+    assert report.headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert served.ask("GET", "/runs/..%2Fdata/report.html").status == 404
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_pages_fit_a_phone_and_a_desk(browser, served, width, scheme) -> None:
+    """No page is wider than the window, and each control that Tab comes to shows the focus."""
+    for path in ("/", "/runs", "/runs/compare?run=first&run=second"):
+        with opened(browser, served, path, width=width, scheme=scheme) as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for _ in range(4):
+                page.keyboard.press("Tab")
+            outlined = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outlined != "none" or page.evaluate("document.activeElement.type") == "file"

@@ -22,6 +22,7 @@ from imgreg.serve.openapi import openapi_document
 from imgreg.serve.pages import shared_routes
 from imgreg.serve.predict_page import predict_page_routes
 from imgreg.serve.protocol import protocol_routes
+from imgreg.serve.runs_page import runs_page_routes
 
 MAX_BODY_BYTES = 64 * 2**20
 _RETRY_SECONDS = 1
@@ -62,6 +63,7 @@ def make_app(
             *answer_routes(classifiers),
             *protocol_routes(classifiers),
             *predict_page_routes(classifiers),
+            *runs_page_routes(classifiers),
         ],
         lifespan=kept,
         middleware=[

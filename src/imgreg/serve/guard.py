@@ -31,7 +31,7 @@ _POLICY = "; ".join(
         "img-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",
-        "form-action 'none'",
+        "form-action 'self'",
         "frame-ancestors 'none'",
     )
 )
