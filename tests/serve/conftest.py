@@ -14,8 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from imgreg.analysis.label_issues import rank_labels
+from imgreg.api.label_issues import LabelIssues, write_label_issues
+from imgreg.data.index import index_photos, labels_of
 from imgreg.runs.checksums import write_sums
 from imgreg.serve.app import make_app
 from imgreg.serve.server import listen, make_server
@@ -76,7 +80,7 @@ def serving(models: Path, **options: Any) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def models(trained, tmp_path_factory) -> Path:
-    """The trained run, and a copy of it that is called second and a minute younger."""
+    """The trained run, a copy of it that is called second and a minute younger, and a label check."""
     models = tmp_path_factory.mktemp("served") / "models"
     shutil.copytree(trained.folder, models / "first")
     younger = Path(shutil.copytree(trained.folder, models / "second"))
@@ -85,7 +89,21 @@ def models(trained, tmp_path_factory) -> Path:
     changed = {"name": "second", "created": created.isoformat(timespec="milliseconds")}
     (younger / "metrics.json").write_text(json.dumps(summary | changed))
     write_sums(younger)
+    (models / "doubtful").mkdir()
+    _check_labels(trained.data, models / "doubtful")
     return models
+
+
+def _check_labels(data: Path, folder: Path) -> None:
+    """What label-issues writes where heads doubt the first three photos, all of class cold."""
+    index = index_photos(data, max_bad=1.0)
+    labels = labels_of(index.photos, index.classes)
+    own = np.full(len(labels), 0.9)
+    own[:3] = 0.1, 0.2, 0.3
+    given = np.stack([np.where(labels == k, own, 1 - own) for k in (0, 1)], axis=1)
+    table = rank_labels(given, labels, own_when_trained=own, forgotten=np.zeros(len(labels)), classes=index.classes)
+    done = LabelIssues(folder, table, tuple(photo.path for photo in index.photos), ("Three labels.",), ())
+    write_label_issues(folder, done, index=index, command=f"imgreg label-issues {data}")
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import csv
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from conftest import imgreg, needs_chromium
+from imgreg.data.discovery import list_files
 
 pytestmark = needs_chromium
 
@@ -113,10 +115,40 @@ def test_runs_are_sorted_filtered_and_compared_on_the_same_axes(browser, served,
     assert served.ask("GET", "/runs/..%2Fdata/report.html").status == 404
 
 
+def test_labels_are_decided_by_keys_and_saved_as_a_manifest(browser, served, models, trained) -> None:
+    """The most doubtful first, with their photos; what was decided stands in fixes.csv beside the label check, which
+    train reads as the corrected dataset, and is shown again when the page is opened the next time."""
+    with opened(browser, served, "/labels") as page:
+        page.get_by_role("link", name="doubtful").press("Enter")
+        page.locator(".cards li.current").wait_for()
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        for key in "fdk":
+            page.keyboard.press(key)
+        with page.expect_response("**/decisions"):
+            page.keyboard.press("s")
+        page.locator("#progress", has_text="Saved 3 decisions").wait_for()
+        page.reload()
+        assert page.locator("#progress").inner_text() == "3 of 3 reviewed"
+    found = {Path(one.where).name: one.label for one in list_files(models / "doubtful" / "fixes.csv")}
+    n_photos = len([*trained.data.glob("*/*.jpg")]) - 1  # without the broken one
+    assert (len(found), found["c00.jpg"], found["c02.jpg"], "c01.jpg" in found) == (n_photos - 1, "warm", "cold", False)
+
+
+def test_only_decisions_on_known_photos_are_saved(served) -> None:
+    """A hash that is not in the check, another word, a name that leads elsewhere: each is refused."""
+    photo = "0" * 64
+    for body, status, says in ((f'{{"{photo}": "keep"}}', 400, "no photo"), ("[]", 400, "expected photos")):
+        answer = served.ask("POST", "/labels/doubtful/decisions", body)
+        assert (answer.status, says in answer.json["error"]) == (status, True)
+    assert served.ask("GET", f"/labels/doubtful/{photo}.jpg").status == 404
+    assert served.ask("GET", "/labels/doubtful/..%2Fsheet.jpg").status == 404
+    assert served.ask("GET", "/labels/first").status == 404
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_pages_fit_a_phone_and_a_desk(browser, served, width, scheme) -> None:
     """No page is wider than the window, and each control that Tab comes to shows the focus."""
-    for path in ("/", "/runs", "/runs/compare?run=first&run=second"):
+    for path in ("/", "/runs", "/runs/compare?run=first&run=second", "/labels/doubtful"):
         with opened(browser, served, path, width=width, scheme=scheme) as page:
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             for _ in range(4):

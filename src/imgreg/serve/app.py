@@ -18,6 +18,7 @@ from imgreg.progress import Watcher
 from imgreg.serve.answers import answer_routes
 from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
 from imgreg.serve.guard import Guard
+from imgreg.serve.labels_page import labels_page_routes
 from imgreg.serve.openapi import openapi_document
 from imgreg.serve.pages import shared_routes
 from imgreg.serve.predict_page import predict_page_routes
@@ -64,6 +65,7 @@ def make_app(
             *protocol_routes(classifiers),
             *predict_page_routes(classifiers),
             *runs_page_routes(classifiers),
+            *labels_page_routes(classifiers),
         ],
         lifespan=kept,
         middleware=[
