@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "training": {"reports", "analysis", "heads", "features", "data", "runs", "recipes"},
     "export": {"heads", "features", "data", "runs"},
     "api": {"export", "training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
-    "serve": {"api", "reports", "heads", "data", "runs"},
+    "serve": {"api", "reports", "heads", "data", "runs", "recipes"},
     "cli": {"serve", "api", "reports", "heads", "data", "runs", "recipes"},
 }
 OPEN = {

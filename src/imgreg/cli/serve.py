@@ -16,11 +16,19 @@ from imgreg.errors import MachineError
 
 @click.command("serve")
 @models_option
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Let the pages check photo folders below FOLDER and train on them; repeat it for several.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="Port; 0 for a free one.")
 @click.option("--open", "and_open", is_flag=True, help="Open the page in the browser.")
 @quiet_option
-def command(models: Path, host: str, port: int, and_open: bool, quiet: bool) -> None:
+def command(models: Path, roots: tuple[Path, ...], host: str, port: int, and_open: bool, quiet: bool) -> None:
     """Use the runs in a browser, or over HTTP.
 
     Serves a page that classifies photos, and an interface for programs (POST /predict, the Open Inference Protocol
@@ -31,6 +39,7 @@ def command(models: Path, host: str, port: int, and_open: bool, quiet: bool) -> 
     \b
     Example:
       imgreg serve --open
+      imgreg serve --root ~/Pictures
       curl --data-binary @photo.jpg http://127.0.0.1:8000/predict
     """
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
@@ -50,7 +59,7 @@ def command(models: Path, host: str, port: int, and_open: bool, quiet: bool) -> 
             )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/" + (f"#{token}" if token else "")
-        app = make_app(models, token=token, beyond_loopback=beyond_loopback, watcher=watcher)
+        app = make_app(models, roots=roots, token=token, beyond_loopback=beyond_loopback, watcher=watcher)
 
         def ready() -> None:
             click.echo(address)

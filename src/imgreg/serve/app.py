@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from imgreg.errors import ImgregError, PhotoError, UsageError
 from imgreg.progress import Watcher
 from imgreg.serve.answers import answer_routes
+from imgreg.serve.check_page import check_page_routes
 from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
 from imgreg.serve.guard import Guard
 from imgreg.serve.labels_page import labels_page_routes
@@ -24,6 +26,8 @@ from imgreg.serve.pages import shared_routes
 from imgreg.serve.predict_page import predict_page_routes
 from imgreg.serve.protocol import protocol_routes
 from imgreg.serve.runs_page import runs_page_routes
+from imgreg.serve.train_page import train_page_routes
+from imgreg.serve.trainings import Trainings
 
 MAX_BODY_BYTES = 64 * 2**20
 _RETRY_SECONDS = 1
@@ -32,6 +36,7 @@ _RETRY_SECONDS = 1
 def make_app(
     models: Path,
     *,
+    roots: Sequence[Path] = (),
     token: str | None = None,
     beyond_loopback: bool = False,
     max_body_bytes: int = MAX_BODY_BYTES,
@@ -42,6 +47,8 @@ def make_app(
 
     Parameters
     ----------
+    roots : sequence of Path
+        Folders of photos below these may be checked and trained on.
     token, beyond_loopback, max_body_bytes
         As in Guard.
     n_places : int, optional
@@ -49,10 +56,13 @@ def make_app(
     """
     classifiers = Classifiers(models, n_places=n_places, watcher=watcher)
 
+    trainings = Trainings(models)
+
     @asynccontextmanager
     async def kept(_: Starlette) -> AsyncIterator[None]:
         with classifiers:
             yield
+        await run_in_threadpool(trainings.close)
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -66,6 +76,8 @@ def make_app(
             *predict_page_routes(classifiers),
             *runs_page_routes(classifiers),
             *labels_page_routes(classifiers),
+            *check_page_routes(classifiers, roots=roots),
+            *train_page_routes(trainings, roots=roots),
         ],
         lifespan=kept,
         middleware=[
