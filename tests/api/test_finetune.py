@@ -47,7 +47,7 @@ def test_the_block_is_one_of_the_runs_files(run: Path) -> None:
 def test_predict_answers_as_the_history_says(run: Path) -> None:
     """OpenVINO with the tuned convolutions gives each validation photo's probabilities of the best epoch."""
     document = json.loads((run / "metrics.json").read_text())
-    recorded = np.load(run / "val_probabilities.npy")[document["best_epoch"] - 1]
+    recorded = np.load(run / "val_probabilities.npy")[document["kept_epoch"] - 1]
     with (run / "split.csv").open() as file:
         paths = [run.parents[1] / "photos" / row["path"] for row in csv.DictReader(file) if row["split"] == "val"]
     tempered = recorded ** (1 / load_head(run).temperature)

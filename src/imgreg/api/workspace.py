@@ -77,8 +77,8 @@ class Workspace:
         Parameters
         ----------
         data : path
-            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV with the columns
-            path,label[,split].
+            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV or JSON Lines file
+            with path,label[,split].
         recipe : str or Recipe
             A bundled recipe's name, a TOML file, or a Recipe.
         name : str, optional
@@ -359,8 +359,8 @@ class Workspace:
                     "recipe": run.recipe_label,
                     "n_train": run.n_train,
                     "n_val": run.n_val,
-                    "val_loss": run.best.val_loss,
-                    "val_accuracy": run.best.val_accuracy,
+                    "val_loss": run.kept.val_loss,
+                    "val_accuracy": run.kept.val_accuracy,
                     "gap": run.last.gap,
                     "verdict": run.verdict.label,
                 }

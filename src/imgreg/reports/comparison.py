@@ -121,7 +121,7 @@ def _claim(
 ) -> dict[str, Any]:
     """The answer and its tone: a fault in the best run's photos comes first, then whether a difference is clear."""
     parts = answer_parts(rows, effects)
-    fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.best.val_loss))
+    fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.kept.val_loss))
     if fault.suspicion is not None and fault.suspicion.kind in DATA_FAULTS:
         fault_told = fault.suspicion.sentence
         others = [line for line in warnings if fault_told not in line]

@@ -70,10 +70,10 @@ def finetuned_in_words(summary: RunSummary) -> str:
     first = summary.finetuned_from
     if first is None:
         return ""
-    if summary.best_epoch < first:
+    if summary.kept_epoch < first:
         found = "no such epoch has a lower validation loss, so the frozen VGG16 was kept"
     else:
-        found = f"epoch {summary.best_epoch}, one of these, was kept"
+        found = f"epoch {summary.kept_epoch}, one of these, was kept"
     return f"VGG16 was fine-tuned from epoch {first} on ({summary.finetuned_block}): {found}."
 
 

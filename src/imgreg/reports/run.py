@@ -201,22 +201,18 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
 
 
 def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
-    """Accuracy, gap, best epoch, and the best baseline beside the head."""
+    """Accuracy, gap, kept epoch, and the best baseline beside the head."""
     correct = int((scored.probabilities.argmax(axis=1) == scored.labels).sum())
     n = len(scored.labels)
     low, high = accuracy_interval(correct, n)
     side = "Test" if scored.side == "test" else "Cross-validated" if summary.n_folds else "Validation"
     gap_low, gap_high = (summary.verdict.evidence.get(f"gap_last_{end}") for end in ("low", "high"))
     bounds = "" if gap_low is None or gap_high is None else f"95 %: {gap_low:.3f} to {gap_high:.3f}"
-    best, last = summary.best, summary.last
+    last = summary.last
     tiles = [
         Tile(f"{side} accuracy", f"{correct / n:.1%}", f"95 %: {low:.1%} to {high:.1%}, {n} photos"),
         Tile("Train-validation gap, last epoch", f"{last.gap:.3f}", bounds),
-        Tile(
-            "Best epoch",
-            f"{summary.best_epoch} of {summary.epochs_run}",
-            f"validation loss {best.val_loss:.3f}, last {last.val_loss:.3f}",
-        ),
+        Tile("Kept epoch", f"{summary.kept_epoch} of {summary.epochs_run}", _losses(summary)),
     ]
     measured: tuple[Baseline | SanityBaseline, ...] = (*summary.baselines, *summary.sanity_baselines)
     beside = [one for one in measured if one.name != SHUFFLED_LABELS]
@@ -224,12 +220,20 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
         one = max(beside, key=lambda it: it.accuracy)
         elsewhere = " in cross-validation" if summary.n_folds else " on validation photos"
         on = elsewhere if scored.side == "test" else ""
-        told, difference = f"this model {best.val_accuracy:.1%}{on}", one.accuracy_difference
+        told, difference = f"this model {summary.kept.val_accuracy:.1%}{on}", one.accuracy_difference
         if difference is not None and difference.low is not None and difference.high is not None:
             told += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
             told += f"{100 * difference.high:+.1f}) points"
         tiles.append(Tile(f"Best baseline: {NAMES.get(one.name, one.name)}", f"{one.accuracy:.1%}", told))
     return tuple(tiles)
+
+
+def _losses(summary: RunSummary) -> str:
+    """Validation losses of the best and the last epoch, one of which was kept."""
+    best, last = summary.best, summary.last
+    if summary.kept_epoch == best.epoch:
+        return f"validation loss {best.val_loss:.3f}, the lowest; last {last.val_loss:.3f}"
+    return f"validation loss {summary.kept.val_loss:.3f}, lowest {best.val_loss:.3f} (epoch {best.epoch})"
 
 
 def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, ...]:

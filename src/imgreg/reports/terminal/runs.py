@@ -67,9 +67,9 @@ def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence
         "" if conclusion.sentence == summary.against_baselines else summary.against_baselines,
     ]
     table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
-    for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
+    for label, row in (("best", best), ("last", last)):
         table.add_row(
-            label,
+            f"{label}, epoch {row.epoch}" + (" (kept)" if row.epoch == summary.kept_epoch else ""),
             nats(row.train_loss),
             percent(row.train_accuracy),
             nats(row.val_loss),
@@ -142,26 +142,26 @@ def comparison_text(
     effects, rows = renamed(effects, rows=rows, short=short), short
     table = table_of(
         "run",
-        "best\nepoch",
+        "kept\nepoch",
         "val.\nloss",
         "\nacc.",
         "last\nval.",
         "\nacc.",
         "\ntrain",
-        "best\ngap",
+        "kept\ngap",
         "last\ngap",
         "\nshare",
     )
     for row in rows:
         table.add_row(
             text_of(row.name),
-            str(row.best_epoch),
-            nats(row.best_val_loss),
-            percent(row.best_val_accuracy),
+            str(row.kept_epoch),
+            nats(row.kept_val_loss),
+            percent(row.kept_val_accuracy),
             nats(row.last_val_loss),
             percent(row.last_val_accuracy),
             nats(row.last_train_loss),
-            nats(row.gap_best),
+            nats(row.gap_kept),
             nats(row.gap_last),
             share_of_gap(row),
         )
@@ -209,8 +209,8 @@ def entries_text(entries: Sequence[Entry]) -> RenderableType:
         curve = sparkline(one.val_losses, top=max(one.val_losses, default=1), n_columns=_CURVE)
         table.add_row(
             name,
-            nats(run.best.val_loss),
-            percent(run.best.val_accuracy),
+            nats(run.kept.val_loss),
+            percent(run.kept.val_accuracy),
             nats(run.last.gap),
             Text("\n").join([text_of(first.label, style=_TONES[first.tone]), text_of(curve)]),
         )
