@@ -148,7 +148,7 @@ def test_only_decisions_on_known_photos_are_saved(served) -> None:
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_pages_fit_a_phone_and_a_desk(browser, served, width, scheme) -> None:
     """No page is wider than the window, and each control that Tab comes to shows the focus."""
-    for path in ("/", "/runs", "/runs/compare?run=first&run=second", "/labels/doubtful"):
+    for path in ("/", "/runs", "/runs/compare?run=first&run=second", "/labels/doubtful", "/check", "/train"):
         with opened(browser, served, path, width=width, scheme=scheme) as page:
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             for _ in range(4):

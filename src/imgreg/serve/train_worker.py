@@ -52,7 +52,7 @@ def main(asked: dict[str, Any]) -> None:
     except ImgregError as error:
         _tell(error=str(error))
     except KeyboardInterrupt:
-        _tell(stopped=True)
+        sys.exit(130)
 
 
 def _tell(**told: Any) -> None:

@@ -80,10 +80,13 @@ class Training:
             else:
                 self._hear(told)
         process.wait()
-        if self.state == "running" or (self.state == "stopping" and not self.run):
-            self.state = "stopped" if self.state == "stopping" else "failed"
-        if self.state == "failed" and not self.error:
-            self.error = "".join(others) or f"The process ended with code {process.returncode}."
+        if self.run:
+            self.state = "finished"
+        elif self.state == "stopping":
+            self.state = "stopped"
+        else:
+            self.state = "failed"
+            self.error = self.error or "".join(others) or f"The process ended with code {process.returncode}."
 
     def _hear(self, told: dict[str, Any]) -> None:
         if "stage" in told:
@@ -93,11 +96,9 @@ class Training:
         elif "say" in told:
             self.lines.append(told["say"])
         elif "run" in told:
-            self.run, self.state = told["run"], "finished"
-        elif "stopped" in told:
-            self.state = "stopped"
+            self.run = told["run"]
         elif "error" in told:
-            self.error, self.state = told["error"], "failed"
+            self.error = told["error"]
 
     def document(self) -> dict[str, Any]:
         """What a page shows of it."""
