@@ -80,12 +80,12 @@ def serving(models: Path, **options: Any) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def models(trained, tmp_path_factory) -> Path:
-    """The trained run, a copy of it that is called second and a minute younger, and a label check."""
+    """The trained run, a copy of it that is called second and a day younger, and a label check."""
     models = tmp_path_factory.mktemp("served") / "models"
     shutil.copytree(trained.folder, models / "first")
     younger = Path(shutil.copytree(trained.folder, models / "second"))
     summary = json.loads((younger / "metrics.json").read_text())
-    created = datetime.fromisoformat(summary["created"]) + timedelta(minutes=1)
+    created = datetime.fromisoformat(summary["created"]) + timedelta(days=1)
     changed = {"name": "second", "created": created.isoformat(timespec="milliseconds")}
     (younger / "metrics.json").write_text(json.dumps(summary | changed))
     write_sums(younger)

@@ -38,6 +38,12 @@ def test_only_this_servers_pages_may_cause_something(served, headers, status) ->
     assert served.ask("POST", "/predict", b"no photo", **headers).status == status
 
 
+@pytest.mark.parametrize(("mode", "status"), [("navigate", 200), ("no-cors", 403), ("cors", 403)])
+def test_another_site_may_link_here_and_no_more(served, mode, status) -> None:
+    """A link leads to a page; a picture or script of another site's page gets nothing."""
+    assert served.ask("GET", "/runs", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode=mode).status == status
+
+
 def test_every_answer_forbids_foreign_content(served) -> None:
     """Pages, answers and refusals carry the policy, without inline scripts or styles."""
     for answer in (served.ask("GET", "/v2"), served.ask("GET", "/nothing"), served.ask("GET", "/v2", Host="evil")):

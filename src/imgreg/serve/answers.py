@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from imgreg.api.predict import Prediction, prediction_document
 from imgreg.errors import PhotoError, UsageError
+from imgreg.serve.body import body_of
 from imgreg.serve.classifiers import Classifiers
 
 
@@ -17,7 +18,7 @@ def answer_routes(classifiers: Classifiers) -> list[Route]:
     async def predict(request: Request) -> Response:
         query = request.query_params
         with classifiers.place():
-            data = await request.body()
+            data = await body_of(request)
             name = query.get("name", "photo")
             try:
                 answer = await classifiers.predict(

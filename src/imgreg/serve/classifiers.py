@@ -120,6 +120,7 @@ class Classifiers:
         self._watcher = watcher or Watcher()
         self._loaded: OrderedDict[tuple[Path, int], _Loaded] = OrderedDict()
         self._loading = asyncio.Lock()
+        self._found: tuple[int, Path] | None = None  # the newest run, and when the models folder changed last
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -150,11 +151,18 @@ class Classifiers:
     def find(self, name: str | None) -> Path:
         """The folder of a run by its name under the models folder, the newest for None. raises UsageError"""
         if name is None:
-            return newest_run(self.models)
+            return self._newest()
         folder = self.models / name
         if name != Path(name).name or name.startswith(".") or not (folder / "model.json").is_file():
             raise UnknownRunError(f"no run {name!r} under {self.models.name}/.")
         return folder
+
+    def _newest(self) -> Path:
+        """Looked for again when something has come to the models folder, or gone."""
+        changed = self.models.stat().st_mtime_ns if self.models.is_dir() else 0
+        if self._found is None or self._found[0] != changed:
+            self._found = (changed, newest_run(self.models))
+        return self._found[1]
 
     async def loaded(self, name: str | None) -> _Loaded:
         """A run, loaded; the one that was not asked for the longest time makes room for it."""

@@ -80,7 +80,7 @@ class Guard:
         headers = request.headers
         if not self._known_host(headers.get("host", "")):
             return _told(400, f"Host {headers.get('host', '')!r}: this server answers under its own address only.")
-        if request.method not in _SAFE and not _same_origin(headers):
+        if not _same_origin(headers) and not (request.method in _SAFE and _is_visit(headers)):
             return _told(403, "A page of another site asked for this. Only pages of this server may.")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._max_body_bytes:
@@ -140,6 +140,11 @@ def _same_origin(headers: Headers) -> bool:
     if site is not None and site not in ("same-origin", "none"):
         return False
     return origin is None or origin in (f"http://{headers['host']}", f"https://{headers['host']}")
+
+
+def _is_visit(headers: Headers) -> bool:
+    """Whether a person follows a link here, rather than a page asking by itself; old browsers do not tell."""
+    return headers.get("sec-fetch-mode", "navigate") == "navigate"
 
 
 def _told(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -17,6 +17,7 @@ from imgreg.api.label_review import FIXES, LabelReview, read_label_review, save_
 from imgreg.errors import ArtefactError
 from imgreg.runs.files import read_regular
 from imgreg.runs.listing import list_entries
+from imgreg.serve.body import body_of
 from imgreg.serve.classifiers import Classifiers
 from imgreg.serve.pages import page
 from imgreg.serve.runs_page import entry_folder
@@ -63,12 +64,13 @@ def labels_page_routes(classifiers: Classifiers) -> list[Route]:
 
     async def decide(request: Request) -> Response:
         try:
-            decisions = msgspec.json.decode(await request.body(), type=dict[str, str])
+            decisions = msgspec.json.decode(await body_of(request), type=dict[str, str | None])
         except msgspec.MsgspecError as error:
             raise HTTPException(400, f"expected photos' hashes with decisions, in JSON: {error}") from error
         found = await run_in_threadpool(_review, request)
-        written = await run_in_threadpool(save_decisions, found, {**found.decisions, **decisions})
-        return JSONResponse({"fixes": str(written), "n_decided": len(decisions)})
+        after = {photo: word for photo, word in {**found.decisions, **decisions}.items() if word is not None}
+        written = await run_in_threadpool(save_decisions, found, after)
+        return JSONResponse({"fixes": str(written), "n_decided": len(after)})
 
     def _folder(request: Request) -> Path:
         folder = entry_folder(models, request.path_params["name"])

@@ -13,6 +13,7 @@ from imgreg.api.explain import SHOWN_PX, explain_decoded, known_likeness, likene
 from imgreg.data import decode as decoding
 from imgreg.reports.pictures import jpeg, overlay
 from imgreg.runs.folder import list_runs
+from imgreg.serve.body import body_of
 from imgreg.serve.classifiers import Classifiers
 from imgreg.serve.pages import page
 
@@ -30,7 +31,7 @@ def predict_page_routes(classifiers: Classifiers) -> list[Route]:
         """The photo with what supports a class laid over it, as JPEG."""
         query = request.query_params
         with classifiers.place():
-            data = await request.body()
+            data = await body_of(request)
             loaded = await classifiers.loaded(query.get("run"))
             pixels = await classifiers.decoded(partial(decoding.decode, size_px=loaded.size_px), data)
             shown = await classifiers.decoded(partial(decoding.picture, longest_px=SHOWN_PX), data)

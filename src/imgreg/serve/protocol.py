@@ -27,6 +27,7 @@ from imgreg import __version__
 from imgreg.api.predict import Prediction, checked_card
 from imgreg.errors import PhotoError
 from imgreg.heads.store import ModelCard
+from imgreg.serve.body import body_of
 from imgreg.serve.classifiers import Classifiers
 
 MAX_PHOTOS = 64  # of a request
@@ -70,7 +71,7 @@ def protocol_routes(classifiers: Classifiers) -> list[Route]:
     async def infer(request: Request) -> Response:
         run = request.path_params["run"]
         with classifiers.place():
-            asked = _parsed(await request.body())
+            asked = _parsed(await body_of(request))
             photos = _photos(asked.inputs)
             named = [classifiers.predict(data, name=f"photo {i}", run=run) for i, data in enumerate(photos)]
             answers = await asyncio.gather(*named, return_exceptions=True)

@@ -67,12 +67,12 @@ def entry_folder(models: Path, name: str) -> Path:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    best, last = (entry.summary.best, entry.summary.last) if entry.summary else (None, None)
+    kept, last = (entry.summary.kept, entry.summary.last) if entry.summary else (None, None)
     sorts = {
         "created": entry.created,
         "name": entry.name.lower(),
-        "loss": best.val_loss if best else math.inf,
-        "accuracy": -best.val_accuracy if best else math.inf,
+        "loss": kept.val_loss if kept else math.inf,
+        "accuracy": -kept.val_accuracy if kept else math.inf,
         "gap": last.gap if last else math.inf,
     }
     has_report = (entry.folder / "report.html").is_file()

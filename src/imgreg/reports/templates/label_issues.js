@@ -44,14 +44,13 @@ const takeBack = () => {
 };
 const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 const send = async () => {
-  const decided = cards.map((card, i) => [card.photo, decisions[i]]).filter(([, decision]) => decision);
-  const sent = JSON.stringify(Object.fromEntries(decided));
+  const sent = JSON.stringify(Object.fromEntries(cards.map((card, i) => [card.photo, decisions[i]])));
   let says = "The server cannot be reached: not saved";
   try {
     const response = await fetch(saveTo, { method: "POST", body: sent });
     const told = await response.json();
     isSaved = response.ok;
-    says = response.ok ? `Saved ${decided.length} decisions` : told.error;
+    says = response.ok ? `Saved ${decisions.filter(Boolean).length} decisions` : told.error;
   } catch {
     isSaved = false;
   }
