@@ -166,12 +166,6 @@ def test_skipped_files_are_listed_with_reasons(trained: Trained) -> None:
     assert "broken.jpg" in trained.err
 
 
-def test_stderr_holds_imgregs_own_lines_only(trained: Trained) -> None:
-    """TensorFlow's start-up notices do not reach the user."""
-    assert trained.err
-    assert all(line.startswith("imgreg: ") for line in trained.err.splitlines()), trained.err
-
-
 def test_config_repeats_the_settings(trained: Trained) -> None:
     """config.toml is fully rendered and reads back as Settings."""
     table = tomllib.loads((trained.folder / "config.toml").read_text())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import needs_chromium
+from conftest import NEEDS_CHROMIUM
 from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import LabelRow
 from imgreg.analysis.photo_effects import photo_effects
@@ -22,7 +22,7 @@ from imgreg.reports.label_issues import label_issues_report
 from imgreg.reports.pictures import jpeg
 from imgreg.reports.run import run_report
 
-pytestmark = needs_chromium
+pytestmark = NEEDS_CHROMIUM
 EVIL = "<img src=x onerror=document.title='owned'>"
 HANGUL = ("개미", "꿀벌")
 

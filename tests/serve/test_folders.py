@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import imgreg, needs_chromium, paint_set
+from conftest import NEEDS_CHROMIUM, imgreg, paint_set
 from imgreg.errors import UsageError
 from imgreg.serve.folders import find_folder, listed_folders
 from serve.conftest import serving
@@ -41,7 +41,7 @@ def test_only_folders_below_a_root_are_found(photos, tmp_path) -> None:
     (photos / "out").unlink()
 
 
-@needs_chromium
+@NEEDS_CHROMIUM
 def test_a_check_shows_what_the_command_finds_with_the_photos(browser, rooted, photos) -> None:
     """The findings of `imgreg check`, in its order, and a picture of each readable file; others are named."""
     told = imgreg("check", photos / "album" / "pets", "--weights", "starter", "--json").json["findings"]
@@ -61,7 +61,7 @@ def test_a_check_shows_what_the_command_finds_with_the_photos(browser, rooted, p
     assert rooted.ask("POST", "/check/start?folder=0/..").status == 400
 
 
-@needs_chromium
+@NEEDS_CHROMIUM
 def test_a_training_is_watched_stopped_and_resumed(browser, rooted) -> None:
     """Its curves are drawn as it goes; stopped, it goes on when asked, with them. Meanwhile no second one starts."""
     with opened(browser, rooted, "/train") as page:

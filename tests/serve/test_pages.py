@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import imgreg, needs_chromium
+from conftest import NEEDS_CHROMIUM, imgreg
 from imgreg.data.discovery import list_files
 
-pytestmark = needs_chromium
+pytestmark = NEEDS_CHROMIUM
 
 
 @contextmanager

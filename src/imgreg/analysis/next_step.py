@@ -60,8 +60,31 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     15. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
-    suspected = {one.kind for one in verdict.suspicions}
+    misled = _misleading(run, photos=photos, learning_rate=learning_rate)
+    if misled is not None:
+        return misled
     better = beating(run.baselines)
+    overfits = verdict.label == OVERFITTING
+    if better is not None and not (overfits and run.kept.train_loss >= better.train_loss):
+        return _against(run, better, photos=photos, learning_rate=learning_rate)
+    if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
+        kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
+        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
+        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
+    if run.best_epoch == run.epochs_run:
+        option, value = _longer(run)
+        return NextStep(
+            kind="training",
+            sentence="Longer training: the best epoch was the last. Try "
+            f"`{_again(run, photos=photos, option=option, value=value)}`.",
+        )
+    return _beyond_the_head(run, photos=photos, earlier=earlier)
+
+
+def _misleading(run: RunSummary, *, photos: str, learning_rate: float) -> NextStep | None:
+    """Rules 1 to 6: what keeps the curves and scores from being believed."""
+    verdict = run.verdict
+    suspected = {one.kind for one in verdict.suspicions}
     if "broken_epoch" in verdict.evidence:
         command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
         return NextStep(kind="training", sentence=f"{verdict.next_step} Try `{command}`.")
@@ -90,21 +113,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="More photos, or others: the head is not clearly better than a constant answer. Check that the "
             "photos show what tells the classes apart.",
         )
-    overfits = verdict.label == OVERFITTING
-    if better is not None and not (overfits and run.kept.train_loss >= better.train_loss):
-        return _against(run, better, photos=photos, learning_rate=learning_rate)
-    if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
-        kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
-        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
-        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
-    if run.best_epoch == run.epochs_run:
-        option, value = _longer(run)
-        return NextStep(
-            kind="training",
-            sentence="Longer training: the best epoch was the last. Try "
-            f"`{_again(run, photos=photos, option=option, value=value)}`.",
-        )
-    return _beyond_the_head(run, photos=photos, earlier=earlier)
+    return None
 
 
 def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: float) -> NextStep:

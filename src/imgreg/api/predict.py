@@ -20,7 +20,7 @@ from imgreg.analysis.novelty import distances
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.blocks import Arrays
-from imgreg.features.engines import Engine, Precision, has_bfloat16, load_engine
+from imgreg.features.engines import Engine, EngineSettings, Precision, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
@@ -148,24 +148,8 @@ def load_classifier(
     """
     if confidence is not None:
         _refuse_confidence(runs, confidence, mirror=mirror)
-    by_base: dict[tuple[object, ...], list[Path]] = {}
-    first: tuple[str, ...] | None = None
-    for run in runs:
-        card = checked_card(run)
-        first = first or card.classes
-        if card.classes != first:
-            raise ArtefactError(
-                f"{run} has the classes {', '.join(card.classes)}, {runs[0]} has {', '.join(first)}: they cannot "
-                "vote. Give runs with the same classes."
-            )
-        base = (
-            *(card.weights_sha256, card.image_size, card.preprocessing, card.engine, card.precision),
-            *(card.stored, mirror if mirror is not None else card.mirror),
-            card.block_sha256,  # runs with fine-tuned blocks share nothing
-        )
-        by_base.setdefault(base, []).append(run)
     members = []
-    for together in by_base.values():
+    for together in _sharing_a_base(runs, mirror=mirror):
         with ThreadPoolExecutor(1) as pool:
             heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
             card = load_card(together[0])
@@ -194,6 +178,27 @@ def _with_thresholds(classifier: Classifier, *, confidence: float) -> Classifier
     (arrays,) = [head.calibration for member in classifier.members for head in member.runs if head.calibration]
     thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
     return replace(classifier, confidence=confidence, thresholds=thresholds)
+
+
+def _sharing_a_base(runs: Sequence[Path], *, mirror: bool | None) -> Iterable[list[Path]]:
+    """The runs in groups that go through one base. raises ArtefactError if their classes differ"""
+    by_base: dict[tuple[object, ...], list[Path]] = {}
+    first: tuple[str, ...] | None = None
+    for run in runs:
+        card = checked_card(run)
+        first = first or card.classes
+        if card.classes != first:
+            raise ArtefactError(
+                f"{run} has the classes {', '.join(card.classes)}, {runs[0]} has {', '.join(first)}: they cannot "
+                "vote. Give runs with the same classes."
+            )
+        base = (
+            *(card.weights_sha256, card.image_size, card.preprocessing, card.engine, card.precision),
+            *(card.stored, mirror if mirror is not None else card.mirror),
+            card.block_sha256,  # runs with fine-tuned blocks share nothing
+        )
+        by_base.setdefault(base, []).append(run)
+    return by_base.values()
 
 
 def _answering(head: SavedHead, *, mirror: bool | None) -> SavedHead:
@@ -475,14 +480,12 @@ def _load_base(
         watcher.say("Preparing VGG16 for this machine (only once).")
         return recorded_weights(card, run=run)
 
-    return load_engine(
+    settings = EngineSettings(
         card.engine,
         precision,
-        weights_sha256=card.weights_sha256,
-        find_weights=find_weights,
         size_px=card.image_size,
-        cache=cache_folder(),
         preprocessing=card.preprocessing_setting,
         one_photo=one_photo,
-        blocks=blocks,
+        blocks=tuple(blocks),
     )
+    return load_engine(settings, weights_sha256=card.weights_sha256, find_weights=find_weights, cache=cache_folder())
