@@ -153,7 +153,7 @@ def weighted_figures(
     }
 
 
-def calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, answers: ArrayLike | None = None) -> float:
+def calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, over 15 bins of equal width.
 
     source   Guo et al. 2017, arXiv:1706.04599
@@ -162,8 +162,7 @@ def calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, answers: A
     0.2
     """
     true, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    said = p.argmax(axis=1) if answers is None else np.asarray(answers)
-    return float(_calibration_errors(p[np.arange(len(p)), said], said == true, np.ones((1, len(true))))[0])
+    return float(_calibration_errors(p.max(axis=1), p.argmax(axis=1) == true, np.ones((1, len(true))))[0])
 
 
 def _calibration_errors(

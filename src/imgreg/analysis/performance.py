@@ -110,7 +110,7 @@ def performance(scored: Scored, *, classes: tuple[str, ...]) -> Performance | No
     )
 
 
-def reliability(labels: NDArray[np.integer], probabilities: Float64Array, *, n_bins: int = N_BINS) -> tuple[Bin, ...]:
+def reliability(labels: NDArray[np.integer], probabilities: Float64Array) -> tuple[Bin, ...]:
     """Does a head that says 80 % hit 80 %? Photos by the probability of the class answered, as many in each bin.
 
     source   DeGroot & Fienberg 1983; equal-mass bins as in Nixon et al. 2019, arXiv:1904.01685
@@ -120,7 +120,7 @@ def reliability(labels: NDArray[np.integer], probabilities: Float64Array, *, n_b
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(confidence, kind="stable")
     bins = []
-    for members in np.array_split(order, max(min(n_bins, len(order) // 5), 1)):
+    for members in np.array_split(order, max(min(N_BINS, len(order) // 5), 1)):
         hits = int(right[members].sum())
         interval = binomtest(hits, len(members)).proportion_ci(CONFIDENCE)
         mean = float(confidence[members].mean())
