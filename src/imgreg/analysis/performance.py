@@ -27,9 +27,12 @@ Float64Array = NDArray[np.float64]
 class Scored:
     """A run's kept head on the photos that it is scored on: the test photos where there are some, else validation's.
 
-    rows            of run.split, one a photo
-    labels          (n,) int64
-    probabilities   (n, n_classes)
+    Attributes
+    ----------
+    rows : tuple of int
+        Of run.split, one a photo.
+    labels : (n,) int64
+    probabilities : (n, n_classes)
     """
 
     side: str  # test or val
@@ -113,7 +116,9 @@ def performance(scored: Scored, *, classes: tuple[str, ...]) -> Performance | No
 def reliability(labels: NDArray[np.integer], probabilities: Float64Array) -> tuple[Bin, ...]:
     """Does a head that says 80 % hit 80 %? Photos by the probability of the class answered, as many in each bin.
 
-    source   DeGroot & Fienberg 1983; equal-mass bins as in Nixon et al. 2019, arXiv:1904.01685
+    References
+    ----------
+    DeGroot & Fienberg 1983; equal-mass bins as in Nixon et al. 2019, arXiv:1904.01685.
     """
     from scipy.stats import binomtest
 

@@ -76,8 +76,16 @@ class FeatureCache:
     """An open cache; use it with `with`."""
 
     def __init__(self, folder: Path, *, say: Callable[[str], None], limit_bytes: int | None = None) -> None:
-        """limit_bytes   what `shrink` keeps to; None for DEFAULT_LIMIT_BYTES
-        raises        MachineError if the folder cannot be written
+        """
+        Parameters
+        ----------
+        limit_bytes : int, optional
+            What `shrink` keeps to; None for DEFAULT_LIMIT_BYTES.
+
+        Raises
+        ------
+        MachineError
+            If the folder cannot be written.
         """
         self.folder = folder / "features"
         self._say = say
@@ -104,7 +112,10 @@ class FeatureCache:
     def missing(self, keys: Iterable[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here.
 
-        on_block   called with (blocks checked, blocks to check)
+        Parameters
+        ----------
+        on_block : callable, optional
+            Called with (blocks checked, blocks to check).
         """
         asked = list(keys)
         places = self._places(asked)

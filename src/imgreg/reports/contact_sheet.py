@@ -22,8 +22,12 @@ UInt8Array = NDArray[np.uint8]
 def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: Sequence[str], target: Path) -> None:
     """Labelled rows of pictures, the headers above the columns.
 
-    rows      each a label and its pictures, (s, s, 3) uint8 RGB; a short row leaves its last columns empty
-    headers   a word or two for each column
+    Parameters
+    ----------
+    rows : sequence of tuple
+        Each a label and its pictures, (s, s, 3) uint8 RGB; a short row leaves its last columns empty.
+    headers : sequence of str
+        A word or two for each column.
     """
     from PIL import Image
 
@@ -50,7 +54,10 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: 
 def photo_grid(photos: Sequence[tuple[Sequence[str], UInt8Array]], *, target: Path) -> None:
     """Pictures in rows, each with its caption below.
 
-    photos   each a caption of some lines, as many for every picture, and the picture, (s, s, 3) uint8 RGB
+    Parameters
+    ----------
+    photos : sequence of tuple
+        Each a caption of some lines, as many for every picture, and the picture, (s, s, 3) uint8 RGB.
     """
     from PIL import Image
 
