@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "paths": set(),
     "base_config": set(),
     "atomic_write": set(),
+    "fresh_process": set(),
     "recipes": set(),
     "data": set(),
     "runs": set(),
@@ -36,7 +37,8 @@ MAY_IMPORT = {
     "training": {"reports", "analysis", "heads", "features", "data", "runs", "recipes"},
     "export": {"heads", "features", "data", "runs"},
     "api": {"export", "training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
-    "cli": {"api", "reports", "heads", "data", "runs", "recipes"},
+    "serve": {"api", "reports", "heads", "data", "runs", "recipes"},
+    "cli": {"serve", "api", "reports", "heads", "data", "runs", "recipes"},
 }
 OPEN = {
     "errors",
@@ -47,6 +49,7 @@ OPEN = {
     "lazy_imports",
     "paths",
     "atomic_write",
+    "fresh_process",
     "__version__",
 }
 ONLY_IN = {
@@ -64,7 +67,9 @@ ONLY_IN = {
     "ai_edge_litert": {"export"},
     "openvino": {"lazy_imports.py"},
     "matplotlib": {"reports", "api/run.py"},  # there for a type alone
-    "jinja2": {"reports"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
     "click": {"cli"},
 }

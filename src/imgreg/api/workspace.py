@@ -38,6 +38,10 @@ class Workspace:
         cache folder.
     progress : bool
         Show progress bars, in a notebook or on a terminal. Warnings always go to the logger `imgreg`.
+    workers : int, optional
+        Processes that train heads at the same time, in `compare` with repeats, `study`, `learning_curve` and
+        `label_issues`; by default one per core, as far as memory allows, once more than 20 s of training is left. The
+        results are bit-identical either way.
 
     Notes
     -----
@@ -58,6 +62,7 @@ class Workspace:
     models: PathLike = "models"
     cache_gb: float | None = None
     progress: bool = True
+    workers: int | None = None
 
     def train(
         self,
@@ -402,7 +407,14 @@ class Workspace:
         """One command of this workspace, its progress shown while the block runs."""
         cache_bytes = None if self.cache_gb is None else round(self.cache_gb * 1e9)
         with watching(progress=self.progress) as watcher:
-            yield Session(models=Path(self.models), name=name, cache_bytes=cache_bytes, resume=resume, watcher=watcher)
+            yield Session(
+                models=Path(self.models),
+                name=name,
+                cache_bytes=cache_bytes,
+                resume=resume,
+                workers=self.workers,
+                watcher=watcher,
+            )
 
 
 def _comparison_result(done: Comparison) -> ComparisonResult:

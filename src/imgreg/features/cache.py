@@ -75,12 +75,21 @@ class CacheCheck:
 class FeatureCache:
     """An open cache; use it with `with`."""
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None], limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        say: Callable[[str], None],
+        limit_bytes: int | None = None,
+        intact: Collection[str] = (),
+    ) -> None:
         """
         Parameters
         ----------
         limit_bytes : int, optional
             What `shrink` keeps to; None for DEFAULT_LIMIT_BYTES.
+        intact : collection of str
+            Blocks that the process which started this one has checked and uses.
 
         Raises
         ------
@@ -90,7 +99,7 @@ class FeatureCache:
         self.folder = folder / "features"
         self._say = say
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
-        self._intact: set[str] = set()  # blocks checked by this process
+        self._intact = set(intact)  # blocks checked by this process
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +117,11 @@ class FeatureCache:
 
     def __exit__(self, *_: object) -> None:
         self._index.close()
+
+    @property
+    def intact(self) -> frozenset[str]:
+        """The blocks that were checked; `shrink` keeps them."""
+        return frozenset(self._intact)
 
     def missing(self, keys: Iterable[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here.

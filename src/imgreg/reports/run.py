@@ -38,6 +38,7 @@ from imgreg.reports.rows import (
 )
 from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
 from imgreg.reports.words import recipe_in_words
+from imgreg.runs.evaluations import optimism
 from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
 from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
@@ -149,6 +150,7 @@ def run_report(
         figures=figures,
         layers=layers,
         calibration=calibration_in_words(summary),
+        optimism=optimism(summary.test.n_photos, summary.test.n_runs_scored) if summary.test else "",
         on_test=scored.side == "test",
         scored_photos=f"{summary.n_test} test photos" if scored.side == "test" else held_out_in_words(summary),
         n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from imgreg.config import Base
 from imgreg.features.blocks import LAST_LAYER
@@ -35,6 +36,11 @@ class Backbone:
         self._watcher = watcher
         self.stored = settings.stored
         self.preprocessing = settings.preprocessing
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: the base that was settled on, silent, its engine not loaded."""
+        self.settle()
+        return {name: value for name, value in vars(self).items() if name != "engine"} | {"_watcher": Watcher()}
 
     def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         """Choose now, so that anything missing is reported before slow work begins.
