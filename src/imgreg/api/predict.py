@@ -42,10 +42,15 @@ T = TypeVar("T")
 class Prediction:
     """One photo's answer, or why there is none.
 
-    votes                how many heads answer each class, where there are several; probabilities are then their mean
-    prediction_set       the classes that the photo may have at the confidence level asked for; None where none was
-    training_distance    cosine distance to the nearest train photos; beyond the threshold the photo is unlike them.
-                         None where several runs vote, or the run keeps too few train photos
+    Attributes
+    ----------
+    votes : dict[str, int] or None
+        How many heads answer each class, where there are several; probabilities are then their mean.
+    prediction_set : tuple of str or None
+        The classes that the photo may have at the confidence level asked for; None where none was.
+    training_distance : float or None
+        Cosine distance to the nearest train photos; beyond the threshold the photo is unlike them. None where several
+        runs vote, or the run keeps too few train photos.
     """
 
     path: Path

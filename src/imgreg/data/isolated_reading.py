@@ -39,9 +39,17 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
     An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process of its own,
     with more time: neither what earlier items left behind nor what else the machine does must decide about it.
 
-    work     a function of a module, which returns what can be pickled; it may raise PhotoError
-    failed   what stands for an item whose work was given up: codes too-slow, out-of-memory and damaged
-    raises   MachineError if no process can be started
+    Parameters
+    ----------
+    work : callable
+        A function of a module, which returns what can be pickled; it may raise PhotoError.
+    failed : callable
+        What stands for an item whose work was given up: codes too-slow, out-of-memory and damaged.
+
+    Raises
+    ------
+    MachineError
+        If no process can be started.
     """
     coming = iter(items)
     first = list(islice(coming, _AHEAD * (os.cpu_count() or 1)))
