@@ -1,5 +1,5 @@
-"""The figures of commands are drawn once, as SVG. The PNG beside each is blank, in its own size: this saves half a second a
-report.
+"""The figures of commands are drawn once, as SVG. The PNG beside each is blank, in its own size: that saves half a second
+a report.
 
 Importing this takes effect. Tests of drawing ask for the fixture `rendered_png`.
 """
