@@ -1,7 +1,7 @@
 """The search for a recipe: trials are proposed in batches, scored fold by fold, and told in their order.
 
-In: a space, and a function that scores candidates on a fold. Out: the trials. Must not know: what a candidate is trained
-on. Optuna is imported when a search begins.
+In: a space, and a function that scores candidates on a fold. Out: the trials. Must not know: what candidates are
+trained on. Optuna is imported when a search begins.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def _scored(
             own.append(losses)
             if not (drop and candidate.number and clearly_worse(own, of_best[: fold + 1] if of_best else found[0])):
                 kept.append(candidate)
-        left = kept
+        if not (left := kept):
+            break
     return found
 
 
@@ -151,9 +152,7 @@ def _of(
     loss: float | None,
     status: Literal["complete", "dropped", "diverged"],
 ) -> SearchTrial:
-    return SearchTrial(
-        number=candidate.number, values=dict(candidate.values), losses=losses, loss=loss, status=status
-    )
+    return SearchTrial(number=candidate.number, values=dict(candidate.values), losses=losses, loss=loss, status=status)
 
 
 def _study(seed: int, *, sampler: Sampler) -> Study:
