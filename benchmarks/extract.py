@@ -24,7 +24,7 @@ from imgreg.config import Augmentation
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import index_photos
 from imgreg.features.cache import FeatureCache
-from imgreg.features.engines import engine_version, load_engine
+from imgreg.features.engines import EngineSettings, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, FeatureSource, extract
 from imgreg.features.weights import resolve_weights
 from imgreg.lazy_imports import load_keras, load_openvino
@@ -91,11 +91,9 @@ def _whole_or_few(fast: bool, photos: np.ndarray, make: Callable[[np.ndarray], W
 
 def _engine(name: Any, precision: Any, photos: np.ndarray) -> Work:
     engine = load_engine(
-        name,
-        precision,
+        EngineSettings(name, precision, photos.shape[1]),
         weights_sha256=WEIGHTS.sha256,
         find_weights=lambda: WEIGHTS,
-        size_px=photos.shape[1],
         cache=cache_folder(),
     )
     return lambda: list(engine.embed(photos))
@@ -178,11 +176,9 @@ def _from_files(root: Path, size_px: int, precision: Any) -> Work:
     augmenter = Augmenter(Augmentation(backend="keras", views=1), seed=0, size_px=size_px)
     identity = BaseIdentity(WEIGHTS.sha256, size_px, engine_version("openvino"), precision)
     engine = load_engine(
-        "openvino",
-        precision,
+        EngineSettings("openvino", precision, size_px),
         weights_sha256=WEIGHTS.sha256,
         find_weights=lambda: WEIGHTS,
-        size_px=size_px,
         cache=cache_folder(),
     )
 

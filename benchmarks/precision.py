@@ -20,7 +20,7 @@ from timing import show
 from imgreg.data.decode import decode, read_bytes
 from imgreg.data.index import index_photos, labels_of
 from imgreg.data.split import split_photos
-from imgreg.features.engines import load_engine
+from imgreg.features.engines import EngineSettings, load_engine
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.fit import fit_head
 from imgreg.heads.training_curves import SplitFeatures
@@ -66,11 +66,9 @@ def main(data: Path, image_size: int) -> None:
 
 def _features(engine: Any, precision: Any, photos: list[np.ndarray]) -> np.ndarray:
     loaded = load_engine(
-        engine,
-        precision,
+        EngineSettings(engine, precision, photos[0].shape[0]),
         weights_sha256=WEIGHTS.sha256,
         find_weights=lambda: WEIGHTS,
-        size_px=photos[0].shape[0],
         cache=cache_folder(),
     )
     return np.stack(list(loaded.embed(photos)))

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow e
 collect_ignore = [] if sys.flags.optimize else ["test_optimized.py"]
 
 SHARED = Path(__file__).parents[2] / "shared"
+_BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "chrome"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+)
+CHROMIUM = next((found for place in _BROWSERS if (found := shutil.which(place))), None)
+NEEDS_CHROMIUM = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("CI") != "true",  # CI fails instead: nothing may be left out there
+    reason="install Chromium to run these, e.g. apt-get install chromium",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -223,6 +234,19 @@ def tree(root: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for tests marked NEEDS_CHROMIUM."""
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        pytest.fail("CI needs Chromium: .ci/run installs it where it may")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """Whatever the tests do with it, its photos are afterwards what they were."""
@@ -230,7 +254,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     data = paint_set(root / "data", n_each=16)
     (data / "cold" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     before = tree(data)
-    done = imgreg_process("train", data, *TRAIN_ARGUMENTS, "--name", "first", "--models", root / "models", "--json")
+    done = imgreg("train", data, *TRAIN_ARGUMENTS, "--name", "first", "--models", root / "models", "--json")
     assert done.code == 0, done.err
     yield Trained(data, root / "models" / "first", done.json, done.err)
     assert tree(data) == before

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "paths": set(),
     "base_config": set(),
     "atomic_write": set(),
+    "fresh_process": set(),
     "recipes": set(),
     "data": set(),
     "runs": set(),
@@ -47,6 +48,7 @@ OPEN = {
     "lazy_imports",
     "paths",
     "atomic_write",
+    "fresh_process",
     "__version__",
 }
 ONLY_IN = {

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
 from imgreg.api import predict as workflow
-from imgreg.features.engines import Engine, EngineName, Precision, has_bfloat16
+from imgreg.features.engines import Engine, EngineSettings, has_bfloat16
 
 NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
 
@@ -63,9 +63,9 @@ def test_what_a_run_is_computed_in(
     asked: list[str] = []
     load = workflow.load_engine
 
-    def loading(name: EngineName, precision: Precision, **options: Any) -> Engine:
-        asked.append(precision)
-        return load(name, precision, **options)
+    def loading(settings: EngineSettings, **options: Any) -> Engine:
+        asked.append(settings.precision)
+        return load(settings, **options)
 
     monkeypatch.setattr(workflow, "load_engine", loading)
     monkeypatch.setattr(workflow, "has_bfloat16", lambda: machine)

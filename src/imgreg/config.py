@@ -298,12 +298,19 @@ class Training(Config):
         description="Minimum decrease of the validation cross-entropy (in nats) that patience_epochs counts as an "
         "improvement; the epoch with the lowest is kept in any case.",
     )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="Which epoch's head is kept: the one of the lowest validation cross-entropy, or the last, which "
+        "suits a learning rate that falls to almost 0. Early stopping keeps the best.",
+    )
 
     def idle(self) -> dict[str, str]:
         found: dict[str, str] = {}
         if self.patience_epochs >= self.epochs:
             found["patience_epochs"] = f"with {self.epochs} epochs: it must be smaller"
-        if self.patience_epochs == 0:
+        if self.patience_epochs:
+            found["keep"] = "with early stopping (patience_epochs), which keeps the best epoch"
+        else:
             found["min_delta"] = "without early stopping (patience_epochs = 0)"
         return found
 

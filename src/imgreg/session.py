@@ -30,6 +30,8 @@ class Session:
     resume : bool or None
         Resume an interrupted training of the same photos and settings: None if there is one; True, and say so if
         there is none; False never. The head comes out the same, to the bit.
+    workers : int or None
+        Processes that train at once, where many heads are trained; None for as many as pay. The heads are the same.
     style : CurveStyle or None
         How curves are drawn; None as measured.
     callbacks : tuple of keras.callbacks.Callback
@@ -43,6 +45,7 @@ class Session:
     command: str = ""
     cache_bytes: int | None = None
     resume: bool | None = None
+    workers: int | None = None
     style: CurveStyle | None = None
     callbacks: tuple[Any, ...] = ()
     watcher: Watcher = field(default_factory=Watcher)

@@ -128,7 +128,7 @@ def test_a_comparison_names_which_heads_are_beaten() -> None:
         update={"loss_difference": beaten.loss_difference.model_copy(update={"low": -0.4, "high": -0.2})}
     )
     best = Scores(epoch=3, train_loss=0.3, train_accuracy=0.9, val_loss=0.5, val_accuracy=0.8, gap=0.2)
-    summary = RunSummary.model_construct(best=best)
+    summary = RunSummary.model_construct(best=best, kept=best)
     runs = {
         "a": summary.model_copy(update={"baselines": (beaten,)}),
         "b": summary.model_copy(update={"baselines": (better,)}),

@@ -48,7 +48,9 @@ def summary(name, *, best, last):
         n_parameters=10,
         epochs_run=last.epoch,
         best_epoch=best.epoch,
+        kept_epoch=best.epoch,
         best=best,
+        kept=best,
         last=last,
         test=None,
         verdict=Verdict(label="overfitting", sentence="", next_step="", evidence={}),
@@ -88,8 +90,8 @@ def changed(run, **values):
 def test_gaps_are_validation_minus_train_and_the_first_run_is_the_control():
     """Gaps are validation minus train loss; shares are those of the first run's last gap."""
     plain, regularized = comparison_table([PLAIN, REGULARIZED])
-    assert (plain.gap_best, plain.gap_last, plain.gap_share) == pytest.approx((0.3, 1.0, 1.0))
-    assert (regularized.gap_best, regularized.gap_last, regularized.gap_share) == pytest.approx((0.15, 0.25, 0.25))
+    assert (plain.gap_kept, plain.gap_last, plain.gap_share) == pytest.approx((0.3, 1.0, 1.0))
+    assert (regularized.gap_kept, regularized.gap_last, regularized.gap_share) == pytest.approx((0.15, 0.25, 0.25))
     assert (regularized.best_epoch, regularized.best_val_loss, regularized.last_val_loss) == (80, 0.4, 0.45)
     assert regularized.last_train_loss == 0.2
 

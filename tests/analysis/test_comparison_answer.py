@@ -124,7 +124,7 @@ def drawn(plant, name: str, draw: np.random.Generator, *, shift: float) -> Run:
     losses = -np.log(probabilities[:, np.arange(12), truth]).mean(axis=1)
     best, last = scores(1, 0.3, float(losses[0])), scores(2, 0.2, float(losses[1]))
     history = replace(run.history, val_probabilities=probabilities.astype(np.float32))
-    return replace(changed(run, best=best, last=last), history=history)
+    return replace(changed(run, best=best, kept=best, last=last), history=history)
 
 
 def test_no_two_sentences_disagree(plant) -> None:

@@ -44,14 +44,17 @@ def run(
     finetuned_block: str | None = None,
 ) -> RunSummary:
     quality = tuple(Suspicion(kind=kind, sentence="", next_step="", evidence={}) for kind in suspicions)
+    scores = Scores(
+        epoch=9, train_loss=train_loss, train_accuracy=0.9, val_loss=0.4, val_accuracy=0.8, gap=0.4 - train_loss
+    )
     return RunSummary.model_construct(
         verdict=Verdict(
             label=label, sentence="", next_step="As the verdict says.", evidence=evidence or {}, suspicions=quality
         ),
-        best=Scores(
-            epoch=9, train_loss=train_loss, train_accuracy=0.9, val_loss=0.4, val_accuracy=0.8, gap=0.4 - train_loss
-        ),
+        best=scores,
+        kept=scores,
         best_epoch=9,
+        kept_epoch=9,
         epochs_run=epochs_run,
         baselines=baselines,
         weights=weights,

@@ -131,12 +131,15 @@ def test_compare_keeps_runs(trained, ws: imgreg.Workspace) -> None:
     assert {row["name"] for row in ws.runs} >= {"two-plain", "two-eight-units"}
 
 
-def test_compare_on_many_splits(trained, ws: imgreg.Workspace) -> None:
-    """With repeats the table has a row a recipe, and no run is kept."""
-    done = ws.compare(trained.data, ["plain", "l2"], repeats=2, weights="starter", image_size=32, epochs=2)
+def test_compare_on_many_splits(trained, ws: imgreg.Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """With repeats the table has a row a recipe, and no run is kept; what the command prints on stderr is logged as a
+    warning."""
+    with caplog.at_level(logging.WARNING, logger="imgreg"):
+        done = ws.compare(trained.data, ["plain", "l2"], repeats=2, weights="starter", image_size=32, epochs=2)
     assert [row["recipe"] for row in done.table] == ["plain", "l2"]
     assert done.runs == ()
     assert json.dumps(done.document)
+    assert any("broken.jpg" in record.getMessage() for record in caplog.records)
 
 
 def test_check_says_what_check_says(trained, ws: imgreg.Workspace) -> None:
@@ -162,13 +165,6 @@ def test_a_recipe_is_laid_over_like_a_name() -> None:
     named = build_settings("dropout", {"overrides": {"head.units": []}, "epochs": 3})
     given = build_settings(imgreg.load_recipe("dropout"), {"overrides": {"head.units": []}, "epochs": 3})
     assert named == given
-
-
-def test_warnings_reach_the_logger(trained, ws: imgreg.Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """What the command prints on stderr is logged as a warning."""
-    with caplog.at_level(logging.WARNING, logger="imgreg"):
-        ws.train(trained.data, name="logged", **SMALL)
-    assert any("broken.jpg" in record.getMessage() for record in caplog.records)
 
 
 def test_long_tables_are_cut() -> None:

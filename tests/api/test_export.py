@@ -7,16 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
+from platformdirs import user_cache_dir
 
-from conftest import Trained, imgreg_process
+from conftest import NEEDS_CHROMIUM, Trained, imgreg
 from imgreg.api.export import FORMATS, _photos, export_run
 from imgreg.api.predict import load_classifier, predict
 from imgreg.errors import ArtefactError, UsageError
-from imgreg.export import litert_file
+from imgreg.export import onnx_file
+from imgreg.export.source import Dtype, Source
 from imgreg.heads.store import load_card
 from imgreg.runs.folder import read_run
 
@@ -44,7 +48,7 @@ def test_every_format_is_there_with_its_parity(exports: Path) -> None:
 
 
 def test_metadata_is_inside(exports: Path) -> None:
-    """ONNX and OpenVINO carry the classes in the model's own file."""
+    """ONNX, OpenVINO and LiteRT carry the classes in the model's own file."""
     import onnxruntime
 
     from imgreg.lazy_imports import load_openvino
@@ -53,6 +57,9 @@ def test_metadata_is_inside(exports: Path) -> None:
     assert session.get_modelmeta().custom_metadata_map["classes"] == '["cold", "warm"]'
     model = load_openvino().Core().read_model(exports / "openvino" / "model.xml")
     assert model.get_rt_info(["imgreg", "classes"]).astype(str) == '["cold", "warm"]'
+    with zipfile.ZipFile(exports / "litert" / "model.tflite") as attached:
+        assert attached.read("labels.txt") == b"cold\nwarm\n"
+        assert json.loads(attached.read("metadata.json"))["input"] == "uint8 RGB, NHWC, not preprocessed"
 
 
 def test_float16_is_half_the_size(exports: Path, trained: Trained, tmp_path: Path) -> None:
@@ -66,17 +73,16 @@ def test_a_model_that_answers_otherwise_is_not_kept(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer whose weights are wrong fails the comparison, and nothing of the model stays."""
-    write = litert_file.write
+    write = onnx_file.write
 
-    def broken(source, folder: Path, **options) -> None:
-        for variable in source.model.trainable_variables:
-            variable.assign(variable * 0 + 1)
-        source.model.export(source.saved_model, format="tf_saved_model", verbose=False)
-        write(source, folder, **options)
+    def broken(source: Source, folder: Path, *, dtype: Dtype) -> None:
+        (head,) = source.saved.heads
+        ones = {name: array * 0 + 1 for name, array in head.items()}
+        write(replace(source, saved=replace(source.saved, heads=(ones,))), folder, dtype=dtype)
 
-    monkeypatch.setattr(litert_file, "write", broken)
+    monkeypatch.setattr(onnx_file, "write", broken)
     with pytest.raises(ArtefactError, match="Nothing was written"):
-        export_run(trained.folder, to=["litert"], out=tmp_path)
+        export_run(trained.folder, to=["onnx"], out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".locks"]  # what keeps two writers apart
 
 
@@ -86,7 +92,7 @@ def test_earlier_exports_are_replaced_only_when_asked(exports: Path, trained: Tr
     (tmp_path / "onnx" / "old").touch()
     with pytest.raises(UsageError, match="--force"):
         export_run(trained.folder, to=["onnx"], out=tmp_path)
-    done = imgreg_process("export", trained.folder, "--to", "onnx", "--out", tmp_path, "--force", "--json")
+    done = imgreg("export", trained.folder, "--to", "onnx", "--out", tmp_path, "--force", "--json")
     assert done.code == 0, done.err
     assert done.json["exports"][0]["format"] == "onnx"
     assert not (tmp_path / "onnx" / "old").exists()
@@ -135,3 +141,42 @@ def test_the_documented_examples_name_the_class(exports: Path, trained: Trained,
     (expected,) = predict([photo], classifier=load_classifier([trained.folder], precision="float32"))
     assert label == expected.label
     assert float(probability) == pytest.approx(expected.probability, abs=1e-3)
+
+
+@NEEDS_CHROMIUM
+def test_the_page_for_a_browser_answers_as_predict(browser, exports: Path, trained: Trained, tmp_path: Path) -> None:
+    """The example's page, opened as a file, gives predict's probabilities for a JPEG, one turned by EXIF and one with
+    transparency, tells what it cannot read, and asks nothing of the network."""
+    script = Path(__file__).parents[2] / "examples" / "browser" / "make_page.py"
+    made = subprocess.run(
+        [sys.executable, script, exports / "onnx", tmp_path / "page.html", "--cache", user_cache_dir("imgreg-tests")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "cannot be downloaded" in made.stderr:
+        pytest.skip("onnxruntime-web cannot be downloaded from the npm registry")
+    assert made.returncode == 0, made.stderr
+    photos = [tmp_path / name for name in ("plain.jpg", "turned.jpg", "see-through.png")]
+    shutil.copy(trained.data / "warm" / "w00.jpg", photos[0])
+    with Image.open(trained.data / "cold" / "c00.jpg") as image:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        image.save(photos[1], exif=exif, quality=95)
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(photos[2])
+    (tmp_path / "text.txt").write_text("no photo")
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator("#files").set_input_files([*photos, tmp_path / "text.txt"])
+    page.locator("li").nth(3).wait_for(timeout=60_000)
+    assert page.locator("li").nth(0).inner_text().startswith("text.txt: ")
+    found = [
+        json.loads(row.get_attribute("data-probabilities")) for row in page.locator("li[data-probabilities]").all()
+    ]
+    expected = predict(photos, classifier=load_classifier([trained.folder], precision="float32"))
+    for answer, one in zip(reversed(found), expected, strict=True):  # the newest stands first
+        assert answer == pytest.approx(list(one.probabilities.values()), abs=1e-3), one.path
+    assert [url for url in asked if not url.startswith("blob:")] == [(tmp_path / "page.html").as_uri()]
+    page.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import imgreg, imgreg_process, paint_set
+from conftest import imgreg, paint_set
 from imgreg.api.predict import load_classifier, predict
 from imgreg.api.run import load_run
 from imgreg.data.decode import decode_file
@@ -29,7 +29,7 @@ ARGUMENTS = (
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finetuned")
     data = paint_set(root / "photos", n_each=10)
-    done = imgreg_process("train", data, *ARGUMENTS, "--name", "tuned", "--models", root / "models", "--json")
+    done = imgreg("train", data, *ARGUMENTS, "--name", "tuned", "--models", root / "models", "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert (document["finetuned_block"], document["finetuned_from"], document["epochs_run"]) == ("block5", 2, 3)
@@ -47,7 +47,7 @@ def test_the_block_is_one_of_the_runs_files(run: Path) -> None:
 def test_predict_answers_as_the_history_says(run: Path) -> None:
     """OpenVINO with the tuned convolutions gives each validation photo's probabilities of the best epoch."""
     document = json.loads((run / "metrics.json").read_text())
-    recorded = np.load(run / "val_probabilities.npy")[document["best_epoch"] - 1]
+    recorded = np.load(run / "val_probabilities.npy")[document["kept_epoch"] - 1]
     with (run / "split.csv").open() as file:
         paths = [run.parents[1] / "photos" / row["path"] for row in csv.DictReader(file) if row["split"] == "val"]
     tempered = recorded ** (1 / load_head(run).temperature)

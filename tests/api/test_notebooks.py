@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -14,26 +17,42 @@ from conftest import paint_set
 NOTEBOOKS = Path(__file__).parents[2] / "docs" / "notebooks"
 
 
-@pytest.mark.parametrize("name", ["two_celebrities", "overfit_and_underfit"])
-def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """On a few photos and two epochs; what is asked for shows itself as HTML, and each figure as a picture."""
-    monkeypatch.setenv("IMGREG_NOTEBOOK_DATA", str(paint_set(tmp_path / "data", n_each=8)))
-    monkeypatch.setenv("IMGREG_NOTEBOOK_EPOCHS", "2")
-    monkeypatch.setenv("IMGREG_NOTEBOOK_MODELS", str(tmp_path / "models"))
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace('{"weights": "starter"}', '{"weights": "starter", "image_size": 32}').replace(
-            "repeats=3", "repeats=2"
-        )
-    nbformat.write(notebook, tmp_path / "small.ipynb")
+NAMES = ("two_celebrities", "overfit_and_underfit")
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The cells of each notebook after they ran: one kernel, which starts TensorFlow once and forgets all names between
+    the notebooks."""
+    root = tmp_path_factory.mktemp("notebooks")
+    environment = {
+        "IMGREG_NOTEBOOK_DATA": str(paint_set(root / "data", n_each=8)),
+        "IMGREG_NOTEBOOK_EPOCHS": "2",
+        "IMGREG_NOTEBOOK_MODELS": str(root / "models"),
+    }
+    notebooks = {name: nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in NAMES}
+    whole = nbformat.v4.new_notebook()
+    for notebook in notebooks.values():
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(
+                '{"weights": "starter"}', '{"weights": "starter", "image_size": 32}'
+            ).replace("repeats=3", "repeats=2")
+        whole.cells += [*notebook.cells, nbformat.v4.new_code_cell("%reset -f")]
+    nbformat.write(whole, root / "small.ipynb")
     # In a process of its own: nbclient's event loop takes the signal handlers of the process that it runs in.
     code = (
         "import nbclient, nbformat; notebook = nbformat.read('small.ipynb', as_version=4); "
         "nbclient.NotebookClient(notebook, timeout=300).execute(); nbformat.write(notebook, 'executed.ipynb')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=600)
-    notebook = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
-    shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | environment, check=True, timeout=600)
+    cells = iter(nbformat.read(root / "executed.ipynb", as_version=4).cells)
+    return {name: [*islice(cells, len(notebook.cells) + 1)] for name, notebook in notebooks.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_cell_runs(executed: dict[str, list[Any]], name: str) -> None:
+    """On a few photos and two epochs; what is asked for shows itself as HTML, and each figure as a picture."""
+    shown = [output for cell in executed[name] for output in cell.get("outputs", ())]
     html = [output["data"]["text/html"] for output in shown if "text/html" in output.get("data", {})]
     assert any("<h3>Comparison of" in text and "data:image/" in text for text in html)
     assert not [output for output in shown if output["output_type"] == "error"]

@@ -39,7 +39,7 @@ def test_a_run_is_rescaled_everywhere(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "duplicates.csv").exists()
     assert json.loads((tmp_path / "run" / "model.json").read_text())["preprocessing"] == "rescale 1/255"
     run, saved = tmp_path / "run", load_head(tmp_path / "run")
-    kept = np.load(run / "val_probabilities.npy")[done.json["best_epoch"] - 1]
+    kept = np.load(run / "val_probabilities.npy")[done.json["kept_epoch"] - 1]
     rows = [row.split(",") for row in (run / "split.csv").read_text().splitlines()[1:]]
     paths = [data / path for path, _, split, _ in rows if split == "val"]
     classifier = load_classifier([run])

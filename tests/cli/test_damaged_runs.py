@@ -62,6 +62,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     **{f"image_size {n}": (card(image_size=n), {"predict"}) for n in (0, 8, 31, -64, 20_000, 10**6)},
     "best_epoch -9": (metrics(best_epoch=-9), {"report"}),
     "best_epoch 99": (metrics(best_epoch=99), {"report"}),
+    "kept_epoch 99": (metrics(kept_epoch=99), {"report"}),
     "n_folds 3": (metrics(n_folds=3), {"report"}),
     "n_folds 10**9": (metrics(n_folds=10**9), {"report"}),
     "a fold in a single split": (bytes_of("split.csv", lambda data: data.replace(b",train,", b",fold-1,")), {"report"}),

@@ -56,12 +56,12 @@ def test_predict_is_the_mean_and_blind_to_the_side(trained: Trained, run: Path, 
 
 
 def test_the_kept_scores_are_out_of_fold(run: Path) -> None:
-    """val_probabilities at the best epoch give metrics.json's loss, over all photos."""
+    """val_probabilities at the kept epoch give metrics.json's loss, over all photos."""
     done = read_run(run)
-    kept = done.history.val_probabilities[done.summary.best_epoch - 1]
+    kept = done.history.val_probabilities[done.summary.kept_epoch - 1]
     labels = [done.summary.classes.index(row.label) for row in done.split]
     loss = -np.log(kept[np.arange(len(kept)), labels].clip(1e-7)).mean()
-    assert loss == pytest.approx(done.summary.best.val_loss, rel=1e-5)
+    assert loss == pytest.approx(done.summary.kept.val_loss, rel=1e-5)
     assert len(kept) == done.summary.n_val == len(done.split)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from pathlib import Path
@@ -65,6 +66,59 @@ def test_manifest(tmp_path: Path) -> None:
         ("c00.jpg", "blue", "train"),
         ("w00.jpg", "red", "val"),
     ]
+
+
+def test_json_lines_manifest(tmp_path: Path) -> None:
+    """One object per line, with the same columns; other keys are left alone, and labels may be numbers."""
+    paint_set(tmp_path / "photos", n_each=1)
+    manifest = tmp_path / "set.jsonl"
+    rows = [
+        {"file_name": "photos/cold/c00.jpg", "label": 0, "text": "a\u2028b"},
+        {"file_name": "photos/warm/w00.jpg", "label": 1, "split": "validation"},
+    ]
+    manifest.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n", encoding="utf-8")
+    assert names(index_photos(manifest, max_bad=0).photos) == [("c00.jpg", "0", None), ("w00.jpg", "1", "val")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"path": "a.jpg"}', "line 1: found columns path. Expected the columns"),
+        ('{"path": "a.jpg", "label": "x"}\n{"path"', "line 2: not JSON"),
+        ("[1, 2]", "line 1: found list, not an object"),
+    ],
+)
+def test_json_lines_errors_say_where(tmp_path: Path, text: str, message: str) -> None:
+    """The line, and what was expected."""
+    (tmp_path / "set.jsonl").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        index_photos(tmp_path / "set.jsonl", max_bad=0)
+
+
+def test_a_metadata_file_gives_the_labels(tmp_path: Path) -> None:
+    """As Hugging Face's ImageFolder: the table decides, in the folder or in each split folder; a note says so."""
+    paint_set(tmp_path / "all" / "photos", n_each=1)
+    table = "file_name,caption,label\nphotos/cold/c00.jpg,ice,blue\nphotos/warm/w00.jpg,fire,red\n"
+    (tmp_path / "all" / "metadata.csv").write_text(table)
+    index = index_photos(tmp_path / "all", max_bad=0)
+    assert names(index.photos) == [("c00.jpg", "blue", None), ("w00.jpg", "red", None)]
+    assert index.notes[0].startswith("Labels come from metadata.csv;")
+    for split in ("train", "validation"):
+        paint_set(tmp_path / "parts" / split / "x", n_each=1)
+        rows = [{"file_name": f"x/{n}/{n[0]}00.jpg", "label": n} for n in ("cold", "warm")]
+        (tmp_path / "parts" / split / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = names(index_photos(tmp_path / "parts", max_bad=0).photos)
+    assert found == [(f"{n[0]}00.jpg", n, split) for split in ("train", "val") for n in ("cold", "warm")]
+    (tmp_path / "parts" / "validation" / "metadata.jsonl").unlink()
+    with pytest.raises(DatasetError, match=r"validation: found no metadata.csv or metadata.jsonl with file_name"):
+        index_photos(tmp_path / "parts", max_bad=0)
+
+
+def test_a_metadata_file_without_labels_leaves_them_to_the_folders(tmp_path: Path) -> None:
+    """Captions beside class folders are no labels."""
+    paint_set(tmp_path, n_each=1)
+    (tmp_path / "metadata.csv").write_text("file_name,caption\ncold/c00.jpg,ice\n")
+    assert index_photos(tmp_path, max_bad=0).classes == ("cold", "warm")
 
 
 @pytest.mark.parametrize(

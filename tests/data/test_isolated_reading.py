@@ -57,7 +57,7 @@ def test_photos_are_read_without_fork_server_and_resource_limits(tmp_path: Path)
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_POSIX)
     code = (
         "from hostile import behave, given_up; from imgreg.data import isolated_reading as workers; "
-        "print(workers._START, *workers.in_workers(behave, ['a', 'crashes', 'b', 'leaves', 'c'], failed=given_up))"
+        "print(workers.START, *workers.in_workers(behave, ['a', 'crashes', 'b', 'leaves', 'c'], failed=given_up))"
     )
     places = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 from imgreg.config import Base
 from imgreg.errors import MachineError
 from imgreg.features.backbone import block_arrays, build_backbone, feature_shape, load_vgg16, tail
-from imgreg.features.engines import Engine, EngineName, choose_engine, has_bfloat16, load_engine
+from imgreg.features.engines import Engine, EngineName, EngineSettings, choose_engine, has_bfloat16, load_engine
 from imgreg.features.export import arrays_intact, find_export
 from imgreg.features.weights import resolve_weights
 from imgreg.paths import cache_folder
@@ -23,13 +23,10 @@ STARTER = resolve_weights("starter")
 
 def engine(name: str, cache: Path, *, precision: str = "float32", size_px: int = 64, one_photo: bool = False) -> Engine:
     return load_engine(
-        name,
-        precision,
+        EngineSettings(name, precision, size_px, one_photo=one_photo),
         weights_sha256=STARTER.sha256,
         find_weights=lambda: STARTER,
-        size_px=size_px,
         cache=cache,
-        one_photo=one_photo,
     )
 
 
@@ -62,13 +59,10 @@ def test_rescaled_photos_are_divided_by_255(name: str, own_cache: Path) -> None:
     vgg16 = load_vgg16(STARTER)
     expected = vgg16.predict(PHOTOS.astype(np.float32) / 255, verbose=0)
     loaded = load_engine(
-        name,
-        "float32",
+        EngineSettings(name, "float32", 64, preprocessing="rescale"),
         weights_sha256=STARTER.sha256,
         find_weights=lambda: STARTER,
-        size_px=64,
         cache=own_cache,
-        preprocessing="rescale",
     )
     found = np.stack(list(loaded.embed(PHOTOS)))
     assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
@@ -91,14 +85,10 @@ def test_a_cut_engine_and_a_block_of_its_own_preprocess_alike() -> None:
     whole = np.stack(list(base.engine.embed(PHOTOS)))
     assert np.abs(through - whole).max() <= 1e-3 * np.abs(whole).max()
     branched = load_engine(
-        base.engine_name,
-        "float32",
+        EngineSettings(base.engine_name, "float32", 64, preprocessing="rescale", blocks=(block,)),
         weights_sha256=STARTER.sha256,
         find_weights=lambda: STARTER,
-        size_px=64,
         cache=cache_folder(),
-        preprocessing="rescale",
-        blocks=[block],
     )
     found = np.stack(list(branched.embed(PHOTOS)))
     assert np.abs(found - whole[:, None]).max() <= 1e-3 * np.abs(whole).max()

@@ -13,7 +13,7 @@ from imgreg.data.augment import Augmenter
 from imgreg.data.decode import decode, read_bytes
 from imgreg.data.index import Photo, index_photos
 from imgreg.features.cache import FeatureCache
-from imgreg.features.engines import Engine, engine_version, load_engine
+from imgreg.features.engines import Engine, EngineSettings, engine_version, load_engine
 from imgreg.features.extract import BaseIdentity, Extraction, FeatureSource, extract
 from imgreg.features.stored import Stored
 from imgreg.features.tta import MIRROR
@@ -29,11 +29,9 @@ EPOCHS = 100
 @pytest.fixture(scope="module")
 def engine(own_cache: Path) -> Engine:
     return load_engine(
-        "openvino",
-        "float32",
+        EngineSettings("openvino", "float32", SIZE),
         weights_sha256=STARTER.sha256,
         find_weights=lambda: STARTER,
-        size_px=SIZE,
         cache=own_cache,
     )
 

@@ -73,6 +73,25 @@ def test_validation_loss_equals_the_one_by_hand(train_set: Labelled, val_set: La
     np.testing.assert_allclose(kept, result.history.val_probabilities[result.history.best.epoch - 1], atol=1e-6)
 
 
+def test_the_last_head_is_kept_where_the_recipe_says_so(train_set: Labelled, val_set: Labelled) -> None:
+    """The best epoch lies before the last: the kept head is the last epoch's, or else the best one's, to the bit."""
+    tables = HEAVY | {"head": {"units": (32,)}, "augmentation": {}, "optimizer": {"learning_rate": 3e-2}}
+    for keep in ("best", "last"):
+        result = fitted(train_set, val_set, **tables, training={"epochs": 12, "batch_size": 16, "keep": keep})
+        history = result.history
+        assert history.best.epoch < history.last.epoch
+        assert history.kept == getattr(history, keep)
+        plan = plan_head(recipe(**tables).head, n_classes=2)
+        answers = probabilities(val_set.all(0), plan=plan, weights=result.heads[0])
+        assert np.abs(answers - history.val_probabilities[history.kept.epoch - 1]).max() < 1e-6
+
+
+def test_early_stopping_keeps_the_best_head(train_set: Labelled, val_set: Labelled) -> None:
+    """A training that was stopped has no last epoch in the schedule's sense; asking for it is an error."""
+    with pytest.raises(ValueError, match=r"keep.*early stopping"):
+        recipe(training={"epochs": 12, "patience_epochs": 2, "keep": "last"})
+
+
 def test_own_probabilities_are_those_of_the_clean_train_photos(train_set: Labelled, val_set: Labelled) -> None:
     """Each epoch's train loss is the mean of what the train photos' own probabilities cost."""
     history = fitted(train_set, val_set, **HEAVY).history

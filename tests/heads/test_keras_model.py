@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imgreg.config import Head
-from imgreg.features.engines import KerasEngine
+from imgreg.features.engines import EngineSettings, KerasEngine
 from imgreg.features.stored import Stored, stored_shape, to_stored
 from imgreg.features.tta import mirrored
 from imgreg.features.weights import resolve_weights
@@ -31,7 +31,7 @@ def photos() -> np.ndarray:
 @pytest.fixture(scope="module")
 def features(photos: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Of the photos, and of their mirror images."""
-    engine = KerasEngine(resolve_weights(BASE), precision="float32")
+    engine = KerasEngine(resolve_weights(BASE), EngineSettings("keras", "float32", 64))
     return list(engine.embed(photos)), list(engine.embed([mirrored(photo) for photo in photos]))
 
 

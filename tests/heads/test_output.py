@@ -125,7 +125,7 @@ def test_grad_cam_explains_both_classes() -> None:
     assert first.probabilities.shape == (2,)
     assert first.probabilities.sum() == pytest.approx(1, abs=1e-6)
     assert not ((first.map > 0) & (second.map > 0)).any()
-    from imgreg.features.engines import KerasEngine
+    from imgreg.features.engines import EngineSettings, KerasEngine
 
-    features = next(iter(KerasEngine(base, precision="float32").embed([photo])))[None]
+    features = next(iter(KerasEngine(base, EngineSettings("keras", "float32", size)).embed([photo])))[None]
     np.testing.assert_allclose(first.probabilities, probabilities(features, plan=plan, weights=weights)[0], atol=1e-5)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import NEEDS_CHROMIUM
 from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import LabelRow
 from imgreg.analysis.photo_effects import photo_effects
@@ -23,30 +22,9 @@ from imgreg.reports.label_issues import label_issues_report
 from imgreg.reports.pictures import jpeg
 from imgreg.reports.run import run_report
 
-PLACES = (
-    *("chromium", "chromium-browser", "google-chrome", "chrome"),
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
-)
-CHROMIUM = next((found for place in PLACES if (found := shutil.which(place))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",  # CI fails instead: nothing may be left out there
-    reason="install Chromium to run these, e.g. apt-get install chromium",
-)
+pytestmark = NEEDS_CHROMIUM
 EVIL = "<img src=x onerror=document.title='owned'>"
 HANGUL = ("개미", "꿀벌")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    if CHROMIUM is None:
-        pytest.fail("CI needs Chromium: .ci/run installs it where it may")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,9 @@ def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monk
     seen = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, _target: seen.append(figure))
     falling = tuple(replace(row, learning_rate=1e-3 / row.epoch) for row in overfitting.epochs)
-    plots.curves(replace(overfitting, epochs=falling), title="plain", target=tmp_path / "curves.png", onset=12)
+    plots.curves(
+        replace(overfitting, epochs=falling), title="plain", target=tmp_path / "curves.png", marks=axes_of.Marks(12)
+    )
     loss, rate, accuracy = seen[0].axes
     assert rate.get_lines()[0].get_ydata() == pytest.approx([row.learning_rate for row in falling])
     assert rate.get_xlim() == loss.get_xlim()

@@ -238,13 +238,13 @@ def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfi
     assert text.startswith("Validation loss of the kept heads: plain")
     line = next(line for line in text.splitlines() if line.startswith("regularized  "))
     assert line.split()[1:] == [
-        str(rows[1].best_epoch),
-        f"{rows[1].best_val_loss:.3f}",
-        f"{rows[1].best_val_accuracy:.1%}",
+        str(rows[1].kept_epoch),
+        f"{rows[1].kept_val_loss:.3f}",
+        f"{rows[1].kept_val_accuracy:.1%}",
         f"{rows[1].last_val_loss:.3f}",
         f"{rows[1].last_val_accuracy:.1%}",
         f"{rows[1].last_train_loss:.3f}",
-        f"{rows[1].gap_best:.3f}",
+        f"{rows[1].gap_kept:.3f}",
         f"{rows[1].gap_last:.3f}",
         f"{rows[1].gap_share:.0%}",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,11 @@ def test_csv_keeps_every_digit() -> None:
 def test_best_is_the_first_of_the_lowest() -> None:
     """Of equal validation losses the earlier epoch is the best."""
     assert (HISTORY.best.epoch, HISTORY.last.epoch) == (2, 3)
+
+
+def test_the_kept_epoch_is_the_best_unless_another_is_named() -> None:
+    """A head that keeps the last epoch answers with its weights, whatever the validation loss."""
+    assert (HISTORY.kept.epoch, replace(HISTORY, kept_epoch=3).kept.epoch) == (2, 3)
 
 
 def test_gap_is_validation_minus_train() -> None:

@@ -56,7 +56,7 @@ def test_a_run_keeps_what_its_held_out_photos_say(trained: Trained) -> None:
     assert head.card.calibration is not None
     assert head.calibration is not None
     labels = [run.summary.classes.index(row.label) for row in run.split if row.split == "val"]
-    p = run.history.val_probabilities[run.summary.best_epoch - 1]
+    p = run.history.val_probabilities[run.summary.kept_epoch - 1]
     assert run.summary.calibration == calibrate(labels, p)
     assert head.temperature == run.summary.calibration.temperature
     expected = held_out_scores(labels, apply_temperature(p, head.temperature), n_classes=2)

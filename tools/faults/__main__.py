@@ -42,8 +42,8 @@ KILLS_IN_A_ROW = 16  # then the command may end
 MODES = {"before": 1, "midst": 2, "full": 3, "read-only": 4}
 OPTIONS = ["--weights", "starter", "--image-size", "32", "--epochs", "4", "--set", "head.units=[8]", "-q"]
 COMMANDS = {
-    "train": ["train", "photos", "--recipe", "regularized", "--views", "1", *OPTIONS],
-    "compare": ["compare", "photos", "--views", "1", *OPTIONS],
+    "train": ["train", "photos", "--recipe", "regularized", "--views", "1", "--folds", "2", *OPTIONS],
+    "compare": ["compare", "photos", "--views", "1", "--folds", "2", *OPTIONS],
     "study": ["study", "photos", "--topic", "dropout", "--repeats", "2", *OPTIONS],
 }
 SAME = {  # files that an interrupted run must give to the byte
@@ -165,7 +165,7 @@ def _laid_out(command: list[str]) -> Place:
         clouds = Image.fromarray(draw.normal(0, 60, (5, 5)).astype(np.float32)).resize((48, 40))
         pixels = np.array([90, 128, 170])[:: 1 if label == "cold" else -1] + np.asarray(clouds)[:, :, None]
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(f"photos/{label}/{number:02}.png")
-    _succeed(["train", "photos", *OPTIONS, "--views", "1", "--name", "old"])  # exports the base
+    _succeed([*COMMANDS["train"], "--name", "old"])  # exports the base
     _fresh()
     began = time.monotonic()
     _succeed([*command, "--name", "new"])

@@ -171,7 +171,7 @@ def comparison_sentence(runs: Mapping[str, RunSummary]) -> str:
     words: dict[str, list[str]] = {"beats": [], "is beaten by": [], "shows no clear difference from": []}
     for name, run in runs.items():
         difference = next(one.loss_difference for one in run.baselines if one.name == best.name)
-        told = f"{name} ({run.best.val_loss:.3f})"
+        told = f"{name} ({run.kept.val_loss:.3f})"
         if difference.low is not None and difference.low > 0:
             words["beats"].append(told)
         elif difference.high is not None and difference.high < 0:

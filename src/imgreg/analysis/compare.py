@@ -28,8 +28,9 @@ _SIDES: tuple[tuple[_Side, str], ...] = (("val", "validated"), ("train", "traine
 class ComparisonRow(BaseModel):
     """One run in a comparison. Losses are plain cross-entropies in nats, accuracies lie in 0..1.
 
-    A gap is validation minus train cross-entropy. `gap_difference` is gap_last less the first run's (the control's),
-    `gap_share` the one as a share of the other: None where a share would mislead, see _gap_share.
+    The kept epoch's head answers; the best epoch has the lowest validation loss. A gap is validation minus train
+    cross-entropy. `gap_difference` is gap_last less the first run's (the control's), `gap_share` the one as a share of
+    the other: None where a share would mislead, see _gap_share.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,14 +39,17 @@ class ComparisonRow(BaseModel):
     run: str  # its folder
     recipe: str
     overrides: tuple[str, ...]  # see RunSummary
-    best_epoch: int
+    kept_epoch: int
     epochs_run: int
+    kept_val_loss: float
+    kept_val_accuracy: float
+    best_epoch: int
     best_val_loss: float
     best_val_accuracy: float
     last_val_loss: float
     last_val_accuracy: float
     last_train_loss: float
-    gap_best: float
+    gap_kept: float
     gap_last: float
     gap_difference: float
     gap_share: float | None
@@ -62,14 +66,17 @@ def comparison_table(runs: Sequence[RunSummary]) -> tuple[ComparisonRow, ...]:
             run=run.run,
             recipe=run.recipe,
             overrides=run.overrides,
-            best_epoch=run.best_epoch,
+            kept_epoch=run.kept_epoch,
             epochs_run=run.epochs_run,
+            kept_val_loss=run.kept.val_loss,
+            kept_val_accuracy=run.kept.val_accuracy,
+            best_epoch=run.best_epoch,
             best_val_loss=run.best.val_loss,
             best_val_accuracy=run.best.val_accuracy,
             last_val_loss=run.last.val_loss,
             last_val_accuracy=run.last.val_accuracy,
             last_train_loss=run.last.train_loss,
-            gap_best=run.best.gap,
+            gap_kept=run.kept.gap,
             gap_last=run.last.gap,
             gap_difference=run.last.gap - runs[0].last.gap,
             gap_share=_gap_share(run.last.gap, control=runs[0]),

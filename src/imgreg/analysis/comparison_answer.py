@@ -20,7 +20,7 @@ def answer(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -
 def answer_parts(rows: Sequence[ComparisonRow], effects: Sequence[PhotoEffect] = ()) -> tuple[str, ...]:
     """Say whose kept head has the lower validation loss, what would settle it, and what became of the gap.
 
-    The kept heads, those of the best epochs, decide: they are what a user gets. One run is called better than another
+    The kept heads decide: they are what a user gets. One run is called better than another
     only where the paired difference in loss says so, corrected for the number of runs. Where it does not, a clear
     difference in the number of photos that are right comes first.
 
@@ -77,12 +77,12 @@ def settling_command(effects: Sequence[PhotoEffect], *, command: str) -> str:
 
 
 def _kept_loss(row: ComparisonRow) -> float:
-    return row.best_val_loss
+    return row.kept_val_loss
 
 
 def _better(winner: ComparisonRow, loser: ComparisonRow, effect: PhotoEffect) -> str:
     low, high = sorted((abs(effect.low), abs(effect.high)))
-    ours, theirs, difference, bounds = _shown(winner.best_val_loss, loser.best_val_loss, abs(effect.mean), (low, high))
+    ours, theirs, difference, bounds = _shown(winner.kept_val_loss, loser.kept_val_loss, abs(effect.mean), (low, high))
     return (
         f"{winner.name} is better here: validation loss {ours} vs. {theirs} for {loser.name} "
         f"(difference {difference}, 95 % interval {bounds})."
@@ -101,7 +101,7 @@ def _accuracy(run: ComparisonRow, control: ComparisonRow, effect: PhotoEffect) -
 
 def _undecided(nearest: ComparisonRow, control: ComparisonRow, effect: PhotoEffect) -> str:
     theirs, ours, difference, bounds = _shown(
-        nearest.best_val_loss, control.best_val_loss, effect.mean, (effect.low, effect.high), sign="+"
+        nearest.kept_val_loss, control.kept_val_loss, effect.mean, (effect.low, effect.high), sign="+"
     )
     figures = f"validation loss {theirs} vs. {ours} (difference {difference}, 95 % interval {bounds})"
     if effect.word == "no difference that matters":
@@ -114,7 +114,7 @@ def _undecided(nearest: ComparisonRow, control: ComparisonRow, effect: PhotoEffe
 
 def _unpaired(rows: Sequence[ComparisonRow]) -> str:
     """Runs that were scored on different photos: their losses, and no winner."""
-    listed = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in rows)
+    listed = ", ".join(f"{row.name} {row.kept_val_loss:.2f} (epoch {row.kept_epoch})" for row in rows)
     return (
         f"Validation loss of the kept heads: {listed}. The runs were not validated on the same photos, so these losses "
         "cannot be compared directly."
@@ -126,7 +126,7 @@ def _others(rows: Sequence[ComparisonRow], named: ComparisonRow | None) -> tuple
     if len(rows) < 3:
         return ()
     ordered = sorted(rows, key=_kept_loss)
-    listed = ", ".join(f"{row.name} {row.best_val_loss:.2f} (epoch {row.best_epoch})" for row in ordered)
+    listed = ", ".join(f"{row.name} {row.kept_val_loss:.2f} (epoch {row.kept_epoch})" for row in ordered)
     lowest = ordered[0]
     beside = ""
     if named is not None and lowest is not named:

@@ -50,6 +50,7 @@ class Evidence:
     train_smooth: Float64Array
     val_smooth: Float64Array
     best: Epoch
+    kept: Epoch
     last: Epoch
     n_val: int
     cross_validated: bool
@@ -153,6 +154,7 @@ def gather_evidence(
         train_smooth=train_smooth,
         val_smooth=val_smooth,
         best=history.best,
+        kept=history.kept,
         last=history.last,
         n_val=len(val_labels),
         cross_validated=cross_validated,

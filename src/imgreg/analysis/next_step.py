@@ -60,8 +60,31 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     15. otherwise                                  better features: head and baseline make of these what they can
     """
     verdict, photos = run.verdict, shared_command(shlex.quote(data))
-    suspected = {one.kind for one in verdict.suspicions}
+    misled = _misleading(run, photos=photos, learning_rate=learning_rate)
+    if misled is not None:
+        return misled
     better = beating(run.baselines)
+    overfits = verdict.label == OVERFITTING
+    if better is not None and not (overfits and run.kept.train_loss >= better.train_loss):
+        return _against(run, better, photos=photos, learning_rate=learning_rate)
+    if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
+        kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
+        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
+        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
+    if run.best_epoch == run.epochs_run:
+        option, value = _longer(run)
+        return NextStep(
+            kind="training",
+            sentence="Longer training: the best epoch was the last. Try "
+            f"`{_again(run, photos=photos, option=option, value=value)}`.",
+        )
+    return _beyond_the_head(run, photos=photos, earlier=earlier)
+
+
+def _misleading(run: RunSummary, *, photos: str, learning_rate: float) -> NextStep | None:
+    """Rules 1 to 6: what keeps the curves and scores from being believed."""
+    verdict = run.verdict
+    suspected = {one.kind for one in verdict.suspicions}
     if "broken_epoch" in verdict.evidence:
         command = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
         return NextStep(kind="training", sentence=f"{verdict.next_step} Try `{command}`.")
@@ -90,27 +113,13 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
             sentence="More photos, or others: the head is not clearly better than a constant answer. Check that the "
             "photos show what tells the classes apart.",
         )
-    overfits = verdict.label == OVERFITTING
-    if better is not None and not (overfits and run.best.train_loss >= better.train_loss):
-        return _against(run, better, photos=photos, learning_rate=learning_rate)
-    if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
-        kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
-        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
-        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
-    if run.best_epoch == run.epochs_run:
-        option, value = _longer(run)
-        return NextStep(
-            kind="training",
-            sentence="Longer training: the best epoch was the last. Try "
-            f"`{_again(run, photos=photos, option=option, value=value)}`.",
-        )
-    return _beyond_the_head(run, photos=photos, earlier=earlier)
+    return None
 
 
 def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: float) -> NextStep:
     """For a head that a baseline on the same features beats."""
-    fits = f"(train loss {run.best.train_loss:.3f}, the baseline's {better.train_loss:.3f})"
-    if run.best.train_loss < better.train_loss:
+    fits = f"(train loss {run.kept.train_loss:.3f}, the baseline's {better.train_loss:.3f})"
+    if run.kept.train_loss < better.train_loss:
         slower = _again(run, photos=photos, option="--learning-rate", value=f"{learning_rate / FASTER:g}")
         return NextStep(
             kind="less overfitting",
@@ -153,7 +162,7 @@ def _longer(run: RunSummary) -> tuple[str, str]:
 
 
 def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) -> NextStep:
-    best, gain = run.best, earlier.gain
+    kept, gain = run.kept, earlier.gain
     if gain is not None and gain.gain_low > CLEAR_GAIN:
         return NextStep(
             kind="more photos",
@@ -171,17 +180,17 @@ def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) 
             )
         return NextStep(kind="better features", sentence=f"Better features: {hardly}. {_wider(run, photos=photos)}")
     neither = ", and logistic regression on the same features is not clearly better" if run.baselines else ""
-    if best.gap > LARGE_GAP * best.val_loss:
+    if kept.gap > LARGE_GAP * kept.val_loss:
         return NextStep(
             kind="more photos",
-            sentence=f"More photos: the head fits its train photos (loss {best.train_loss:.3f}) far better than new "
-            f"ones ({best.val_loss:.3f}){neither}. `imgreg learning-curve {photos}` estimates the gain from more "
+            sentence=f"More photos: the head fits its train photos (loss {kept.train_loss:.3f}) far better than new "
+            f"ones ({kept.val_loss:.3f}){neither}. `imgreg learning-curve {photos}` estimates the gain from more "
             "photos.",
         )
     return NextStep(
         kind="better features",
-        sentence=f"Better features: the head does nearly as well on new photos (loss {best.val_loss:.3f}) as on its "
-        f"train photos ({best.train_loss:.3f}){neither}. {_wider(run, photos=photos)}",
+        sentence=f"Better features: the head does nearly as well on new photos (loss {kept.val_loss:.3f}) as on its "
+        f"train photos ({kept.train_loss:.3f}){neither}. {_wider(run, photos=photos)}",
     )
 
 

@@ -91,7 +91,7 @@ def scored_photos(run: Run) -> Scored:
     side: Literal["test", "val"] = "test" if run.test_probabilities is not None else "val"
     rows = tuple(i for i, row in enumerate(run.split) if row.on(side))
     labels = np.array([run.summary.classes.index(run.split[i].label) for i in rows], dtype=np.int64)
-    kept = run.history.val_probabilities[run.summary.best_epoch - 1]
+    kept = run.history.val_probabilities[run.summary.kept_epoch - 1]
     return Scored(side, rows, labels, kept if run.test_probabilities is None else run.test_probabilities)
 
 

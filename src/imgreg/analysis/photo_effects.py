@@ -151,7 +151,7 @@ class _Judged(NamedTuple):
 
 def _by_photo(run: Run) -> dict[_Key, _Judged]:
     """What the kept head makes of each validation photo, by content, label, and number among copies."""
-    kept = run.history.val_probabilities[run.summary.best_epoch - 1]
+    kept = run.history.val_probabilities[run.summary.kept_epoch - 1]
     rows = [row for row in run.split if row.on("val")]
     labels = np.array([run.summary.classes.index(row.label) for row in rows], dtype=np.int64)
     seen: Counter[tuple[str, str]] = Counter()

@@ -132,7 +132,7 @@ def _as_good(one: SanityBaseline) -> bool:
 
 def _leakage(history: History, *, val_labels: NDArray[np.integer], duplicates: SplitDuplicates) -> Suspicion:
     """How the validation photos with a duplicate fare at the best epoch, and the others."""
-    predicted = history.val_probabilities[history.best.epoch - 1]
+    predicted = history.val_probabilities[history.kept.epoch - 1]
     losses = cross_entropies(predicted, val_labels)
     right = predicted.argmax(axis=1) == val_labels
     n_duplicates, n_val = int(duplicates.found.sum()), len(val_labels)

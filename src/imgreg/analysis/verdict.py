@@ -162,8 +162,14 @@ def _overfitting(it: Evidence) -> Finding | None:
         f"Overfitting from epoch {it.onset} on: {it.course}, while the train loss "
         f"{_moved(it.best.train_loss, it.last.train_loss)}.",
         "Try augmentation, dropout, L2 or a lower learning rate (the recipe regularized has all four), a smaller head, "
-        f"or more photos. The head of epoch {it.best.epoch} was kept.",
+        f"or more photos. {_kept(it)}",
     )
+
+
+def _kept(it: Evidence) -> str:
+    """Which head was kept, and how to keep the best one where that was not asked for."""
+    other = "" if it.kept.epoch == it.best.epoch else "; --set training.keep=best keeps the best epoch's"
+    return f"The head of epoch {it.kept.epoch} was kept{other}."
 
 
 def _learned_nothing(it: Evidence) -> Finding | None:

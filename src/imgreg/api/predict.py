@@ -20,7 +20,7 @@ from imgreg.analysis.novelty import distances
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.blocks import Arrays
-from imgreg.features.engines import Engine, Precision, has_bfloat16, load_engine
+from imgreg.features.engines import Engine, EngineSettings, Precision, has_bfloat16, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
@@ -148,6 +148,25 @@ def load_classifier(
     """
     if confidence is not None:
         _refuse_confidence(runs, confidence, mirror=mirror)
+    members = []
+    for together in _sharing_a_base(runs, mirror=mirror):
+        with ThreadPoolExecutor(1) as pool:
+            heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
+            card = load_card(together[0])
+            if precision is not None:
+                card = structs.replace(card, precision=precision)
+            blocks = heads[0].result().blocks if card.finetuned else ()
+            engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
+            members.append(_Member(tuple(_answering(head.result(), mirror=mirror) for head in heads), engine))
+    thresholds = None
+    if confidence is not None:
+        (arrays,) = [head.calibration for member in members for head in member.runs if head.calibration]
+        thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
+    return Classifier(tuple(members), vote, one_photo, confidence, thresholds)
+
+
+def _sharing_a_base(runs: Sequence[Path], *, mirror: bool | None) -> Iterable[list[Path]]:
+    """The runs in groups that go through one base. raises ArtefactError if their classes differ"""
     by_base: dict[tuple[object, ...], list[Path]] = {}
     first: tuple[str, ...] | None = None
     for run in runs:
@@ -164,21 +183,7 @@ def load_classifier(
             card.block_sha256,  # runs with fine-tuned blocks share nothing
         )
         by_base.setdefault(base, []).append(run)
-    members = []
-    for together in by_base.values():
-        with ThreadPoolExecutor(1) as pool:
-            heads = [pool.submit(load_head, run) for run in together]  # hashes their arrays
-            card = load_card(together[0])
-            if precision is not None:
-                card = structs.replace(card, precision=precision)
-            blocks = heads[0].result().blocks if card.finetuned else ()
-            engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
-            members.append(_Member(tuple(_answering(head.result(), mirror=mirror) for head in heads), engine))
-    thresholds = None
-    if confidence is not None:
-        (arrays,) = [head.calibration for member in members for head in member.runs if head.calibration]
-        thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
-    return Classifier(tuple(members), vote, one_photo, confidence, thresholds)
+    return by_base.values()
 
 
 def _answering(head: SavedHead, *, mirror: bool | None) -> SavedHead:
@@ -420,14 +425,12 @@ def _load_base(
         watcher.say("Preparing VGG16 for this machine (only once).")
         return recorded_weights(card, run=run)
 
-    return load_engine(
+    settings = EngineSettings(
         card.engine,
         precision,
-        weights_sha256=card.weights_sha256,
-        find_weights=find_weights,
         size_px=card.image_size,
-        cache=cache_folder(),
         preprocessing=card.preprocessing_setting,
         one_photo=one_photo,
-        blocks=blocks,
+        blocks=tuple(blocks),
     )
+    return load_engine(settings, weights_sha256=card.weights_sha256, find_weights=find_weights, cache=cache_folder())

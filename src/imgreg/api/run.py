@@ -96,7 +96,7 @@ class TrainedRun:
     @property
     def val_probabilities(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(n_val, n_classes) float32: probabilities of the validation photos, in the order of `val_photos`."""
-        kept: np.ndarray[Any, np.dtype[np.float32]] = self._run.history.val_probabilities[self.summary.best_epoch - 1]
+        kept: np.ndarray[Any, np.dtype[np.float32]] = self._run.history.val_probabilities[self.summary.kept_epoch - 1]
         return kept
 
     @property
@@ -190,7 +190,7 @@ class TrainedRun:
         Parameters
         ----------
         data : path
-            A folder of class folders, of split folders, or a CSV manifest.
+            A folder of class folders, of split folders, or a manifest (CSV or JSON Lines).
         split : {"train", "val", "test"}, optional
             Use only this split of the data.
 
@@ -265,17 +265,17 @@ class TrainedRun:
             )
 
     def __repr__(self) -> str:
-        best = self.summary.best
+        kept = self.summary.kept
         return (
-            f"TrainedRun({self.name!r}: {self.summary.recipe_label}, validation loss {best.val_loss:.3f}, "
-            f"accuracy {best.val_accuracy:.1%}, {self.verdict.label})"
+            f"TrainedRun({self.name!r}: {self.summary.recipe_label}, validation loss {kept.val_loss:.3f}, "
+            f"accuracy {kept.val_accuracy:.1%}, {self.verdict.label})"
         )
 
     def _repr_html_(self) -> str:
         summary = self.summary
         rows = [
             {
-                "": f"{what}, epoch {scores.epoch}",
+                "": f"{what}, epoch {scores.epoch}" + (" (kept)" if scores.epoch == summary.kept_epoch else ""),
                 "train loss": scores.train_loss,
                 "train accuracy": f"{scores.train_accuracy:.1%}",
                 "validation loss": scores.val_loss,

@@ -29,7 +29,7 @@ def train(
     Parameters
     ----------
     data : Path
-        A folder of class folders, of split folders, or a CSV manifest.
+        A folder of class folders, of split folders, or a manifest (CSV or JSON Lines).
     sanity_baselines : sequence of str
         Baselines beside the head, of config.SANITY_BASELINES.
     tensorboard : bool

@@ -38,6 +38,10 @@ class Workspace:
         cache folder.
     progress : bool
         Show progress bars, in a notebook or on a terminal. Warnings always go to the logger `imgreg`.
+    workers : int, optional
+        Processes that train heads at the same time, in `compare` with repeats, `study`, `learning_curve` and
+        `label_issues`; by default one per core, as far as memory allows, once more than 20 s of training is left. The
+        results are bit-identical either way.
 
     Notes
     -----
@@ -58,6 +62,7 @@ class Workspace:
     models: PathLike = "models"
     cache_gb: float | None = None
     progress: bool = True
+    workers: int | None = None
 
     def train(
         self,
@@ -77,8 +82,8 @@ class Workspace:
         Parameters
         ----------
         data : path
-            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV with the columns
-            path,label[,split].
+            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV or JSON Lines file
+            with path,label[,split].
         recipe : str or Recipe
             A bundled recipe's name, a TOML file, or a Recipe.
         name : str, optional
@@ -417,8 +422,8 @@ class Workspace:
                     "recipe": run.recipe_label,
                     "n_train": run.n_train,
                     "n_val": run.n_val,
-                    "val_loss": run.best.val_loss,
-                    "val_accuracy": run.best.val_accuracy,
+                    "val_loss": run.kept.val_loss,
+                    "val_accuracy": run.kept.val_accuracy,
                     "gap": run.last.gap,
                     "verdict": run.verdict.label,
                 }
@@ -443,7 +448,14 @@ class Workspace:
         """One command of this workspace, its progress shown while the block runs."""
         cache_bytes = None if self.cache_gb is None else round(self.cache_gb * 1e9)
         with watching(progress=self.progress) as watcher:
-            yield Session(models=Path(self.models), name=name, cache_bytes=cache_bytes, resume=resume, watcher=watcher)
+            yield Session(
+                models=Path(self.models),
+                name=name,
+                cache_bytes=cache_bytes,
+                resume=resume,
+                workers=self.workers,
+                watcher=watcher,
+            )
 
 
 def _comparison_result(done: Comparison) -> ComparisonResult:

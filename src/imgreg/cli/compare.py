@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgreg.cli.flags import tensorboard_option
+from imgreg.cli.flags import tensorboard_option, workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     COMPARED,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @settings_options
 @curve_options
 @tensorboard_option
+@workers_option
 @session_options
 def command(
     targets: tuple[Path, ...],
@@ -85,6 +86,8 @@ def command(
     names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
     if repeats is None:
+        if session.workers is not None:
+            raise UsageError("--workers has no effect without --repeats. Omit it, or add --repeats.")
         return _printed(
             compare(
                 targets[0],
@@ -120,6 +123,7 @@ def _refuse_on_runs(options: dict[str, Any], *, session: Session) -> None:
         "cache_size": session.cache_bytes,
         "resume": session.resume,
         "no_resume": session.resume is False,
+        "workers": session.workers,
     }
     if flags := given_flags(given):
         raise UsageError(

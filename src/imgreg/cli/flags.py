@@ -38,6 +38,25 @@ resume_option = click.option(
     help="Resume an interrupted training of the same photos and settings, or start over; the head is bit-"
     "identical either way.  [default: resume if possible]",
 )
+
+
+def _workers(_context: click.Context, _parameter: click.Parameter, text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise click.BadParameter(f"found {text!r}, expected auto or a number from 1.")
+    return int(text)
+
+
+workers_option = click.option(
+    "--workers",
+    metavar="auto|N",
+    default="auto",
+    show_default=True,
+    callback=_workers,
+    help="Processes that train heads at the same time. auto: one per core, as far as memory allows, once more than "
+    "20 s of training is left. The results are bit-identical either way.",
+)
 name_option = click.option(
     "--name",
     metavar="NAME",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from imgreg.cli.flags import workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import Printed, recipe_option, repeats_options, session_options, settings_options
 from imgreg.recipes.settings import build_settings
@@ -18,6 +19,7 @@ from imgreg.session import Session
 @recipe_option(default="low_lr", says="How to build and train the heads.")
 @repeats_options(default=3, folds=5)
 @settings_options
+@workers_option
 @session_options
 def command(
     data: Path,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from imgreg.cli.flags import workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
 from imgreg.recipes.settings import build_settings
@@ -33,6 +34,7 @@ from imgreg.session import Session
     help="Number of additional train photos to extrapolate to.",
 )
 @settings_options
+@workers_option
 @session_options
 def command(
     data: Path,

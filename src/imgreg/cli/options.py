@@ -145,7 +145,8 @@ def session_options(function: F) -> F:
         from imgreg.cli.progress import watching
         from imgreg.cli.show import print_json, print_result
 
-        own = {name: options.pop(name) for name in ("models", "name", "cache_bytes", "resume")}
+        shared = ("models", "name", "cache_bytes", "resume", "workers")
+        own = {name: options.pop(name) for name in shared if name in options}
         as_json, quiet, verbose = (options.pop(name) for name in ("as_json", "quiet", "verbose"))
         style, command = options.pop("style", None), shlex.join(["imgreg", *sys.argv[1:]])
         with watching(quiet=quiet, verbose=verbose) as watcher:

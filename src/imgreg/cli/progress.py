@@ -41,7 +41,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     on_terminal = sys.stderr.isatty()
     shown: list[Progress] = []  # the bars, once there is something to show
     curves: dict[str, list[Epoch]] = {}
-    began: dict[str, float] = {}
+    began: dict[str, tuple[float, int]] = {}  # when, and what was done by then
     told: set[str] = set()
     said: set[str] = set()  # a comparison's runs may give the same warning
     last_line = time.monotonic()
@@ -52,8 +52,8 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
         if quiet:
             return
         now = time.monotonic()
-        began.setdefault(stage, now)
-        rate = done / (now - began[stage]) if now > began[stage] else 0.0
+        started, had = began.setdefault(stage, (now, done))
+        rate = (done - had) / (now - started) if now > started else 0.0
         if stage in RATES and rate and done:
             note = f"{rate:.1f} {RATES[stage]} {note}".rstrip()
         if on_terminal:
@@ -140,6 +140,7 @@ def _bars(curves: dict[str, list[Epoch]], console: Console) -> Progress:
         ),
         console=console,
         expand=True,
+        speed_estimate_period=600,  # a head may take minutes
     )
 
 

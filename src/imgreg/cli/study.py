@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from imgreg.cli.flags import workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     Printed,
@@ -34,6 +35,7 @@ from imgreg.session import Session
 @curve_options
 @sanity_option
 @settings_options
+@workers_option
 @session_options
 def command(
     data: Path,

@@ -43,7 +43,7 @@ def command(
     """Train a regularized head on a folder of photos.
 
     DATA contains one folder of photos per class, or train/ and val/ (and optionally test/) with those inside, or is a
-    CSV file with the columns path,label[,split]. It is never written to. The run gets its own folder under models/,
+    CSV or JSON Lines file with path,label[,split]. It is never written to. The run gets its own folder under models/,
     with the curves, a report, the trained head and the history of every epoch.
 
     \b

@@ -1,44 +1,45 @@
-"""A folder or a CSV manifest in, its files with their labels out, unread. Reads folders, never writes to them."""
+"""A folder or a manifest in, its files with their labels out, unread. Reads folders, never writes to them."""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import os
-import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from imgreg.data.manifest import METADATA_FILES, SPLIT_FOLDERS, Listed, clean_label, list_manifest, metadata_file
 from imgreg.errors import DatasetError
 
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 _LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A file that a data set names. `split` is train, val or test, or None where none is given."""
-
-    where: str  # its path
-    label: str
-    split: str | None
-
-
 def list_files(root: Path) -> Iterator[Listed]:
-    """Every file of a data set, in a fixed order.
+    """List every file of a data set, in a fixed order.
 
-    root     DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, or a .csv: path,label[,split]
-    raises   DatasetError: no such folder, an empty class, a manifest that makes no sense
+    Parameters
+    ----------
+    root : Path
+        DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, a folder with a metadata file, or a manifest
+        (see `manifest`).
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder, a class is empty, or a manifest makes no sense.
     """
-    yield from _from_manifest(root) if root.is_file() else _from_folders(root)
+    if root.is_file():
+        yield from list_manifest(root)
+    elif tables := _metadata_files(_present(root)):
+        for split, table in tables:
+            yield from list_manifest(table, split=split)
+    else:
+        yield from _from_folders(root)
 
 
 def photo_folders(root: Path) -> set[Path]:
     """The folders that hold a data set's photos, where nothing may be written. raises DatasetError"""
-    return {Path(item.where).parent for item in _from_manifest(root)} if root.is_file() else {_present(root)}
+    return {Path(item.where).parent for item in list_manifest(root)} if root.is_file() else {_present(root)}
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -66,8 +67,28 @@ def _names_below(folder: Path) -> Iterator[str]:
                 yield f"{where}{os.sep}{name}"  # a million Path objects take a minute and a quarter of a GB
 
 
+def _metadata_files(root: Path) -> list[tuple[str | None, Path]]:
+    """The metadata file of a folder, or those of all its split folders, each with its split; empty without.
+
+    Raises
+    ------
+    DatasetError
+        If some split folders have one and others do not.
+    """
+    if table := metadata_file(root):
+        return [(None, table)]
+    splits = [folder for folder in _sub_folders(root) if folder.name.lower() in SPLIT_FOLDERS]
+    tables = {folder: metadata_file(folder) for folder in splits}
+    if without := [folder for folder, table in tables.items() if table is None and any(tables.values())]:
+        raise DatasetError(
+            f"{without[0]}: found no {' or '.join(METADATA_FILES)} with file_name and label, which the other split "
+            "folders have. Add one, or remove theirs."
+        )
+    return [(SPLIT_FOLDERS[folder.name.lower()], table) for folder, table in tables.items() if table is not None]
+
+
 def _from_folders(root: Path) -> Iterator[Listed]:
-    below = _sub_folders(_present(root))
+    below = _sub_folders(root)
     splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
     if splits and not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
         raise DatasetError(
@@ -84,7 +105,7 @@ def _from_folders(root: Path) -> Iterator[Listed]:
     for split, parent in parents or [(None, root)]:
         _refuse_classes_below(parent)
         for folder in _sub_folders(parent):
-            label = _label(folder.name)
+            label = clean_label(folder.name)
             empty = True
             for where in _names_below(folder):
                 empty = False
@@ -126,6 +147,10 @@ def notes_on_folders(root: Path) -> Iterator[str]:
     folders inside them."""
     if not root.is_dir():
         return
+    if tables := _metadata_files(root):
+        names = ", ".join(str(table.relative_to(root)) for _, table in tables)
+        yield f"Labels come from {names}; class folders and files that it does not list are not used."
+        return
     parents = [root, *(f for f in _sub_folders(root) if f.name.lower() in SPLIT_FOLDERS and _sub_folders(f))]
     loose = [
         path
@@ -156,43 +181,9 @@ def _is_shown(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS
 
 
-def _label(name: str) -> str:
-    """A class's name as clean text: one Unicode form, bytes that are not UTF-8 written out."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
-
-
 def _sub_folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError as error:
         raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error
-
-
-def _from_manifest(path: Path) -> Iterator[Listed]:
-    expected = "Expected a CSV with the header path,label or path,label,split (split: train, val or test)"
-    if path.suffix.lower() != ".csv":
-        raise DatasetError(f"{path} is a file. {expected}, or a folder of class folders.")
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        yield from _rows_listed(path, rows, expected=expected)
-    except csv.Error as error:
-        raise DatasetError(f"{path}, line {rows.line_num}: not CSV ({error}). {expected}.") from error
-
-
-def _rows_listed(path: Path, rows: csv.DictReader[str], *, expected: str) -> Iterator[Listed]:
-    columns = rows.fieldnames or []
-    if not {"path", "label"} <= set(columns):
-        raise DatasetError(f"{path}: found columns {', '.join(columns) or 'none'}. {expected}.")
-    for row in rows:
-        line = f"{path}, line {rows.line_num}"
-        label, given = (row["label"] or "").strip(), (row.get("split") or "").strip().lower()
-        if not row["path"] or not label:
-            raise DatasetError(f"{line}: path or label is empty. {expected}.")
-        if given and given not in SPLIT_FOLDERS:
-            raise DatasetError(f"{line}: found split {given!r}. {expected}.")
-        yield Listed(str(path.parent / row["path"]), _label(label), SPLIT_FOLDERS.get(given))

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.data.decode import decode, read_bytes
-from imgreg.data.discovery import Listed, as_cell, list_files, notes_on_folders
+from imgreg.data.discovery import as_cell, list_files, notes_on_folders
 from imgreg.data.file_cache import FileCache, Stamp, stamp_of
 from imgreg.data.isolated_reading import in_workers
+from imgreg.data.manifest import Listed
 from imgreg.data.metadata import ImageMetadata, metadata
 from imgreg.errors import DatasetError, PhotoError
 

@@ -7,19 +7,17 @@ it, costs its own result and nothing else. Must not know: what the work is.
 from __future__ import annotations
 
 import os
-import sys
-import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
-from multiprocessing import context as contexts
 from pathlib import Path
 from typing import Any, TypeVar
 
 from imgreg.errors import MachineError, PhotoError
+from imgreg.fresh_process import START, FreshContext
 
 SECONDS = 10.0
 AGAIN_SECONDS = 30.0  # for the second try: a busy machine must not decide which photos are read
@@ -100,8 +98,8 @@ def _pool(work: Callable[..., object], n_workers: int) -> Iterator[Any]:
     """Processes that start with nothing of the caller, and end with the block."""
     from pebble import ProcessPool
 
-    context = _Context()
-    if _START == "ForkServer":
+    context = FreshContext()
+    if START == "ForkServer":
         context.set_forkserver_preload([getattr(work, "func", work).__module__])
     pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
     try:
@@ -109,26 +107,6 @@ def _pool(work: Callable[..., object], n_workers: int) -> Iterator[Any]:
     finally:
         pool.stop()
         pool.join()
-
-
-_START = "ForkServer" if hasattr(contexts, "ForkServerContext") else "Spawn"  # Windows has no fork server
-
-
-class _Process(getattr(contexts, f"{_START}Process")):  # type: ignore[misc]
-    """Starts without the caller's main module, which multiprocessing would run once more in each process: a script or a
-    notebook that uses imgreg need not guard against that."""
-
-    def start(self) -> None:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        try:
-            super().start()
-        finally:
-            sys.modules["__main__"] = main
-
-
-class _Context(getattr(contexts, f"{_START}Context")):  # type: ignore[misc]
-    Process = _Process
 
 
 def _bounded() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,21 @@ def write(source: Source, folder: Path, *, dtype: Dtype) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     (folder / "model.tflite").write_bytes(converter.convert())
+    _attach(folder / "model.tflite", source)
+
+
+def _attach(model: Path, source: Source) -> None:
+    """Append labels.txt and metadata.json as a zip file, which is how TensorFlow Lite's metadata format attaches files.
+
+    Its table of tensor metadata is left out: tflite-support, which writes it, has no release for Python 3.12.
+    """
+    files = {
+        "labels.txt": "".join(f"{label}\n" for label in source.saved.card.classes),
+        "metadata.json": json.dumps(source.metadata, indent=2, ensure_ascii=False),
+    }
+    with zipfile.ZipFile(model, "a") as attached:
+        for name, text in files.items():
+            attached.writestr(zipfile.ZipInfo(name), text)  # without a time: the same run gives the same bytes
 
 
 def load(folder: Path) -> Answer:

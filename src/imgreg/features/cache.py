@@ -75,14 +75,22 @@ class CacheCheck:
 class FeatureCache:
     """An open cache; use it with `with`."""
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None], limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        say: Callable[[str], None],
+        limit_bytes: int | None = None,
+        intact: Collection[str] = (),
+    ) -> None:
         """limit_bytes   what `shrink` keeps to; None for DEFAULT_LIMIT_BYTES
+        intact        blocks that the process which started this one has checked and uses
         raises        MachineError if the folder cannot be written
         """
         self.folder = folder / "features"
         self._say = say
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
-        self._intact: set[str] = set()  # blocks checked by this process
+        self._intact = set(intact)  # blocks checked by this process
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +108,11 @@ class FeatureCache:
 
     def __exit__(self, *_: object) -> None:
         self._index.close()
+
+    @property
+    def intact(self) -> frozenset[str]:
+        """The blocks that were checked; `shrink` keeps them."""
+        return frozenset(self._intact)
 
     def missing(self, keys: Iterable[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here.

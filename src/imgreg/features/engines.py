@@ -6,8 +6,9 @@ import importlib.metadata
 import importlib.util
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -89,39 +90,49 @@ def _fastest(*, say: Callable[[str], None]) -> EngineName:
     return "openvino"
 
 
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine computes, and how.
+
+    Attributes
+    ----------
+    size_px : int
+        Width and height of the photos.
+    one_photo : bool
+        Every core works on the same photo: fastest for one, slower for many.
+    layer : str
+        The layer whose output is given: the last one, or the layer before a fine-tuned block.
+    blocks : tuple of Arrays
+        Fine-tuned convolutions, each in place of the base's. Each photo then gives (1 + n_blocks, h, w, 512), first by
+        the base as it is, then with each of them.
+    """
+
+    engine: EngineName
+    precision: Precision
+    size_px: int
+    preprocessing: Preprocessing = "vgg16"
+    one_photo: bool = False
+    layer: str = LAST_LAYER
+    blocks: tuple[Arrays, ...] = ()
+
+
 def load_engine(
-    engine: EngineName,
-    precision: Precision,
-    *,
-    weights_sha256: str,
-    find_weights: Callable[[], Weights],
-    size_px: int,
-    cache: Path,
-    preprocessing: Preprocessing = "vgg16",
-    one_photo: bool = False,
-    layer: str = LAST_LAYER,
-    blocks: Sequence[Arrays] = (),
+    settings: EngineSettings, *, weights_sha256: str, find_weights: Callable[[], Weights], cache: Path
 ) -> Engine:
     """Load the base into an engine. Its OpenVINO form is exported by Keras once and kept under cache/base.
 
-    find_weights   gives the weights' file; called only if no exported form is there
-    one_photo      every core works on the same photo: soonest for one, slower for many
-    layer          whose output is given: the last one's, or that of the layer before a fine-tuned block
-    blocks         fine-tuned convolutions, each set in place of the base's: each photo then gives (1 + n_blocks, h, w,
-                   512), first by the base as it is, then with each of them
+    Parameters
+    ----------
+    find_weights : callable
+        Gives the weights' file; called only if no exported form is there.
     """
-    if engine == "keras":
-        return KerasEngine(find_weights(), precision=precision, preprocessing=preprocessing, layer=layer, blocks=blocks)
-    kept = find_export(cache, weights_sha256, preprocessing=preprocessing)
-
-    def load(model: Path) -> OpenVinoEngine:
-        return OpenVinoEngine(
-            model, precision=precision, size_px=size_px, one_photo=one_photo, layer=layer, blocks=blocks
-        )
-
-    if kept and (engine_of_kept := _load_kept(kept, load)):
+    if settings.engine == "keras":
+        return KerasEngine(find_weights(), settings)
+    kept = find_export(cache, weights_sha256, preprocessing=settings.preprocessing)
+    if kept and (engine_of_kept := _load_kept(kept, settings)):
         return engine_of_kept
-    return load(export_base(find_weights(), cache=cache, preprocessing=preprocessing))
+    model = export_base(find_weights(), cache=cache, preprocessing=settings.preprocessing)
+    return OpenVinoEngine(model, settings)
 
 
 class OpenVinoEngine:
@@ -129,26 +140,18 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(
-        self,
-        model: Path,
-        *,
-        precision: Precision,
-        size_px: int,
-        one_photo: bool,
-        layer: str = LAST_LAYER,
-        blocks: Sequence[Arrays] = (),
-    ) -> None:
-        self.precision = precision
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
+        self.precision = settings.precision
         ov = load_openvino()
         core = ov.Core()
         network = core.read_model(model)
+        size_px = settings.size_px
         network.reshape([1, size_px, size_px, 3])  # a dynamic shape was seen to run at half the rate
-        if layer != LAST_LAYER or blocks:
-            network = with_blocks(network, layer=layer, blocks=blocks)
+        if settings.layer != LAST_LAYER or settings.blocks:
+            network = with_blocks(network, layer=settings.layer, blocks=settings.blocks)
         hints = {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-            "PERFORMANCE_HINT": "LATENCY" if one_photo else "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[settings.precision],
+            "PERFORMANCE_HINT": "LATENCY" if settings.one_photo else "THROUGHPUT",
         }
         compiled = core.compile_model(network, "CPU", hints)
         self._queue = ov.AsyncInferQueue(compiled)
@@ -174,20 +177,17 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(
-        self,
-        weights: Weights,
-        *,
-        precision: Precision,
-        preprocessing: Preprocessing = "vgg16",
-        layer: str = LAST_LAYER,
-        blocks: Sequence[Arrays] = (),
-    ) -> None:
+    def __init__(self, weights: Weights, settings: EngineSettings) -> None:
         from imgreg.features.backbone import build_backbone
 
-        self.precision = precision
-        dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-        self._model = build_backbone(weights, dtype=dtype, preprocessing=preprocessing, layer=layer, blocks=blocks)
+        self.precision = settings.precision
+        self._model = build_backbone(
+            weights,
+            dtype="mixed_bfloat16" if settings.precision == "bfloat16" else "float32",
+            preprocessing=settings.preprocessing,
+            layer=settings.layer,
+            blocks=settings.blocks,
+        )
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         batch: list[UInt8Array] = []
@@ -205,12 +205,12 @@ class KerasEngine:
         yield from np.asarray(self._model.predict_on_batch(full), dtype=np.float32)[: len(batch)]
 
 
-def _load_kept(model: Path, load: Callable[[Path], OpenVinoEngine]) -> OpenVinoEngine | None:
+def _load_kept(model: Path, settings: EngineSettings) -> OpenVinoEngine | None:
     """Load an exported form while its arrays are hashed, which takes as long; None if they are damaged."""
     with ThreadPoolExecutor(1) as pool:
         intact = pool.submit(arrays_intact, model)
         try:
-            engine = load(model)
+            engine = OpenVinoEngine(model, settings)
         except RuntimeError:  # OpenVINO's, for a file cut short
             if intact.result():
                 raise

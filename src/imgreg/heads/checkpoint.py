@@ -37,7 +37,7 @@ class Checkpoint:
         Of each head: the model's, then the optimizer's, in Keras' own order; dropout's seeds are among them. In
         fine-tuning the model is the unfrozen block with the head.
     best_weights, best_blocks : mapping
-        Of the heads at the best epoch, and of their fine-tuned convolutions, if that epoch has some; as
+        Of the heads at the epoch that is kept, and of their fine-tuned convolutions, if that epoch has some; as
         `ensemble.joined` names them.
     history : History
         Of the epochs so far.
@@ -61,6 +61,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         arrays["finetuned_from"] = np.array(checkpoint.finetuned_from)
     history = checkpoint.history
     assert history.train_true_class is not None  # fit_head keeps it
+    arrays["kept_epoch"] = np.array(history.kept.epoch)
     arrays["epochs"] = np.array([astuple(row) for row in history.epochs], dtype=np.float64)
     arrays["val_probabilities"] = history.val_probabilities
     arrays["train_true_class"] = history.train_true_class
@@ -87,6 +88,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
                 arrays["val_probabilities"],
                 arrays["train_true_class"],
                 layers_of_csv(arrays["layers"].tobytes().decode().splitlines()) if "layers" in arrays else (),
+                kept_epoch=int(arrays["kept_epoch"]),
             ),
             best_blocks=_under("block/", arrays),
             finetuned_from=int(arrays["finetuned_from"]) if "finetuned_from" in arrays else None,

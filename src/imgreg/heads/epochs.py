@@ -69,12 +69,15 @@ class Phase:
     ----------
     first : int
         Number of its first epoch; early stopping looks at its own epochs only.
+    keeps_last : bool
+        Whether the heads of its last epoch are kept, once all are done, instead of those of the best epoch.
     """
 
     first: int
     n_epochs: int
     patience_epochs: int
     min_delta: float = 0.0
+    keeps_last: bool = False
 
     def is_over(self, val_losses: Sequence[float]) -> bool:
         """Whether early stopping ends it after these epochs of its own."""
@@ -227,6 +230,8 @@ def train_together(
             hooks.keep(lambda: _checkpoint(model, heads, curves))
         for callback in hooks.callbacks:
             callback.on_epoch_end(number - 1, _logs(curves.epochs[-1]))
+    if phase.keeps_last and len(curves.epochs) + 1 == phase.first + phase.n_epochs and not model.keras.stop_training:
+        curves.keep([model.arrays(head) for head in heads])
     for callback in hooks.callbacks:
         callback.on_train_end(_logs(curves.epochs[-1]))
     return curves.fitted()

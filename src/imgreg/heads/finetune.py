@@ -1,8 +1,8 @@
 """Train VGG16's last convolutions on, together with heads that are trained already. Imports Keras when called.
 
-In: heads at their best epoch, and the features at the last layer that stays frozen. Out: the same heads, and their
-convolutions, at the best epoch of all, and the history with the new epochs behind the old. Both are scored as the heads
-were: clean photos, in inference mode, plain cross-entropy.
+In: heads at the epoch that was kept, and the features at the last layer that stays frozen. Out: the same heads, and
+their convolutions, at the best of the new epochs if its validation loss is lower, and the history with the new epochs
+behind the old. Both are scored as the heads were: clean photos, in inference mode, plain cross-entropy.
 
 BatchNormalization stays as the head's training left it: its moving statistics, gamma and beta do not change, so that
 a rate of 0 changes nothing.

@@ -30,7 +30,7 @@ STEPS_A_CALL = 32  # between two of them a signal is heard
 
 
 def fit_head(recipe: Recipe, data: SplitFeatures, *, seed: int, hooks: Hooks = NO_HOOKS) -> FittedHead:
-    """Train by the recipe; the epoch of the lowest plain validation cross-entropy is kept.
+    """Train by the recipe, and keep the heads of the epoch that it says: the best or the last.
 
     With several folds a head is trained for each, epoch by epoch together. An epoch's scores are over all photos: a
     photo's validation score is that of the head which was not trained on it, its train score the mean over the others.
@@ -63,7 +63,13 @@ def fit_head(recipe: Recipe, data: SplitFeatures, *, seed: int, hooks: Hooks = N
         model.resume(model.heads, checkpoint.variables, n_epochs=len(start.history.epochs))
     curves = Curves(data, start, monitor=hooks.monitor)
     training = recipe.training
-    phase = Phase(1, training.epochs, patience_epochs=training.patience_epochs, min_delta=training.min_delta)
+    phase = Phase(
+        1,
+        training.epochs,
+        patience_epochs=training.patience_epochs,
+        min_delta=training.min_delta,
+        keeps_last=training.keep == "last" and not training.patience_epochs,
+    )
     return train_together(model, model.heads, curves, phase=phase, views=views, hooks=hooks)
 
 

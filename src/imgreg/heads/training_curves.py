@@ -1,4 +1,4 @@
-"""What a training records: honest curves over all heads, and the heads as they stood at the best epoch.
+"""What a training records: honest curves over all heads, and the heads as they stood at the epoch that is kept.
 
 In: the features of a split, and what each head gives at an epoch's end. Out: a FittedHead. The same weights score the
 clean train photos and the validation photos by one function, in inference mode, as plain cross-entropy. Must not know:
@@ -7,7 +7,6 @@ how a step is taken.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from imgreg.runs.history import Epoch, History
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head as it stood at its best epoch, and how it came there; of a cross-validated training, its heads.
+    """A head as it stood at the epoch that was kept, and how it came there; of a cross-validated training, its heads.
 
     Attributes
     ----------
@@ -85,7 +84,7 @@ class HeadEpoch:
 
 
 class Curves:
-    """The epochs so far, and the heads as they stood at the best of them.
+    """The epochs so far, and the heads as they stood at the one that is kept.
 
     Parameters
     ----------
@@ -100,32 +99,32 @@ class Curves:
         self._val_probabilities = list(history.val_probabilities)
         self._train_true_class = [] if history.train_true_class is None else list(history.train_true_class)
         self._heads, self._blocks = start.heads, start.blocks
-        self._best_loss = history.best.val_loss if history.epochs else math.inf
+        self._kept = history.kept if history.epochs else None
 
     def add(self, done: Sequence[HeadEpoch], *, number: int, rate: float, started: float) -> bool:
-        """Record an epoch that began at `started`, by time.perf_counter. Gives whether it is the best so far."""
+        """Record an epoch that began at `started`, by time.perf_counter. Gives whether it beats the kept one."""
         predicted, own = pooled(done, self._data)
         row = _epoch_row(done, self._data, predicted=predicted, number=number, rate=rate)
         self.epochs.append(replace(row, seconds=time.perf_counter() - started))
         self._val_probabilities.append(predicted)
         self._train_true_class.append(own)
-        return row.val_loss < self._best_loss
+        return self._kept is None or row.val_loss < self._kept.val_loss
 
     def keep(self, pairs: Sequence[tuple[Arrays, Arrays]]) -> None:
         """Take the heads, and the blocks if they were fine-tuned, of the epoch that was added last."""
-        self._best_loss = self.epochs[-1].val_loss
+        self._kept = self.epochs[-1]
         self._heads = tuple(head for head, _ in pairs)
         self._blocks = tuple(block for _, block in pairs if block)
 
     def fitted(self) -> FittedHead:
-        """The best heads so far, with all epochs."""
+        """The heads that are kept, with all epochs."""
         recorded = self._start.history.layers if self._monitor is None else self._monitor.rows
         layers = tuple(row for row in recorded if row.epoch <= len(self.epochs))  # not one in which a head diverged
-        values = np.stack(self._val_probabilities), np.stack(self._train_true_class)
+        kept, values = self._kept, (np.stack(self._val_probabilities), np.stack(self._train_true_class))
         return replace(
             self._start,
             heads=self._heads,
-            history=History(tuple(self.epochs), *values, layers),
+            history=History(tuple(self.epochs), *values, layers, kept_epoch=None if kept is None else kept.epoch),
             blocks=self._blocks,
             finetuned_from=None if (first := self._start.finetuned_from) is None or first > len(self.epochs) else first,
         )

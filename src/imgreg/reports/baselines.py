@@ -84,7 +84,7 @@ def baselines_words(summary: RunSummary) -> str:
 
 
 def _accuracies(summary: RunSummary) -> list[Row]:
-    accuracy = summary.best.val_accuracy
+    accuracy = summary.kept.val_accuracy
     low, high = accuracy_interval(round(accuracy * summary.n_val), summary.n_val)
     return [
         Row("this head", accuracy, low, high, LIGHT.runs[colour_number(summary)]),

@@ -26,8 +26,8 @@ from imgreg.reports.rows import (
     SHARE_IN_WORDS,
     finetuned_in_words,
     held_out_in_words,
+    marks_of,
     notes,
-    onset_of,
     renamed,
     share_of_gap,
     shortened,
@@ -121,7 +121,7 @@ def _claim(
 ) -> dict[str, Any]:
     """The answer and its tone: a fault in the best run's photos comes first, then whether a difference is clear."""
     parts = answer_parts(rows, effects)
-    fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.best.val_loss))
+    fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.kept.val_loss))
     if fault.suspicion is not None and fault.suspicion.kind in DATA_FAULTS:
         fault_told = fault.suspicion.sentence
         others = [line for line in warnings if fault_told not in line]
@@ -146,8 +146,7 @@ def _panels(
             metric="loss",
             colours=[colour],
             limits=limits,
-            onset=onset_of(run.summary),
-            finetuned_from=run.summary.finetuned_from,
+            marks=marks_of(run.summary),
             heading=row.name,
             with_unit=True,
             style=style,

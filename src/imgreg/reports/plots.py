@@ -19,8 +19,10 @@ from imgreg.reports.page import Chart, chart
 from imgreg.reports.run_axes import (
     AS_MEASURED,
     BOTH_SIDES,
+    NO_MARKS,
     TITLES,
     Limits,
+    Marks,
     Metric,
     Side,
     draw,
@@ -46,22 +48,19 @@ def curves(
     *,
     title: str,
     target: Path,
-    onset: int | None = None,
-    finetuned_from: int | None = None,
+    marks: Marks = NO_MARKS,
     colour: int = 1,
     style: CurveStyle = AS_MEASURED,
 ) -> None:
     """Write curves.png and .svg of one run."""
-    figure = curves_figure(history, title=title, onset=onset, finetuned_from=finetuned_from, colour=colour, style=style)
-    save_figure(figure, target)
+    save_figure(curves_figure(history, title=title, marks=marks, colour=colour, style=style), target)
 
 
 def curves_figure(
     history: History,
     *,
     title: str,
-    onset: int | None = None,
-    finetuned_from: int | None = None,
+    marks: Marks = NO_MARKS,
     colour: int = 1,
     style: CurveStyle = AS_MEASURED,
 ) -> Figure:
@@ -77,8 +76,7 @@ def curves_figure(
             {"": history},
             metric=metric,  # type: ignore[arg-type]
             colours=LIGHT.runs[colour:],
-            onset=onset,
-            finetuned_from=finetuned_from,
+            marks=marks,
             style=style,
         )
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
@@ -153,8 +151,7 @@ def curves_chart(
     caption: str = "",
     colours: Sequence[int] | None = None,
     limits: Limits | None = None,
-    onset: int | None = None,
-    finetuned_from: int | None = None,
+    marks: Marks = NO_MARKS,
     with_rate: bool = False,
     with_unit: bool = False,
     is_large: bool = False,
@@ -188,10 +185,9 @@ def curves_chart(
         limits=limits,
         legend=not many,
         colours=run_colours,
-        onset=onset,
+        marks=marks,
         style=style,
         sides=sides,
-        finetuned_from=finetuned_from,
         end_labels=is_large and not many,
     )
     if with_unit:

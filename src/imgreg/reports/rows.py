@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from imgreg.analysis.compare import ComparisonRow, distinct
 from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.reports.figure import recipe_colours
+from imgreg.reports.run_axes import Marks
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
@@ -70,10 +71,10 @@ def finetuned_in_words(summary: RunSummary) -> str:
     first = summary.finetuned_from
     if first is None:
         return ""
-    if summary.best_epoch < first:
+    if summary.kept_epoch < first:
         found = "no such epoch has a lower validation loss, so the frozen VGG16 was kept"
     else:
-        found = f"epoch {summary.best_epoch}, one of these, was kept"
+        found = f"epoch {summary.kept_epoch}, one of these, was kept"
     return f"VGG16 was fine-tuned from epoch {first} on ({summary.finetuned_block}): {found}."
 
 
@@ -98,10 +99,10 @@ def colour_number(summary: RunSummary) -> int:
     return recipe_colours([summary.recipe])[0]
 
 
-def onset_of(summary: RunSummary) -> int | None:
-    """The epoch from which a run overfits, by its verdict; None where it does not."""
+def marks_of(summary: RunSummary) -> Marks:
+    """The epochs to mark in a run's curves, by its verdict and its fine-tuning."""
     onset = summary.verdict.evidence.get("onset_epoch")
-    return onset if isinstance(onset, int) else None
+    return Marks(onset if isinstance(onset, int) else None, summary.finetuned_from)
 
 
 def renamed(

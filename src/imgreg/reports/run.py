@@ -24,7 +24,7 @@ from imgreg.reports.baselines import NAMES, STEM, baselines_figure, baselines_wo
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
-from imgreg.reports.performance import performance_figures
+from imgreg.reports.performance import Drawn, performance_figures
 from imgreg.reports.plots import curves, curves_chart
 from imgreg.reports.rows import (
     FIGURE_NAMES,
@@ -32,8 +32,8 @@ from imgreg.reports.rows import (
     colour_number,
     finetuned_in_words,
     held_out_in_words,
+    marks_of,
     notes,
-    onset_of,
     stopped_in_words,
 )
 from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
@@ -97,42 +97,19 @@ def run_report(
     raises     OSError if the disk refuses
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
-    onset = onset_of(summary)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
     curves(
         run.history,
         title=summary.name,
         target=folder / "curves.png",
-        onset=onset,
+        marks=marks_of(summary),
         colour=colour_number(summary),
         style=style,
-        finetuned_from=summary.finetuned_from,
     )
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
-    figures = [
-        chart(
-            save_figure(one.figure, folder / f"{one.stem}.png"),
-            heading=one.heading,
-            alt=one.alt,
-            caption=one.caption,
-            names=one.names,
-            hover=one.hover,
-        )
-        for one in drawn
-    ]
     layered = layer_figures(run)
-    layers = [
-        chart(
-            save_figure(one.figure, folder / f"{one.stem}.png"),
-            heading=one.heading,
-            alt=one.alt,
-            caption=one.caption,
-            names=one.names,
-            hover=one.hover,
-        )
-        for one in layered
-    ]
+    figures, layers = ([_saved(one, folder) for one in each] for each in (drawn, layered))
     mistakes, uncertain = (
         [
             _shown(run, row, scored, place=f"{kind}-{i}", pictures=pictures, maps=maps)
@@ -148,7 +125,7 @@ def run_report(
         run=run,
         conclusion=conclude(summary),
         tiles=_tiles(summary, scored),
-        charts=_curves(run, onset=onset, style=style),
+        charts=_curves(run, style=style),
         standing=standing,
         stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
@@ -187,6 +164,18 @@ def run_report(
     return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
 
 
+def _saved(drawn: Drawn, folder: Path) -> Chart:
+    """Write the figure's files, and make it fit for the page."""
+    return chart(
+        save_figure(drawn.figure, folder / f"{drawn.stem}.png"),
+        heading=drawn.heading,
+        alt=drawn.alt,
+        caption=drawn.caption,
+        names=drawn.names,
+        hover=drawn.hover,
+    )
+
+
 def _standing(run: Run, *, target: Path) -> Chart | None:
     figure = baselines_figure(run.summary)
     if figure is None:
@@ -201,22 +190,18 @@ def _standing(run: Run, *, target: Path) -> Chart | None:
 
 
 def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
-    """Accuracy, gap, best epoch, and the best baseline beside the head."""
+    """Accuracy, gap, kept epoch, and the best baseline beside the head."""
     correct = int((scored.probabilities.argmax(axis=1) == scored.labels).sum())
     n = len(scored.labels)
     low, high = accuracy_interval(correct, n)
     side = "Test" if scored.side == "test" else "Cross-validated" if summary.n_folds else "Validation"
     gap_low, gap_high = (summary.verdict.evidence.get(f"gap_last_{end}") for end in ("low", "high"))
     bounds = "" if gap_low is None or gap_high is None else f"95 %: {gap_low:.3f} to {gap_high:.3f}"
-    best, last = summary.best, summary.last
+    last = summary.last
     tiles = [
         Tile(f"{side} accuracy", f"{correct / n:.1%}", f"95 %: {low:.1%} to {high:.1%}, {n} photos"),
         Tile("Train-validation gap, last epoch", f"{last.gap:.3f}", bounds),
-        Tile(
-            "Best epoch",
-            f"{summary.best_epoch} of {summary.epochs_run}",
-            f"validation loss {best.val_loss:.3f}, last {last.val_loss:.3f}",
-        ),
+        Tile("Kept epoch", f"{summary.kept_epoch} of {summary.epochs_run}", _losses(summary)),
     ]
     measured: tuple[Baseline | SanityBaseline, ...] = (*summary.baselines, *summary.sanity_baselines)
     beside = [one for one in measured if one.name != SHUFFLED_LABELS]
@@ -224,7 +209,7 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
         one = max(beside, key=lambda it: it.accuracy)
         elsewhere = " in cross-validation" if summary.n_folds else " on validation photos"
         on = elsewhere if scored.side == "test" else ""
-        told, difference = f"this model {best.val_accuracy:.1%}{on}", one.accuracy_difference
+        told, difference = f"this model {summary.kept.val_accuracy:.1%}{on}", one.accuracy_difference
         if difference is not None and difference.low is not None and difference.high is not None:
             told += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
             told += f"{100 * difference.high:+.1f}) points"
@@ -232,7 +217,15 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
-def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, ...]:
+def _losses(summary: RunSummary) -> str:
+    """Validation losses of the best and the last epoch, one of which was kept."""
+    best, last = summary.best, summary.last
+    if summary.kept_epoch == best.epoch:
+        return f"validation loss {best.val_loss:.3f}, the lowest; last {last.val_loss:.3f}"
+    return f"validation loss {summary.kept.val_loss:.3f}, lowest {best.val_loss:.3f} (epoch {best.epoch})"
+
+
+def _curves(run: Run, *, style: CurveStyle) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
         f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
@@ -250,8 +243,7 @@ def _curves(run: Run, *, onset: int | None, style: CurveStyle) -> tuple[Chart, .
             heading=what,
             caption=says,
             alt=f"{what} by epoch. {says}",
-            onset=onset,
-            finetuned_from=run.summary.finetuned_from,
+            marks=marks_of(run.summary),
             with_rate=metric == "loss" and not rate_in_words(run.history),
             is_large=metric == "loss",
             style=style,

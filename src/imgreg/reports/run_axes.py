@@ -37,6 +37,25 @@ NAME_LIMIT = 48  # characters of a run's name in a legend or title
 
 
 @dataclass(frozen=True)
+class Marks:
+    """Epochs marked by a vertical line in the curves of a run that is drawn alone; None where there is none.
+
+    Attributes
+    ----------
+    overfits_from : int or None
+        The epoch from which the run overfits.
+    finetuned_from : int or None
+        Its first epoch with unfrozen convolutions.
+    """
+
+    overfits_from: int | None = None
+    finetuned_from: int | None = None
+
+
+NO_MARKS = Marks()
+
+
+@dataclass(frozen=True)
 class Limits:
     """Where the axes end: the last epoch and the largest loss shown."""
 
@@ -69,8 +88,7 @@ def draw(
     colours: Sequence[str] | None = None,
     limits: Limits | None = None,
     legend: bool = True,
-    onset: int | None = None,
-    finetuned_from: int | None = None,
+    marks: Marks = NO_MARKS,
     style: CurveStyle = AS_MEASURED,
     sides: Sequence[Side] = BOTH_SIDES,
     end_labels: bool = False,
@@ -79,10 +97,6 @@ def draw(
 
     Parameters
     ----------
-    onset : int, optional
-        The epoch from which a run that is drawn alone overfits.
-    finetuned_from : int, optional
-        Its first epoch with unfrozen convolutions.
     style : CurveStyle
         Smoothing, scale of the epochs, and limits; `ylim` is of the loss alone.
     sides : sequence of {"train", "val"}
@@ -94,14 +108,12 @@ def draw(
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
     if metric == "loss":
         bottom, top = within(style.ylim, (bottom, top))
-    alone = len(runs) == 1
     for i, history in enumerate(runs.values()):
         colour = colour_of(colours or LIGHT.runs, i)
-        epochs, best = history.column("epoch"), history.best
         measured = {side: history.column(f"{side}_{metric}") for side in sides}
         drawn = {side: gaussian_smoothed(values, std_epochs=style.smooth) for side, values in measured.items()}
         for side, values in drawn.items():
-            is_train = side == "train"
+            is_train, epochs = side == "train", history.column("epoch")
             axes.plot(
                 epochs,
                 values,
@@ -116,34 +128,10 @@ def draw(
                 _label_end(axes, side, measured[side][-1], place=drawn, top=top, metric=metric)
             if style.smooth:
                 axes.plot(epochs, measured[side], color=colour, linewidth=0.9, alpha=FAINT)
-        val = measured["val"]
         if metric == "loss":
-            _mark_exit(axes, epochs, val, top=top, colour=colour)
-        height = getattr(best, f"val_{metric}")
-        if not math.isfinite(height):
-            continue
-        if alone:
-            if len(sides) == 2:
-                axes.fill_between(epochs, drawn["train"], drawn["val"], color=colour, alpha=0.10, linewidth=0)
-            axes.axvline(best.epoch, color=LIGHT.ink, linewidth=1.0, linestyle=":", alpha=0.6)
-        shown = _shown(height, metric)
-        axes.plot(
-            [best.epoch],
-            [min(height, top)],
-            "o",
-            color=colour,
-            markeredgecolor=LIGHT.paper,
-            markersize=8,
-            markeredgewidth=1.2,
-            zorder=5,
-            label=f"lowest validation loss: epoch {best.epoch} ({shown})",
-        )
-    if onset is not None:
-        says = f"overfitting from epoch {onset}"
-        axes.axvline(onset, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
-    if finetuned_from is not None:
-        says = f"VGG16 unfrozen before epoch {finetuned_from}"
-        axes.axvline(finetuned_from - 0.5, color=LIGHT.ink, linewidth=1.2, linestyle=(0, (5, 3)), alpha=0.7, label=says)
+            _mark_exit(axes, history.column("epoch"), measured["val"], top=top, colour=colour)
+        _mark_best(axes, history, metric=metric, top=top, colour=colour, between=drawn if len(runs) == 1 else None)
+    _draw_marks(axes, marks)
     axes.set_ylim(bottom, top)
     dress_epochs(axes, n_epochs=limits.epoch, style=style)
     if metric == "accuracy":
@@ -158,6 +146,48 @@ def draw(
             handlelength=2.6,
             loc="best",
         )
+
+
+def _mark_best(
+    axes: Axes,
+    history: History,
+    *,
+    metric: Metric,
+    top: float,
+    colour: str,
+    between: Mapping[Side, NDArray[np.float64]] | None,
+) -> None:
+    """A dot at the best epoch; of a run that is drawn alone also a line there and, `between` its curves, a tint."""
+    best = history.best
+    height = getattr(best, f"val_{metric}")
+    if not math.isfinite(height):
+        return
+    if between is not None:
+        if len(between) == 2:
+            epochs = history.column("epoch")
+            axes.fill_between(epochs, between["train"], between["val"], color=colour, alpha=0.10, linewidth=0)
+        axes.axvline(best.epoch, color=LIGHT.ink, linewidth=1.0, linestyle=":", alpha=0.6)
+    axes.plot(
+        [best.epoch],
+        [min(height, top)],
+        "o",
+        color=colour,
+        markeredgecolor=LIGHT.paper,
+        markersize=8,
+        markeredgewidth=1.2,
+        zorder=5,
+        label=f"lowest validation loss: epoch {best.epoch} ({_shown(height, metric)})",
+    )
+
+
+def _draw_marks(axes: Axes, marks: Marks) -> None:
+    if marks.overfits_from is not None:
+        says = f"overfitting from epoch {marks.overfits_from}"
+        axes.axvline(marks.overfits_from, color=LIGHT.ink, linewidth=1.4, linestyle="-.", alpha=0.8, label=says)
+    if marks.finetuned_from is not None:
+        says = f"VGG16 unfrozen before epoch {marks.finetuned_from}"
+        place, dashes = marks.finetuned_from - 0.5, (0, (5, 3))
+        axes.axvline(place, color=LIGHT.ink, linewidth=1.2, linestyle=dashes, alpha=0.7, label=says)
 
 
 def _label_end(

@@ -241,7 +241,7 @@ def read_run(folder: Path, *, checked: bool = True) -> Run:
             f"{folder} is not a readable run: {_first_line(error)}. Runs are written by `imgreg train` to models/; "
             "`imgreg runs` lists them."
         ) from error
-    history = History(epochs, probabilities, own, layers)
+    history = History(epochs, probabilities, own, layers, kept_epoch=summary.kept_epoch)
     summary = summary.model_copy(update={"run": str(folder), "name": folder.name})
     return Run(folder, summary, history, split, skipped, config_toml, environment, test)
 
@@ -280,10 +280,11 @@ def _refuse_contradictions(
         )
     numbers = [row.epoch for row in epochs]
     counted = numbers == list(range(1, len(numbers) + 1)) and summary.epochs_run == len(numbers)
-    if not counted or summary.best_epoch not in numbers:
+    if not counted or not {summary.best_epoch, summary.kept_epoch} <= set(numbers):
         raise ArtefactError(
             f"{folder}/history.csv: found {len(numbers)} epochs, metrics.json has {summary.epochs_run} with "
-            f"{summary.best_epoch} as the best. The run is damaged: train it again."
+            f"{summary.best_epoch} as the best and {summary.kept_epoch} as the kept one. The run is damaged: train it "
+            "again."
         )
 
 

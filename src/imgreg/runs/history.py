@@ -44,22 +44,35 @@ class Epoch:
 class History:
     """All epochs of one training.
 
-    epochs                    in order, at least one
-    val_probabilities         (n_epochs, n_val, n_classes) float32, photos as in split.csv
-    train_true_class   (n_epochs, n_train) float32, of each clean train photo's own class; None in a run that
-                              an older imgreg wrote
-    layers                    Dense layers of the (first) head at the end of some epochs; none in an older run
+    Attributes
+    ----------
+    epochs : tuple of Epoch
+        In order, at least one.
+    val_probabilities : (n_epochs, n_val, n_classes) float32
+        Photos as in split.csv.
+    train_true_class : (n_epochs, n_train) float32 or None
+        Of each unaugmented train photo, the probability of its own class.
+    layers : tuple of LayerRow
+        Dense layers of the (first) head at the end of some epochs.
+    kept_epoch : int or None
+        Whose head was kept; None for the best epoch.
     """
 
     epochs: tuple[Epoch, ...]
     val_probabilities: Float32Array
     train_true_class: Float32Array | None = None
     layers: tuple[LayerRow, ...] = ()
+    kept_epoch: int | None = None
 
     @property
     def best(self) -> Epoch:
         """The epoch of the lowest validation cross-entropy; the first of equals."""
         return min(self.epochs, key=lambda row: row.val_loss)
+
+    @property
+    def kept(self) -> Epoch:
+        """The epoch whose head was kept, and answers from then on."""
+        return self.best if self.kept_epoch is None else self.epochs[self.kept_epoch - 1]
 
     @property
     def last(self) -> Epoch:

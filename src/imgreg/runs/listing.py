@@ -66,7 +66,7 @@ class Entry:
 
 
 def _best(figure: str) -> Callable[[Entry], float]:
-    return lambda entry: math.inf if entry.summary is None else getattr(entry.summary.best, figure)
+    return lambda entry: math.inf if entry.summary is None else getattr(entry.summary.kept, figure)
 
 
 SORTS: dict[str, Callable[[Entry], Any]] = {
@@ -75,7 +75,7 @@ SORTS: dict[str, Callable[[Entry], Any]] = {
     "kind": lambda entry: entry.kind,
     "dataset": lambda entry: entry.dataset,
     "loss": _best("val_loss"),
-    "accuracy": lambda entry: math.inf if entry.summary is None else -entry.summary.best.val_accuracy,
+    "accuracy": lambda entry: math.inf if entry.summary is None else -entry.summary.kept.val_accuracy,
     "gap": lambda entry: math.inf if entry.summary is None else entry.summary.last.gap,
 }
 

@@ -33,7 +33,7 @@ class Scores(_Document):
 
 
 class TestScores(_Document):
-    """The best epoch's head on the photos of a given test split."""
+    """The kept head on the photos of a given test split."""
 
     __test__ = False  # not a pytest class
 
@@ -214,7 +214,7 @@ class SilencedUnits(_Document):
 
 
 class RunSummary(_Document):
-    """One run. `best` is the epoch of the lowest validation cross-entropy, whose head was kept."""
+    """One run. `best` is the epoch of the lowest validation cross-entropy, `kept` the one whose head was kept."""
 
     run: str
     name: str
@@ -241,10 +241,12 @@ class RunSummary(_Document):
     n_parameters: int  # trainable weights of the head
     epochs_run: int
     best_epoch: int
+    kept_epoch: int
     finetuned_block: str | None = None  # block4 or block5, where VGG16 was trained on from there
-    finetuned_from: int | None = None  # the first epoch of that; best_epoch tells whether it was kept
+    finetuned_from: int | None = None  # the first epoch of that; kept_epoch tells whether it was kept
     stopped_early: StoppedEarly | None = None  # nor has a run of an older imgreg this
     best: Scores
+    kept: Scores
     last: Scores
     test: TestScores | None
     verdict: Verdict

@@ -17,7 +17,7 @@ TRIALS = "trials"  # the folder in the cache
 
 
 class Trial(BaseModel):
-    """One recipe on one split. Losses are plain cross-entropies in nats; the epoch is the best on validation.
+    """One recipe on one split. Losses are plain cross-entropies in nats. The kept head is scored on the test photos.
 
     Attributes
     ----------

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from imgreg.config import Base
 from imgreg.features.blocks import LAST_LAYER
-from imgreg.features.engines import Engine, EngineName, Precision, choose_engine, engine_version, load_engine
+from imgreg.features.engines import (
+    Engine,
+    EngineName,
+    EngineSettings,
+    Precision,
+    choose_engine,
+    engine_version,
+    load_engine,
+)
 from imgreg.features.extract import BaseIdentity
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
@@ -27,6 +36,11 @@ class Backbone:
         self._watcher = watcher
         self.stored = settings.stored
         self.preprocessing = settings.preprocessing
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: the base that was settled on, silent, its engine not loaded."""
+        self.settle()
+        return {name: value for name, value in vars(self).items() if name != "engine"} | {"_watcher": Watcher()}
 
     def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         """Choose now, so that anything missing is reported before slow work begins.
@@ -96,13 +110,8 @@ class Backbone:
 
     def engine_cut_at(self, layer: str) -> Engine:
         """Load an engine that gives an inner layer's output."""
-        return load_engine(
-            self.engine_name,
-            self.precision,
-            weights_sha256=self.weights.sha256,
-            find_weights=lambda: self.weights,
-            size_px=self.image_size,
-            cache=cache_folder(),
-            preprocessing=self.preprocessing,
-            layer=layer,
+        settings = EngineSettings(
+            self.engine_name, self.precision, self.image_size, preprocessing=self.preprocessing, layer=layer
         )
+        weights = self.weights
+        return load_engine(settings, weights_sha256=weights.sha256, find_weights=lambda: weights, cache=cache_folder())

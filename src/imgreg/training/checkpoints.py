@@ -25,7 +25,7 @@ STALE_SECONDS = 30 * 86_400  # a training that nobody went on with for so long i
 _LATER = {  # settings added since that format: in the key only where they differ from their defaults
     "head": ("output", "layers"),
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
-    "training": ("min_delta",),
+    "training": ("min_delta", "keep"),
     "finetune": ("block", "learning_rate", "head_learning_rate", "epochs", "patience_epochs"),
 }
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")

@@ -71,7 +71,7 @@ class Outcome:
     def val_probabilities(self) -> NDArray[np.float32]:
         """(n_val, n_classes) float32, each photo by the kept head that was not trained on it."""
         history = self.fitted.history
-        return np.asarray(history.val_probabilities[history.best.epoch - 1])
+        return np.asarray(history.val_probabilities[history.kept.epoch - 1])
 
 
 @dataclass(frozen=True)

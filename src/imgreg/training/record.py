@@ -215,10 +215,12 @@ def _of_head(result: TrainingResult) -> dict[str, Any]:
         "n_parameters": fitted.n_parameters,
         "epochs_run": len(history.epochs),
         "best_epoch": history.best.epoch,
+        "kept_epoch": history.kept.epoch,
         "finetuned_block": recipe.finetune.block if fitted.finetuned_from else None,
         "finetuned_from": fitted.finetuned_from,
         "stopped_early": _stopped_early(outcome, recipe.training),
         "best": Scores.of(history.best),
+        "kept": Scores.of(history.kept),
         "last": Scores.of(history.last),
         "test": _test_scores(outcome, result.dataset),
         "layers": layer_summaries(fitted.heads, recorded=history.layers),
@@ -241,7 +243,7 @@ def _verdict(
     )
     doubts = suspect_result(
         sanity_baselines,
-        accuracy=outcome.fitted.history.best.val_accuracy,
+        accuracy=outcome.fitted.history.kept.val_accuracy,
         largest_share=largest_share(outcome.val_labels),
         calibration=calibration,
     )
@@ -255,7 +257,7 @@ def _of_baselines(result: TrainingResult) -> dict[str, Any]:
     )
     return {
         "baselines": compared,
-        "against_baselines": baseline_sentence(compared, head_loss=outcome.fitted.history.best.val_loss),
+        "against_baselines": baseline_sentence(compared, head_loss=outcome.fitted.history.kept.val_loss),
     }
 
 

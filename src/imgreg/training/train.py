@@ -107,7 +107,7 @@ def conclude(results: Sequence[TrainingResult], runs: Sequence[Run], *, session:
     ]
     if diverged:
         raise DivergedError("\n".join(diverged))
-    best = max(run.summary.best.val_accuracy for run in runs)
+    best = max(run.summary.kept.val_accuracy for run in runs)
     share = largest_share(results[0].outcome.val_labels)
     for line in sanity_warnings(results[0].sanity_baselines, accuracy=best, largest_share=share, on="validation"):
         session.watcher.say(line)

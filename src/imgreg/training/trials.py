@@ -1,23 +1,25 @@
-"""A study's grid: every recipe on every repeat, from the cache or trained now on cached features."""
+"""A study's grid: every recipe on every repeat, from the cache or trained now, by this process or by workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from imgreg.config import Settings
-from imgreg.data.index import labels_of
 from imgreg.data.resample import Repeat
 from imgreg.data.split import Split
 from imgreg.errors import DivergedError
 from imgreg.features.cache import FeatureCache
-from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
-from imgreg.heads.epochs import Hooks
-from imgreg.heads.forward import score
-from imgreg.heads.training_curves import FittedHead
+from imgreg.features.stored import stored_shape
+from imgreg.features.tta import tta_views
+from imgreg.heads.checkpoint import forget_checkpoint
+from imgreg.heads.epochs import KEPT_BYTES
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
@@ -25,7 +27,13 @@ from imgreg.session import Session
 from imgreg.training.cache import open_cache
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, training_key
 from imgreg.training.dataset import Dataset, ResampledDataset
-from imgreg.training.fit import Prepared, fit_split, predict_with, prepare
+from imgreg.training.fit import Prepared, prepare
+from imgreg.training.trial_task import TrialResult, TrialTask, train_in_worker, train_trial, trial_seed
+from imgreg.training.workers import in_processes, usable_workers
+
+PAYS_SECONDS = 20.0  # of training left, by what was trained so far: twice what starting the workers takes
+LONG_SECONDS = 10.0  # a trial that takes longer is left to the workers, unless it is the last
+WORKER_BYTES = 2**30  # of a process that trains, its features aside: 0.4 to 0.7 GB were measured (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], ses
     settings : sequence of Settings
         One a recipe, the control first.
     session : Session
-        With `resume` False all are trained again; with True a message says so if none is in the cache.
+        With `resume` False all are trained again; with True a message says so if none is in the cache. Whatever
+        `workers` says, the trials are the same to the bit.
 
     Raises
     ------
@@ -65,46 +74,138 @@ def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], ses
     """
     repeats, watcher = resampled.repeats, session.watcher
     store = TrialStore(cache_folder() / TRIALS)
-    keys = [[_key(one, repeat, resampled) for one in settings] for repeat in repeats]
-    found = [[None if session.resume is False else store.get(key) for key in row] for row in keys]
-    n_trials, n_kept = len(repeats) * len(settings), sum(trial is not None for row in found for trial in row)
+    places = [(repeat, one, _key(one, repeat, resampled)) for repeat in repeats for one in settings]
+    found = {key: trial for _, _, key in places if session.resume is not False and (trial := store.get(key))}
+    n_kept = sum(key in found for _, _, key in places)
     if session.resume and not n_kept:
         watcher.say("No interrupted training of these photos and settings was found; starting from the beginning.")
-    n_done = n_kept
-    trials: dict[str, list[Trial]] = {one.recipe.name: [] for one in settings}
     diverged: dict[str, str] = {}
+    n_trained = 0
     with open_cache(session) as cache:
-        missing = [one for i, one in enumerate(settings) if any(row[i] is None for row in found)]
+        missing = [one for one in settings if any(of is one and key not in found for _, of, key in places)]
         prepared = _prepared(missing, resampled, cache=cache, watcher=watcher)
-        for repeat, row, row_keys in zip(repeats, found, keys, strict=True):
-            for recipe, trial, key in zip(trials, row, row_keys, strict=True):
-                if recipe in diverged:
+        tasks = [
+            TrialTask(
+                one,
+                repeat,
+                key,
+                classes=resampled.index.classes,
+                base=resampled.base,
+                resume=session.resume,
+                cache=cache_folder(),
+                intact=cache.intact,
+            )
+            for repeat, one, key in places
+            if key not in found
+        ]
+        trained = _trained(
+            tasks, prepared, left_out=diverged, n_kept=n_kept, n_photos=len(resampled.index.photos), session=session
+        )
+        with closing(trained):
+            for task, future in trained:
+                try:
+                    result = future.result()
+                except DivergedError as error:
+                    forget_checkpoint(checkpoint_path(task.key))
+                    if task.recipe == settings[0].recipe.name:
+                        raise
+                    diverged[task.recipe] = f"{task.where}: {error} The recipe is left out."
+                    watcher.say(diverged[task.recipe])
                     continue
-                where = f"{recipe}, repeat {repeat.number}" + (f".{repeat.fold}" if repeat.fold else "")
-                if trial is None:
-                    tell = partial(watcher.step, "training heads", n_done, n_trials, where)
-                    try:
-                        trial = _train_trial(prepared[recipe], repeat, key=key, session=session, tell=tell)
-                    except DivergedError as error:
-                        forget_checkpoint(checkpoint_path(key))
-                        if recipe == settings[0].recipe.name:
-                            raise
-                        diverged[recipe] = f"{where}: {error} The recipe is left out."
-                        watcher.say(diverged[recipe])
-                        continue
-                    store.put(key, trial)
-                    forget_checkpoint(checkpoint_path(key))
-                    n_done += 1
-                    watcher.step("training heads", n_done, n_trials, where)
-                trials[recipe].append(trial.model_copy(update={"recipe": recipe}))
-    whole = {name: row for name, row in trials.items() if name not in diverged}
-    return Grid(whole, diverged, n_trained=n_done - n_kept, n_kept=n_kept)
+                found[task.key] = result.trial
+                n_trained += 1
+                for line in result.said:
+                    watcher.say(line)
+    trials: dict[str, list[Trial]] = {one.recipe.name: [] for one in settings if one.recipe.name not in diverged}
+    for _, one, key in places:
+        if one.recipe.name in trials:
+            trials[one.recipe.name].append(found[key].model_copy(update={"recipe": one.recipe.name}))
+    return Grid(trials, diverged, n_trained=n_trained, n_kept=n_kept)
+
+
+def _trained(
+    tasks: Sequence[TrialTask],
+    prepared: Mapping[str, Prepared],
+    *,
+    left_out: Mapping[str, str],
+    n_kept: int,
+    n_photos: int,
+    session: Session,
+) -> Generator[tuple[TrialTask, Future[TrialResult]]]:
+    """Train the tasks, in order, and give each as a finished future; those of recipes that are left out are skipped.
+
+    Unless the session says how many workers train, trials are trained here until it is known that what is left pays
+    for starting workers.
+    """
+    n_at_once = session.workers or usable_workers(bytes_each=_bytes_of_worker(prepared.values(), n_photos=n_photos))
+    undecided = session.workers is None and n_at_once > 1
+    n_done, n_all = n_kept, n_kept + len(tasks)
+    left, began = deque(tasks), time.monotonic()
+
+    def wanted(task: TrialTask) -> bool:
+        return task.recipe not in left_out
+
+    def show(note: str, n_finished: int = 0) -> None:
+        session.watcher.step("training heads", n_done + n_finished, n_all, note)
+
+    while left and (undecided or n_at_once == 1):
+        task = left[0]
+        if wanted(task):
+            show(task.where)
+            tell = partial(show, task.where)
+            if undecided and len(left) > 1:
+                tell = partial(_tell_in_time, tell, until=time.monotonic() + LONG_SECONDS)
+            try:
+                yield task, _train_here(task, prepared[task.recipe], tell=tell, say=session.watcher.say)
+            except _LongTrialError:
+                break
+            n_done += 1
+            show(task.where)
+        left.popleft()
+        rest = len(left) * (time.monotonic() - began) / max(n_done - n_kept, 1)
+        if undecided and len(left) > 1 and rest > PAYS_SECONDS:
+            break
+    if left:
+        waiting = partial(show, f"{min(n_at_once, len(left))} workers")
+        yield from in_processes(train_in_worker, list(left), n_at_once=n_at_once, wanted=wanted, on_wait=waiting)
+        waiting(len(left))
+
+
+class _LongTrialError(Exception):
+    """Workers pay: what is trained here is resumed there."""
+
+
+def _tell_in_time(tell: Callable[[], None], *, until: float) -> None:
+    tell()
+    if time.monotonic() > until:
+        raise _LongTrialError
+
+
+def _bytes_of_worker(prepared: Iterable[Prepared], *, n_photos: int) -> int:
+    """What a process takes that trains any of these recipes: TensorFlow, a head, and the features that it keeps."""
+    sizes = [0]
+    for one in prepared:
+        row = 2 * math.prod(stored_shape(one.source.base.image_size, one.source.base.stored))
+        n_views = one.settings.recipe.n_views + len(tta_views(mirror=one.settings.recipe.prediction.mirror))
+        sizes.append(n_photos * n_views * row)
+    return WORKER_BYTES + min(max(sizes), KEPT_BYTES * 4 // 3)
+
+
+def _train_here(
+    task: TrialTask, prepared: Prepared, *, tell: Callable[[], None], say: Callable[[str], None]
+) -> Future[TrialResult]:
+    future: Future[TrialResult] = Future()
+    try:
+        future.set_result(TrialResult(train_trial(task, prepared, tell=tell, say=say), ()))
+    except DivergedError as error:
+        future.set_exception(error)
+    return future
 
 
 def _key(settings: Settings, repeat: Repeat, resampled: ResampledDataset) -> str:
     return training_key(
         settings,
-        head_seed=_seed(settings, repeat),
+        head_seed=trial_seed(settings, repeat),
         photos=photos_digest(repeat.split),
         classes=resampled.index.classes,
         identity=resampled.base.identity,
@@ -121,50 +222,3 @@ def _prepared(
         one.recipe.name: prepare(everyone, base=resampled.base, settings=one, cache=cache, watcher=watcher)
         for one in settings
     }
-
-
-def _train_trial(prepared: Prepared, repeat: Repeat, *, key: str, session: Session, tell: Callable[[], None]) -> Trial:
-    """Train one head, or resume it, and score it on the test photos. raises DivergedError"""
-    path = checkpoint_path(key)
-    hooks = Hooks(
-        on_epoch=lambda _: tell(),
-        on_step=tell,
-        resume_from=None if session.resume is False else read_checkpoint(path),
-        keep=checkpointer(path, say=session.watcher.say),
-    )
-    fitted = fit_split(prepared, repeat.split, seed=_seed(prepared.settings, repeat), hooks=hooks)
-    if fitted.warning:
-        session.watcher.say(f"{prepared.settings.recipe.name}, repeat {repeat.number}: {fitted.warning}")
-    return _trial(prepared, repeat, fitted)
-
-
-def _trial(prepared: Prepared, repeat: Repeat, fitted: FittedHead) -> Trial:
-    split, history = repeat.split, fitted.history
-    labels = labels_of(split.test, prepared.classes)
-    predicted = predict_with(prepared, fitted, split.test)
-    loss, accuracy = score(predicted, labels)
-    own = history.train_true_class
-    assert own is not None  # fit_head keeps it
-    right = own > 0.5
-    return Trial(
-        recipe=prepared.settings.recipe.name,
-        repeat=repeat.number,
-        fold=repeat.fold,
-        n_train=len(split.train),
-        n_val=len(split.val),
-        best_epoch=history.best.epoch,
-        best_val_loss=history.best.val_loss,
-        test_loss=loss,
-        test_accuracy=accuracy,
-        train_losses=tuple(history.column("train_loss").tolist()),
-        val_losses=tuple(history.column("val_loss").tolist()),
-        test_labels=tuple(labels.tolist()),
-        test_probabilities=tuple(map(tuple, predicted.astype(np.float64).round(7).tolist())),
-        train_own_last=tuple(own[-1].astype(np.float64).round(7).tolist()),
-        train_forgotten=tuple((right[:-1] & ~right[1:]).sum(axis=0).tolist()),
-    )
-
-
-def _seed(settings: Settings, repeat: Repeat) -> int:
-    """Of initial weights, order and dropout: another each repeat, the same for every recipe."""
-    return int(np.random.default_rng([settings.seed, repeat.number, repeat.fold]).integers(2**32))

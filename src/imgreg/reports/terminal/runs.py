@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,57 +59,23 @@ def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence
     from rich.console import Group
     from rich.panel import Panel
 
-    best, last, conclusion = summary.best, summary.last, conclude(summary)
+    conclusion = conclude(summary)
+    advice = summary.next_step.sentence if summary.next_step else summary.verdict.next_step
     beside = [
         conclusion.curves,
         stopped_in_words(summary),
         finetuned_in_words(summary),
         "" if conclusion.sentence == summary.against_baselines else summary.against_baselines,
     ]
-    table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
-    for label, row in ((f"best, epoch {best.epoch}", best), (f"last, epoch {last.epoch}", last)):
-        table.add_row(
-            label,
-            nats(row.train_loss),
-            percent(row.train_accuracy),
-            nats(row.val_loss),
-            percent(row.val_accuracy),
-            nats(row.gap),
-        )
-    test = summary.test
+    suspicions = [it for it in summary.verdict.suspicions if it != conclusion.suspicion]
     parts: list[RenderableType] = [
         text_of(conclusion.sentence, style=_TONES[conclusion.tone]),
         *(text_of(line) for line in beside if line),
-        text_of(f"Next: {summary.next_step.sentence if summary.next_step else summary.verdict.next_step}"),
-        *(
-            text_of(f"{it.sentence} {it.next_step}", style="bold yellow")
-            for it in summary.verdict.suspicions
-            if it != conclusion.suspicion
-        ),
+        text_of(f"Next: {advice}"),
+        *(text_of(f"{it.sentence} {it.next_step}", style="bold yellow") for it in suspicions),
         text_of(""),
-        table,
-        *(
-            [
-                text_of(
-                    f"Test split ({test.n_photos} photos): loss {nats(test.loss)}, accuracy {percent(test.accuracy)}."
-                )
-            ]
-            if test
-            else []
-        ),
-        text_of(""),
-        text_of(
-            "Photos: "
-            + (
-                f"{summary.n_train}, {summary.n_folds}-fold cross-validation"
-                if summary.n_folds
-                else f"{summary.n_train} train, {summary.n_val} validation"
-            )
-            + (f", {summary.n_skipped} skipped (see skipped.csv)" if summary.n_skipped else "")
-            + "."
-        ),
-        *([text_of(f"Recipe: {one_line(summary.recipe_label, limit=400)}.")] if summary.overrides else []),
-        text_of(f"VGG16 weights: {summary.weights}."),
+        _epochs_table(summary),
+        *(text_of(line) for line in _conditions(summary)),
         *baselines_lines(summary.baselines, on="validation"),
         *sanity_lines(summary.sanity_baselines, on="validation"),
         *(text_of(f"Note: {note}", style="yellow") for note in notes(summary) if note not in told),
@@ -118,11 +84,39 @@ def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence
     title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
     box = Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
     command = next_command(summary.next_step.sentence if summary.next_step else "")
-    return Group(
-        box,
-        report_line(Path(summary.run)),
-        *([line_to_copy("Next: ", with_places_of(command, typed))] if command else []),
-    )
+    following = [line_to_copy("Next: ", with_places_of(command, typed))] if command else []
+    return Group(box, report_line(Path(summary.run)), *following)
+
+
+def _epochs_table(summary: RunSummary) -> RenderableType:
+    """Losses, accuracies and gap of the best and the last epoch."""
+    table = table_of("", "train loss", "accuracy", "val. loss", "accuracy", "gap")
+    for which, row in (("best", summary.best), ("last", summary.last)):
+        table.add_row(
+            f"{which}, epoch {row.epoch}" + (" (kept)" if row.epoch == summary.kept_epoch else ""),
+            nats(row.train_loss),
+            percent(row.train_accuracy),
+            nats(row.val_loss),
+            percent(row.val_accuracy),
+            nats(row.gap),
+        )
+    return table
+
+
+def _conditions(summary: RunSummary) -> Iterator[str]:
+    """The test split's scores, the photos, the recipe where it was changed, and the weights, a line each."""
+    test = summary.test
+    if test:
+        yield f"Test split ({test.n_photos} photos): loss {nats(test.loss)}, accuracy {percent(test.accuracy)}."
+    yield ""
+    photos = f"{summary.n_train} train, {summary.n_val} validation"
+    if summary.n_folds:
+        photos = f"{summary.n_train}, {summary.n_folds}-fold cross-validation"
+    skipped = f", {summary.n_skipped} skipped (see skipped.csv)" if summary.n_skipped else ""
+    yield f"Photos: {photos}{skipped}."
+    if summary.overrides:
+        yield f"Recipe: {one_line(summary.recipe_label, limit=400)}."
+    yield f"VGG16 weights: {summary.weights}."
 
 
 def comparison_text(
@@ -142,26 +136,26 @@ def comparison_text(
     effects, rows = renamed(effects, rows=rows, short=short), short
     table = table_of(
         "run",
-        "best\nepoch",
+        "kept\nepoch",
         "val.\nloss",
         "\nacc.",
         "last\nval.",
         "\nacc.",
         "\ntrain",
-        "best\ngap",
+        "kept\ngap",
         "last\ngap",
         "\nshare",
     )
     for row in rows:
         table.add_row(
             text_of(row.name),
-            str(row.best_epoch),
-            nats(row.best_val_loss),
-            percent(row.best_val_accuracy),
+            str(row.kept_epoch),
+            nats(row.kept_val_loss),
+            percent(row.kept_val_accuracy),
             nats(row.last_val_loss),
             percent(row.last_val_accuracy),
             nats(row.last_train_loss),
-            nats(row.gap_best),
+            nats(row.gap_kept),
             nats(row.gap_last),
             share_of_gap(row),
         )
@@ -209,8 +203,8 @@ def entries_text(entries: Sequence[Entry]) -> RenderableType:
         curve = sparkline(one.val_losses, top=max(one.val_losses, default=1), n_columns=_CURVE)
         table.add_row(
             name,
-            nats(run.best.val_loss),
-            percent(run.best.val_accuracy),
+            nats(run.kept.val_loss),
+            percent(run.kept.val_accuracy),
             nats(run.last.gap),
             Text("\n").join([text_of(first.label, style=_TONES[first.tone]), text_of(curve)]),
         )

@@ -1,0 +1,111 @@
+"""A table of photos in, its rows with labels out, unread: a CSV or JSON Lines manifest, or a folder's metadata file.
+
+The metadata file is Hugging Face's (ImageFolder): metadata.csv or metadata.jsonl in the data folder, or in each of its
+split folders, with file_name and label columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imgreg.errors import DatasetError
+
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+METADATA_FILES = ("metadata.csv", "metadata.jsonl")
+_PATH_COLUMNS = ("path", "file_name")
+_EXPECTED = (
+    "Expected the columns path (or file_name), label and optionally split (train, val or test), as CSV with a header "
+    "or as one JSON object per line"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file that a data set names. `split` is train, val or test, or None where none is given."""
+
+    where: str  # its path
+    label: str
+    split: str | None
+
+
+def list_manifest(path: Path, *, split: str | None = None) -> Iterator[Listed]:
+    """List the photos of a manifest, in its order. Their paths start from the manifest's folder.
+
+    Parameters
+    ----------
+    path : Path
+        A .csv or .jsonl file.
+    split : str, optional
+        Of rows that name none.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, or a row makes no sense, with its line.
+    """
+    for line, row in _rows(path):
+        name = next((row[column] for column in _PATH_COLUMNS if row.get(column) is not None), None)
+        if name is None or row.get("label") is None:
+            raise DatasetError(f"{path}, line {line}: found columns {', '.join(map(str, row))}. {_EXPECTED}.")
+        label, given = str(row["label"]).strip(), str(row.get("split") or "").strip().lower()
+        if not name or not isinstance(name, str) or not label:
+            raise DatasetError(f"{path}, line {line}: path or label is empty. {_EXPECTED}.")
+        if given and given not in SPLIT_FOLDERS:
+            raise DatasetError(f"{path}, line {line}: found split {given!r}. {_EXPECTED}.")
+        yield Listed(str(path.parent / name), clean_label(label), SPLIT_FOLDERS.get(given, split))
+
+
+def metadata_file(folder: Path) -> Path | None:
+    """A folder's metadata file, if it has one with labels; one without them leaves the labels to the class folders."""
+    for name in METADATA_FILES:
+        if (path := folder / name).is_file():
+            _, first = next(_rows(path), (0, {}))
+            if {"file_name", "label"} <= first.keys():
+                return path
+    return None
+
+
+def clean_label(name: str) -> str:
+    """A class's name as clean text: one Unicode form, bytes that are not UTF-8 written out."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows with their lines, counted from 1. raises DatasetError"""
+    if path.suffix.lower() not in (".csv", ".jsonl"):
+        raise DatasetError(f"{path} is a file. {_EXPECTED}, or a folder of class folders.")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
+    yield from _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {rows.line_num}: not CSV ({error}). {_EXPECTED}.") from error
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, document in enumerate(text.split("\n"), start=1):
+        if not document.strip():
+            continue
+        try:
+            row = json.loads(document)
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"{path}, line {line}: not JSON ({error}). {_EXPECTED}.") from error
+        if not isinstance(row, dict):
+            raise DatasetError(f"{path}, line {line}: found {type(row).__name__}, not an object. {_EXPECTED}.")
+        yield line, row

@@ -1,0 +1,140 @@
+"""workers.py and trials.py: processes at once give what one gives, and lose nothing but time when they are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conftest import Trained
+from imgreg.config import Settings
+from imgreg.errors import DivergedError, MachineError
+from imgreg.progress import Watcher
+from imgreg.runs.trial import TRIALS
+from imgreg.session import Session
+from imgreg.training.dataset import resample_dataset
+from imgreg.training.trials import Grid, run_trials
+from imgreg.training.workers import in_processes, usable_workers
+
+
+def work(item: tuple[Path, str]) -> str:
+    """In a worker. Every start leaves a file, so that tests can count them."""
+    folder, what = item
+    n_started = len(list(folder.glob(f"{what}-*")))
+    (folder / f"{what}-{n_started}").touch()
+    if what == "always" or (what == "once" and not n_started):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "diverges":
+        raise DivergedError("the loss became NaN")
+    if what == "endless":
+        time.sleep(60)
+    return f"{what} by {os.getpid()}"
+
+
+def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
+    """What was at work in it is started again, the results come in order, and an error is the one that was raised."""
+    waited: list[int] = []
+    items = [(tmp_path, what) for what in ("once", "a", "diverges", "left out", "b")]
+    results = []
+    for item, future in in_processes(
+        work, items, n_at_once=2, wanted=lambda item: item[1] != "left out", on_wait=waited.append
+    ):
+        if item[1] == "diverges":
+            with pytest.raises(DivergedError, match="the loss became NaN"):
+                future.result()
+        else:
+            results.append(future.result().split()[0])
+    assert results == ["once", "a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-0", "b-0", "diverges-0", "once-0", "once-1"]
+    assert waited[0] == 0
+    assert max(waited) >= 2
+
+
+def test_an_item_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
+    """Three processes, then an error that says what may help."""
+    with pytest.raises(MachineError, match="killed 3 times .* use --workers 1"):
+        list(in_processes(work, [(tmp_path, "always")], n_at_once=1))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_interrupt_ends_all_workers(tmp_path: Path) -> None:
+    """What on_wait raises comes out within a second or two, and no process is left."""
+
+    def on_wait(_: int) -> None:
+        if len(list(tmp_path.iterdir())) == 2:
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(in_processes(work, [(tmp_path, "endless")] * 2, n_at_once=2, on_wait=on_wait))
+    assert time.monotonic() - began < 20
+    with closing(in_processes(work, [(tmp_path, "a"), (tmp_path, "endless")], n_at_once=2)) as results:
+        pid = int(next(results)[1].result().split()[-1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_memory_bounds_the_number_of_workers() -> None:
+    """A process a core where they are small, one where not even one fits."""
+    assert usable_workers(bytes_each=2**60) == 1
+    assert 1 <= usable_workers(bytes_each=1) <= (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="module")
+def grids(
+    trained: Trained, tmp_path_factory: pytest.TempPathFactory, own_cache: Path
+) -> dict[int, tuple[Grid, dict[str, bytes], list[str]]]:
+    """The same trials by one process and by two workers, each with its files in the cache and what it said."""
+    cache = tmp_path_factory.mktemp("cache")
+    for path in own_cache.iterdir():
+        if path.name not in (TRIALS, "checkpoints"):
+            (cache / path.name).symlink_to(path)
+    wild = {"optimizer": {"name": "sgd", "learning_rate": 10.0}, "head": {"units": (8,), "l2": 10.0}}
+    recipes = {"plain": {"head": {"units": (8,)}}, "wild": wild, "dropout": {"head": {"units": (8,), "dropout": 0.5}}}
+    settings = [
+        Settings.model_validate(
+            {
+                "photos": {"max_bad": 0.1},
+                "base": {"weights": "starter", "image_size": 64},
+                "recipe": {"name": name, "training": {"epochs": 20, "batch_size": 8}, **tables},
+            }
+        )
+        for name, tables in recipes.items()
+    ]
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMGREG_CACHE", str(cache))
+        for workers in (1, 2):
+            said: list[str] = []
+            session = Session(workers=workers, resume=False, watcher=Watcher(say=said.append))
+            resampled = resample_dataset(trained.data, settings[0], repeats=2, session=session)
+            grid = run_trials(resampled, settings=settings, session=session)
+            files = {path.name: path.read_bytes() for path in (cache / TRIALS).iterdir()}
+            assert not any((cache / "checkpoints").glob("*"))
+            found[workers] = grid, files, said
+            for name in files:
+                (cache / TRIALS / name).unlink()
+    return found
+
+
+def test_two_workers_give_the_same_bits(grids: dict[int, tuple[Grid, dict[str, bytes], list[str]]]) -> None:
+    """Every trial, in the cache and in the table, whichever process trained it on however many threads."""
+    (one, one_files, _), (two, two_files, _) = grids[1], grids[2]
+    assert one == two
+    assert (one.n_trained, len(one.trials), len(one_files)) == (4, 2, 4)
+    assert one_files == two_files
+
+
+def test_a_recipe_that_diverges_in_a_worker_is_left_out(
+    grids: dict[int, tuple[Grid, dict[str, bytes], list[str]]],
+) -> None:
+    """With the same message, of its first repeat."""
+    (one, _, one_said), (two, _, two_said) = grids[1], grids[2]
+    assert list(one.diverged) == ["wild"]
+    assert one.diverged["wild"].startswith("wild, repeat 1: training diverged in epoch ")
+    assert two.diverged == one.diverged
+    assert two_said == one_said
