@@ -151,13 +151,14 @@ def _trial_lines(trials: Sequence[SearchTrial]) -> list[str]:
 def _progress(trials: Sequence[SearchTrial], *, default: str) -> Figure:
     figure = new_figure(7.2, 4.0)
     axes = figure.subplots()
-    for status, label, style in (
-        ("dropped", "dropped early (estimate)", {"markerfacecolor": "none", "markeredgecolor": _DROPPED}),
-        ("complete", "trial", {"color": _TRIED}),
-    ):
-        kept = [one for one in trials if one.status == status]
+    looks: dict[str, tuple[str, dict[str, Any]]] = {
+        "dropped": ("dropped early (estimate)", {"markerfacecolor": "none", "markeredgecolor": _DROPPED}),
+        "complete": ("trial", {"color": _TRIED}),
+    }
+    for status, (label, style) in looks.items():
+        kept = [(one.number, one.loss) for one in trials if one.status == status and one.loss is not None]
         if kept:
-            axes.plot([one.number for one in kept], [one.loss for one in kept], "o", markersize=5, label=label, **style)
+            axes.plot(*zip(*kept, strict=True), "o", markersize=5, label=label, **style)
     best = best_so_far(trials)
     axes.step(range(len(best)), best, where="post", color=_BEST, linewidth=2, label="best so far")
     axes.axhline(best[0], color=_DEFAULT, linestyle=DASHED, linewidth=1.6, label=default[:28])
