@@ -114,7 +114,7 @@ class NestedScore(BaseModel):
     gain_outside: float
 
 
-def clearly_worse(candidate: Sequence[Losses], best: Sequence[Losses], *, z: float = DROP_Z) -> bool:
+def clearly_worse(candidate: Sequence[Losses], best: Sequence[Losses], *, z: float) -> bool:
     """Whether a trial's losses on the same photos are higher by more than z standard errors of the paired difference.
 
     Parameters
@@ -124,9 +124,9 @@ def clearly_worse(candidate: Sequence[Losses], best: Sequence[Losses], *, z: flo
 
     Examples
     --------
-    >>> clearly_worse([np.array([0.5, 0.9, 0.7])], [np.array([0.1, 0.4, 0.2])])
+    >>> clearly_worse([np.array([0.5, 0.9, 0.7])], [np.array([0.1, 0.4, 0.2])], z=2)
     True
-    >>> clearly_worse([np.array([0.5, 0.1, 0.7])], [np.array([0.1, 0.9, 0.2])])
+    >>> clearly_worse([np.array([0.5, 0.1, 0.7])], [np.array([0.1, 0.9, 0.2])], z=2)
     False
     """
     difference = np.concatenate(candidate) - np.concatenate(best)

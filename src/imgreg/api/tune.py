@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
 
 from imgreg.analysis.tune import (
+    DROP_Z,
     Losses,
     NestedScore,
     OuterScore,
@@ -29,7 +30,7 @@ from imgreg.recipes import recipe_with, setting_of, typed
 from imgreg.recipes.search_space import Choices, Space, holds, slow_settings
 from imgreg.recipes.settings import options_of, with_recipe
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
-from imgreg.runs.names import checked_name, named_folder
+from imgreg.runs.names import named_folder
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.dataset import TEST_FRACTION, ResampledDataset, new_folder, resample_dataset
@@ -59,8 +60,6 @@ class Tuned:
         Trains the recipe again.
     """
 
-    folder: Path
-    run: Path
     recipe: Recipe
     default: Recipe
     space: Space
@@ -71,10 +70,12 @@ class Tuned:
     changes: tuple[str, ...]
     answer: tuple[str, ...]
     notes: tuple[str, ...]
-    train_command: str
     n_trained: int
     n_kept: int
-    seconds: float = 0.0
+    seconds: float
+    folder: Path = Path()
+    run: Path = Path()
+    train_command: str = ""
 
 
 @dataclass
@@ -83,12 +84,14 @@ class _Work:
 
     settings: Settings
     session: Session
+    space: Space
     n_trials: int
+    inner_folds: int
     n_planned: int
     n_trained: int = 0
     n_kept: int = 0
     note: str = ""
-    _began: bool = field(default=False)
+    _began: bool = False
 
     @property
     def n_done(self) -> int:
@@ -162,7 +165,6 @@ def tune(
     inner_folds: int,
     seconds: float | None = None,
     session: Session,
-    sampler: Sampler = "tpe",
 ) -> Tuned:
     """Search for a recipe inside each outer fold and on all photos, score it outside, and train a run with it.
 
@@ -190,90 +192,119 @@ def tune(
     DivergedError
         If the default recipe's loss became NaN or infinite.
     """
-    started, watcher = time.perf_counter(), session.watcher
     with new_folder(session, data=data, kind="tune") as (folder, target):
-        run = named_folder(session.models, checked_name(f"{target.name}-run"), kind=TUNED)
+        run = named_folder(session.models, f"{target.name}-run", kind=TUNED)
         if run.exists():
             raise UsageError(f"{run} exists already. Choose another --name, or remove it first.")
-        resampled = resample_dataset(data, settings, repeats=1, folds=folds, session=session, own_test=False)
-        n_searches = folds + 1
-        work = _Work(settings, session, n_trials, n_searches * n_trials * inner_folds + 2 * folds)
-        watcher.say(
-            f"At most {work.n_planned} trainings: {n_searches} searches ({folds} outer folds, then all photos) of "
-            f"{n_trials} trials on {inner_folds} inner folds, and {2 * folds} to score the outer folds. Trials that "
-            "are clearly worse than the best are dropped early."
+        found = find_recipe(
+            data,
+            settings=settings,
+            space=space,
+            n_trials=n_trials,
+            folds=folds,
+            inner_folds=inner_folds,
+            seconds=seconds,
+            session=session,
         )
-        notes = [*resampled.notes, *_slow(space)]
-        for line in _slow(space):
-            watcher.say(line)
-        work.note = "default recipe on the outer folds"
-        defaults = work.trials(resampled, [settings])[settings.recipe.name]
-        ends = None if seconds is None else time.monotonic() + seconds
-        outer = []
-        for number, (repeat, default) in enumerate(zip(resampled.repeats, defaults, strict=True)):
-            where = f"outer fold {number + 1} of {folds}"
-            share = _share(ends, n_left=n_searches - number)
-            found = _search(work, resampled, repeat, space, inner_folds, where=where, ends=share, sampler=sampler)
-            work.note = f"{where}, scoring"
-            outer.append(_outer_score(work, resampled, repeat, found, default))
-        everyone = Repeat(0, 0, replace(resampled.repeats[0].split, train=resampled.index.photos, val=(), test=()))
-        found = _search(work, resampled, everyone, space, inner_folds, where="all photos", ends=ends, sampler=sampler)
-        if any(len(one) < n_trials for one in (found.trials, *(range(score.n_trials) for score in outer))):
-            counts = [*(score.n_trials for score in outer), len(found.trials)]
-            notes.append(f"The time was up before {n_trials} trials: the searches have {', '.join(map(str, counts))}.")
-            watcher.say(notes[-1])
-        done = _tuned(work, data, found, outer, space=space, folder=target, run=run, notes=notes, started=started)
+        models = [] if session.models == Path("models") else ["--models", str(session.models)]
+        words = ["imgreg", "train", str(data), "--recipe", str(target / "best.toml"), *options_of(settings), *models]
+        done = replace(found, folder=target, run=run, train_command=shlex.join(words))
         _write(folder, done, data=data, command=session.command)
         again = replace(session, name=run.name, resume=None if session.resume else session.resume)
         train(data, settings=with_recipe(settings, done.recipe), session=again)
     return done
 
 
-def _slow(space: Space) -> list[str]:
+def find_recipe(
+    data: Path,
+    *,
+    settings: Settings,
+    space: Space,
+    n_trials: int,
+    folds: int,
+    inner_folds: int,
+    seconds: float | None = None,
+    session: Session,
+    sampler: Sampler = "tpe",
+    drop_z: float = DROP_Z,
+) -> Tuned:
+    """Everything of `tune` but its folder and its run.
+
+    Parameters
+    ----------
+    sampler, drop_z
+        As in `training.search.search`.
+    """
+    started, watcher = time.perf_counter(), session.watcher
+    resampled = resample_dataset(data, settings, repeats=1, folds=folds, session=session, own_test=False)
+    n_searches = folds + 1
+    work = _Work(settings, session, space, n_trials, inner_folds, n_searches * n_trials * inner_folds + 2 * folds)
+    watcher.say(
+        f"At most {work.n_planned} trainings: {n_searches} searches ({folds} outer folds, then all photos) of "
+        f"{n_trials} trials on {inner_folds} inner folds, and {2 * folds} to score the outer folds. Trials that "
+        "are clearly worse than the best are dropped early."
+    )
     slow = slow_settings(space)
-    return [f"{', '.join(slow)}: VGG16 computes new features for every value, which takes long."] if slow else []
+    notes = [f"{', '.join(slow)}: VGG16 computes new features for every value, which takes long."] if slow else []
+    work.note = "default recipe on the outer folds"
+    defaults = work.trials(resampled, [settings])[settings.recipe.name]
+    ends = None if seconds is None else time.monotonic() + seconds
 
+    def found_in(repeat: Repeat, where: str, n_left: int) -> Search:
+        now = time.monotonic()
+        share = None if ends is None else now + (ends - now) / n_left
+        return _search(work, resampled, repeat, where=where, ends=share, sampler=sampler, drop_z=drop_z)
 
-def _share(ends: float | None, *, n_left: int) -> float | None:
-    """When a search ends that is the first of n_left."""
-    now = time.monotonic()
-    return None if ends is None else now + (ends - now) / n_left
+    outer = []
+    for number, (repeat, default) in enumerate(zip(resampled.repeats, defaults, strict=True)):
+        where = f"outer fold {number + 1} of {folds}"
+        found = found_in(repeat, where, n_searches - number)
+        work.note = f"{where}, scoring"
+        outer.append(_outer_score(work, resampled, repeat, found, default))
+    everyone = Repeat(0, 0, replace(resampled.repeats[0].split, train=resampled.index.photos, val=(), test=()))
+    found = found_in(everyone, "all photos", 1)
+    counts = [*(score.n_trials for score in outer), len(found.trials)]
+    if min(counts) < n_trials:
+        notes.append(f"The time was up before {n_trials} trials: the searches have {', '.join(map(str, counts))}.")
+    for line in notes:
+        watcher.say(line)
+    return _tuned(work, data, found, outer, notes=(*resampled.notes, *notes), started=started)
 
 
 def _search(
     work: _Work,
     resampled: ResampledDataset,
     repeat: Repeat,
-    space: Space,
-    inner_folds: int,
     *,
     where: str,
     ends: float | None,
     sampler: Sampler,
+    drop_z: float,
 ) -> Search:
     """Search on inner folds of a split's train and validation photos."""
     photos, before = (*repeat.split.train, *repeat.split.val), work.n_done
     inner = resplit(
         photos,
         repeats=1,
-        folds=inner_folds,
+        folds=work.inner_folds,
         test_fraction=TEST_FRACTION,
         val_fraction=work.settings.photos.val_fraction,
         seed=work.settings.photos.split_seed,
     )
     recipe = work.settings.recipe
     found = search(
-        space,
+        work.space,
         work.scorer(replace(resampled, repeats=inner), where),
-        default={key: setting_of(recipe, key) for key in space},
-        is_inside=holds(space, recipe),
-        n_folds=inner_folds,
+        default={key: setting_of(recipe, key) for key in work.space},
+        is_inside=holds(work.space, recipe),
+        n_folds=work.inner_folds,
         n_trials=work.n_trials,
         seed=(work.settings.seed + 1000 * repeat.fold) % 2**32,
         sampler=sampler,
+        drop_z=drop_z,
         is_over=lambda: ends is not None and time.monotonic() >= ends,
     )
-    work.n_planned -= work.n_trials * inner_folds - (work.n_done - before)
+    work.n_planned -= work.n_trials * work.inner_folds - (work.n_done - before)
     return found
 
 
@@ -312,17 +343,9 @@ def _outer_score(work: _Work, resampled: ResampledDataset, repeat: Repeat, found
 
 
 def _tuned(
-    work: _Work,
-    data: Path,
-    found: Search,
-    outer: Sequence[OuterScore],
-    *,
-    space: Space,
-    folder: Path,
-    run: Path,
-    notes: Sequence[str],
-    started: float,
+    work: _Work, data: Path, found: Search, outer: Sequence[OuterScore], *, notes: tuple[str, ...], started: float
 ) -> Tuned:
+    """The result, without its folders."""
     default, best = work.settings.recipe, found.best
     nested = nested_score(outer, default=default.name)
     recipe = default
@@ -334,23 +357,18 @@ def _tuned(
             f"{nested.accuracy.mean:.1%} on photos that took no part in the search.",
         }
         recipe = recipe_with(default, best.values).model_copy(update=about)
-    changes = changed_settings(*(_shown(one, space) for one in (default, recipe)))
-    models = [] if work.session.models == Path("models") else ["--models", str(work.session.models)]
-    words = ["imgreg", "train", str(data), "--recipe", str(folder / "best.toml"), *options_of(work.settings), *models]
+    changes = changed_settings(*(_shown(one, work.space) for one in (default, recipe)))
     return Tuned(
-        folder=folder,
-        run=run,
         recipe=recipe,
         default=default,
-        space=space,
+        space=work.space,
         nested=nested,
         outer=tuple(outer),
         trials=found.trials,
         importances=found.importances,
         changes=changes,
         answer=tune_answer(nested, changes=changes),
-        notes=tuple(notes),
-        train_command=shlex.join(words),
+        notes=notes,
         n_trained=work.n_trained,
         n_kept=work.n_kept,
         seconds=round(time.perf_counter() - started, 1),

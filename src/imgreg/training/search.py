@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from imgreg.analysis.tune import Losses, SearchTrial, best_trial, clearly_worse, estimated_loss
+from imgreg.analysis.tune import DROP_Z, Losses, SearchTrial, best_trial, clearly_worse, estimated_loss
 from imgreg.recipes import typed
 from imgreg.recipes.search_space import Choices, Space
 
@@ -68,7 +68,7 @@ def search(
     n_trials: int,
     seed: int,
     sampler: Sampler = "tpe",
-    drop: bool = True,
+    drop_z: float = DROP_Z,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Search:
     """Try the default recipe and then what the sampler proposes.
@@ -84,8 +84,8 @@ def search(
         The default recipe's values, the first trial.
     is_inside : bool
         Whether they lie in the space; else the sampler is not told of them.
-    drop : bool
-        Leave out the other folds of a trial that is clearly worse than the best before its batch.
+    drop_z : float
+        Standard errors by which a trial must be worse than the best before its batch to be spared the other folds.
     is_over : callable
         Asked between batches; with True the search ends early.
 
@@ -104,7 +104,7 @@ def search(
         numbers = range(first, min(first + BATCH, n_trials))
         asked = {n: study.ask(distributions) for n in numbers if n or is_inside}
         batch = [Candidate(n, _values(space, asked[n].params) if n else default) for n in numbers]
-        found = _scored(batch, score, n_folds=n_folds, of_best=of_best, drop=drop)
+        found = _scored(batch, score, n_folds=n_folds, of_best=of_best, drop_z=drop_z)
         against = found[0] if of_best is None else of_best
         for candidate in batch:
             trials.append(_trial(candidate, found[candidate.number], n_folds=n_folds, best=against))
@@ -117,7 +117,7 @@ def search(
 
 
 def _scored(
-    batch: Sequence[Candidate], score: Score, *, n_folds: int, of_best: list[Losses] | None, drop: bool
+    batch: Sequence[Candidate], score: Score, *, n_folds: int, of_best: list[Losses] | None, drop_z: float
 ) -> dict[int, list[Losses]]:
     """Each candidate's losses by fold; fewer than n_folds for one that was dropped or diverged."""
     found: dict[int, list[Losses]] = {candidate.number: [] for candidate in batch}
@@ -130,7 +130,8 @@ def _scored(
                 own.clear()
                 continue
             own.append(losses)
-            if not (drop and candidate.number and clearly_worse(own, of_best[: fold + 1] if of_best else found[0])):
+            best = of_best[: fold + 1] if of_best else found[0]
+            if candidate.number == 0 or not clearly_worse(own, best, z=drop_z):
                 kept.append(candidate)
         if not (left := kept):
             break
