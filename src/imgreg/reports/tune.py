@@ -231,4 +231,14 @@ def _axis(axes: Axes, row: int, one: Dimension) -> None:
     for x, label in marks.items():
         side = "left" if x == 0 else "right" if x == 1 else "center"
         axes.plot([x], [row], "|", color=LIGHT.ink, markersize=7, zorder=1)
-        axes.text(x, row - 0.18, label, ha=side, va="top", fontsize=8.5, color=LIGHT.ink, parse_math=False)
+        box = {"facecolor": LIGHT.paper, "edgecolor": "none", "alpha": 0.85, "pad": 1}
+        axes.text(
+            *(x, row - 0.18, label),
+            ha=side,
+            va="top",
+            fontsize=8.5,
+            color=LIGHT.ink,
+            zorder=5,
+            bbox=box,
+            parse_math=False,
+        )
