@@ -47,6 +47,7 @@ bench: .venv/dev  ## measure what the README claims
 	$(BIN)/python benchmarks/compare.py datasets/leaves 128
 	$(BIN)/python benchmarks/scale.py 100 1000
 	$(BIN)/python benchmarks/weights.py
+	$(BIN)/python benchmarks/serve.py
 
 .venv/imgreg: pyproject.toml constraints.txt
 	@echo "Setting up .venv: TensorFlow and its company, about 1 GB to fetch; a few minutes."

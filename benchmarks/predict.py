@@ -43,7 +43,7 @@ def main(image_size: int) -> None:
         options = ["--recipe", "blog", "--folds", "0", "--weights", "starter", "--image-size", str(image_size)]
         options += ["--epochs", "2", "--views", "1"]
         _run([*IMGREG, "train", root / "photos", *options, "--models", root, "--name", "run", "-q"])
-        _save_for_keras(root / "run", root / "whole.keras", image_size)
+        save_for_keras(root / "run", root / "whole.keras", image_size)
         photo = next((root / "photos").glob("*/*.*"))
         ours = [*IMGREG, "predict", photo, "--run", root / "run", "--json"]
         theirs = [sys.executable, "-c", PEER, root / "whole.keras", photo]
@@ -65,7 +65,8 @@ def main(image_size: int) -> None:
     )
 
 
-def _save_for_keras(run: Path, target: Path, image_size: int) -> None:
+def save_for_keras(run: Path, target: Path, image_size: int) -> None:
+    """Write base and head of a run of recipe blog as one .keras file."""
     load_keras()
     import keras
 

@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "training": {"reports", "analysis", "heads", "features", "data", "runs", "recipes"},
     "export": {"heads", "features", "data", "runs"},
     "api": {"export", "training", "reports", "analysis", "heads", "features", "data", "runs", "recipes"},
-    "cli": {"api", "reports", "heads", "data", "runs", "recipes"},
+    "serve": {"api", "reports", "heads", "data", "runs", "recipes"},
+    "cli": {"serve", "api", "reports", "heads", "data", "runs", "recipes"},
 }
 OPEN = {
     "errors",
@@ -66,7 +67,9 @@ ONLY_IN = {
     "ai_edge_litert": {"export"},
     "openvino": {"lazy_imports.py"},
     "matplotlib": {"reports", "api/run.py"},  # there for a type alone
-    "jinja2": {"reports"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
     "click": {"cli"},
     "optuna": {"training/search.py"},

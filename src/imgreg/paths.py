@@ -110,6 +110,18 @@ def _quoted(word: str) -> str:
     return shlex.quote(word)
 
 
+def path_from(folder: Path, path: Path) -> str:
+    """A path as seen from a folder; whole where they lie on two drives, which Windows has.
+
+    >>> path_from(Path("/srv/models/fixes"), Path("/srv/photos/a.jpg")) == os.path.join("..", "..", "photos", "a.jpg")
+    True
+    """
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return str(path.absolute())
+
+
 def home_folders() -> tuple[Path, ...]:
     """The home folder as it is named and as it is; none where there is none, or where it is the root folder."""
     try:

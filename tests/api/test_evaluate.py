@@ -10,6 +10,7 @@ import pytest
 from sklearn import metrics as sk
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, paint_set
+from imgreg.runs.evaluations import EVALUATIONS
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,29 @@ def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
     said = " ".join(done.out.split())  # whatever the lines' breaks
     assert "trained on" in said
     assert "too optimistic" in said
+
+
+def test_photos_that_score_several_runs_are_told(trained: Trained, second: Path, tmp_path: Path) -> None:
+    """Each scoring is recorded; a second classifier on the same photos is told, the same one again is not."""
+    photos = paint_set(tmp_path / "data", n_each=3, seed=1300)
+    ledger = trained.folder.parent / EVALUATIONS
+    before = len(ledger.read_text().splitlines()) if ledger.exists() else 0
+    found = [
+        imgreg("evaluate", *runs, photos, "--json", "--reason", f"look {number}").json
+        for number, runs in enumerate([(trained.folder,), (trained.folder,), (trained.folder, second)])
+    ]
+    told = "These 6 photos have been used to score 2 different runs; the best of several scores is optimistic."
+    assert [(one["n_runs_scored"], one["notes"]) for one in found] == [(1, []), (1, []), (2, [told])]
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()][before:]
+    assert [(line["reason"], line["n_photos"], line["runs"]) for line in lines] == [
+        ("look 0", 6, ["first"]),
+        ("look 1", 6, ["first"]),
+        ("look 2", 6, ["first", "second"]),
+    ]
+    assert lines[0]["command"].startswith("imgreg evaluate first data --json")
+    seen = imgreg("evaluate", trained.folder, trained.data, "--json").json
+    assert seen["n_runs_scored"] == 0
+    assert len(ledger.read_text().splitlines()) == before + 3  # photos that were trained on are not held out
 
 
 def test_mirror_images_can_be_left_out_and_put_in(trained: Trained, new_photos: Path) -> None:

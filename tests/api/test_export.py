@@ -15,7 +15,7 @@ import pytest
 from PIL import ExifTags, Image
 from platformdirs import user_cache_dir
 
-from conftest import NEEDS_CHROMIUM, Trained, imgreg
+from conftest import NEEDS_CHROMIUM, Trained, imgreg, paint
 from imgreg.api.export import FORMATS, _photos, export_run
 from imgreg.api.predict import load_classifier, predict
 from imgreg.errors import ArtefactError, UsageError
@@ -145,8 +145,9 @@ def test_the_documented_examples_name_the_class(exports: Path, trained: Trained,
 
 @NEEDS_CHROMIUM
 def test_the_page_for_a_browser_answers_as_predict(browser, exports: Path, trained: Trained, tmp_path: Path) -> None:
-    """The example's page, opened as a file, gives predict's probabilities for a JPEG, one turned by EXIF and one with
-    transparency, tells what it cannot read, and asks nothing of the network."""
+    """The example's page, opened as a file, gives predict's probabilities for a JPEG, one turned by EXIF, one with
+    transparency and, nearly, one that Pillow decodes at half its size; it tells what it cannot read, and asks nothing
+    of the network."""
     script = Path(__file__).parents[2] / "examples" / "browser" / "make_page.py"
     made = subprocess.run(
         [sys.executable, script, exports / "onnx", tmp_path / "page.html", "--cache", user_cache_dir("imgreg-tests")],
@@ -157,7 +158,7 @@ def test_the_page_for_a_browser_answers_as_predict(browser, exports: Path, train
     if "cannot be downloaded" in made.stderr:
         pytest.skip("onnxruntime-web cannot be downloaded from the npm registry")
     assert made.returncode == 0, made.stderr
-    photos = [tmp_path / name for name in ("plain.jpg", "turned.jpg", "see-through.png")]
+    photos = [tmp_path / name for name in ("plain.jpg", "turned.jpg", "see-through.png", "large.jpg")]
     shutil.copy(trained.data / "warm" / "w00.jpg", photos[0])
     with Image.open(trained.data / "cold" / "c00.jpg") as image:
         exif = Image.Exif()
@@ -165,18 +166,21 @@ def test_the_page_for_a_browser_answers_as_predict(browser, exports: Path, train
         image.save(photos[1], exif=exif, quality=95)
         image.putalpha(Image.linear_gradient("L").resize(image.size))
         image.save(photos[2])
+    paint(photos[3], warm=True, seed=3, size=(130, 130))
     (tmp_path / "text.txt").write_text("no photo")
     page, asked = browser.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "page.html").as_uri())
     page.locator("#files").set_input_files([*photos, tmp_path / "text.txt"])
-    page.locator("li").nth(3).wait_for(timeout=60_000)
+    page.locator("li").nth(4).wait_for(timeout=60_000)
     assert page.locator("li").nth(0).inner_text().startswith("text.txt: ")
     found = [
         json.loads(row.get_attribute("data-probabilities")) for row in page.locator("li[data-probabilities]").all()
     ]
     expected = predict(photos, classifier=load_classifier([trained.folder], precision="float32"))
     for answer, one in zip(reversed(found), expected, strict=True):  # the newest stands first
-        assert answer == pytest.approx(list(one.probabilities.values()), abs=1e-3), one.path
+        assert answer == pytest.approx(list(one.probabilities.values()), abs=5e-3 if one.path == photos[3] else 1e-3), (
+            one.path
+        )
     assert [url for url in asked if not url.startswith("blob:")] == [(tmp_path / "page.html").as_uri()]
     page.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +70,23 @@ def test_predict_answers_as_the_keras_model(run: imgreg.TrainedRun, trained) -> 
     pixels = decode_file(photo, size_px=32)[None].astype(np.float32)
     expected = float(whole.predict(pixels, verbose=0)[0, 1])
     assert run.predict(photo).probabilities["warm"] == pytest.approx(expected, abs=0.02)  # predict may use bfloat16
+
+
+def test_the_documented_example_trains(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/python.md's head and callback, as they stand there but for a few epochs on small photos, give a run."""
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    (example,) = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "head = keras" in code)
+    assert "epochs=50" in example
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(trained.data)
+    ws = imgreg.Workspace("models", progress=False)
+    small = "epochs=2, weights='starter', image_size=32, folds=0, name='documented'"
+    exec(example.replace("epochs=50", small), {"ws": ws})
+    summary = imgreg.load_run("models/documented").summary
+    assert (summary.recipe, summary.epochs_run) == ("keras", 2)
+    page = (tmp_path / "models" / "documented" / "report.html").read_text(encoding="utf-8")
+    assert "Dropout 0.2, Dense 64 (L2 0.001), relu, Dense 1, sigmoid." in page
+    assert "Callbacks: EarlyStopping." in page
 
 
 def test_options_that_do_not_go_together_are_refused(trained, tmp_path) -> None:

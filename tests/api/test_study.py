@@ -100,7 +100,8 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: P
 
 def test_a_killed_study_goes_on(data: Path, tmp_path: Path, trials: Path) -> None:
     """SIGKILL after some trials: the same command trains the others, and the table is that of a study left alone."""
-    arguments = ["compare", data, "--recipes", "plain,dropout", *SMALL, "--models", tmp_path / "models", "--json"]
+    arguments = ["compare", data, "--recipes", "plain,dropout", *SMALL, "--workers", "1", "--json"]
+    arguments += ["--models", tmp_path / "models"]
     with subprocess.Popen(
         [sys.executable, "-m", "imgreg", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

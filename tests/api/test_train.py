@@ -17,6 +17,7 @@ from conftest import TRAIN_ARGUMENTS, Trained, imgreg, paint, paint_set, tree
 from imgreg.config import Photos, Settings
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe
+from imgreg.runs.evaluations import write_evaluation
 from imgreg.session import Session
 from imgreg.training.dataset import prepare_dataset
 
@@ -327,8 +328,15 @@ def test_a_given_test_split_is_scored_by_the_kept_head(tmp_path: Path) -> None:
     """test/ photos are never trained on, and the summary has their loss and accuracy."""
     for number, split in enumerate(("train", "val", "test")):
         paint_set(tmp_path / "data" / split, n_each=6, seed=100 * number)
-    done = imgreg("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
+    tested = [hashlib.sha256(photo.read_bytes()).hexdigest() for photo in (tmp_path / "data" / "test").rglob("*.jpg")]
+    write_evaluation(tmp_path / "m", photos=tested, runs=["gone"], heads=["0" * 64], command="")
+    done = imgreg("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--name", "r", "--models", tmp_path / "m", "--json")
     assert (done.json["n_train"], done.json["n_val"], done.json["n_test"]) == (12, 12, 12)
+    assert done.json["test"]["n_runs_scored"] == 2
+    told = "These 12 photos have been used to score 2 different runs; the best of several scores is optimistic."
+    assert told in (tmp_path / "m" / "r" / "report.html").read_text()
+    again = imgreg("evaluate", tmp_path / "data" / "test", "--models", tmp_path / "m", "--json")
+    assert (again.json["n_runs_scored"], again.json["notes"]) == (2, [told])  # the same run: no further choice
     answers = imgreg("predict", tmp_path / "data" / "test", "--models", tmp_path / "m", "--json").out.splitlines()
     p = [json.loads(line) for line in answers]
     truth = [Path(answer["path"]).parent.name for answer in p]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from conftest import paint_set
 from hostile import behave, behave_wrongly, given_up
 from imgreg.data import isolated_reading as workers
 from imgreg.data.index import index_photos
-from imgreg.data.isolated_reading import in_workers
+from imgreg.data.isolated_reading import in_workers, kept_workers
+from imgreg.errors import PhotoError
 
 
 def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
@@ -32,6 +34,22 @@ def test_a_hostile_file_costs_itself_alone(monkeypatch, capfd) -> None:
     ]
     assert time.monotonic() - started < 60  # not the hour that one of them asked for
     assert "remark" not in capfd.readouterr().err
+
+
+def test_kept_processes_take_items_from_several_threads(monkeypatch) -> None:
+    """A file that dies, hangs or floods, asked for beside good ones, costs itself alone; the processes go on."""
+    monkeypatch.setattr(workers, "SECONDS", 1.0)
+    monkeypatch.setattr(workers, "AGAIN_SECONDS", 2.0)
+    with kept_workers("hostile") as work, ThreadPoolExecutor(4) as pool:
+
+        def answer(what: str) -> str:
+            try:
+                return work(behave, what)
+            except PhotoError as error:
+                return given_up(what, error)
+
+        found = list(pool.map(answer, ["a", "crashes", "b", "eats", "c", "hangs", "d"]))
+    assert found == ["a", "crashes: damaged", "b", "eats: out-of-memory", "c", "hangs: too-slow", "d"]
 
 
 def test_what_earlier_files_left_in_a_process_decides_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from imgreg.errors import DivergedError, MachineError
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS
 from imgreg.session import Session
+from imgreg.training import trials
 from imgreg.training.dataset import resample_dataset
+from imgreg.training.trial_task import TrialResult
 from imgreg.training.trials import Grid, run_trials
 from imgreg.training.workers import in_processes, usable_workers
 
@@ -84,6 +87,19 @@ def test_memory_bounds_the_number_of_workers() -> None:
     assert 1 <= usable_workers(bytes_each=1) <= (os.cpu_count() or 1)
 
 
+def settings_of(**recipes: dict[str, object]) -> list[Settings]:
+    return [
+        Settings.model_validate(
+            {
+                "photos": {"max_bad": 0.1},
+                "base": {"weights": "starter", "image_size": 64},
+                "recipe": {"name": name, "training": {"epochs": 20, "batch_size": 8}, **tables},
+            }
+        )
+        for name, tables in recipes.items()
+    ]
+
+
 @pytest.fixture(scope="module")
 def grids(
     trained: Trained, tmp_path_factory: pytest.TempPathFactory, own_cache: Path
@@ -94,17 +110,9 @@ def grids(
         if path.name not in (TRIALS, "checkpoints"):
             (cache / path.name).symlink_to(path)
     wild = {"optimizer": {"name": "sgd", "learning_rate": 10.0}, "head": {"units": (8,), "l2": 10.0}}
-    recipes = {"plain": {"head": {"units": (8,)}}, "wild": wild, "dropout": {"head": {"units": (8,), "dropout": 0.5}}}
-    settings = [
-        Settings.model_validate(
-            {
-                "photos": {"max_bad": 0.1},
-                "base": {"weights": "starter", "image_size": 64},
-                "recipe": {"name": name, "training": {"epochs": 20, "batch_size": 8}, **tables},
-            }
-        )
-        for name, tables in recipes.items()
-    ]
+    settings = settings_of(
+        plain={"head": {"units": (8,)}}, wild=wild, dropout={"head": {"units": (8,), "dropout": 0.5}}
+    )
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMGREG_CACHE", str(cache))
@@ -138,3 +146,36 @@ def test_a_recipe_that_diverges_in_a_worker_is_left_out(
     assert one.diverged["wild"].startswith("wild, repeat 1: training diverged in epoch ")
     assert two.diverged == one.diverged
     assert two_said == one_said
+
+
+@pytest.mark.parametrize(("long_seconds", "busy_share", "n_here"), [(60.0, 0.0, 1), (0.0, 0.0, 0), (0.0, 1e9, 3)])
+def test_auto_starts_workers_once_it_knows_that_they_pay(
+    long_seconds: float,
+    busy_share: float,
+    n_here: int,
+    trained: Trained,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the first trial, in the midst of a long one, and never where others use the cores; nothing is lost."""
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")  # what train_in_worker sets in this process is undone
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "")
+    monkeypatch.setattr(trials, "PAYS_SECONDS", 0.0)
+    monkeypatch.setattr(trials, "LONG_SECONDS", long_seconds)
+    monkeypatch.setattr(trials, "BUSY_SHARE", busy_share)
+    monkeypatch.setattr(trials, "usable_workers", lambda **_: 2)
+    elsewhere: list[str] = []
+
+    def here_instead(work, items, **_):  # without starting TensorFlow twice more
+        for item in items:
+            elsewhere.append(item.where)
+            future: Future[TrialResult] = Future()
+            future.set_result(work(item))
+            yield item, future
+
+    monkeypatch.setattr(trials, "in_processes", here_instead)
+    settings = settings_of(plain={"head": {"units": (4,)}, "training": {"epochs": 2, "batch_size": 8}})
+    session = Session(resume=False)
+    resampled = resample_dataset(trained.data, settings[0], repeats=3, session=session)
+    grid = run_trials(resampled, settings=settings, session=session)
+    assert elsewhere == ["plain, repeat 1", "plain, repeat 2", "plain, repeat 3"][n_here:]
+    assert (grid.n_trained, [trial.repeat for trial in grid.trials["plain"]]) == (3, [1, 2, 3])

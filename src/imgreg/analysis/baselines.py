@@ -121,15 +121,13 @@ def beating(baselines: Sequence[Baseline]) -> Baseline | None:
     return min(clear, key=lambda one: one.loss, default=None)
 
 
-def baseline_sentence(baselines: Sequence[Baseline], *, head_loss: float, on: str = "validation") -> str:
+def baseline_sentence(baselines: Sequence[Baseline], *, head_loss: float) -> str:
     """How the head stands against the best baseline, with the interval that decides it; empty without baselines.
 
     Parameters
     ----------
     head_loss : float
-        The head's mean loss on the photos that the baselines are scored on.
-    on : str
-        Which photos these are.
+        The head's mean loss on the validation photos, on which the baselines are scored.
     """
     if not baselines:
         return ""
@@ -137,7 +135,7 @@ def baseline_sentence(baselines: Sequence[Baseline], *, head_loss: float, on: st
     one = worse or min(baselines, key=lambda it: it.loss)
     difference = one.loss_difference
     name = IN_WORDS.get(one.name, one.name)
-    figures = f"{on} loss {one.loss:.3f}, the head's {head_loss:.3f}"
+    figures = f"validation loss {one.loss:.3f}, the head's {head_loss:.3f}"
     if difference.low is None or difference.high is None:
         return f"Too few photos to compare the head with {name} ({figures})."
     interval = (

@@ -39,9 +39,7 @@ def max_confidence(n_photos: int) -> float:
     return math.floor(100 * n_photos / (n_photos + 1) + 1e-9) / 100
 
 
-def held_out_scores(
-    labels: ArrayLike, probabilities: ArrayLike, *, n_classes: int, seed: int = 0
-) -> tuple[Float32Array, ...]:
+def held_out_scores(labels: ArrayLike, probabilities: ArrayLike, *, n_classes: int) -> tuple[Float32Array, ...]:
     """Sort the probability of the true class, class by class.
 
     Parameters
@@ -62,7 +60,7 @@ def held_out_scores(
     (array([0.25, 0.5 ], dtype=float32), array([0.5], dtype=float32))
     """
     true, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float32)
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     limit = MAX_HELD_OUT // n_classes
     scores = []
     for k in range(n_classes):

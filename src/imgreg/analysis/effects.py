@@ -27,9 +27,14 @@ Word = Literal["helped", "hurt", "no difference that matters", "not enough data"
 class Effect(BaseModel):
     """A recipe's figure less the control's, over the repeats: below 0 the recipe is better, the figure being a loss.
 
-    low, high     the 95 % interval of the mean difference
-    p, p_holm     two-sided; p_holm is corrected for the number of recipes compared with the control
-    detectable    the smallest true difference that so many repeats, as noisy as these, would find 4 times in 5
+    Attributes
+    ----------
+    low, high : float
+        The 95 % interval of the mean difference.
+    p, p_holm : float
+        Two-sided; p_holm is corrected for the number of recipes compared with the control.
+    detectable : float
+        The smallest true difference that so many repeats, as noisy as these, would find 4 times in 5.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -112,10 +117,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> float:
     """Exact two-sided p-value that two classifiers, judged on the same photos, err equally often.
 
-    first_right, second_right   (n,) bool
+    Parameters
+    ----------
+    first_right, second_right : (n,) bool
 
-    source   McNemar 1947; exact form: a binomial test on the photos that only one of them gets right
+    References
+    ----------
+    McNemar 1947; exact form: a binomial test on the photos that only one of them gets right.
 
+    Examples
+    --------
     >>> mcnemar([True] * 10, [False] * 6 + [True] * 4)
     0.03125
     """

@@ -23,11 +23,18 @@ FORGOTTEN_OFTEN = 3  # times, in the mean over the trainings
 class LabelRow(BaseModel):
     """One photo. `photo` is its row in the arrays that rank_labels was given.
 
-    own               probability of its own label, by heads that never saw it
-    others, other     the most probable other class, and its probability
-    own_when_trained  probability of its own label after the last epoch, by heads that trained on it; None if none did
-    memorization      own_when_trained less own: what only seeing the photo itself gave
-    forgotten         how often its answer went from right to wrong between two epochs, a training
+    Attributes
+    ----------
+    own : float
+        Probability of its own label, by heads that never saw it.
+    others : float
+        Probability of the most probable other class, `other`.
+    own_when_trained : float or None
+        Probability of its own label after the last epoch, by heads that trained on it; None if none did.
+    memorization : float or None
+        own_when_trained less own: what only seeing the photo itself gave.
+    forgotten : float
+        How often its answer went from right to wrong between two epochs, a training.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,18 +70,26 @@ def rank_labels(
 ) -> LabelTable:
     """Rank photos by the probability of their own label among heads that never saw them.
 
-    out_of_fold        (n, n_classes), rows sum to 1; the mean over the heads
-    labels             (n,) int, the given labels, 0..n_classes-1
-    own_when_trained   (n,), NaN for a photo that no head trained on; forgotten (n,): see LabelRow
-
     "contradicted": another class is as probable as it is, in the mean, for the photos that bear its label, and more
     probable than the photo's own. "doubtful": another class is more probable. Else "agrees".
     A label that the heads give only after training on the photo is "memorized"; one that they do not even then is
     "never learned".
 
-    source   Northcutt, Jiang & Chuang 2021, arXiv:1911.00068 (self-confidence, and the class thresholds of confident
-             learning); Feldman & Zhang 2020, arXiv:2008.03703 (memorization); Toneva et al. 2019, arXiv:1812.05159
-             (forgetting)
+    Parameters
+    ----------
+    out_of_fold : (n, n_classes)
+        Rows sum to 1; the mean over the heads.
+    labels : (n,) int
+        The given labels, 0..n_classes-1.
+    own_when_trained : (n,)
+        NaN for a photo that no head trained on.
+    forgotten : (n,)
+        See LabelRow.
+
+    References
+    ----------
+    Northcutt, Jiang & Chuang 2021, arXiv:1911.00068 (self-confidence, and the class thresholds of confident learning);
+    Feldman & Zhang 2020, arXiv:2008.03703 (memorization); Toneva et al. 2019, arXiv:1812.05159 (forgetting).
     """
     n = len(labels)
     everyone = np.arange(n)

@@ -22,9 +22,13 @@ Float64Array = NDArray[np.float64]
 class LabelNoise(BaseModel):
     """An estimate over all photos.
 
-    share              of labels that look wrong
-    likelihood_ratio   twice the logarithm: how much better two heaps explain the margins than one. With no wrong
-                       label it is above 8 once in 400 times, were the margins normal
+    Attributes
+    ----------
+    share : float
+        Of labels that look wrong.
+    likelihood_ratio : float
+        Twice the logarithm: how much better two heaps explain the margins than one. With no wrong label it is above 8
+        once in 400 times, were the margins normal.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,12 +43,22 @@ def estimate_label_noise(
 ) -> LabelNoise | None:
     """Fit (1 - share) N(m, s) + share N(-m, s) to the margins of a ridge classifier that never saw the photo judged.
 
-    descriptors   (n, c); labels (n,) int, 0..n_classes-1
-    returns       None where there are fewer than 20 photos, or one class
+    Parameters
+    ----------
+    descriptors : (n, c)
+    labels : (n,) int
+        0..n_classes-1.
 
-    source   mixture of right and wrong labels: Lawrence & Schoelkopf 2001 (ICML, "Estimating a kernel Fisher
-             discriminant in the presence of label noise"); leave-one-out of ridge regression in closed form: Allen
-             1974, doi:10.1080/00401706.1974.10489157. The mirrored second heap is imgreg's own simplification
+    Returns
+    -------
+    LabelNoise or None
+        None where there are fewer than 20 photos, or one class.
+
+    References
+    ----------
+    Mixture of right and wrong labels: Lawrence & Schoelkopf 2001 (ICML, "Estimating a kernel Fisher discriminant in the
+    presence of label noise"); leave-one-out of ridge regression in closed form: Allen 1974,
+    doi:10.1080/00401706.1974.10489157. The mirrored second heap is imgreg's own simplification.
     """
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         return None

@@ -37,7 +37,10 @@ class PowerLaw(BaseModel):
 class Forecast(BaseModel):
     """What the curve says of one number of train photos, with its 95 % interval.
 
-    gain        score at all of today's train photos less score here: above 0, more photos help
+    Attributes
+    ----------
+    gain : float
+        Score at all of today's train photos less score here: above 0, more photos help.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,11 +57,18 @@ class Forecast(BaseModel):
 class LearningCurve(BaseModel):
     """The score by the number of train photos.
 
-    sizes, means      as measured, the means over the repeats; the last size is all train photos
-    lows, highs       95 % interval of each mean
-    law               the power law through the means
-    fitted            Forecasts along the curve, for drawing
-    more              the Forecast for the number asked for
+    Attributes
+    ----------
+    sizes, means : tuple of int, tuple of float
+        As measured, the means over the repeats; the last size is all train photos.
+    lows, highs : tuple of float
+        95 % interval of each mean.
+    law : PowerLaw
+        The power law through the means.
+    fitted : tuple of Forecast
+        Forecasts along the curve, for drawing.
+    more : Forecast
+        The Forecast for the number asked for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -178,13 +188,22 @@ def _power_law(row: Float64Array) -> PowerLaw:
 def fit_power_laws(sizes: Float64Array, scores: Float64Array, *, weights: Float64Array) -> Float64Array:
     """The least-squares power law of each row, falling to a floor of 0 or more: scale >= 0, 0.05 <= exponent <= 2.
 
-    sizes, weights   (n_sizes,); a deviation counts times its weight
-    scores           (n_rows, n_sizes)
-    returns          (n_rows, 3): floor, scale, exponent
-
     For a given exponent floor and scale are linear, so the exponents are tried one after the other (4 % apart): there
     is no start that could mislead.
 
+    Parameters
+    ----------
+    sizes, weights : (n_sizes,)
+        A deviation counts times its weight.
+    scores : (n_rows, n_sizes)
+
+    Returns
+    -------
+    (n_rows, 3)
+        Floor, scale, exponent.
+
+    Examples
+    --------
     >>> sizes = np.array([25.0, 50, 100, 200, 400])
     >>> fit_power_laws(sizes, 0.1 + 3 * sizes[None] ** -0.7, weights=np.ones(5)).round(1).tolist()
     [[0.1, 3.0, 0.7]]

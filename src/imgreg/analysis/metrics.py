@@ -93,11 +93,24 @@ def measure(
 ) -> Metrics:
     """Score probabilities by every figure that scikit-learn has a name for.
 
-    labels          (n,) int, 0..len(classes)-1; every class occurs
-    probabilities   (n, n_classes), rows sum to 1
-    answers         (n,) int, the classes answered; by default those of the highest probability
-    returns         intervals by the percentile bootstrap: photos resampled 1,000 times, within each class
-    raises          ValueError if a class has no photo
+    Parameters
+    ----------
+    labels : (n,) int
+        0..len(classes)-1; every class occurs.
+    probabilities : (n, n_classes)
+        Rows sum to 1.
+    answers : (n,) int, optional
+        The classes answered; by default those of the highest probability.
+
+    Returns
+    -------
+    Metrics
+        Intervals by the percentile bootstrap: photos resampled 1,000 times, within each class.
+
+    Raises
+    ------
+    ValueError
+        If a class has no photo.
     """
     true, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     said = p.argmax(axis=1) if answers is None else np.asarray(answers)
@@ -124,7 +137,10 @@ def weighted_figures(
 ) -> dict[str, NDArray[np.float64]]:
     """Each figure under each row of weights, (n_rows,); as scikit-learn's functions with sample_weight.
 
-    weights   (n_rows, n), at least one photo of every class above 0 in each row
+    Parameters
+    ----------
+    weights : (n_rows, n)
+        At least one photo of every class above 0 in each row.
     """
     n_classes = p.shape[1]
     of_truth = p[np.arange(len(p)), true].clip(1e-15, 1)
@@ -153,17 +169,20 @@ def weighted_figures(
     }
 
 
-def calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, answers: ArrayLike | None = None) -> float:
+def calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, over 15 bins of equal width.
 
-    source   Guo et al. 2017, arXiv:1706.04599
+    References
+    ----------
+    Guo et al. 2017, arXiv:1706.04599.
 
+    Examples
+    --------
     >>> round(calibration_error([0, 1], [[0.8, 0.2], [0.2, 0.8]]), 6)
     0.2
     """
     true, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    said = p.argmax(axis=1) if answers is None else np.asarray(answers)
-    return float(_calibration_errors(p[np.arange(len(p)), said], said == true, np.ones((1, len(true))))[0])
+    return float(_calibration_errors(p.max(axis=1), p.argmax(axis=1) == true, np.ones((1, len(true))))[0])
 
 
 def _calibration_errors(

@@ -21,9 +21,13 @@ N_MEMORIZED = 6
 def worst_mistakes(labels: ArrayLike, probabilities: ArrayLike, *, limit: int) -> NDArray[np.intp]:
     """Rows answered wrong, those first whose own class got the least.
 
-    labels          (n,) int
-    probabilities   (n, n_classes)
+    Parameters
+    ----------
+    labels : (n,) int
+    probabilities : (n, n_classes)
 
+    Examples
+    --------
     >>> worst_mistakes([0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]], limit=5)
     array([2, 1])
     """
@@ -46,9 +50,17 @@ def least_certain(probabilities: ArrayLike, *, limit: int) -> NDArray[np.intp]:
 def most_memorized(train_own: NDArray[np.float32] | None, *, best: int, limit: int) -> NDArray[np.intp]:
     """Train photos whose class had half or less when validation was at its best and more at the end (curves.memorized).
 
-    train_own   (n_epochs, n_train), each photo's own class; None in a run of an older imgreg
-    best        row of the best epoch
-    returns     those first whose own class gained the most since
+    Parameters
+    ----------
+    train_own : (n_epochs, n_train)
+        Each photo's own class; None in a run of an older imgreg.
+    best : int
+        Row of the best epoch.
+
+    Returns
+    -------
+    (n,) int
+        Those first whose own class gained the most since.
     """
     if train_own is None:
         return np.empty(0, dtype=np.intp)

@@ -19,8 +19,8 @@ ACCEPTED = 0.99  # share of photos like the train photos that the threshold lets
 Float16Array = NDArray[np.float16]
 
 
-def choose_references(descriptors: NDArray[np.floating], *, seed: int = 0) -> Float16Array:
-    """Keep at most MAX_REFERENCES descriptors, drawn at random.
+def choose_references(descriptors: NDArray[np.floating]) -> Float16Array:
+    """Keep at most MAX_REFERENCES descriptors, drawn at random, the same each time.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def choose_references(descriptors: NDArray[np.floating], *, seed: int = 0) -> Fl
     """
     rows = np.arange(len(descriptors))
     if len(rows) > MAX_REFERENCES:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_REFERENCES, replace=False))
+        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_REFERENCES, replace=False))
     return np.asarray(descriptors[rows], dtype=np.float16)
 
 

@@ -27,9 +27,12 @@ Float64Array = NDArray[np.float64]
 class Scored:
     """A run's kept head on the photos that it is scored on: the test photos where there are some, else validation's.
 
-    rows            of run.split, one a photo
-    labels          (n,) int64
-    probabilities   (n, n_classes)
+    Attributes
+    ----------
+    rows : tuple of int
+        Of run.split, one a photo.
+    labels : (n,) int64
+    probabilities : (n, n_classes)
     """
 
     side: str  # test or val
@@ -110,17 +113,19 @@ def performance(scored: Scored, *, classes: tuple[str, ...]) -> Performance | No
     )
 
 
-def reliability(labels: NDArray[np.integer], probabilities: Float64Array, *, n_bins: int = N_BINS) -> tuple[Bin, ...]:
+def reliability(labels: NDArray[np.integer], probabilities: Float64Array) -> tuple[Bin, ...]:
     """Does a head that says 80 % hit 80 %? Photos by the probability of the class answered, as many in each bin.
 
-    source   DeGroot & Fienberg 1983; equal-mass bins as in Nixon et al. 2019, arXiv:1904.01685
+    References
+    ----------
+    DeGroot & Fienberg 1983; equal-mass bins as in Nixon et al. 2019, arXiv:1904.01685.
     """
     from scipy.stats import binomtest
 
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(confidence, kind="stable")
     bins = []
-    for members in np.array_split(order, max(min(n_bins, len(order) // 5), 1)):
+    for members in np.array_split(order, max(min(N_BINS, len(order) // 5), 1)):
         hits = int(right[members].sum())
         interval = binomtest(hits, len(members)).proportion_ci(CONFIDENCE)
         mean = float(confidence[members].mean())

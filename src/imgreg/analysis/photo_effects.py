@@ -26,11 +26,17 @@ _Key = tuple[str, str, int]  # content, label, number among copies
 class PhotoEffect(BaseModel):
     """A run's kept head against the control's, on the same validation photos.
 
-    mean, low, high   mean difference of the photos' cross-entropies in nats, below 0 the run is better, with the 95 %
-                      t-interval over the photos, or over the folds' means where that is wider
-    p_holm            of the difference, corrected for the number of runs
-    fixed, broken     paths of the photos that only the run, only the control gets right
-    p_mcnemar         exact McNemar, two-sided: that they err equally often
+    Attributes
+    ----------
+    mean, low, high : float
+        Mean difference of the photos' cross-entropies in nats, below 0 the run is better, with the 95 % t-interval over
+        the photos, or over the folds' means where that is wider.
+    p_holm : float
+        Of the difference, corrected for the number of runs.
+    fixed, broken : tuple of str
+        Paths of the photos that only the run, only the control gets right.
+    p_mcnemar : float
+        Exact McNemar, two-sided: that they err equally often.
     """
 
     model_config = ConfigDict(frozen=True)

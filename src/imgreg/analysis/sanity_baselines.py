@@ -36,10 +36,13 @@ def majority_probabilities(train_labels: NDArray[np.integer], *, n: int, n_class
 def linear_probabilities(train: Float64Array, train_labels: NDArray[np.integer], other: Float64Array) -> Float64Array:
     """What scikit-learn's logistic regression on standardized numbers says of other photos, (n_other, n_classes).
 
-    train, other   (n, k), with the same k numbers a photo
-
     The penalty is fixed: one searched by cross-validation did no better on real photos (docs/log.md) and took fifty
     times as long.
+
+    Parameters
+    ----------
+    train, other : (n, k)
+        With the same k numbers a photo.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -53,8 +56,12 @@ def linear_probabilities(train: Float64Array, train_labels: NDArray[np.integer],
 def accuracy_interval(n_right: int, n: int) -> tuple[float, float]:
     """95 % interval of a share, exact.
 
-    source   Clopper & Pearson 1934
+    References
+    ----------
+    Clopper & Pearson 1934.
 
+    Examples
+    --------
     >>> tuple(round(bound, 3) for bound in accuracy_interval(8, 10))
     (0.444, 0.975)
     """

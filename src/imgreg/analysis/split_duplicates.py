@@ -19,8 +19,12 @@ _PORTION = 1024
 class SplitDuplicates:
     """For each validation photo the train photo most like it.
 
-    nearest      (n_val,) int, its row
-    similarity   (n_val,) float, the cosine
+    Attributes
+    ----------
+    nearest : (n_val,) int
+        Its row.
+    similarity : (n_val,) float
+        The cosine.
     """
 
     nearest: NDArray[np.int64]
@@ -35,10 +39,15 @@ class SplitDuplicates:
 def find_split_duplicates(val: NDArray[np.floating], train: NDArray[np.floating]) -> SplitDuplicates:
     """Compare every validation photo with every train photo.
 
-    val, train   (n, c) descriptors of the clean photos. Their cosines are taken less the train photos' mean: a
-                 recompressed picture comes above 0.95 nearly always, a mirrored, turned or slightly cropped one as a
-                 rule, one of half the size often; another picture of the same thing seldom
+    Parameters
+    ----------
+    val, train : (n, c)
+        Descriptors of the clean photos. Their cosines are taken less the train photos' mean: a recompressed picture
+        comes above 0.95 nearly always, a mirrored, turned or slightly cropped one as a rule, one of half the size
+        often; another picture of the same thing seldom.
 
+    Examples
+    --------
     >>> draw = np.random.default_rng(0)
     >>> train = draw.normal(size=(50, 64))
     >>> find_split_duplicates(np.concatenate([train[7:8], draw.normal(size=(2, 64))]), train).found.tolist()

@@ -43,8 +43,17 @@ _SHORTCUT_STEPS = {
 def suspect(
     history: History, *, val_labels: NDArray[np.integer], duplicates: SplitDuplicates | None, noise: LabelNoise | None
 ) -> tuple[Suspicion, ...]:
-    """Leakage where 5 % of the validation photos or more have a duplicate among the train photos; label noise where 8 %
-    of the labels or more look wrong, and clearly so. The shares are imgreg's own, tuned by benchmarks/verdict.py."""
+    """Tell what the data is suspected of.
+
+    Leakage where 5 % of the validation photos or more have a duplicate among the train photos; label noise where 8 %
+    of the labels or more look wrong, and clearly so. The shares are imgreg's own, tuned by benchmarks/verdict.py.
+
+    Parameters
+    ----------
+    val_labels : (n_val,) int
+    duplicates, noise : SplitDuplicates, LabelNoise
+        None where they were not looked for, or could not be.
+    """
     found = []
     if duplicates is not None and int(duplicates.found.sum()) >= max(2, TWINS_MATTER * len(val_labels)):
         found.append(_leakage(history, val_labels=val_labels, duplicates=duplicates))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from imgreg.atomic_write import write_atomic
 from imgreg.config import Base
 from imgreg.data.index import PhotoIndex, index_photos, labels_of
 from imgreg.data.issues import Finding, by_severity, connected, copies, inspect
+from imgreg.paths import path_from
 from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
 from imgreg.session import Session
@@ -132,17 +132,9 @@ def _write_manifest(done: Check, target: Path) -> None:
     given = any(photo.split for photo in photos)
     root = index.root if index.root.is_dir() else index.root.parent
     rows = [
-        (_from(target.parent, root / index.relative(photo)), photo.label, *((photo.split,) if given else ()))
+        (path_from(target.parent, root / index.relative(photo)), photo.label, *((photo.split,) if given else ()))
         for i, photo in enumerate(photos)
         if i not in dropped
     ]
     text = rows_to_csv(("path", "label", "split") if given else ("path", "label"), rows)
     write_atomic(target, text.encode("utf-8", "surrogateescape"))
-
-
-def _from(folder: Path, path: Path) -> str:
-    """A path as seen from a folder; whole where they lie on two drives, which Windows has."""
-    try:
-        return os.path.relpath(path, folder)
-    except ValueError:
-        return str(path.absolute())

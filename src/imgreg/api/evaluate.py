@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,10 @@ import numpy as np
 from imgreg.analysis.metrics import Metrics, measure
 from imgreg.api.predict import Vote, load_classifier, predict
 from imgreg.data.index import Photo, index_photos
-from imgreg.errors import DatasetError
+from imgreg.errors import DatasetError, MachineError
+from imgreg.heads.store import load_card
 from imgreg.progress import Watcher
+from imgreg.runs.evaluations import optimism, write_evaluation
 from imgreg.runs.folder import read_run
 
 _SEEN: tuple[Literal["train", "val"], ...] = ("train", "val")
@@ -21,13 +23,23 @@ _SEEN: tuple[Literal["train", "val"], ...] = ("train", "val")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores on labelled photos. `notes` are what a reader must know, photos that were trained on before all."""
+    """Scores on labelled photos.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What a reader must know, photos that were trained on before all.
+    n_runs_scored : int
+        Number of different runs that exactly these photos have scored, this one included; 0 for photos that it has
+        seen, which is not recorded.
+    """
 
     runs: tuple[Path, ...]
     vote: Vote | None
     data: Path
     metrics: Metrics
     notes: tuple[str, ...]
+    n_runs_scored: int = 0
 
 
 def evaluate(
@@ -38,9 +50,11 @@ def evaluate(
     vote: Vote | None = None,
     mirror: bool | None = None,
     max_bad: float = 0.05,
+    reason: str = "",
+    command: str = "",
     watcher: Watcher | None = None,
 ) -> Evaluation:
-    """Score one or several runs on the photos of a folder.
+    """Score one or several runs on the photos of a folder, and record that in evaluations.jsonl beside the first run.
 
     Parameters
     ----------
@@ -52,6 +66,8 @@ def evaluate(
         Average over each photo and its mirror image; by default as each run was trained.
     max_bad : float
         Largest fraction of files that may be unreadable.
+    reason, command : str
+        For the record: what the scores are for, and the command line.
 
     Raises
     ------
@@ -80,7 +96,12 @@ def evaluate(
         watcher.step("predicting", done, len(photos), "")
     labels = [classifier.classes.index(photo.label) for photo in photos]
     metrics = measure(labels, np.array(rows), classes=classifier.classes, answers=said)
-    return Evaluation(tuple(runs), vote if len(runs) < 2 else vote or "mean", data, metrics, notes)
+    vote = vote if len(runs) < 2 else vote or "mean"
+    n_runs_scored = 0
+    if not notes:
+        n_runs_scored = _record(runs, photos, vote=vote, reason=reason, command=command, say=watcher.say)
+        notes = tuple(filter(None, [optimism(len(photos), n_runs_scored)]))
+    return Evaluation(tuple(runs), vote, data, metrics, notes, n_runs_scored)
 
 
 def evaluation_document(done: Evaluation) -> dict[str, object]:
@@ -90,8 +111,33 @@ def evaluation_document(done: Evaluation) -> dict[str, object]:
         "vote": done.vote,
         "data": str(done.data),
         "notes": list(done.notes),
+        "n_runs_scored": done.n_runs_scored,
         **done.metrics.model_dump(mode="json"),
     }
+
+
+def _record(
+    runs: Sequence[Path],
+    photos: Sequence[Photo],
+    *,
+    vote: str | None,
+    reason: str,
+    command: str,
+    say: Callable[[str], None],
+) -> int:
+    """Write the scoring down. A folder that cannot be written does not cost the scores."""
+    try:
+        return write_evaluation(
+            runs[0].parent,
+            photos=[photo.sha256 for photo in photos],
+            runs=[run.name for run in runs],
+            heads=[*(load_card(run).head_sha256 for run in runs), *filter(None, [vote])],
+            command=command,
+            reason=reason,
+        )
+    except MachineError as error:
+        say(f"{error} That these photos were scored is not recorded.")
+        return 1
 
 
 def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:

@@ -100,6 +100,45 @@ def explain_photos(
         yield _written(photo, data, one, row, classes=card.classes, named=out / stem)
 
 
+def explain_decoded(pixels: NDArray[np.uint8], *, run: Path, label: str) -> Explanation:
+    """Show which places of a photo, decoded to the run's image size, support a class.
+
+    Raises
+    ------
+    UsageError
+        For a class that the run does not have.
+    ArtefactError
+        If the run is damaged.
+    """
+    card, saved = checked_card(run), load_head(run)
+    if label not in card.classes:
+        raise UsageError(f"class {label}: expected one of the run's classes, {', '.join(card.classes)}.")
+    load_keras()
+    (explained,) = explain(
+        [pixels],
+        [card.classes.index(label)],
+        base=recorded_weights(card, run=run),
+        plan=card.plan,
+        heads=saved.heads,
+        blocks=saved.blocks,
+        preprocessing=card.preprocessing_setting,
+    )
+    return explained
+
+
+def known_likeness(explained: Explanation) -> float | None:
+    return None if np.isnan(explained.likeness) else explained.likeness
+
+
+def likeness_note(likeness: float | None) -> str:
+    """What the comparison with heads of random weights says of a heatmap."""
+    if likeness is None:
+        return "no region supports this class, or the heatmap is uniform"
+    if likeness > ALIKE:
+        return f"caution: heads with random weights give a similar heatmap (rank correlation {likeness:.2f})"
+    return f"heads with random weights give a different heatmap (rank correlation {likeness:.2f})"
+
+
 def _short(name: str) -> str:
     """A name that leaves room for what is added to it: file systems take 255 bytes."""
     if WINDOWS:  # which counts UTF-16 units, and cannot decode a character that was cut
@@ -135,7 +174,7 @@ def _written(
         label=label,
         probability=float(probabilities[one.explained]),
         answer=answer,
-        likeness=None if np.isnan(one.likeness) else one.likeness,
+        likeness=known_likeness(one),
         overlay=target,
         map=named.with_name(f"{named.name}-map.npy"),
     )

@@ -24,15 +24,16 @@ from imgreg.session import Session
 from imgreg.training.dataset import new_folder, resample_dataset
 from imgreg.training.trials import run_trials
 
-SHOWN = 48  # photos on the contact sheet
+SHOWN = 48  # photos on the contact sheet, and to review
+PICTURES = "pictures"
 _SHEET_PX = 176
 _CARD_PX = 400  # longest side of a photo in the report
 
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """A finished check; `photo` in the table indexes paths. `folder` holds report.html, label_issues.csv and .json, and
-    sheet.png."""
+    """A finished check; `photo` in the table indexes paths. `folder` holds report.html, label_issues.csv and .json,
+    sheet.png, the photos to review in pictures/, and environment.json, which names the photo folder."""
 
     folder: Path
     table: LabelTable
@@ -75,7 +76,7 @@ def find_label_issues(data: Path, *, settings: Settings, repeats: int, folds: in
             answer=label_issues_answer(table),
             notes=resampled.notes,
         )
-        _write(folder, done, index=resampled.index, command=session.command)
+        write_label_issues(folder, done, index=resampled.index, command=session.command)
     return done
 
 
@@ -128,7 +129,8 @@ def label_issues_document(done: LabelIssues) -> dict[str, object]:
 _COLUMNS = ("label", "other", "own", "others", "word", "history", "own_when_trained", "memorization", "forgotten")
 
 
-def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) -> None:
+def write_label_issues(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) -> None:
+    """Fill the folder: tables, the photos to review at reduced size, sheet and report. raises OSError"""
     from imgreg.reports.contact_sheet import photo_grid
     from imgreg.reports.label_issues import label_issues_report
 
@@ -140,7 +142,12 @@ def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) 
     write_text(folder / "label_issues.csv", rows_to_csv(("rank", "path", *_COLUMNS), rows))
     document = label_issues_document(done)
     document["photos"] = [
-        {**row.model_dump(mode="json", exclude={"photo"}), "path": index.relative(photos[row.photo])}
+        {
+            **row.model_dump(mode="json", exclude={"photo"}),
+            "path": index.relative(photos[row.photo]),
+            "split": photos[row.photo].split or "",
+            "sha256": photos[row.photo].sha256,
+        }
         for row in done.table.rows
     ]
     shared: dict[str, Any] = {
@@ -165,10 +172,15 @@ def _write(folder: Path, done: LabelIssues, *, index: PhotoIndex, command: str) 
     doubtful = [row for row in done.table.rows if row.word != "agrees"]
     to_review = (doubtful or done.table.rows)[:SHOWN]
     root = index.root if index.root.is_dir() else index.root.parent
+    write_json(folder / "environment.json", {"data": str(root.resolve())})
+    pictures = {row.photo: _picture(photos[row.photo]) for row in to_review}
+    (folder / PICTURES).mkdir()
+    for photo, data in pictures.items():
+        (folder / PICTURES / f"{photos[photo].sha256}.jpg").write_bytes(data)
     label_issues_report(
         to_review,
         manifest=[(index.relative(photo), photo.label, photo.split or "") for photo in photos],
-        pictures={row.photo: _picture(photos[row.photo]) for row in to_review},
+        pictures=pictures,
         answer=done.answer,
         notes=shared["notes"],
         data=shared_path(root),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import tee
+from itertools import chain, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -42,10 +42,15 @@ T = TypeVar("T")
 class Prediction:
     """One photo's answer, or why there is none.
 
-    votes                how many heads answer each class, where there are several; probabilities are then their mean
-    prediction_set       the classes that the photo may have at the confidence level asked for; None where none was
-    training_distance    cosine distance to the nearest train photos; beyond the threshold the photo is unlike them.
-                         None where several runs vote, or the run keeps too few train photos
+    Attributes
+    ----------
+    votes : dict[str, int] or None
+        How many heads answer each class, where there are several; probabilities are then their mean.
+    prediction_set : tuple of str or None
+        The classes that the photo may have at the confidence level asked for; None where none was.
+    training_distance : float or None
+        Cosine distance to the nearest train photos; beyond the threshold the photo is unlike them. None where several
+        runs vote, or the run keeps too few train photos.
     """
 
     path: Path
@@ -158,11 +163,26 @@ def load_classifier(
             blocks = heads[0].result().blocks if card.finetuned else ()
             engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
             members.append(_Member(tuple(_answering(head.result(), mirror=mirror) for head in heads), engine))
-    thresholds = None
-    if confidence is not None:
-        (arrays,) = [head.calibration for member in members for head in member.runs if head.calibration]
-        thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
-    return Classifier(tuple(members), vote, one_photo, confidence, thresholds)
+    classifier = Classifier(tuple(members), vote, one_photo)
+    return classifier if confidence is None else _with_thresholds(classifier, confidence=confidence)
+
+
+def at_confidence(classifier: Classifier, confidence: float, *, run: Path) -> Classifier:
+    """The classifier of a single run, answering with prediction sets too; it shares what is loaded.
+
+    Raises
+    ------
+    UsageError
+        If the run has too few held-out photos for the confidence level.
+    """
+    _refuse_confidence([run], confidence, mirror=None)
+    return _with_thresholds(classifier, confidence=confidence)
+
+
+def _with_thresholds(classifier: Classifier, *, confidence: float) -> Classifier:
+    (arrays,) = [head.calibration for member in classifier.members for head in member.runs if head.calibration]
+    thresholds = conformal_thresholds(arrays.held_out, confidence=confidence)
+    return replace(classifier, confidence=confidence, thresholds=thresholds)
 
 
 def _sharing_a_base(runs: Sequence[Path], *, mirror: bool | None) -> Iterable[list[Path]]:
@@ -314,6 +334,46 @@ def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier)
     (member,) = classifier.members
     for given in _given(photos, member):
         yield given.rows.mean(axis=0)
+
+
+def predict_decoded(photos: Iterable[tuple[Path, UInt8Array, Classifier]]) -> Iterator[Prediction]:
+    """Predict photos that are decoded already, in order, as `predict` does their files.
+
+    Parameters
+    ----------
+    photos : iterable of (path, (size, size, 3) uint8, Classifier)
+        RGB, decoded to the run's image size. The classifiers are of one single run; they may differ in their
+        confidence.
+    """
+    coming = iter(photos)
+    if (first := next(coming, None)) is None:
+        return
+    (member,) = first[2].members
+    decoded, named = tee(chain([first], coming))
+    for given, (path, _, classifier) in zip(_given((pixels for _, pixels, _ in decoded), member), named, strict=False):
+        yield _prediction(path, [given], classifier=classifier)
+
+
+def prediction_document(answer: Prediction) -> dict[str, object]:
+    """What predict --json prints of a photo."""
+    if answer.error is not None:
+        return {"path": str(answer.path), "error": answer.error}
+    document: dict[str, object] = {
+        "path": str(answer.path),
+        "label": answer.label,
+        "probability": answer.probability,
+        "probabilities": answer.probabilities,
+    }
+    if answer.votes:
+        document["votes"] = answer.votes
+    if answer.prediction_set is not None:
+        document |= {"prediction_set": answer.prediction_set, "abstained": answer.abstained}
+    if answer.unlike_training is not None:
+        document |= {name: getattr(answer, name) for name in NOVELTY}
+    return document
+
+
+NOVELTY = ("unlike_training", "training_distance", "training_distance_threshold")
 
 
 @dataclass(frozen=True)

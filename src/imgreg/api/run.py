@@ -184,8 +184,8 @@ class TrainedRun:
     def _classifiers(self) -> dict[tuple[bool, float | None], Classifier]:
         return {}
 
-    def evaluate(self, data: PathLike, *, split: str | None = None, progress: bool = True) -> Result:
-        """Score the run on labelled photos.
+    def evaluate(self, data: PathLike, *, split: str | None = None, reason: str = "", progress: bool = True) -> Result:
+        """Score the run on labelled photos, and record that in evaluations.jsonl beside the run.
 
         Parameters
         ----------
@@ -193,6 +193,8 @@ class TrainedRun:
             A folder of class folders, of split folders, or a manifest (CSV or JSON Lines).
         split : {"train", "val", "test"}, optional
             Use only this split of the data.
+        reason : str
+            What the scores are for, to record.
 
         Returns
         -------
@@ -202,7 +204,7 @@ class TrainedRun:
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         with watching(progress=progress) as watcher:
-            done = evaluate([self.folder], Path(data), split=split, watcher=watcher)
+            done = evaluate([self.folder], Path(data), split=split, reason=reason, watcher=watcher)
         document = evaluation_document(done)
         shown = [{"metric": name, **figure.model_dump()} for name, figure in done.metrics.figures.items()]
         return Result(f"{self.name} on {Path(data).name}", answer=done.notes, table=Table(shown), document=document)

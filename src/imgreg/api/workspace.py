@@ -371,7 +371,24 @@ class Workspace:
         resume: bool | None = None,
         **options: Any,
     ) -> Result:
-        """Rank the photos by how likely their label is wrong, according to heads that never saw them."""
+        """Rank the photos by how likely their label is wrong, according to heads that never saw them.
+
+        Parameters
+        ----------
+        repeats : int
+            Number of cross-validations, each with folds of its own.
+        folds : int
+            Folds of each, 2 or more: every photo is scored by the head of its fold.
+        **options
+            See the class.
+
+        Raises
+        ------
+        DatasetError
+            If the photos cannot be used as a dataset.
+        UsageError
+            For an option that does not exist, or fewer than 2 folds.
+        """
         from imgreg.api.label_issues import find_label_issues, label_issues_document
 
         settings = build_settings(recipe, options)

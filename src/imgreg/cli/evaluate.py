@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +12,7 @@ import click
 from imgreg.cli.flags import json_option, mirror_option, models_option, verbosity_options, vote_option
 from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import UsageError
+from imgreg.paths import shared_command
 
 
 @click.command("evaluate")
@@ -18,6 +21,7 @@ from imgreg.errors import UsageError
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), help="Which split of DATA to use.  [default: all]"
 )
+@click.option("--reason", default="", metavar="TEXT", help="What the scores are for, to record in evaluations.jsonl.")
 @vote_option
 @mirror_option
 @models_option
@@ -27,6 +31,7 @@ def command(
     targets: tuple[Path, ...],
     runs: tuple[Path, ...],
     split: str | None,
+    reason: str,
     vote: Literal["mean", "majority"] | None,
     mirror: bool | None,
     models: Path,
@@ -39,7 +44,9 @@ def command(
     RUN is a name under models/ or a path, here or after --run; by default the newest run. DATA has the same layout as
     for train. Metrics are computed by scikit-learn, with 95 % bootstrap intervals over the
     photos.
-    Warns if DATA overlaps the training set: scores on those photos say nothing about new ones.
+    Warns if DATA overlaps the training set: scores on those photos say nothing about new ones. Scores on other photos
+    are recorded in evaluations.jsonl under models/, and a note says how many different runs the same photos have
+    scored: the best of several scores is optimistic.
 
     \b
     Example:
@@ -60,7 +67,10 @@ def command(
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         chosen = chosen_runs(named, models=models, say=watcher.tell if quiet else watcher.say)
-        done = evaluate(chosen, data, split=split, vote=vote, mirror=mirror, watcher=watcher)
+        command = shared_command(shlex.join(["imgreg", *sys.argv[1:]]))
+        done = evaluate(
+            chosen, data, split=split, vote=vote, mirror=mirror, reason=reason, command=command, watcher=watcher
+        )
     if as_json:
         print_json(evaluation_document(done))
     elif not quiet:

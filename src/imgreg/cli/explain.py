@@ -68,13 +68,7 @@ def command(
 
 
 def _line(one: Explained) -> str:
-    from imgreg.api.explain import ALIKE
+    from imgreg.api.explain import likeness_note
     from imgreg.reports.text import visible
 
-    if one.likeness is None:
-        check = "no region supports this class, or the heatmap is uniform"
-    elif one.likeness > ALIKE:
-        check = f"caution: heads with random weights give a similar heatmap (rank correlation {one.likeness:.2f})"
-    else:
-        check = f"heads with random weights give a different heatmap (rank correlation {one.likeness:.2f})"
-    return visible(f"{one.overlay}  {one.label} {one.probability:.1%}; {check}")
+    return visible(f"{one.overlay}  {one.label} {one.probability:.1%}; {likeness_note(one.likeness)}")

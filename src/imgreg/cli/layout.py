@@ -26,6 +26,7 @@ COMMAND_GROUPS = {
         "predict": "Classify photos with a trained run.",
         "evaluate": "Score a run, or a voting ensemble, on labelled photos.",
         "export": "Write a run for other runtimes: ONNX, LiteRT, OpenVINO, TensorFlow.",
+        "serve": "Use the runs in a browser, or over HTTP.",
     },
     "Manage": {
         "runs": "List what is in models/.",

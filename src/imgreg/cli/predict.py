@@ -187,40 +187,25 @@ def _notes(answer: Prediction, classifier: Classifier) -> Iterator[str]:
 
 
 def _write_json(answers: Iterable[Prediction], classifier: Classifier) -> int:  # noqa: ARG001
+    from imgreg.api.predict import prediction_document
+
     n_bad = 0
     for answer in answers:
-        if answer.error is None:
-            document: dict[str, object] = {
-                "path": str(answer.path),
-                "label": answer.label,
-                "probability": answer.probability,
-                "probabilities": answer.probabilities,
-            }
-            if answer.votes:
-                document["votes"] = answer.votes
-            if answer.prediction_set is not None:
-                document |= {"prediction_set": answer.prediction_set, "abstained": answer.abstained}
-            if answer.unlike_training is not None:
-                document |= {name: getattr(answer, name) for name in _NOVELTY}
-        else:
-            document = {"path": str(answer.path), "error": answer.error}
-            n_bad += 1
-        sys.stdout.write(json.dumps(document) + "\n")
+        n_bad += answer.error is not None
+        sys.stdout.write(json.dumps(prediction_document(answer)) + "\n")
         sys.stdout.flush()
     return n_bad
 
 
-_NOVELTY = ("unlike_training", "training_distance", "training_distance_threshold")
-
-
 def _write_csv(answers: Iterable[Prediction], classifier: Classifier) -> int:
+    from imgreg.api.predict import NOVELTY
     from imgreg.data.discovery import as_cell
 
     n_bad = 0
     with _surrogates_kept(sys.stdout) as out:
         table = csv.writer(out, lineterminator="\n")
         sets = ("prediction_set", "abstained") if classifier.confidence is not None else ()
-        novelty = _NOVELTY if classifier.novelty_threshold is not None else ()
+        novelty = NOVELTY if classifier.novelty_threshold is not None else ()
         table.writerow(["path", "label", "probability", *classifier.classes, *sets, *novelty, "error"])
         for answer in answers:
             found = answer.probabilities or {}

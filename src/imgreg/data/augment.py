@@ -31,8 +31,16 @@ class Augmenter:
     """Makes views by one setting and seed. `digest` names everything that the bytes of a view depend on."""
 
     def __init__(self, settings: Augmentation, *, seed: int, size_px: int) -> None:
-        """size_px   of the photos it will see; a user's pipeline is tried on one of that size
-        raises    ArtefactError if the pipeline file cannot be loaded, fails, or changes size or type
+        """
+        Parameters
+        ----------
+        size_px : int
+            Of the photos it will see; a user's pipeline is tried on one of that size.
+
+        Raises
+        ------
+        ArtefactError
+            If the pipeline file cannot be loaded, fails, or changes size or type.
         """
         settings = settings.scaled()
         described = settings.model_dump(mode="json", exclude={"views", "pipeline", "strength"})
@@ -50,8 +58,15 @@ class Augmenter:
     def view(self, photo: UInt8Array, *, sha256: str, view: int) -> UInt8Array:
         """Make view `view` of the photo with content hash `sha256`.
 
-        photo     (size, size, 3) uint8 RGB
-        returns   the same shape and dtype; the photo itself for view 0
+        Parameters
+        ----------
+        photo : (size, size, 3) uint8
+            RGB.
+
+        Returns
+        -------
+        (size, size, 3) uint8
+            The photo itself for view 0.
         """
         if view == 0:
             return photo

@@ -149,9 +149,20 @@ def readable_bytes(path: Path) -> bytes:
 def decode(data: bytes, *, size_px: int) -> UInt8Array:
     """Turn a photo's bytes into pixels, by the rules above.
 
-    data      a whole image file
-    returns   (size_px, size_px, 3) uint8 RGB
-    raises    PhotoError with the reason; the first failure is final
+    Parameters
+    ----------
+    data : bytes
+        A whole image file.
+
+    Returns
+    -------
+    (size_px, size_px, 3) uint8
+        RGB.
+
+    Raises
+    ------
+    PhotoError
+        With the reason; the first failure is final.
     """
     return _decoded(data, lambda _: (size_px, size_px))
 
@@ -159,7 +170,10 @@ def decode(data: bytes, *, size_px: int) -> UInt8Array:
 def picture(data: bytes, *, longest_px: int) -> UInt8Array:
     """The same in the photo's own proportions, for people to look at.
 
-    returns   (h, w, 3) uint8 RGB, longest_px at its longer side
+    Returns
+    -------
+    (h, w, 3) uint8
+        RGB, longest_px at its longer side.
     """
 
     def fitting(size: tuple[int, int]) -> tuple[int, int]:

@@ -30,10 +30,16 @@ _LOOKED_AT_ONCE = 10_000
 class Photo:
     """A readable photo, small: there may be a million of them.
 
-    where    its path as text
-    split    train, val or test, or None where the user gave none
-    seen     its packed glance, which index_photos takes
-    family   shared by photos that a split keeps together; by default each content is its own
+    Attributes
+    ----------
+    where : str
+        Its path as text.
+    split : str or None
+        train, val or test, or None where the user gave none.
+    seen : bytes or None
+        Its packed glance, which index_photos takes.
+    family : str
+        Shared by photos that a split keeps together; by default each content is its own.
     """
 
     where: str
@@ -103,11 +109,21 @@ def index_photos(
 ) -> PhotoIndex:
     """List, read and check every photo of a data set.
 
-    root         as in list_files
-    max_bad      largest share of unreadable files, 0..1
-    file_cache   what earlier commands read: files in it are not read again, others are added; None to read every file
-    on_file      called with (files done, files in all; 0 until that is known)
-    raises       DatasetError: no such folder, fewer than two classes, an empty class, or too many bad files
+    Parameters
+    ----------
+    root : Path
+        As in list_files.
+    max_bad : float
+        Largest share of unreadable files, 0..1.
+    file_cache : FileCache, optional
+        What earlier commands read: files in it are not read again, others are added; None to read every file.
+    on_file : callable, optional
+        Called with (files done, files in all; 0 until that is known).
+
+    Raises
+    ------
+    DatasetError
+        For a missing folder, fewer than two classes, an empty class, or too many unreadable files.
     """
     rows: list[Photo | Skipped | None] = []  # None until it is read
     unread: list[tuple[int, Listed, Stamp | None]] = []

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from imgreg.errors import MachineError, PhotoError
 from imgreg.fresh_process import START, FreshContext
@@ -39,9 +39,17 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
     An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process of its own,
     with more time: neither what earlier items left behind nor what else the machine does must decide about it.
 
-    work     a function of a module, which returns what can be pickled; it may raise PhotoError
-    failed   what stands for an item whose work was given up: codes too-slow, out-of-memory and damaged
-    raises   MachineError if no process can be started
+    Parameters
+    ----------
+    work : callable
+        A function of a module, which returns what can be pickled; it may raise PhotoError.
+    failed : callable
+        What stands for an item whose work was given up: codes too-slow, out-of-memory and damaged.
+
+    Raises
+    ------
+    MachineError
+        If no process can be started.
     """
     coming = iter(items)
     first = list(islice(coming, _AHEAD * (os.cpu_count() or 1)))
@@ -49,7 +57,7 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
         return
     coming = chain(first, coming)
     n_workers = min(os.cpu_count() or 1, len(first))
-    with _pool(work, n_workers) as pool:
+    with _pool(_module(work), n_workers) as pool:
         waiting: deque[tuple[T, Any]] = deque()
         while True:
             while len(waiting) < _AHEAD * n_workers and (item := next(coming, None)) is not None:
@@ -60,13 +68,42 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
             try:
                 yield _result(future, seconds=SECONDS)
             except PhotoError as error:
-                retried = isinstance(error, _ReaderDiedError) or error.code in ("out-of-memory", "too-slow")
-                yield _again(work, item, failed=failed) if retried else failed(item, error)
+                yield _again(work, item, failed=failed) if _worth_another_try(error) else failed(item, error)
+
+
+@contextmanager
+def kept_workers(module: str) -> Iterator[Callable[[Callable[[T], R], T], R]]:
+    """The same for single items as they come, from any thread: a function that runs work(item) in a process.
+
+    The processes, one a core, are kept until the block ends. For an item whose work was given up, PhotoError is raised.
+
+    module   the name of the work's module, which is imported before the processes start
+    """
+    with _pool(module, os.cpu_count() or 1) as pool:
+
+        def result(work: Callable[[T], R], item: T) -> R:
+            try:
+                answer: R = _result(pool.schedule(work, args=(item,), timeout=SECONDS), seconds=SECONDS)
+                return answer
+            except PhotoError as error:
+                if not _worth_another_try(error):
+                    raise
+                return _again(work, item, failed=_raised)
+
+        yield result
+
+
+def _worth_another_try(error: PhotoError) -> bool:
+    return isinstance(error, _ReaderDiedError) or error.code in ("out-of-memory", "too-slow")
+
+
+def _raised(_: object, error: PhotoError) -> NoReturn:
+    raise error
 
 
 def _again(work: Callable[[T], R], item: T, *, failed: Callable[[T, PhotoError], F]) -> R | F:
     """The same work in a fresh process that does nothing else; its answer is final."""
-    with _pool(work, 1) as pool:
+    with _pool(_module(work), 1) as pool:
         try:
             result: R = _result(pool.schedule(work, args=(item,), timeout=AGAIN_SECONDS), seconds=AGAIN_SECONDS)
             return result
@@ -93,14 +130,19 @@ def _result(future: Any, *, seconds: float) -> Any:
         raise _ReaderDiedError(f"reading it crashed the reader process (exit code {error.exitcode})") from error
 
 
+def _module(work: Callable[..., object]) -> str:
+    name: str = getattr(work, "func", work).__module__
+    return name
+
+
 @contextmanager
-def _pool(work: Callable[..., object], n_workers: int) -> Iterator[Any]:
+def _pool(module: str, n_workers: int) -> Iterator[Any]:
     """Processes that start with nothing of the caller, and end with the block."""
     from pebble import ProcessPool
 
     context = FreshContext()
     if START == "ForkServer":
-        context.set_forkserver_preload([getattr(work, "func", work).__module__])
+        context.set_forkserver_preload([module])
     pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
     try:
         yield pool

@@ -25,7 +25,10 @@ SEVERITIES: tuple[Severity, ...] = ("stops training", "left out", "take care", "
 class Finding:
     """One kind of thing, wherever it was found.
 
-    files   groups of paths as PhotoIndex.relative names them: copies stand together, other files alone
+    Attributes
+    ----------
+    files : tuple of tuple of str
+        Groups of paths as PhotoIndex.relative names them: copies stand together, other files alone.
     """
 
     code: str
@@ -68,7 +71,10 @@ _SUFFIXES = {
 def inspect(index: PhotoIndex, *, same: Iterable[tuple[int, int]] = ()) -> tuple[Finding, ...]:
     """Everything found, by severity; nothing is found in a set that is as it should be.
 
-    same   rows of index.photos of different bytes that show the same picture
+    Parameters
+    ----------
+    same : iterable of tuple, optional
+        Rows of index.photos of different bytes that show the same picture.
     """
     photos = index.photos
     equal, alike = copies(photos), connected(same)

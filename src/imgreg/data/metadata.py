@@ -27,8 +27,12 @@ UInt8Array = NDArray[np.uint8]
 class ImageMetadata:
     """One file.
 
-    colours      how many pixels, of a small copy, have each of 64 colours; uint16 in bytes, red slowest
-    has_exif     whether the file carries camera data
+    Attributes
+    ----------
+    colours : bytes
+        How many pixels, of a small copy, have each of 64 colours; uint16 in bytes, red slowest.
+    has_exif : bool
+        Whether the file carries camera data.
     """
 
     colours: bytes
@@ -59,7 +63,12 @@ _DECODER = msgspec.msgpack.Decoder(tuple[bytes, int, int, int, str, bool, int, b
 def metadata(data: bytes, pixels: UInt8Array) -> ImageMetadata:
     """Take down what a readable photo's file tells.
 
-    data     the whole file; pixels (s, s, 3) uint8 RGB, decoded from it
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    pixels : (s, s, 3) uint8
+        RGB, decoded from it.
     """
     with opened(data) as image:
         width, height = image.size
@@ -78,8 +87,14 @@ def look_of(pixels: UInt8Array) -> int:
     """64 bits: whether each of 8 x 8 places is brighter than its neighbour to the left. A picture that was made
     smaller, recompressed or brightened keeps nearly all of them.
 
-    pixels   (s, s, 3) uint8 RGB
-    source   Krawetz 2013, "Kind of Like That" (dHash)
+    Parameters
+    ----------
+    pixels : (s, s, 3) uint8
+        RGB.
+
+    References
+    ----------
+    Krawetz 2013, "Kind of Like That" (dHash).
     """
     grey = np.asarray(Image.fromarray(pixels).convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])

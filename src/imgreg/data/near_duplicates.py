@@ -18,7 +18,10 @@ _PORTION = 1024
 def near_pairs(photos: Sequence[Photo]) -> list[tuple[int, int]]:
     """Rows of photos of different content whose looks differ in few bits, each pair once; plain pictures have none.
 
-    photos   as index_photos gives them
+    Parameters
+    ----------
+    photos : sequence of Photo
+        As index_photos gives them.
     """
     rows = [i for i, photo in enumerate(photos) if photo.metadata is not None and not photo.metadata.is_plain]
     looks = np.array([photos[i].metadata.look for i in rows], dtype=np.uint64)  # type: ignore[union-attr]

@@ -32,13 +32,30 @@ def resplit(
 ) -> tuple[Repeat, ...]:
     """Draw the splits of a repeated comparison; a split that the user gave is not looked at.
 
-    repeats         number of random splits
-    folds           0, or 2 and more: each repeat then gives so many splits, and every photo is tested once in it
-    test_fraction   of all photos, where there are no folds; val_fraction of the rest
-    returns         repeats x max(folds, 1) splits; more repeats begin with the same ones
-    raises          DatasetError if a class is too small for a photo in every split
+    Parameters
+    ----------
+    repeats : int
+        Number of random splits.
+    folds : int, optional
+        0, or 2 and more: each repeat then gives so many splits, and every photo is tested once in it.
+    test_fraction : float
+        Of all photos, where there are no folds.
+    val_fraction : float
+        Of the rest.
 
-    source          Kohavi 1995 (stratified folds); copies are kept together as in scikit-learn's StratifiedGroupKFold
+    Returns
+    -------
+    tuple of Repeat
+        repeats x max(folds, 1) splits; more repeats begin with the same ones.
+
+    Raises
+    ------
+    DatasetError
+        If a class is too small for a photo in every split.
+
+    References
+    ----------
+    Kohavi 1995 (stratified folds); copies are kept together as in scikit-learn's StratifiedGroupKFold.
     """
     _refuse_small_classes(photos, folds=folds)
     drawn: list[Repeat] = []

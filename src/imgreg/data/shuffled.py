@@ -12,7 +12,9 @@ from imgreg.data.split import Split
 def with_shuffled_labels(split: Split, *, seed: int) -> Split:
     """The train photos' labels in another order, as many of each class as before; other photos keep theirs.
 
-    source   Zhang et al. 2017, arXiv:1611.03530 (the randomization test)
+    References
+    ----------
+    Zhang et al. 2017, arXiv:1611.03530 (the randomization test).
     """
     draw = np.random.default_rng([seed, 1611])
     labels = [split.train[i].label for i in draw.permutation(len(split.train))]

@@ -27,8 +27,12 @@ IntArray = NDArray[np.int64]
 class Split:
     """Photos by split, in the index's order.
 
-    leaks   files whose bytes are in several of the user's splits
-    folds   with cross-validation, the fold of each photo; `train` and `val` are then the same photos. Else empty
+    Attributes
+    ----------
+    leaks : int
+        Files whose bytes are in several of the user's splits.
+    folds : tuple of int
+        With cross-validation, the fold of each photo; `train` and `val` are then the same photos. Else empty.
     """
 
     train: tuple[Photo, ...]
@@ -50,8 +54,15 @@ class Split:
 def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, folds: int = 0) -> Split:
     """Honour a given split; draw validation photos from the train photos where none are given.
 
-    folds    0 for a single split; else each photo is dealt to one of so many folds, unless validation photos are given
-    raises   DatasetError if a class has no train or no validation photo, or only some photos carry a split
+    Parameters
+    ----------
+    folds : int, optional
+        0 for a single split; else each photo is dealt to one of so many folds, unless validation photos are given.
+
+    Raises
+    ------
+    DatasetError
+        If a class has no train or no validation photo, or only some photos carry a split.
     """
     given = {photo.split is not None for photo in photos}
     if given == {True, False}:

@@ -17,8 +17,13 @@ LEAST = 4  # train photos of a class
 def subset_sizes(n_train: int, *, steps: int, n_smallest_class: int) -> tuple[int, ...]:
     """Numbers of train photos, each about half the next, up to all of them.
 
-    steps              how many, fewer where the smallest class would fall under 4 photos
+    Parameters
+    ----------
+    steps : int
+        How many, fewer where the smallest class would fall under 4 photos.
 
+    Examples
+    --------
     >>> subset_sizes(256, steps=5, n_smallest_class=128)
     (16, 32, 64, 128, 256)
     >>> subset_sizes(30, steps=5, n_smallest_class=15)
@@ -31,7 +36,10 @@ def subset_sizes(n_train: int, *, steps: int, n_smallest_class: int) -> tuple[in
 def with_fewer(split: Split, n_train: int, *, seed: Sequence[int]) -> Split:
     """Keep so many train photos, as many of each class as its share gives, one at least; other photos stay.
 
-    seed   of the order in which photos are taken: the same seed gives nested subsets
+    Parameters
+    ----------
+    seed : sequence of int
+        Of the order in which photos are taken: the same seed gives nested subsets.
     """
     draw = np.random.default_rng(list(seed))
     by_class: dict[str, list[Photo]] = defaultdict(list)

@@ -44,13 +44,26 @@ def build_backbone(
 ) -> Any:
     """Build the frozen base for photos of any size.
 
-    layer           whose output is given
-    blocks          fine-tuned convolutions, each set in place of the base's: the output is then
-                    (n, 1 + n_blocks, h, w, 512), first of the base as it is, then with each of them
-    dtype           float32, or mixed_bfloat16 for a GPU
-    preprocessing   of the photos, part of the model
-    returns   keras.Model: (n, size, size, 3) uint8 RGB -> (n, size // 32, size // 32, 512)
-    source    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D; keras.applications.VGG16
+    Parameters
+    ----------
+    layer : str, optional
+        Whose output is given.
+    blocks : sequence of Arrays, optional
+        Fine-tuned convolutions, each set in place of the base's: the output is then (n, 1 + n_blocks, h, w, 512), first
+        of the base as it is, then with each of them.
+    dtype : str, optional
+        float32, or mixed_bfloat16 for a GPU.
+    preprocessing : Preprocessing, optional
+        Of the photos, part of the model.
+
+    Returns
+    -------
+    keras.Model
+        (n, size, size, 3) uint8 RGB -> (n, size // 32, size // 32, 512).
+
+    References
+    ----------
+    Simonyan & Zisserman 2015, arXiv:1409.1556, configuration D; keras.applications.VGG16.
     """
     load_keras()
     import keras
@@ -83,7 +96,10 @@ def _cut(vgg16: Any, *, layer: str, blocks: Sequence[Arrays]) -> Any:
 def tail(start: Any, block: Arrays, *, dtype: str | None = None) -> Any:
     """Lay fine-tuned convolutions, with their poolings, over a Keras tensor.
 
-    dtype   Keras' policy of the convolutions; None for the policy that is set
+    Parameters
+    ----------
+    dtype : str, optional
+        Keras' policy of the convolutions; None for the policy that is set.
     """
     import keras
 

@@ -14,7 +14,6 @@ Arrays = Mapping[str, NDArray[np.float32]]  # of one set of convolutions, named 
 
 LAST_LAYER = "block5_pool"
 _FROZEN = {"block5": "block4_pool", "block4": "block3_pool"}  # the last layer that stays frozen
-_DOWNSCALE = {"block4_pool": (16, 512), "block3_pool": (8, 256)}  # of each, with its channels
 
 
 def frozen_layer(block: Block) -> str:
@@ -24,16 +23,6 @@ def frozen_layer(block: Block) -> str:
     'block4_pool'
     """
     return _FROZEN[block]
-
-
-def frozen_shape(size_px: int, block: Block) -> tuple[int, int, int]:
-    """Shape of that output for one photo.
-
-    >>> frozen_shape(128, "block5"), frozen_shape(224, "block4")
-    ((8, 8, 512), (28, 28, 256))
-    """
-    downscale, n_channels = _DOWNSCALE[_FROZEN[block]]
-    return size_px // downscale, size_px // downscale, n_channels
 
 
 def tuned_layers(block: Block) -> tuple[str, ...]:

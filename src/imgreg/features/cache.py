@@ -83,9 +83,18 @@ class FeatureCache:
         limit_bytes: int | None = None,
         intact: Collection[str] = (),
     ) -> None:
-        """limit_bytes   what `shrink` keeps to; None for DEFAULT_LIMIT_BYTES
-        intact        blocks that the process which started this one has checked and uses
-        raises        MachineError if the folder cannot be written
+        """
+        Parameters
+        ----------
+        limit_bytes : int, optional
+            What `shrink` keeps to; None for DEFAULT_LIMIT_BYTES.
+        intact : collection of str
+            Blocks that the process which started this one has checked and uses.
+
+        Raises
+        ------
+        MachineError
+            If the folder cannot be written.
         """
         self.folder = folder / "features"
         self._say = say
@@ -117,7 +126,10 @@ class FeatureCache:
     def missing(self, keys: Iterable[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here.
 
-        on_block   called with (blocks checked, blocks to check)
+        Parameters
+        ----------
+        on_block : callable, optional
+            Called with (blocks checked, blocks to check).
         """
         asked = list(keys)
         places = self._places(asked)

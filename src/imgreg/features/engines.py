@@ -44,8 +44,15 @@ class Engine(Protocol):
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         """Describe photos by the frozen base, in order, as they come.
 
-        photos    each (size, size, 3) uint8 RGB, 0..255, not yet preprocessed
-        returns   each (size // 32, size // 32, 512) float32
+        Parameters
+        ----------
+        photos : iterable of array
+            Each (size, size, 3) uint8 RGB, 0..255, not yet preprocessed.
+
+        Returns
+        -------
+        (size // 32, size // 32, 512) float32
+            For each photo.
         """
         ...
 
@@ -53,8 +60,15 @@ class Engine(Protocol):
 def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName, Precision]:
     """Settle `auto` for engine and precision without loading anything large.
 
-    returns   (engine, precision), e.g. ("openvino", "bfloat16")
-    raises    MachineError if a strict choice cannot be had on this machine
+    Returns
+    -------
+    (engine, precision)
+        e.g. ("openvino", "bfloat16").
+
+    Raises
+    ------
+    MachineError
+        If a strict choice cannot be had on this machine.
     """
     engine = _fastest(say=say) if base.engine == "auto" else base.engine
     if base.precision != "auto" and (engine, base.precision) != ("openvino", "bfloat16"):

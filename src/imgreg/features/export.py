@@ -45,7 +45,18 @@ def is_whole(export: Path) -> bool:
 
 
 def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
-    """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow."""
+    """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow.
+
+    Returns
+    -------
+    Path
+        The .xml, with the .bin beside it.
+
+    Raises
+    ------
+    MachineError
+        If the cache folder cannot be written.
+    """
     from imgreg.features.backbone import build_backbone
 
     load_openvino(converter=True)

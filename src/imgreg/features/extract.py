@@ -58,6 +58,13 @@ class FeatureSource:
         self.cache, self.base, self.layer = cache, base, layer
 
     def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
+        """The name in the cache of one view's features: a hash of all that they depend on.
+
+        Parameters
+        ----------
+        view : int
+            0 for the photo, MIRROR for its mirror image, else a view that `augmenter` makes.
+        """
         made_by: tuple[object, ...] = ("view 0",)
         if view == MIRROR:
             made_by = ("mirror image",)
@@ -84,10 +91,21 @@ def extract(
 ) -> Extraction:
     """Bring every wanted (view, augmenter) of every photo into the cache.
 
-    load      loads the base; called only if something is missing
-    on_view   called with (views done, views to compute)
-    on_block  called with (blocks of the cache checked, blocks to check)
-    raises    DatasetError if a photo changed or vanished since it was indexed; FeatureError if a value is not finite
+    Parameters
+    ----------
+    load : callable
+        Loads the base; called only if something is missing.
+    on_view : callable, optional
+        Called with (views done, views to compute).
+    on_block : callable, optional
+        Called with (blocks of the cache checked, blocks to check).
+
+    Raises
+    ------
+    DatasetError
+        If a photo changed or vanished since it was indexed.
+    FeatureError
+        If a value is not finite.
     """
     asked = {
         source.key(photo, view, augmenter=augmenter): (photo, view, augmenter)

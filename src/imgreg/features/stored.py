@@ -33,8 +33,14 @@ def stored_shape(size_px: int, stored: Stored) -> tuple[int, int, int]:
 def to_stored(features: NDArray[np.float32], stored: Stored) -> Float16Array:
     """Pool and round one photo's (h, w, c) feature map to what is kept.
 
-    returns   (h, w, c) or (1, 1, c) float16
-    raises    FeatureError if a value is not finite or too large for float16
+    Returns
+    -------
+    (h, w, c) or (1, 1, c) float16
+
+    Raises
+    ------
+    FeatureError
+        If a value is not finite or too large for float16.
     """
     if stored != "map":
         features = (features.mean if stored == "avg" else features.max)(axis=(0, 1), keepdims=True)

@@ -65,8 +65,17 @@ class Weights:
 def resolve_weights(choice: str, *, imagenet: PublishedFile = IMAGENET) -> Weights:
     """Find the weights' file, downloading ImageNet's where asked for.
 
-    choice   auto, imagenet, starter, or a path, which may start with ~/
-    raises   MachineError if imagenet is not to be had; ArtefactError if a file is not VGG16's convolutions
+    Parameters
+    ----------
+    choice : str
+        auto, imagenet, starter, or a path, which may start with ~/.
+
+    Raises
+    ------
+    MachineError
+        If imagenet is not to be had.
+    ArtefactError
+        If a file is not VGG16's convolutions.
     """
     if choice == "starter":
         return _starter()

@@ -68,11 +68,21 @@ def comparison_report(
 
     The first run is the control.
 
-    rows       comparison_table of the same runs, in the same order
-    warnings   what a reader must know before comparing (same_conditions)
-    baselines  those that all runs stand beside; against_baselines says in a sentence which runs they beat
-    pictures   JPEG by the photo's path in the control's split, of those that are to be had
-    raises     OSError if the disk refuses
+    Parameters
+    ----------
+    rows : sequence of ComparisonRow
+        comparison_table of the same runs, in the same order.
+    warnings : sequence of str
+        What a reader must know before comparing (same_conditions).
+    baselines : sequence of Baseline, optional
+        Those that all runs stand beside; against_baselines says in a sentence which runs they beat.
+    pictures : mapping
+        JPEG by the photo's path in the control's split, of those that are to be had.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
     """
     short = shortened(rows, limit=60)
     effects, rows = renamed(effects, rows=rows, short=short), short

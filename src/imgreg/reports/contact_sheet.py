@@ -22,8 +22,12 @@ UInt8Array = NDArray[np.uint8]
 def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: Sequence[str], target: Path) -> None:
     """Labelled rows of pictures, the headers above the columns.
 
-    rows      each a label and its pictures, (s, s, 3) uint8 RGB; a short row leaves its last columns empty
-    headers   a word or two for each column
+    Parameters
+    ----------
+    rows : sequence of tuple
+        Each a label and its pictures, (s, s, 3) uint8 RGB; a short row leaves its last columns empty.
+    headers : sequence of str
+        A word or two for each column.
     """
     from PIL import Image
 
@@ -47,18 +51,19 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8Array]]], *, headers: 
     save_png(figure, target)
 
 
-def photo_grid(
-    photos: Sequence[tuple[Sequence[str], UInt8Array]], *, target: Path, n_columns: int = 6, side: int = 176
-) -> None:
+def photo_grid(photos: Sequence[tuple[Sequence[str], UInt8Array]], *, target: Path) -> None:
     """Pictures in rows, each with its caption below.
 
-    photos   each a caption of some lines, as many for every picture, and the picture, (s, s, 3) uint8 RGB
+    Parameters
+    ----------
+    photos : sequence of tuple
+        Each a caption of some lines, as many for every picture, and the picture, (s, s, 3) uint8 RGB.
     """
     from PIL import Image
 
-    margin, line, space = 16, 20, 14
+    side, margin, line, space = 176, 16, 20, 14  # pixels
     n_lines = max((len(caption) for caption, _ in photos), default=0)
-    n_columns = max(min(n_columns, len(photos)), 1)
+    n_columns = max(min(6, len(photos)), 1)
     step = side + n_lines * line + space
     height = 2 * margin + -(-len(photos) // n_columns) * step - space
     width = 2 * margin + n_columns * (side + space) - space

@@ -16,8 +16,12 @@ from imgreg.reports.text import one_line
 def explanation_figure(picture: UInt8Array, heat: NDArray[np.floating], *, title: str, target: Path) -> None:
     """Write the PNG.
 
-    picture   (h, w, 3) uint8 RGB
-    heat      (rows, columns) >= 0; all 0 is said in words
+    Parameters
+    ----------
+    picture : (h, w, 3) uint8
+        RGB.
+    heat : (rows, columns)
+        >= 0; all 0 is said in words.
     """
     height, width = picture.shape[:2]
     figure = new_figure((2 * width + 60) / DPI, (height + 110) / DPI)

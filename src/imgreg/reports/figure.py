@@ -76,8 +76,15 @@ def save_png(figure: Figure, target: Path) -> None:
 def save_figure(figure: Figure, target: Path) -> str:
     """Write the figure as PNG, and as SVG beside it.
 
-    target    the PNG's path
-    returns   the SVG's text
+    Parameters
+    ----------
+    target : Path
+        The PNG's path.
+
+    Returns
+    -------
+    str
+        The SVG's text.
     """
     save_png(figure, target)
     svg = figure_svg(figure)

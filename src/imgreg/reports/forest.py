@@ -46,7 +46,10 @@ class Difference(Protocol):
 def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> Figure:
     """One line an effect, the first on top.
 
-    what   the figure that is compared, with its unit
+    Parameters
+    ----------
+    what : str
+        The figure that is compared, with its unit.
     """
     rows = effects[::-1]
     figure = new_figure(6.6, 1.7 + 0.28 * len(rows))

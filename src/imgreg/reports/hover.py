@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 class Hover:
     """Places along a figure's x axis, with a text for each.
 
-    at       of each place, its distance from the figure's left edge as a share of the width
-    top      where the axes begin and end, as shares of the height from the top
-    texts    a line of values for each place
+    Attributes
+    ----------
+    at : list of float
+        Of each place, its distance from the figure's left edge as a share of the width.
+    top : float
+        Where the axes begin and end, as shares of the height from the top.
+    texts : list of str
+        A line of values for each place.
     """
 
     at: list[float]
@@ -36,8 +41,12 @@ class Hover:
 def hover_over(axes: Axes, x: ArrayLike, texts: Sequence[str], *, down_to: Axes | None = None) -> Hover:
     """Where the values along these axes stand, once the figure is laid out.
 
-    x         a value for each text, on the axes' own scale
-    down_to   axes further below that share the scale
+    Parameters
+    ----------
+    x : array
+        A value for each text, on the axes' own scale.
+    down_to : Axes, optional
+        Axes further below that share the scale.
     """
     lay_out(axes.figure)  # type: ignore[arg-type]
     box, lowest = axes.get_position(), (down_to or axes).get_position()

@@ -23,9 +23,10 @@ from imgreg.reports.hover import Hover
 from imgreg.reports.text import one_line, visible
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,31 @@ def chart(
     return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, numbers, told)
 
 
+def page_templates(*folders: Path) -> Environment:
+    """The templates of these folders and of the reports; of those of the same name the first."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    templates = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"nats": _nats, "percent": _percent, "one_line": one_line, "with_code": _with_code}
+    return templates
+
+
+def stylesheet() -> str:
+    """The style of every page, as CSS."""
+    return page_templates().get_template("style.css.j2").render(light=LIGHT, dark=DARK)
+
+
 def write_page(template: str, *, target: Path, scripts: Sequence[str] = ("page.js",), **values: Any) -> None:
     """Fill a template and write the page under a temporary name, then rename.
 
@@ -71,24 +97,13 @@ def write_page(template: str, *, target: Path, scripts: Sequence[str] = ("page.j
     OSError
         If the disk refuses.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    def shown(value: Any) -> Any:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    templates = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"nats": _nats, "percent": _percent, "one_line": one_line, "with_code": _with_code}
     script, digest = _script(tuple(scripts))
-    text = templates.get_template(template).render(
-        light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values
+    text = (
+        page_templates()
+        .get_template(template)
+        .render(light=LIGHT, dark=DARK, script=Markup(script), script_digest=digest, **values)
     )
     write_atomic(target, text.encode("utf-8", "backslashreplace"))
 
@@ -109,7 +124,7 @@ def _svg_address(svg: str) -> str:
 @cache
 def _script(names: tuple[str, ...]) -> tuple[str, str]:
     """The scripts as one, and its digest, by which the page's policy knows it."""
-    text = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+    text = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
     return text, base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 

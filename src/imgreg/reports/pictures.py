@@ -25,9 +25,17 @@ def jpeg(pixels: UInt8Array) -> bytes:
 def overlay(picture: UInt8Array, heat: NDArray[np.floating]) -> UInt8Array:
     """A map over a photo: what speaks for the class glows, the rest is greyed.
 
-    picture   (h, w, 3) uint8 RGB
-    heat      (rows, columns) >= 0, of any size, stretched to the picture's
-    returns   (h, w, 3) uint8 RGB; brightness grows with the map, so that it reads without colours too
+    Parameters
+    ----------
+    picture : (h, w, 3) uint8
+        RGB.
+    heat : (rows, columns)
+        >= 0, of any size, stretched to the picture's.
+
+    Returns
+    -------
+    (h, w, 3) uint8
+        RGB; brightness grows with the map, so that it reads without colours too.
     """
     from matplotlib import colormaps
 

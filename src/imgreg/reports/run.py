@@ -38,6 +38,7 @@ from imgreg.reports.rows import (
 )
 from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
 from imgreg.reports.words import recipe_in_words
+from imgreg.runs.evaluations import optimism
 from imgreg.runs.folder import PRIVATE, Run
 from imgreg.runs.history import Epoch, History
 from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
@@ -90,11 +91,26 @@ def run_report(
 ) -> tuple[str, ...]:
     """Write report.html, and curves, baselines, roc, precision_recall and calibration as .png and .svg, into a folder.
 
-    pictures   JPEG by the photo's sha256, of those that are to be had; maps the same with Grad-CAM laid over them
-    architecture   layers of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py)
-    style      how the curves are drawn
-    returns    the names of the files written
-    raises     OSError if the disk refuses
+    Parameters
+    ----------
+    pictures : mapping
+        JPEG by the photo's sha256, of those that are to be had.
+    maps : mapping
+        The same with Grad-CAM laid over them.
+    architecture : sequence of tuple, optional
+        Layers of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py).
+    style : CurveStyle, optional
+        How the curves are drawn.
+
+    Returns
+    -------
+    tuple of str
+        The names of the files written.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
@@ -134,6 +150,7 @@ def run_report(
         figures=figures,
         layers=layers,
         calibration=calibration_in_words(summary),
+        optimism=optimism(summary.test.n_photos, summary.test.n_runs_scored) if summary.test else "",
         on_test=scored.side == "test",
         scored_photos=f"{summary.n_test} test photos" if scored.side == "test" else held_out_in_words(summary),
         n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),

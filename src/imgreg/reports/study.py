@@ -43,7 +43,10 @@ def study_curves(
 ) -> None:
     """curves.png: mean validation loss by epoch, a panel a group of recipes, the control in each.
 
-    groups   heading -> recipes, the control first
+    Parameters
+    ----------
+    groups : mapping
+        Heading -> recipes, the control first.
     """
     save_figure(_curves(trials, groups=groups, style=style), target)
 
@@ -87,7 +90,10 @@ def study_report(
 ) -> None:
     """report.html of a study: the answer first, then the forest, the table and the curves.
 
-    raises   OSError if the disk refuses
+    Raises
+    ------
+    OSError
+        If the disk refuses.
     """
     differences = chart(
         figure_svg(_forest(table)),

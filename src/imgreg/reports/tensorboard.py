@@ -73,8 +73,15 @@ class LiveEvents:
 def write_events(folder: Path, run: Run, *, live: bool = False) -> None:
     """Write tensorboard/{train,validation} into the folder where a run stands, or is being written.
 
-    live     the epochs are there already, written by LiveEvents
-    raises   OSError if the disk refuses
+    Parameters
+    ----------
+    live : bool, optional
+        The epochs are there already, written by LiveEvents.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
     """
     from tensorboard.plugins.hparams.summary import session_end_pb
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb

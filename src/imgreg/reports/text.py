@@ -31,8 +31,13 @@ def visible(text: str) -> str:
 def one_line(text: str, *, limit: int) -> str:
     """The same on one line, with the middle of a long text left out.
 
-    limit   columns of a terminal, 5 or more; a Hangul syllable and other wide characters take two
+    Parameters
+    ----------
+    limit : int
+        Columns of a terminal, 5 or more; a Hangul syllable and other wide characters take two.
 
+    Examples
+    --------
     >>> one_line("a" * 30 + "b" * 30, limit=9), one_line("개미와 꿀벌", limit=9), one_line("a\\nb", limit=9)
     ('aaaa…bbbb', '개미…꿀벌', 'a\\\\nb')
     """

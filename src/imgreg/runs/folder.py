@@ -211,8 +211,15 @@ def write_run(folder: Path, run: Run) -> None:
 def read_run(folder: Path, *, checked: bool = True) -> Run:
     """Read a run back, under the name that its folder has.
 
-    checked  refuse files that are not those that were written
-    raises   ArtefactError naming the file that is missing, was changed or does not make sense
+    Parameters
+    ----------
+    checked : bool, optional
+        Refuse files that are not those that were written.
+
+    Raises
+    ------
+    ArtefactError
+        Naming the file that is missing, was changed or does not make sense.
     """
     if checked:
         refuse_changed(folder, _READ)

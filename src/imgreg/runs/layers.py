@@ -23,12 +23,19 @@ PERCENTILES = (5, 25, 50, 75, 95)
 class LayerRow:
     """One Dense layer at the end of one epoch.
 
-    gradient_norm   L2 norm of the kernel's gradient of the cross-entropy, on one fixed batch of train photos, without
-                    dropout and weight penalties
-    weight_p5 ...   percentiles of the kernel's weights (of 20,000, evenly spaced, where there are more)
-    zero_weights    fraction of these weights that are exactly 0
-    output_p5 ...   percentiles of the layer's outputs after the activation, on the same batch
-    zero_outputs    fraction of these outputs that are exactly 0
+    Attributes
+    ----------
+    gradient_norm : float
+        L2 norm of the kernel's gradient of the cross-entropy, on one fixed batch of train photos, without dropout and
+        weight penalties.
+    weight_p5 ... : float
+        Percentiles of the kernel's weights (of 20,000, evenly spaced, where there are more).
+    zero_weights : float
+        Fraction of these weights that are exactly 0.
+    output_p5 ... : float
+        Percentiles of the layer's outputs after the activation, on the same batch.
+    zero_outputs : float
+        Fraction of these outputs that are exactly 0.
     """
 
     epoch: int

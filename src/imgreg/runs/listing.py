@@ -83,7 +83,10 @@ SORTS: dict[str, Callable[[Entry], Any]] = {
 def list_entries(models: Path, *, sort: str = "created") -> tuple[tuple[Entry, ...], tuple[Path, ...]]:
     """Everything in `models`, and the folders that cannot be read.
 
-    sort    a key of SORTS: the oldest, the lowest loss or gap, the highest accuracy first; what has no figures is last
+    Parameters
+    ----------
+    sort : str, optional
+        A key of SORTS: the oldest, the lowest loss or gap, the highest accuracy first; what has no figures is last.
     """
     summaries, unread = list_runs(models)
     found, damaged = [], list(unread)

@@ -33,13 +33,20 @@ class Scores(_Document):
 
 
 class TestScores(_Document):
-    """The kept head on the photos of a given test split."""
+    """The kept head on the photos of a given test split.
+
+    Attributes
+    ----------
+    n_runs_scored : int
+        Number of different runs that exactly these photos had scored by then, this one included.
+    """
 
     __test__ = False  # not a pytest class
 
     n_photos: int
     loss: float
     accuracy: float
+    n_runs_scored: int = 1  # nor does a run of an older imgreg tell
 
 
 class Seconds(_Document):

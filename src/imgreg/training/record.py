@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.forward import score
 from imgreg.heads.plan import plan_head
-from imgreg.heads.store import ModelCard, save_head
+from imgreg.heads.store import ModelCard, load_card, save_head
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.recipes import overrides_of
 from imgreg.recipes.notes import recipe_notes
 from imgreg.runs.earlier import earlier_findings
+from imgreg.runs.evaluations import write_evaluation
 from imgreg.runs.folder import (
     FOLD,
     Run,
@@ -100,6 +102,7 @@ def record(result: TrainingResult, folder: Path, *, target: Path, session: Sessi
     )
     card = _card(result, calibration)
     save_head(folder, card=card, heads=outcome.fitted.heads, blocks=outcome.fitted.blocks)
+    run = _with_count(run, head_sha256=load_card(folder).head_sha256)
     write_run(folder, run)
     write_json(folder / "augmentation.json", result.prepared.augmenter.described)
     duplicates = result.quality.duplicates
@@ -120,6 +123,22 @@ def record(result: TrainingResult, folder: Path, *, target: Path, session: Sessi
     keep_maps(folder, run, answered, base=base, plan=card.plan, fitted=outcome.fitted)
     write_run_report(folder, run, style=session.style)
     return run
+
+
+def _with_count(run: Run, *, head_sha256: str) -> Run:
+    """The run with the number of runs that its test photos have scored. That they scored this one is recorded."""
+    test = run.summary.test
+    if test is None:
+        return run
+    n_runs = write_evaluation(
+        run.folder.parent,
+        photos=[row.sha256 for row in run.split if row.on("test")],
+        runs=[run.summary.name],
+        heads=[head_sha256],
+        command=run.summary.command,
+    )
+    test = test.model_copy(update={"n_runs_scored": n_runs})
+    return replace(run, summary=run.summary.model_copy(update={"test": test}))
 
 
 def run_of(result: TrainingResult, target: Path, *, command: str) -> Run:

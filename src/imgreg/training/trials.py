@@ -33,6 +33,7 @@ from imgreg.training.workers import in_processes, usable_workers
 
 PAYS_SECONDS = 20.0  # of training left, by what was trained so far: twice what starting the workers takes
 LONG_SECONDS = 10.0  # a trial that takes longer is left to the workers, unless it is the last
+BUSY_SHARE = 0.7  # of a core: where a training gets less, others use the machine, and workers would not be faster
 WORKER_BYTES = 2**30  # of a process that trains, its features aside: 0.4 to 0.7 GB were measured (docs/log.md)
 
 
@@ -134,13 +135,13 @@ def _trained(
 ) -> Generator[tuple[TrialTask, Future[TrialResult]]]:
     """Train the tasks, in order, and give each as a finished future; those of recipes that are left out are skipped.
 
-    Unless the session says how many workers train, trials are trained here until it is known that what is left pays
-    for starting workers.
+    Unless the session says how many workers train, trials are trained here until the time that they take shows that
+    starting workers pays.
     """
     n_at_once = session.workers or usable_workers(bytes_each=_bytes_of_worker(prepared.values(), n_photos=n_photos))
     undecided = session.workers is None and n_at_once > 1
     n_done, n_all = n_kept, n_kept + len(tasks)
-    left, began = deque(tasks), time.monotonic()
+    left, watch = deque(tasks), _Stopwatch()
 
     def wanted(task: TrialTask) -> bool:
         return task.recipe not in left_out
@@ -154,7 +155,7 @@ def _trained(
             show(task.where)
             tell = partial(show, task.where)
             if undecided and len(left) > 1:
-                tell = partial(_tell_in_time, tell, until=time.monotonic() + LONG_SECONDS)
+                tell = partial(_tell_in_time, tell, watch=_Stopwatch())
             try:
                 yield task, _train_here(task, prepared[task.recipe], tell=tell, say=session.watcher.say)
             except _LongTrialError:
@@ -162,8 +163,8 @@ def _trained(
             n_done += 1
             show(task.where)
         left.popleft()
-        rest = len(left) * (time.monotonic() - began) / max(n_done - n_kept, 1)
-        if undecided and len(left) > 1 and rest > PAYS_SECONDS:
+        rest = len(left) * watch.seconds / max(n_done - n_kept, 1)
+        if undecided and len(left) > 1 and rest > PAYS_SECONDS and watch.had_a_core:
             break
     if left:
         waiting = partial(show, f"{min(n_at_once, len(left))} workers")
@@ -175,9 +176,24 @@ class _LongTrialError(Exception):
     """Workers pay: what is trained here is resumed there."""
 
 
-def _tell_in_time(tell: Callable[[], None], *, until: float) -> None:
+class _Stopwatch:
+    """Time since it was made, and whether this process had a core to itself."""
+
+    def __init__(self) -> None:
+        self._began, self._computed = time.monotonic(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def had_a_core(self) -> bool:
+        return time.process_time() - self._computed >= BUSY_SHARE * self.seconds
+
+
+def _tell_in_time(tell: Callable[[], None], *, watch: _Stopwatch) -> None:
     tell()
-    if time.monotonic() > until:
+    if watch.seconds > LONG_SECONDS and watch.had_a_core:
         raise _LongTrialError
 
 

@@ -1,10 +1,11 @@
 "use strict";
-// Decisions on doubtful labels, by keys or buttons, and the dataset with them as a manifest that `imgreg train` reads.
-const { manifest, cards } = JSON.parse(document.querySelector("#raw").textContent);
+// Decisions on doubtful labels, by keys or buttons. They are saved as a file, a manifest that `imgreg train` reads, or
+// sent to where the page says: `imgreg serve` then writes the manifest.
+const { manifest, cards, saveTo } = JSON.parse(document.querySelector("#raw").textContent);
 const shown = [...document.querySelectorAll(".cards li")];
 const progress = document.querySelector("#progress");
 const undo = document.querySelector("#undo");
-const decisions = cards.map(() => null);
+const decisions = cards.map((card) => card.decision ?? null);
 const history = []; // [card, its decision before]
 let now = 0;
 let isSaved = true;
@@ -42,7 +43,21 @@ const takeBack = () => {
   go(i);
 };
 const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const send = async () => {
+  const sent = JSON.stringify(Object.fromEntries(cards.map((card, i) => [card.photo, decisions[i]])));
+  let says = "The server cannot be reached: not saved";
+  try {
+    const response = await fetch(saveTo, { method: "POST", body: sent });
+    const told = await response.json();
+    isSaved = response.ok;
+    says = response.ok ? `Saved ${decisions.filter(Boolean).length} decisions` : told.error;
+  } catch {
+    isSaved = false;
+  }
+  progress.textContent = says;
+};
 const save = () => {
+  if (saveTo) return send();
   const changes = new Map(cards.map((card, i) => [card.photo, { card, decision: decisions[i] }]));
   const hasSplit = manifest.some(([, , split]) => split);
   const lines = [hasSplit ? "path,label,split" : "path,label"];

@@ -22,7 +22,10 @@ _WORDS = {"take care": "warning", "for your information": "note"}  # the others 
 def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool) -> RenderableType:
     """How many photos there are, then each finding: its code, how many, what to do, and some of its files.
 
-    every   all files instead of some
+    Parameters
+    ----------
+    every : bool
+        All files instead of some.
     """
     from rich.console import Group
 

@@ -34,6 +34,7 @@ from imgreg.reports.terminal.parts import (
     text_of,
 )
 from imgreg.reports.text import n_columns, one_line, sparkline
+from imgreg.runs.evaluations import optimism
 from imgreg.runs.listing import Entry
 from imgreg.runs.summary import RunSummary
 
@@ -107,7 +108,9 @@ def _conditions(summary: RunSummary) -> Iterator[str]:
     """The test split's scores, the photos, the recipe where it was changed, and the weights, a line each."""
     test = summary.test
     if test:
-        yield f"Test split ({test.n_photos} photos): loss {nats(test.loss)}, accuracy {percent(test.accuracy)}."
+        told = optimism(test.n_photos, test.n_runs_scored)
+        scores = f"loss {nats(test.loss)}, accuracy {percent(test.accuracy)}"
+        yield f"Test split ({test.n_photos} photos): {scores}. {told}".rstrip()
     yield ""
     photos = f"{summary.n_train} train, {summary.n_val} validation"
     if summary.n_folds:

@@ -1,0 +1,102 @@
+"""All that is served, as one ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from imgreg.errors import ImgregError, PhotoError, UsageError
+from imgreg.progress import Watcher
+from imgreg.serve.answers import answer_routes
+from imgreg.serve.check_page import check_page_routes
+from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
+from imgreg.serve.guard import Guard
+from imgreg.serve.labels_page import labels_page_routes
+from imgreg.serve.openapi import openapi_document
+from imgreg.serve.pages import shared_routes
+from imgreg.serve.predict_page import predict_page_routes
+from imgreg.serve.protocol import protocol_routes
+from imgreg.serve.runs_page import runs_page_routes
+from imgreg.serve.train_page import train_page_routes
+from imgreg.serve.trainings import Trainings
+
+MAX_BODY_BYTES = 64 * 2**20
+_RETRY_SECONDS = 1
+
+
+def make_app(
+    models: Path,
+    *,
+    roots: Sequence[Path] = (),
+    token: str | None = None,
+    beyond_loopback: bool = False,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    n_places: int | None = None,
+    watcher: Watcher | None = None,
+) -> Starlette:
+    """The pages and interfaces for a folder of runs.
+
+    Parameters
+    ----------
+    roots : sequence of Path
+        Folders of photos below these may be checked and trained on.
+    token, beyond_loopback, max_body_bytes
+        As in Guard.
+    n_places : int, optional
+        Requests at work and waiting at most, as in Classifiers.
+    """
+    classifiers = Classifiers(models, n_places=n_places, watcher=watcher)
+
+    trainings = Trainings(models)
+
+    @asynccontextmanager
+    async def kept(_: Starlette) -> AsyncIterator[None]:
+        with classifiers:
+            yield
+        await run_in_threadpool(trainings.close)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(openapi_document())
+
+    return Starlette(
+        routes=[
+            *shared_routes(token=token),
+            Route("/openapi.json", openapi),
+            *answer_routes(classifiers),
+            *protocol_routes(classifiers),
+            *predict_page_routes(classifiers),
+            *runs_page_routes(classifiers),
+            *labels_page_routes(classifiers),
+            *check_page_routes(classifiers, roots=roots),
+            *train_page_routes(trainings, roots=roots),
+        ],
+        lifespan=kept,
+        middleware=[
+            Middleware(Guard, token=token, beyond_loopback=beyond_loopback, max_body_bytes=max_body_bytes),
+        ],
+        exception_handlers={HTTPException: _refused, ImgregError: _failed, FullError: _full},
+    )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    status = 404 if isinstance(error, UnknownRunError) else 400 if isinstance(error, UsageError) else 500
+    return JSONResponse({"error": str(error)}, 422 if isinstance(error, PhotoError) else status)
+
+
+async def _full(_: Request, error: Exception) -> Response:  # noqa: ARG001
+    told = "All places are taken. Try again in a moment."
+    return JSONResponse({"error": told}, 503, {"Retry-After": str(_RETRY_SECONDS)})

@@ -1,0 +1,203 @@
+"""Runs kept loaded, and photos through them: one photo a core at work, a bounded number waiting.
+
+In: a photo's bytes and a run's name. Out: the answer that `imgreg predict` gives. Photos are decoded in the bounded
+processes of data/isolated_reading.py; each run answers in a thread of its own, which takes all that wait at once.
+Must not know: HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Self, TypeVar
+
+from imgreg.api.predict import (
+    Classifier,
+    Prediction,
+    UInt8Array,
+    at_confidence,
+    checked_card,
+    load_classifier,
+    predict_decoded,
+)
+from imgreg.data import decode as decoding
+from imgreg.data.isolated_reading import kept_workers
+from imgreg.errors import UsageError
+from imgreg.progress import Watcher
+from imgreg.runs.find import newest_run
+
+MAX_LOADED = 4  # runs; each holds VGG16 and its heads, some 100 MB
+WAITING_PER_CORE = 8
+
+R = TypeVar("R")
+
+
+class FullError(Exception):
+    """As many requests are at work and waiting as are let in."""
+
+
+class UnknownRunError(UsageError):
+    """The models folder holds no run of this name."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A photo on its way through a run."""
+
+    path: Path
+    pixels: UInt8Array
+    classifier: Classifier
+    answer: Future[Prediction] = field(default_factory=Future)
+
+
+class _Loaded:
+    """A run that answers in a thread of its own, as soon as something is asked; `close` lets it finish what waits."""
+
+    def __init__(self, run: Path, *, watcher: Watcher) -> None:
+        self.run = run
+        self.size_px = checked_card(run).image_size
+        self.classifier = load_classifier([run], watcher=watcher)
+        self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
+        self._thread = Thread(target=self._answer, name=f"run {run.name}", daemon=True)
+        self._thread.start()
+
+    def ask(self, asked: _Asked) -> Future[Prediction]:
+        self._asked.put(asked)
+        return asked.answer
+
+    def close(self) -> None:
+        self._asked.put(None)
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _answer(self) -> None:
+        while (first := self._asked.get()) is not None:
+            inside: deque[_Asked] = deque()
+            try:
+                for prediction in predict_decoded(self._together(first, inside)):
+                    inside.popleft().answer.set_result(prediction)
+            except Exception as error:  # noqa: BLE001 - whatever it was, those who asked must hear of it
+                for asked in inside:
+                    asked.answer.set_exception(error)
+
+    def _together(self, first: _Asked, inside: deque[_Asked]) -> Iterator[tuple[Path, UInt8Array, Classifier]]:
+        """The first, and all that are asked while it is worked on; those whose asker has gone are left out."""
+        asked: _Asked | None = first
+        while asked is not None:
+            if asked.answer.set_running_or_notify_cancel():
+                inside.append(asked)
+                yield asked.path, asked.pixels, asked.classifier
+            try:
+                asked = self._asked.get_nowait()
+            except Empty:
+                return
+        self._asked.put(None)  # closed meanwhile: for the loop outside
+
+
+class Classifiers:
+    """The runs of a models folder, loaded when they are first asked; a context.
+
+    Parameters
+    ----------
+    n_places : int, optional
+        Requests at work and waiting at most; by default eight a core.
+    """
+
+    def __init__(self, models: Path, *, n_places: int | None = None, watcher: Watcher | None = None) -> None:
+        self.models = models
+        self._n_places = n_places or WAITING_PER_CORE * (os.cpu_count() or 1)
+        self._n_inside = 0
+        self._watcher = watcher or Watcher()
+        self._loaded: OrderedDict[tuple[Path, int], _Loaded] = OrderedDict()
+        self._loading = asyncio.Lock()
+        self._found: tuple[int, Path] | None = None  # the newest run, and when the models folder changed last
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._work: Callable[[Callable[[bytes], UInt8Array], bytes], UInt8Array] = self._stack.enter_context(
+            kept_workers(decoding.__name__)
+        )
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(os.cpu_count(), "decoding"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for loaded in self._loaded.values():
+            loaded.close()
+        for loaded in self._loaded.values():
+            loaded.join()
+        self._stack.close()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One request's place, held while it is read and answered. raises FullError"""
+        if self._n_inside >= self._n_places:
+            raise FullError
+        self._n_inside += 1
+        try:
+            yield
+        finally:
+            self._n_inside -= 1
+
+    def find(self, name: str | None) -> Path:
+        """The folder of a run by its name under the models folder, the newest for None. raises UsageError"""
+        if name is None:
+            return self._newest()
+        folder = self.models / name
+        if name != Path(name).name or name.startswith(".") or not (folder / "model.json").is_file():
+            raise UnknownRunError(f"no run {name!r} under {self.models.name}/.")
+        return folder
+
+    def _newest(self) -> Path:
+        """Looked for again when something has come to the models folder, or gone."""
+        changed = self.models.stat().st_mtime_ns if self.models.is_dir() else 0
+        if self._found is None or self._found[0] != changed:
+            self._found = (changed, newest_run(self.models))
+        return self._found[1]
+
+    async def loaded(self, name: str | None) -> _Loaded:
+        """A run, loaded; the one that was not asked for the longest time makes room for it."""
+        run = self.find(name)
+        key = (run, (run / "model.json").stat().st_mtime_ns)
+        async with self._loading:
+            if key not in self._loaded:
+                self._loaded[key] = await asyncio.to_thread(_Loaded, run, watcher=self._watcher)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > MAX_LOADED:
+                self._loaded.popitem(last=False)[1].close()
+        return self._loaded[key]
+
+    async def predict(
+        self, data: bytes, *, name: str = "photo", run: str | None = None, confidence: float | None = None
+    ) -> Prediction:
+        """Answer for one photo as `imgreg predict` does for a file of this name.
+
+        Raises
+        ------
+        PhotoError
+            With the reason why the photo cannot be read.
+        UsageError
+            If there is no such run, or the confidence level cannot be had.
+        ArtefactError
+            If the run cannot be used.
+        """
+        loaded = await self.loaded(run)
+        classifier = loaded.classifier
+        if confidence is not None:
+            classifier = at_confidence(classifier, confidence, run=loaded.run)
+        pixels = await self.decoded(partial(decoding.decode, size_px=loaded.size_px), data)
+        loaded = await self.loaded(loaded.run.name)  # another run may have taken its place
+        return await asyncio.wrap_future(loaded.ask(_Asked(Path(name), pixels, classifier)))
+
+    async def decoded(self, work: Callable[[bytes], UInt8Array], data: bytes) -> UInt8Array:
+        """work(data) in a bounded process. raises PhotoError"""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work, data)

@@ -1,0 +1,46 @@
+"""The start page: photos in, classes out, with heatmaps. The page's script asks POST /predict for each photo."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from imgreg.api.explain import SHOWN_PX, explain_decoded, known_likeness, likeness_note
+from imgreg.data import decode as decoding
+from imgreg.reports.pictures import jpeg, overlay
+from imgreg.runs.folder import list_runs
+from imgreg.serve.body import body_of
+from imgreg.serve.classifiers import Classifiers
+from imgreg.serve.pages import page
+
+NOTE_HEADER = "X-Imgreg-Note"
+
+
+def predict_page_routes(classifiers: Classifiers) -> list[Route]:
+    one_at_a_time = asyncio.Lock()  # Keras takes all cores for one
+
+    async def show(_: Request) -> Response:
+        runs = sorted(list_runs(classifiers.models)[0], key=lambda run: run.created, reverse=True)
+        return page("predict.html.j2", at="/", runs=runs)
+
+    async def heatmap(request: Request) -> Response:
+        """The photo with what supports a class laid over it, as JPEG."""
+        query = request.query_params
+        with classifiers.place():
+            data = await body_of(request)
+            loaded = await classifiers.loaded(query.get("run"))
+            pixels = await classifiers.decoded(partial(decoding.decode, size_px=loaded.size_px), data)
+            shown = await classifiers.decoded(partial(decoding.picture, longest_px=SHOWN_PX), data)
+            async with one_at_a_time:
+                explained = await asyncio.to_thread(
+                    explain_decoded, pixels, run=loaded.run, label=query.get("label", "")
+                )
+            picture = await asyncio.to_thread(lambda: jpeg(overlay(shown, explained.map)))
+        note = likeness_note(known_likeness(explained))
+        return Response(picture, media_type="image/jpeg", headers={NOTE_HEADER: note})
+
+    return [Route("/", show), Route("/heatmap", heatmap, methods=["POST"])]

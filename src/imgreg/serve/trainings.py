@@ -1,0 +1,154 @@
+"""Trainings that pages start, watch, stop and resume: one process each, one at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import subprocess
+import sys
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import Any, Literal
+
+from imgreg.errors import BusyError
+from imgreg.runs.names import checked_name
+
+State = Literal["running", "stopping", "stopped", "finished", "failed"]
+_KEPT = 20
+_SECONDS_TO_STOP = 10
+CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+
+
+@dataclass
+class Training:
+    """One training: what was asked, and what its process has told so far.
+
+    Attributes
+    ----------
+    asked : dict
+        As train_worker takes it.
+    epochs : dict
+        Figures by epoch; a resumed training goes on where it was.
+    run : str
+        The run's name, once it is finished.
+    """
+
+    asked: dict[str, Any]
+    state: State = "running"
+    stage: str = "starting"
+    done: int = 0
+    total: int = 0
+    run: str = ""
+    error: str = ""
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in ("running", "stopping")
+
+    def start(self) -> None:
+        self.state, self.stage, self.error = "running", "starting", ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "imgreg.serve.train_worker", json.dumps(self.asked)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+        )
+        Thread(target=self._listen, args=(self.process,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask the process to end; what it has computed is kept in the cache."""
+        if self.is_running and self.process is not None and self.process.stdin is not None:
+            self.state = "stopping"
+            self.process.stdin.close()
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        others: deque[str] = deque(maxlen=20)  # what libraries print; shown where the process dies
+        assert process.stdout is not None
+        for line in process.stdout:
+            try:
+                told = json.loads(line)
+            except ValueError:
+                others.append(line)
+            else:
+                self._hear(told)
+        process.wait()
+        if self.run:
+            self.state = "finished"
+        elif self.state == "stopping":
+            self.state = "stopped"
+        else:
+            self.state = "failed"
+            self.error = self.error or "".join(others) or f"The process ended with code {process.returncode}."
+
+    def _hear(self, told: dict[str, Any]) -> None:
+        if "stage" in told:
+            self.stage, self.done, self.total = told["stage"], told["done"], told["total"]
+        elif "epoch" in told:
+            self.epochs[told["epoch"]["epoch"]] = told["epoch"]
+        elif "say" in told:
+            self.lines.append(told["say"])
+        elif "run" in told:
+            self.run = told["run"]
+        elif "error" in told:
+            self.error = told["error"]
+
+    def document(self) -> dict[str, Any]:
+        """What a page shows of it."""
+        rows = [self.epochs.get(number, {}) for number in range(1, max(self.epochs, default=0) + 1)]
+        curves = {name: [_number(row.get(name)) for row in rows] for name in CURVES}
+        shown = ("state", "stage", "done", "total", "run", "error", "lines")
+        return {name: getattr(self, name) for name in shown} | curves
+
+
+class Trainings:
+    """All trainings since the server was started, by a random name."""
+
+    def __init__(self, models: Path) -> None:
+        self.models = models
+        self.all: OrderedDict[str, Training] = OrderedDict()
+
+    def start(self, data: Path, *, name: str | None, recipe: str, options: dict[str, Any]) -> str:
+        """Start a training. raises UsageError for a name that is no folder's, BusyError while another runs"""
+        if name is not None:
+            checked_name(name)
+        self._refuse_second()
+        models = str(self.models.resolve())
+        training = Training({"data": str(data), "models": models, "name": name, "recipe": recipe, "options": options})
+        number = secrets.token_hex(8)
+        self.all[number] = training
+        while len(self.all) > _KEPT:
+            self.all.popitem(last=False)
+        training.start()
+        return number
+
+    def resume(self, training: Training) -> None:
+        """Start it again; it goes on after its last finished epoch. raises BusyError while another runs"""
+        self._refuse_second()
+        training.start()
+
+    def close(self) -> None:
+        """Stop what runs, and wait for it."""
+        for training in self.all.values():
+            training.stop()
+        for training in self.all.values():
+            if training.process is not None:
+                try:
+                    training.process.wait(_SECONDS_TO_STOP)
+                except subprocess.TimeoutExpired:
+                    training.process.kill()
+
+    def _refuse_second(self) -> None:
+        if any(training.is_running for training in self.all.values()):
+            raise BusyError("Another training is running. Stop it first, or wait until it is done.")
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

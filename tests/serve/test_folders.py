@@ -1,0 +1,100 @@
+"""Folders below the roots are used, others never: what is checked and trained on was named at the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conftest import NEEDS_CHROMIUM, imgreg, paint_set
+from imgreg.errors import UsageError
+from imgreg.serve.folders import find_folder, listed_folders
+from serve.conftest import serving
+from serve.test_pages import opened
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """A root with a dataset in it that has a file twice, under both classes, and one that is no photo."""
+    root = tmp_path_factory.mktemp("root")
+    data = paint_set(root / "album" / "pets", n_each=8, seed=500)
+    (data / "warm" / "copy.jpg").write_bytes((data / "cold" / "c00.jpg").read_bytes())
+    (data / "warm" / "bad.jpg").write_bytes(b"no photo")
+    paint_set(root / "clean", n_each=12, seed=600)
+    return root
+
+
+@pytest.fixture(scope="module")
+def rooted(photos, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("trained-here") / "models", roots=[photos]) as address:
+        yield address
+
+
+def test_only_folders_below_a_root_are_found(photos, tmp_path) -> None:
+    """Folders of class folders are listed; one that climbs out, also by a link, or of no root is refused."""
+    assert list(listed_folders([photos])) == ["0/album/pets", "0/clean"]
+    assert find_folder("0/album/pets", roots=[photos]) == (photos / "album" / "pets").resolve()
+    (photos / "out").symlink_to(tmp_path)
+    for name in ("0/..", "0/out", "1/album", "album", "0//etc", ""):
+        with pytest.raises(UsageError, match="no folder"):
+            find_folder(name, roots=[photos])
+    (photos / "out").unlink()
+
+
+@NEEDS_CHROMIUM
+def test_a_check_shows_what_the_command_finds_with_the_photos(browser, rooted, photos) -> None:
+    """The findings of `imgreg check`, in its order, and a picture of each readable file; others are named."""
+    told = imgreg("check", photos / "album" / "pets", "--weights", "starter", "--json").json["findings"]
+    with opened(browser, rooted, "/check") as page:
+        page.select_option("[name=folder]", "0/album/pets")
+        page.locator("#start button").press("Enter")
+        page.locator("section .label").first.wait_for(timeout=60_000)
+        codes = [text.lower().split(" · ")[1] for text in page.locator("section .label").all_inner_texts()]
+        assert codes == [one["code"] for one in told]
+        torn = page.locator("section", has=page.locator("#copies-across-classes"))
+        assert torn.locator("figcaption").all_inner_texts() == ["cold/c00.jpg", "warm/copy.jpg"]
+        torn.locator("img").first.scroll_into_view_if_needed()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("[...document.querySelectorAll('main img')].every(image => image.naturalWidth > 0)")
+        assert page.locator("section", has=page.locator("#unsupported")).locator(".gone").count() == 1
+        assert rooted.ask("GET", page.url.removeprefix(rooted.address) + f"/{'0' * 64}.jpg").status == 404
+    assert rooted.ask("POST", "/check/start?folder=0/..").status == 400
+
+
+@NEEDS_CHROMIUM
+def test_a_training_is_watched_stopped_and_resumed(browser, rooted) -> None:
+    """Its curves are drawn as it goes; stopped, it goes on when asked, with them. Meanwhile no second one starts."""
+    with opened(browser, rooted, "/train") as page:
+        page.select_option("[name=folder]", "0/clean")
+        page.select_option("[name=weights]", "starter")
+        for name, value in (("epochs", "2000"), ("image_size", "64"), ("folds", "0"), ("name", "live")):
+            page.fill(f"[name={name}]", value)
+        page.locator("#start button").press("Enter")
+        page.locator("#loss polyline").nth(1).wait_for(timeout=60_000)
+        place = page.url.removeprefix(rooted.address)
+        assert rooted.ask("POST", "/train/start?folder=0/clean").status == 409
+        page.locator("#stop").press("Enter")
+        page.locator("#status", has_text="stopped after").wait_for(timeout=30_000)
+        page.locator("#resume").press("Enter")
+        page.locator("#stop").wait_for()
+        told = rooted.ask("GET", f"{place}/state").json
+        assert (told["state"], 0 < len(told["val_loss"]) < 2000) == ("running", True)
+    assert rooted.ask("POST", f"{place}/stop").json["state"] == "stopping"
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("folder=0/..", "no folder"),
+        ("folder=0/clean&recipe=../x.toml", "unknown"),
+        ("folder=0/clean&weights=/etc/passwd", "expected one of"),
+        ("folder=0/clean&epochs=-1", "whole number"),
+        ("folder=0/clean&epochs=0", "epochs"),
+        ("folder=0/clean&name=../x", "not a valid run name"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_it_starts(rooted, query, says) -> None:
+    """Folders, recipes and weights that are not offered, numbers out of range."""
+    answer = rooted.ask("POST", f"/train/start?{query}")
+    assert answer.status == 400
+    assert says in answer.json["error"]

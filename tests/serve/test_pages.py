@@ -1,0 +1,157 @@
+"""The pages as a browser has them: what they show is what the commands answer, and nothing else is asked of anybody."""
+
+from __future__ import annotations
+
+import base64
+import csv
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import NEEDS_CHROMIUM, imgreg
+from imgreg.data.discovery import list_files
+
+pytestmark = NEEDS_CHROMIUM
+
+
+@contextmanager
+def opened(browser, served, path: str = "/", *, width: int = 1280, scheme: str = "light"):
+    """A page; at the end nothing was asked of another server, nothing forbidden was tried, and no script failed."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(served.address + path)
+    yield page
+    assert [url for url in asked if not url.startswith((served.address, "blob:"))] == []
+    assert wrong == []
+    page.close()
+
+
+def drop(page, photos) -> None:
+    """Drop files on the page, as from a file manager."""
+    files = [[photo.name, base64.b64encode(photo.read_bytes()).decode()] for photo in photos]
+    carried = page.evaluate_handle(
+        """files => {
+          const carried = new DataTransfer();
+          for (const [name, text] of files) {
+            carried.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
+          }
+          return carried;
+        }""",
+        files,
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": carried})
+
+
+def test_dropped_photos_are_answered_as_predict_answers(browser, served, trained, tmp_path) -> None:
+    """The class and probability shown are those of the command, and the CSV file has its figures; a heatmap is laid
+    over the photo at a click, and taken away at the next."""
+    photos = sorted((trained.data / "cold").glob("c*.jpg"))[:2]
+    with opened(browser, served) as page:
+        drop(page, photos)
+        page.locator(".answers .class").nth(1).wait_for()
+        for photo in photos:
+            told = imgreg("predict", photo, "--run", trained.folder, "--json").json
+            shown = page.locator("#cards > li", has_text=photo.name).locator(".class span").all_inner_texts()
+            assert shown == [told["label"], f"{told['probability']:.1%}"]
+        assert page.locator("#status").inner_text() == "2 of 2 answered"
+        with page.expect_download() as download:
+            page.locator("#csv").click()
+        download.value.save_as(tmp_path / "predictions.csv")
+        rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
+        assert [(row["path"], row["label"]) for row in rows][-1] == (photos[1].name, told["label"])
+        assert rows[-1]["probability"] == f"{told['probability']:.6f}"
+        heat = page.get_by_role("button", name="Heatmap").first
+        heat.press("Enter")
+        page.locator(".map").wait_for()
+        page.locator(".heat-note", has_text="heads with random weights").wait_for()
+        heat.press("Enter")
+        page.locator(".map").wait_for(state="detached")
+        page.locator("#clear").click()
+        assert page.locator("#cards > li").count() == 0
+
+
+def test_a_photo_that_cannot_be_read_says_so_beside_the_others(browser, served, trained) -> None:
+    """The reason stands in its card."""
+    page = browser.new_page()
+    page.goto(served.address)
+    page.set_input_files("#pick", [trained.data / "cold" / "broken.jpg", trained.data / "cold" / "c00.jpg"])
+    page.locator(".answers .class").wait_for()
+    assert "not a photo" in page.locator("#cards > li", has_text="broken.jpg").locator(".error").inner_text()
+    assert page.locator("#status").inner_text() == "2 of 2 answered; 1 could not be read"
+    page.close()
+
+
+def test_runs_are_sorted_filtered_and_compared_on_the_same_axes(browser, served, models, trained) -> None:
+    """The list has the figures of `imgreg runs`; two chosen runs share their axes, and arrows read the values of
+    history.csv there; a report opens without its scripts reaching this server."""
+    with opened(browser, served, "/runs") as page:
+        names = page.locator("#entries a")
+        assert names.all_inner_texts() == ["second", "doubtful", "first"]
+        page.select_option("#sort", "name")
+        assert names.all_inner_texts() == ["doubtful", "first", "second"]
+        page.fill("#filter", "seco")
+        assert [one.inner_text() for one in names.all() if one.is_visible()] == ["second"]
+        page.fill("#filter", "")
+        told = {one["name"]: one for one in imgreg("runs", "--models", models, "--json").json}
+        first = page.locator("#entries > li", has_text="first")
+        assert first.locator("dd").first.inner_text() == f"{told['first']['kept']['val_loss']:.3f}"
+        assert page.locator("#go").is_disabled()
+        for box in page.locator("[name=run]").all():
+            box.press("Space")
+        page.locator("#go").press("Enter")
+        page.wait_for_url("**/runs/compare?*")
+        loss = page.locator("#loss")
+        assert loss.locator("polyline").count() == 4
+        loss.press("Home")
+        epoch = next(csv.DictReader((trained.folder / "history.csv").open()))
+        assert f"first validation {float(epoch['val_loss']):.3f}" in loss.locator(".hover-text").inner_text()
+    report = served.ask("GET", "/runs/first/report.html")
+    assert report.body == (trained.folder / "report.html").read_bytes()
+    assert report.headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert served.ask("GET", "/runs/..%2Fdata/report.html").status == 404
+
+
+def test_labels_are_decided_by_keys_and_saved_as_a_manifest(browser, served, models, trained) -> None:
+    """The most doubtful first, with their photos; what was decided stands in fixes.csv beside the label check, which
+    train reads as the corrected dataset, and is shown again when the page is opened the next time."""
+    with opened(browser, served, "/labels") as page:
+        page.get_by_role("link", name="doubtful").press("Enter")
+        page.locator(".cards li.current").wait_for()
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        for key in "fdk":
+            page.keyboard.press(key)
+        with page.expect_response("**/decisions"):
+            page.keyboard.press("s")
+        page.locator("#progress", has_text="Saved 3 decisions").wait_for()
+        page.reload()
+        assert page.locator("#progress").inner_text() == "3 of 3 reviewed"
+    found = {Path(one.where).name: one.label for one in list_files(models / "doubtful" / "fixes.csv")}
+    n_photos = len([*trained.data.glob("*/*.jpg")]) - 1  # without the broken one
+    assert (len(found), found["c00.jpg"], found["c02.jpg"], "c01.jpg" in found) == (n_photos - 1, "warm", "cold", False)
+
+
+def test_only_decisions_on_known_photos_are_saved(served) -> None:
+    """A hash that is not in the check, another word, a name that leads elsewhere: each is refused."""
+    photo = "0" * 64
+    for body, status, says in ((f'{{"{photo}": "keep"}}', 400, "no photo"), ("[]", 400, "expected photos")):
+        answer = served.ask("POST", "/labels/doubtful/decisions", body)
+        assert (answer.status, says in answer.json["error"]) == (status, True)
+    assert served.ask("GET", f"/labels/doubtful/{photo}.jpg").status == 404
+    assert served.ask("GET", "/labels/doubtful/..%2Fsheet.jpg").status == 404
+    assert served.ask("GET", "/labels/first").status == 404
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_pages_fit_a_phone_and_a_desk(browser, served, width, scheme) -> None:
+    """No page is wider than the window, and each control that Tab comes to shows the focus."""
+    for path in ("/", "/runs", "/runs/compare?run=first&run=second", "/labels/doubtful", "/check", "/train"):
+        with opened(browser, served, path, width=width, scheme=scheme) as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for _ in range(4):
+                page.keyboard.press("Tab")
+            outlined = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outlined != "none" or page.evaluate("document.activeElement.type") == "file"
