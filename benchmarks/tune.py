@@ -20,12 +20,12 @@ import sys
 import time
 from pathlib import Path
 
-from imgreg.analysis.tune import DROP_Z, best_trial
-from imgreg.api.tune import Tuned, find_recipe
+from imgreg.analysis.tune import DROP_Z, nested_score
 from imgreg.progress import Watcher
 from imgreg.recipes.search_space import load_space
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
+from imgreg.training.nested_search import NestedSearch, search_nested
 from imgreg.training.search import Sampler
 
 RUNS: tuple[tuple[str, Sampler, float], ...] = (
@@ -35,8 +35,8 @@ RUNS: tuple[tuple[str, Sampler, float], ...] = (
 )
 
 
-def winners(found: Tuned) -> list[int]:
-    return [*(one.picked for one in found.outer), best_trial(found.trials).number]
+def winners(found: NestedSearch) -> list[int]:
+    return [*(one.picked for one in found.outer), found.last.best.number]
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
         complete: list[int] = []
         for name, sampler, drop_z in RUNS:
             began = time.monotonic()
-            found = find_recipe(
+            found = search_nested(
                 data,
                 settings=settings,
                 space=load_space(),
@@ -69,7 +69,7 @@ def main() -> None:
             )
             complete = complete or winners(found)
             lost = sum(a != b for a, b in zip(winners(found), complete, strict=True)) if sampler == "random" else None
-            n_trainings, nested = found.n_trained + found.n_kept, found.nested
+            n_trainings, nested = found.n_trained + found.n_kept, nested_score(found.outer, default="regularized")
             print(
                 json.dumps(
                     {
@@ -79,7 +79,7 @@ def main() -> None:
                         "n_trained": found.n_trained,
                         "n_kept": found.n_kept,
                         "winners": winners(found),
-                        "changes": found.changes,
+                        "best": found.last.best.values,
                         "nested": nested.model_dump(mode="json"),
                         "outer": [one.model_dump(mode="json") for one in found.outer],
                     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import imgreg.api.tune as tune_module
+import imgreg.training.nested_search as nested_search
 from conftest import Finished, imgreg, naming, paint_set
 from imgreg.data.resample import Repeat
 from imgreg.recipes import load_recipe
@@ -21,9 +21,9 @@ from imgreg.session import Session
 from imgreg.training.dataset import ResampledDataset
 
 SPACE = """
-[head.dropout]
+[training.label_smoothing]
 low = 0.0
-high = 0.9
+high = 0.3
 
 [optimizer.learning_rate]
 low = 1e-3
@@ -32,7 +32,20 @@ scale = "log"
 """
 SMALL = (
     *("--weights", "starter", "--image-size", "32", "--recipe", "plain", "--epochs", "2", "--set", "head.pool=avg"),
-    *("--set", "head.units=[4]", "--trials", "2", "--folds", "2", "--inner-folds", "2", "--val-fraction", "0.3"),
+    *(
+        "--set",
+        "head.units=[]",
+        "--set",
+        "optimizer.name=sgd",
+        "--trials",
+        "2",
+        "--folds",
+        "2",
+        "--inner-folds",
+        "2",
+        "--val-fraction",
+        "0.3",
+    ),
 )
 
 
@@ -61,8 +74,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
         return run_trials(resampled, settings=settings, session=session)
 
     with pytest.MonkeyPatch.context() as patch:
-        run_trials = tune_module.run_trials
-        patch.setattr(tune_module, "run_trials", watched)  # it trains as always
+        run_trials = nested_search.run_trials
+        patch.setattr(nested_search, "run_trials", watched)  # it trains as always
         first = imgreg(*arguments, "--name", "first")
     assert first.code == 0, first.err
     return Tuned(data, root / "models", arguments, first, trained)
@@ -84,8 +97,8 @@ def test_the_folder_holds_a_recipe_a_report_and_every_trial(tuned: Tuned) -> Non
     folder, document = tuned.models / "first", tuned.first.json
     recipe = load_recipe(str(folder / "best.toml"))
     best = min((one for one in document["trials"] if one["status"] == "complete"), key=lambda one: one["loss"])
-    assert recipe.head.dropout == best["values"]["head.dropout"]
-    assert recipe.head.units == (4,)
+    assert recipe.training.label_smoothing == best["values"]["training.label_smoothing"]
+    assert (recipe.head.units, recipe.head.pool) == ((), "avg")
     assert json.loads((tuned.models / "first-run" / "metrics.json").read_text())["recipe"] == recipe.name
     command = shlex.split(document["train_command"])
     assert command[:5] == ["imgreg", "train", str(tuned.data), "--recipe", str(folder / "best.toml")]
@@ -110,9 +123,10 @@ def test_the_nested_score_is_of_the_trials_outside(tuned: Tuned) -> None:
 def test_the_same_search_again_trains_nothing_and_finds_the_same(tuned: Tuned) -> None:
     """Every trial is answered from the cache, as after an interrupt those that were finished."""
     options = {"weights": "starter", "image_size": 32, "epochs": 2, "val_fraction": 0.3}
-    again = tune_module.find_recipe(
+    overrides = {"head.pool": "avg", "head.units": [], "optimizer.name": "sgd"}
+    again = nested_search.search_nested(
         tuned.data,
-        settings=build_settings("plain", options | {"overrides": {"head.pool": "avg", "head.units": [4]}}),
+        settings=build_settings("plain", options | {"overrides": overrides}),
         space=load_space(tuned.data.parent / "mine.toml"),
         n_trials=2,
         folds=2,
@@ -121,9 +135,8 @@ def test_the_same_search_again_trains_nothing_and_finds_the_same(tuned: Tuned) -
     )
     first = tuned.first.json
     assert (again.n_trained, again.n_kept) == (0, first["n_trained"] + first["n_kept"])
-    document = json.loads(json.dumps(tune_module.tune_document(again)))
-    for key in ("answer", "nested", "outer_folds", "trials", "changes", "recipe"):
-        assert document[key] == first[key]
+    assert [one.model_dump(mode="json") for one in again.outer] == first["outer_folds"]
+    assert [one.model_dump(mode="json") for one in again.last.trials] == first["trials"]
 
 
 @pytest.mark.parametrize(("given", "told"), [("20", "expected a time"), ("0m", "expected a time"), ("m5", "a time")])
