@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from imgreg.cli.flags import workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
 from imgreg.recipes.settings import build_settings
@@ -68,6 +69,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
     help="Inner folds, on which each search compares recipes.",
 )
 @settings_options
+@workers_option
 @session_options
 def command(
     data: Path,
