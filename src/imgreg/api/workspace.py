@@ -39,9 +39,9 @@ class Workspace:
     progress : bool
         Show progress bars, in a notebook or on a terminal. Warnings always go to the logger `imgreg`.
     workers : int, optional
-        Processes that train heads at the same time, in `compare` with repeats, `study`, `tune`,
-        `learning_curve` and `label_issues`; by default one per core, as far as memory allows, once more than 20 s of training is left. The
-        results are bit-identical either way.
+        Processes that train heads at the same time, in `compare` with repeats, `study`, `tune`, `learning_curve` and
+        `label_issues`; by default one per core, as far as memory allows, once more than 20 s of training is left and
+        other programs do not use the cores. The results are bit-identical either way.
 
     Notes
     -----
