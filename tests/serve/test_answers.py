@@ -65,6 +65,13 @@ def test_what_cannot_be_answered_says_why(served, query, body, status, says) -> 
     assert says in answer.json["error"]
 
 
+def test_a_person_is_told_on_a_page(served) -> None:
+    """What goes wrong where a browser follows a link is a page with the navigation; scripts get JSON."""
+    answer = served.ask("GET", "/runs/compare?run=<b>", Accept="text/html")
+    assert (answer.status, b"expected 2 to 7" in answer.body, b"/labels" in answer.body) == (400, True, True)
+    assert served.ask("GET", "/runs/compare?run=a").json["error"].startswith("found 1 runs")
+
+
 def test_a_bomb_costs_its_own_request(served, photos) -> None:
     """A picture that claims more pixels than are decoded is refused, and the photo sent beside it is answered."""
     bomb = (
