@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 
 from conftest import imgreg, tree
+from imgreg.serve import classifiers
 from imgreg.serve.app import make_app
 from serve.conftest import serving
 
@@ -116,6 +117,16 @@ def test_the_inference_protocol_gives_the_same_figures(served, trained, photos) 
     assert "unknown" in asked([photos[0].read_bytes()], outputs=[{"name": "x"}])["error"]
     assert "1 to 64" in asked([])["error"]
     assert served.ask("POST", f"/v2/models/{run}/infer", "{}").status == 400
+
+
+def test_runs_that_take_turns_in_memory_all_answer(models, photos, monkeypatch) -> None:
+    """Where one run at a time is kept loaded, photos asked of two at once are each answered by their own."""
+    monkeypatch.setattr(classifiers, "MAX_LOADED", 1)
+    with serving(models) as served, ThreadPoolExecutor(4) as pool:
+        paths = [f"/predict?run={name}" for name in ("first", "second") * 3]
+        answers = list(pool.map(lambda path: served.ask("POST", path, photos[0].read_bytes()), paths))
+    assert len({answer.body for answer in answers}) == 1  # one is a copy of the other
+    assert [answer.status for answer in answers] == [200] * 6
 
 
 def test_the_openapi_document_describes_what_is_served(served, trained) -> None:
