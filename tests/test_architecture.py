@@ -72,6 +72,7 @@ ONLY_IN = {
     "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
     "click": {"cli"},
+    "optuna": {"training/search.py"},
 }
 
 
@@ -161,13 +162,18 @@ def command(*arguments: str) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([name, "--help"] for name in ("train", "compare", "study", "evaluate")), ["recipes"], ["runs"]],
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("train", "compare", "study", "tune", "evaluate")),
+        ["recipes"],
+        ["runs"],
+    ],
 )
 def test_looking_around_loads_no_tensorflow(arguments: list[str]) -> None:
     """Help and lists import neither TensorFlow nor anything else that is slow."""
     loaded = modules_after(command(*arguments)).split()
     assert "click" in loaded
-    assert not {"tensorflow", "keras", "openvino", "albumentations", "matplotlib"} & set(loaded)
+    assert not {"tensorflow", "keras", "openvino", "albumentations", "matplotlib", "optuna"} & set(loaded)
 
 
 def test_help_does_not_even_load_the_settings() -> None:

@@ -12,6 +12,7 @@ from imgreg.api.table import Table
 
 if TYPE_CHECKING:
     from imgreg.api.run import TrainedRun
+    from imgreg.config import Recipe
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +66,14 @@ class ComparisonResult(Result):
     """A comparison with its runs, the first of which is the control."""
 
     runs: tuple[TrainedRun, ...] = field(default=())
+
+
+@dataclass(frozen=True, repr=False)
+class TuneResult(Result):
+    """A search for a recipe: what it found, and the run that was trained with it."""
+
+    recipe: Recipe = field(kw_only=True)
+    run: TrainedRun = field(kw_only=True)
 
 
 def tables_html(table: Table) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgreg.api.display import watching
-from imgreg.api.result import ComparisonResult, Result
+from imgreg.api.result import ComparisonResult, Result, TuneResult
 from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
 from imgreg.config import CHEAP_BASELINES, Base, Recipe
@@ -223,6 +223,64 @@ class Workspace:
         with self._session(name=name, resume=resume) as session:
             done = study(Path(data), plan, repeats=repeats, folds=folds, session=session)
         return _study_result(f"Study of {', '.join(topics)} on {repeats} splits", done)
+
+    def tune(
+        self,
+        data: PathLike,
+        *,
+        recipe: str | Recipe = "regularized",
+        trials: int = 60,
+        seconds: float | None = None,
+        space: PathLike | None = None,
+        folds: int = 3,
+        inner_folds: int = 3,
+        name: str | None = None,
+        resume: bool | None = None,
+        **options: Any,
+    ) -> TuneResult:
+        """Search for a better recipe, score the search on photos that it never saw, and train a run with the result.
+
+        Parameters
+        ----------
+        recipe : str or Recipe
+            The recipe to begin with, which is the first trial.
+        trials : int
+            Number of recipes that each search tries.
+        seconds : float, optional
+            Time after which the searches end with as many trials as there were.
+        space : path, optional
+            A TOML file of what to vary; by default the space that comes with imgreg.
+        folds, inner_folds : int
+            Outer folds, which score the search, and inner folds, on which it compares recipes.
+        **options
+            As in `train`.
+        """
+        from imgreg.api.tune import tune, tune_document
+        from imgreg.recipes.search_space import DEFAULT_SPACE, load_space
+
+        settings = build_settings(recipe, options)
+        with self._session(name=name, resume=resume) as session:
+            done = tune(
+                Path(data),
+                settings=settings,
+                space=load_space(DEFAULT_SPACE if space is None else Path(space)),
+                n_trials=trials,
+                folds=folds,
+                inner_folds=inner_folds,
+                seconds=seconds,
+                session=session,
+            )
+        rows = [{"trial": one.number, "status": one.status, "loss": one.loss, **one.values} for one in done.trials]
+        return TuneResult(
+            f"Recipe tuned for {Path(data).name}",
+            answer=(*done.answer, *done.notes),
+            table=Table(rows),
+            document=tune_document(done),
+            folder=done.folder,
+            figure="progress.png",
+            recipe=done.recipe,
+            run=load_run(done.run),
+        )
 
     def learning_curve(
         self,

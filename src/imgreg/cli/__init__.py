@@ -26,7 +26,7 @@ from imgreg.errors import ImgregError, MachineError
 
 COMMANDS = {name: help for group in COMMAND_GROUPS.values() for name, help in group.items()}
 
-_TRAINING = ("train", "compare", "study", "learning-curve", "lr-find", "label-issues")
+_TRAINING = ("train", "compare", "study", "learning-curve", "lr-find", "label-issues", "tune")
 
 
 class _LazyGroup(click.Group):

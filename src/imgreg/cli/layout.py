@@ -16,6 +16,7 @@ COMMAND_GROUPS = {
         "train": "Train a regularized head on a folder of photos.",
         "compare": "Train with and without regularization.",
         "study": "Compare regularization techniques on your photos.",
+        "tune": "Search for a better recipe, and score the search.",
     },
     "Understand": {
         "report": "Rebuild a report, and open it with --open.",
@@ -39,7 +40,19 @@ COMMAND_GROUPS = {
 _FEW = 12  # options that need no headings
 _TOPICS = {
     "Common options": (
-        *("recipe", "recipes", "topics", "repeats", "folds", "more", "sweeps"),
+        *(
+            "recipe",
+            "recipes",
+            "topics",
+            "repeats",
+            "folds",
+            "more",
+            "sweeps",
+            "trials",
+            "seconds",
+            "space",
+            "inner_folds",
+        ),
         *("epochs", "learning_rate", "dropout", "augment", "weights", "image_size", "name"),
     ),
     "Head and training": (

@@ -78,6 +78,42 @@ def recipe_of(given: Mapping[str, Any], *, overrides: Mapping[str, Any]) -> Reci
         raise UsageError(f"recipe {name}: {validation_text(error, Recipe)}") from error
 
 
+def recipe_with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values (dotted key -> value), less the settings that these leave without effect.
+
+    Raises UsageError where the values do not go together.
+
+    >>> recipe_with(load_recipe("regularized"), {"head.normalization": "none", "head.units": []}).head.l2
+    0.0
+    """
+    tables: dict[str, Any] = recipe.rendered()
+    for key, value in values.items():
+        table, leaf = _known_key(key)
+        tables[table] = tables[table] | {leaf: value}
+    for name, model in _TABLES:
+        idle = model.model_construct(**tables[name]).idle()
+        tables[name] = {key: value for key, value in tables[name].items() if key not in idle}
+    return recipe_of(tables, overrides={})
+
+
+def setting_of(recipe: Recipe, key: str) -> Any:
+    """The value of a setting by its dotted key; its default where it has no effect."""
+    table, leaf = key.split(".")
+    return getattr(getattr(recipe, table), leaf)
+
+
+def setting_model(key: str) -> tuple[type[BaseModel], str]:
+    """The table that a setting's dotted key belongs to, and its name there. Raises UsageError, naming the nearest key.
+
+    >>> setting_model("head.dropout")[1]
+    'dropout'
+    """
+    parents = _known_key(key)
+    if len(parents) != 2:
+        raise UsageError(f"{key}: expected a setting of a table, e.g. head.dropout.")
+    return next(model for name, model in _TABLES if name == parents[0]), parents[1]
+
+
 def overrides_of(recipe: Recipe) -> tuple[str, ...]:
     """What differs from the bundled recipe of the same name, as `--set` takes it; nothing for a recipe of one's own.
 
@@ -92,21 +128,21 @@ def overrides_of(recipe: Recipe) -> tuple[str, ...]:
         return ()
     bundled = load_recipe(recipe.name)
     return tuple(
-        f"{name}.{key}={_typed(shared_path(value) if key == 'pipeline' else value)}"
+        f"{name}.{key}={typed(shared_path(value) if key == 'pipeline' else value)}"
         for name, _ in _TABLES
         for key, value in getattr(recipe, name).rendered().items()
         if value != getattr(getattr(bundled, name), key)
     )
 
 
-def _typed(value: Any) -> str:
+def typed(value: Any) -> str:
     """A value as a user would type it.
 
-    >>> _typed((0.5, 0.25)), _typed(True), _typed("avg"), _typed(1e-5)
+    >>> typed((0.5, 0.25)), typed(True), typed("avg"), typed(1e-5)
     ('[0.5, 0.25]', 'true', 'avg', '1e-05')
     """
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_typed, value))}]"
+        return f"[{', '.join(map(typed, value))}]"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -189,5 +225,5 @@ def _known_key(key: str) -> list[str]:
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:
     known = _leaf_keys(model)
-    near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.endswith("." + key)]
+    near = [k for k in known if k.endswith("." + key)] or difflib.get_close_matches(key, known, n=1)
     return f"unknown setting {key!r}. " + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")

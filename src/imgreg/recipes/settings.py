@@ -81,6 +81,22 @@ def build_settings(
         raise UsageError(validation_text(error, config.Settings)) from error
 
 
+def options_of(settings: config.Settings) -> tuple[str, ...]:
+    """What was set beside the recipe, as the command line takes it.
+
+    >>> options_of(build_settings("plain", {"weights": "starter", "allow_leakage": True, "seed": 3, "epochs": 5}))
+    ('--allow-leakage', '--weights', 'starter', '--seed', '3')
+    """
+    typed: list[str] = []
+    for name, (_, key) in SETTINGS_OPTIONS.items():
+        table, _, leaf = key.rpartition(".")
+        owner = getattr(settings, table) if table else settings
+        if leaf in owner.model_fields_set:
+            value = getattr(owner, leaf)
+            typed += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return tuple(typed)
+
+
 def recipe_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     """What the options say of the recipe: dotted key -> value. Raises UsageError for a key that is given twice."""
     overrides: dict[str, Any] = {

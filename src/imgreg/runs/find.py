@@ -20,6 +20,7 @@ DOCUMENTS = {
     "learning_curve.json": "learning curve",
     "label_issues.json": "label issues",
     "lr_find.json": "learning rates",
+    "tune.json": "tuning",
 }  # what other folders under models/ hold
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgreg.config import Photos, Settings
@@ -170,7 +170,7 @@ class ResampledDataset:
 
 
 def resample_dataset(
-    data: Path, settings: Settings, *, repeats: int, folds: int = 0, session: Session
+    data: Path, settings: Settings, *, repeats: int, folds: int = 0, session: Session, own_test: bool = True
 ) -> ResampledDataset:
     """Index the photos and split them again for each repeat.
 
@@ -180,6 +180,8 @@ def resample_dataset(
         Number of random splits.
     folds : int
         0 for a random test split of TEST_FRACTION; else each repeat tests every photo once, in this many folds.
+    own_test : bool
+        Take the photos of the dataset's own test split too; False leaves them for the end.
 
     Raises
     ------
@@ -193,6 +195,10 @@ def resample_dataset(
         raise UsageError("--repeats 1 gives no confidence interval: use 2 or more (5 is a good start), or --folds.")
     index, told = read_index(data, settings.photos, session=session)
     notes = list(told)
+    if not own_test and any(photo.split == "test" for photo in index.photos):
+        index = replace(index, photos=tuple(photo for photo in index.photos if photo.split != "test"))
+        notes.append("The photos of the dataset's own test split take no part.")
+        watcher.say(notes[-1])
     if any(photo.split is not None for photo in index.photos):
         notes.append("The dataset's own split is not used: every repeat draws a new one.")
         watcher.say(notes[-1])

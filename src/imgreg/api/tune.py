@@ -1,0 +1,237 @@
+"""imgreg tune: the best recipe of a search space, and what the search is worth on photos that took no part in it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tomli_w
+
+from imgreg.analysis.tune import (
+    NestedScore,
+    OuterScore,
+    SearchTrial,
+    changed_settings,
+    nested_score,
+    tune_answer,
+)
+from imgreg.api.train import train
+from imgreg.config import Recipe, Settings
+from imgreg.errors import UsageError
+from imgreg.paths import shared_command, shared_text
+from imgreg.recipes import recipe_with, typed
+from imgreg.recipes.search_space import Choices, Space
+from imgreg.recipes.settings import options_of, with_recipe
+from imgreg.runs.folder import rows_to_csv, write_json, write_text
+from imgreg.runs.names import named_folder
+from imgreg.session import Session
+from imgreg.training.dataset import new_folder
+from imgreg.training.nested_search import NestedSearch, search_nested
+
+TUNED = "tuned"  # name of the recipe that is handed over
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished search. `folder` holds report.html, tune.json, trials.csv, best.toml and the figures.
+
+    Attributes
+    ----------
+    run : Path
+        The run that was trained with the recipe.
+    recipe, default : Recipe
+        What the search on all photos found, and what it began with.
+    nested : NestedScore
+        What tuning is worth on the outer folds.
+    trials : tuple of SearchTrial
+        Of the search on all photos.
+    importances : dict of str to float
+        Each setting's share in what makes a trial one of the best; empty for few trials.
+    train_command : str
+        Trains the recipe again.
+    """
+
+    recipe: Recipe
+    default: Recipe
+    space: Space
+    nested: NestedScore
+    outer: tuple[OuterScore, ...]
+    trials: tuple[SearchTrial, ...]
+    importances: dict[str, float]
+    changes: tuple[str, ...]
+    answer: tuple[str, ...]
+    notes: tuple[str, ...]
+    n_trained: int
+    n_kept: int
+    folder: Path
+    run: Path
+    train_command: str
+    seconds: float = 0.0
+
+
+def tune(
+    data: Path,
+    *,
+    settings: Settings,
+    space: Space,
+    n_trials: int,
+    folds: int,
+    inner_folds: int,
+    seconds: float | None = None,
+    session: Session,
+) -> Tuned:
+    """Search for a recipe inside each outer fold and on all photos, score it outside, and train a run with it.
+
+    Each outer fold has a search of its own, on inner folds of its train photos; what that picks is trained on all of
+    them and scored on the outer photos, which no search saw, beside the default recipe. The recipe that is handed over
+    comes from a last search, on all photos. Finished trainings are kept in the cache: the same command again goes on.
+
+    Parameters
+    ----------
+    settings : Settings
+        With the default recipe, the first trial of each search.
+    n_trials : int
+        Recipes in each search.
+    folds, inner_folds : int
+        Outer folds, and inner folds of each search; 2 or more.
+    seconds : float, optional
+        Time for all searches; each gets an equal share of what is left, and ends with a batch of trials.
+
+    Raises
+    ------
+    UsageError
+        If the folder or its run's exists.
+    DatasetError
+        If the photos cannot be used as a dataset, or a class is too small for so many folds.
+    DivergedError
+        If the default recipe's loss became NaN or infinite.
+    """
+    started = time.perf_counter()
+    with new_folder(session, data=data, kind="tune") as (folder, target):
+        run = named_folder(session.models, f"{target.name}-run", kind=TUNED)
+        if run.exists():
+            raise UsageError(f"{run} exists already. Choose another --name, or remove it first.")
+        found = search_nested(
+            data,
+            settings=settings,
+            space=space,
+            n_trials=n_trials,
+            folds=folds,
+            inner_folds=inner_folds,
+            seconds=seconds,
+            session=session,
+        )
+        done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run, models=session.models)
+        done = replace(done, seconds=round(time.perf_counter() - started, 1))
+        _write(folder, done, data=data, command=session.command)
+        again = replace(session, name=run.name, resume=None if session.resume else session.resume)
+        train(data, settings=with_recipe(settings, done.recipe), session=again)
+    return done
+
+
+def _tuned(
+    found: NestedSearch, *, data: Path, settings: Settings, space: Space, folder: Path, run: Path, models: Path
+) -> Tuned:
+    default, last = settings.recipe, found.last
+    nested, best = nested_score(found.outer, default=default.name), last.best
+    recipe = default
+    if best.number:
+        about = {
+            "name": TUNED,
+            "source": f"imgreg tune on {data.name}: trial {best.number} of {len(last.trials)}, from {default.name}.",
+            "expect": f"Test loss {nested.loss.mean:.3f} ({nested.loss.low:.3f} to {nested.loss.high:.3f}), accuracy "
+            f"{nested.accuracy.mean:.1%} on photos that took no part in the search.",
+        }
+        recipe = recipe_with(default, best.values).model_copy(update=about)
+    changes = changed_settings(*(_shown(one, space) for one in (default, recipe)))
+    elsewhere = [] if models == Path("models") else ["--models", str(models)]
+    words = ["imgreg", "train", str(data), "--recipe", str(folder / "best.toml"), *options_of(settings), *elsewhere]
+    return Tuned(
+        recipe=recipe,
+        default=default,
+        space=space,
+        nested=nested,
+        outer=found.outer,
+        trials=last.trials,
+        importances=last.importances,
+        changes=changes,
+        answer=tune_answer(nested, changes=changes),
+        notes=found.notes,
+        n_trained=found.n_trained,
+        n_kept=found.n_kept,
+        folder=folder,
+        run=run,
+        train_command=shlex.join(words),
+    )
+
+
+def _shown(recipe: Recipe, space: Space) -> dict[str, str]:
+    """The settings of the space that have an effect, as they are typed."""
+    tables = recipe.rendered()
+    return {
+        key: typed(tables[table][leaf]) for key in space for table, leaf in (key.split("."),) if leaf in tables[table]
+    }
+
+
+def tune_document(done: Tuned) -> dict[str, object]:
+    """What tune --json prints."""
+    return {
+        "tune": str(done.folder),
+        "run": str(done.run),
+        "answer": list(done.answer),
+        "notes": list(done.notes),
+        "train_command": done.train_command,
+        "changes": list(done.changes),
+        "recipe": done.recipe.rendered(),
+        "nested": done.nested.model_dump(mode="json"),
+        "outer_folds": [one.model_dump(mode="json") for one in done.outer],
+        "trials": [one.model_dump(mode="json") for one in done.trials],
+        "importances": done.importances,
+        "n_trained": done.n_trained,
+        "n_kept": done.n_kept,
+        "seconds": done.seconds,
+    }
+
+
+def _write(folder: Path, done: Tuned, *, data: Path, command: str) -> None:
+    from imgreg.reports.tune import Dimension, tune_report
+
+    shared = {
+        "tune": done.folder.name,
+        "run": done.run.name,
+        "notes": [shared_text(line, data) for line in done.notes],
+        "train_command": shared_command(done.train_command),
+        "command": shared_command(command),
+    }
+    write_json(folder / "tune.json", tune_document(done) | shared)
+    write_text(folder / "best.toml", tomli_w.dumps(done.recipe.rendered()))
+    header = ("trial", "status", "loss", *done.space)
+    rows = [
+        (one.number, one.status, "" if one.loss is None else one.loss, *(typed(one.values[key]) for key in done.space))
+        for one in done.trials
+    ]
+    write_text(folder / "trials.csv", rows_to_csv(header, rows))
+    tune_report(
+        done.trials,
+        nested=done.nested,
+        outer=done.outer,
+        dimensions=[
+            Dimension(key, labels=one.labels)
+            if isinstance(one, Choices)
+            else Dimension(key, low=one.low, high=one.high, log=one.log)
+            for key, one in done.space.items()
+        ],
+        importances=done.importances,
+        settings={
+            key: (_shown(done.default, done.space).get(key), _shown(done.recipe, done.space).get(key))
+            for key in done.space
+        },
+        changes=done.changes,
+        answer=done.answer,
+        notes=[shared_text(line, data) for line in done.notes],
+        command=shared_command(command),
+        train_command=shared_command(done.train_command),
+        folder=folder,
+    )

@@ -1,0 +1,121 @@
+"""imgreg tune DATA"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imgreg.cli.layout import GroupedCommand
+from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
+from imgreg.recipes.settings import build_settings
+from imgreg.session import Session
+
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    seconds = sum(int(n or 0) * _SECONDS[unit] for n, unit in zip(parts.groups(), "hms", strict=True)) if parts else 0
+    if not seconds:
+        raise click.BadParameter(f"found {text!r}, expected a time, e.g. 90s, 20m or 1h30m.")
+    return float(seconds)
+
+
+@click.command("tune", cls=GroupedCommand)
+@click.argument("data", type=click.Path(path_type=Path))
+@recipe_option(default="regularized", says="The recipe to begin with, which is the first trial.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1, max=10_000),
+    default=60,
+    show_default=True,
+    metavar="N",
+    help="Number of recipes that each search tries.",
+)
+@click.option(
+    "--time",
+    "seconds",
+    metavar="TIME",
+    callback=_seconds,
+    help="End the searches after this time, e.g. 20m or 1h30m, with as many trials as there were.",
+)
+@click.option(
+    "--space",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="What to vary, and in which ranges.  [default: learning rate, dropout, L2, units, pool, normalization, label "
+    "smoothing, augmentation]",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2, max=20),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Outer folds: how many times the search itself is scored on photos that it never saw.",
+)
+@click.option(
+    "--inner-folds",
+    type=click.IntRange(min=2, max=20),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Inner folds, on which each search compares recipes.",
+)
+@settings_options
+@session_options
+def command(
+    data: Path,
+    recipe: str,
+    trials: int,
+    seconds: float | None,
+    space: Path | None,
+    folds: int,
+    inner_folds: int,
+    session: Session,
+    **options: Any,
+) -> Printed:
+    """Search for a better recipe, and measure what the search is worth.
+
+    The lowest loss of many recipes flatters, because it was chosen for being low. So each outer fold has a search of
+    its own, and the recipe it picks is scored on photos that this search never saw, beside the default recipe. A last
+    search on all photos gives the recipe that is handed over, best.toml, and a run is trained with it. An interrupted
+    search resumes when the same command is run again.
+
+    \b
+    Example:
+      imgreg tune data/
+      imgreg tune data/ --trials 30 --time 20m
+      imgreg tune data/ --space mine.toml --folds 5
+    """
+    from imgreg.api.tune import tune, tune_document
+    from imgreg.recipes.search_space import DEFAULT_SPACE, load_space
+    from imgreg.reports.terminal.tune import tune_text
+
+    done = tune(
+        data,
+        settings=build_settings(recipe, options),
+        space=load_space(space or DEFAULT_SPACE),
+        n_trials=trials,
+        folds=folds,
+        inner_folds=inner_folds,
+        seconds=seconds,
+        session=session,
+    )
+    return (
+        lambda: tune_document(done),
+        lambda: tune_text(
+            done.nested,
+            outer=done.outer,
+            answer=done.answer,
+            notes=done.notes,
+            folder=done.folder,
+            run=done.run,
+            train_command=done.train_command,
+        ),
+    )
