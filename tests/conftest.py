@@ -23,7 +23,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import quick_figures
 from imgreg.features.engines import has_bfloat16
 from imgreg.runs.checksums import write_sums
 
@@ -95,12 +94,6 @@ def no_network() -> Iterator[list[str]]:
     _ASKED.clear()
     yield _ASKED
     assert not _ASKED
-
-
-@pytest.fixture
-def rendered_png(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn as PNG too, not as SVG alone."""
-    monkeypatch.setattr(quick_figures, "rendered", True)
 
 
 @pytest.fixture(scope="session")

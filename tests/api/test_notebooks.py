@@ -12,10 +12,11 @@ from typing import Any
 import nbformat
 import pytest
 
-import quick_figures
 from conftest import paint_set
 
 NOTEBOOKS = Path(__file__).parents[2] / "docs" / "notebooks"
+
+
 NAMES = ("two_celebrities", "overfit_and_underfit")
 
 
@@ -30,9 +31,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "IMGREG_NOTEBOOK_MODELS": str(root / "models"),
     }
     notebooks = {name: nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in NAMES}
-    tests = str(Path(quick_figures.__file__).parent)
     whole = nbformat.v4.new_notebook()
-    whole.cells = [nbformat.v4.new_code_cell(f"import sys; sys.path.append({tests!r}); import quick_figures")]
     for notebook in notebooks.values():
         for cell in notebook.cells:
             cell.source = cell.source.replace(
@@ -46,7 +45,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "nbclient.NotebookClient(notebook, timeout=300).execute(); nbformat.write(notebook, 'executed.ipynb')"
     )
     subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | environment, check=True, timeout=600)
-    cells = iter(nbformat.read(root / "executed.ipynb", as_version=4).cells[1:])
+    cells = iter(nbformat.read(root / "executed.ipynb", as_version=4).cells)
     return {name: [*islice(cells, len(notebook.cells) + 1)] for name, notebook in notebooks.items()}
 
 

@@ -24,10 +24,9 @@ def run(trained: Trained, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained.folder, tmp_path / "run"))
 
 
-def test_a_report_is_made_anew_of_the_folder_alone(run: Path, trained: Trained, rendered_png: None) -> None:
+def test_a_report_is_made_anew_of_the_folder_alone(run: Path, trained: Trained) -> None:
     """With the photos out of reach, all figures and the page come back as they were, byte by byte, and nothing else
     changes."""
-    assert imgreg("report", run).code == 0  # PNG figures too, which the trained run lacks
     kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     drawn = [path for path in kept if path.suffix in (".html", ".png", ".svg") and path.name != "views.png"]
     assert {path.stem for path in drawn} == {"report", *FIGURES}

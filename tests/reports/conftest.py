@@ -16,11 +16,6 @@ from imgreg.runs.summary import FeatureCounts, RunSummary, Scores, Seconds
 COMMAND = "imgreg train data/ --recipe plain --seed 0"
 
 
-@pytest.fixture(autouse=True)
-def all_rendered(rendered_png: None) -> None:
-    """Drawing is what is tested here."""
-
-
 def plant_history(train: np.ndarray, val: np.ndarray, *, n_val: int = 80, spread: float = 0.0) -> History:
     """Two classes in turn; each photo's cross-entropy is the epoch's, give or take `spread` of it."""
     labels = np.arange(n_val) % 2

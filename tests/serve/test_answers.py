@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 
 from conftest import imgreg, tree
+from imgreg.serve import classifiers
 from imgreg.serve.app import make_app
 from serve.conftest import serving
 
@@ -65,6 +66,13 @@ def test_what_cannot_be_answered_says_why(served, query, body, status, says) -> 
     assert says in answer.json["error"]
 
 
+def test_a_person_is_told_on_a_page(served) -> None:
+    """What goes wrong where a browser follows a link is a page with the navigation; scripts get JSON."""
+    answer = served.ask("GET", "/runs/compare?run=<b>", Accept="text/html")
+    assert (answer.status, b"expected 2 to 7" in answer.body, b"/labels" in answer.body) == (400, True, True)
+    assert served.ask("GET", "/runs/compare?run=a").json["error"].startswith("found 1 runs")
+
+
 def test_a_bomb_costs_its_own_request(served, photos) -> None:
     """A picture that claims more pixels than are decoded is refused, and the photo sent beside it is answered."""
     bomb = (
@@ -109,6 +117,16 @@ def test_the_inference_protocol_gives_the_same_figures(served, trained, photos) 
     assert "unknown" in asked([photos[0].read_bytes()], outputs=[{"name": "x"}])["error"]
     assert "1 to 64" in asked([])["error"]
     assert served.ask("POST", f"/v2/models/{run}/infer", "{}").status == 400
+
+
+def test_runs_that_take_turns_in_memory_all_answer(models, photos, monkeypatch) -> None:
+    """Where one run at a time is kept loaded, photos asked of two at once are each answered by their own."""
+    monkeypatch.setattr(classifiers, "MAX_LOADED", 1)
+    with serving(models) as served, ThreadPoolExecutor(4) as pool:
+        paths = [f"/predict?run={name}" for name in ("first", "second") * 3]
+        answers = list(pool.map(lambda path: served.ask("POST", path, photos[0].read_bytes()), paths))
+    assert len({answer.body for answer in answers}) == 1  # one is a copy of the other
+    assert [answer.status for answer in answers] == [200] * 6
 
 
 def test_the_openapi_document_describes_what_is_served(served, trained) -> None:

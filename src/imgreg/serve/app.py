@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
 from imgreg.serve.guard import Guard
 from imgreg.serve.labels_page import labels_page_routes
 from imgreg.serve.openapi import openapi_document
-from imgreg.serve.pages import shared_routes
+from imgreg.serve.pages import page, shared_routes
 from imgreg.serve.predict_page import predict_page_routes
 from imgreg.serve.protocol import protocol_routes
 from imgreg.serve.runs_page import runs_page_routes
@@ -87,16 +87,24 @@ def make_app(
     )
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return _told(request, error.detail, error.status_code, error.headers)
 
 
-async def _failed(_: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, UnknownRunError) else 400 if isinstance(error, UsageError) else 500
-    return JSONResponse({"error": str(error)}, 422 if isinstance(error, PhotoError) else status)
+async def _failed(request: Request, error: Exception) -> Response:
+    statuses = {UnknownRunError: 404, UsageError: 400, PhotoError: 422}
+    status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
+    return _told(request, str(error), status)
 
 
-async def _full(_: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _full(request: Request, _: Exception) -> Response:
     told = "All places are taken. Try again in a moment."
-    return JSONResponse({"error": told}, 503, {"Retry-After": str(_RETRY_SECONDS)})
+    return _told(request, told, 503, {"Retry-After": str(_RETRY_SECONDS)})
+
+
+def _told(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """As JSON for scripts and programs, as a page for a person who follows a link."""
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return page("error.html.j2", at="", status_code=status, status=status, told=error)
+    return JSONResponse({"error": error}, status, headers)

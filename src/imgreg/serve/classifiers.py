@@ -70,6 +70,10 @@ class _Loaded:
         self._thread = Thread(target=self._answer, name=f"run {run.name}", daemon=True)
         self._thread.start()
 
+    def at(self, confidence: float | None) -> Classifier:
+        """The run's classifier, with prediction sets where a level is given. raises UsageError"""
+        return self.classifier if confidence is None else at_confidence(self.classifier, confidence, run=self.run)
+
     def ask(self, asked: _Asked) -> Future[Prediction]:
         self._asked.put(asked)
         return asked.answer
@@ -191,12 +195,10 @@ class Classifiers:
             If the run cannot be used.
         """
         loaded = await self.loaded(run)
-        classifier = loaded.classifier
-        if confidence is not None:
-            classifier = at_confidence(classifier, confidence, run=loaded.run)
+        loaded.at(confidence)  # refused before the photo is decoded
         pixels = await self.decoded(partial(decoding.decode, size_px=loaded.size_px), data)
         loaded = await self.loaded(loaded.run.name)  # another run may have taken its place
-        return await asyncio.wrap_future(loaded.ask(_Asked(Path(name), pixels, classifier)))
+        return await asyncio.wrap_future(loaded.ask(_Asked(Path(name), pixels, loaded.at(confidence))))
 
     async def decoded(self, work: Callable[[bytes], UInt8Array], data: bytes) -> UInt8Array:
         """work(data) in a bounded process. raises PhotoError"""

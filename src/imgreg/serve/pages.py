@@ -25,10 +25,10 @@ def _templates() -> Environment:
     return page_templates(_FOLDER / "templates")
 
 
-def page(template: str, *, at: str, **values: Any) -> Response:
-    """A page from its template; `at` is its place in the navigation."""
+def page(template: str, *, at: str, status_code: int = 200, **values: Any) -> Response:
+    """A page from its template; `at` is its place in the navigation, empty for none."""
     text = _templates().get_template(template).render(pages=PAGES, at=at, **values)
-    return HTMLResponse(text.encode("utf-8", "backslashreplace"))
+    return HTMLResponse(text.encode("utf-8", "backslashreplace"), status_code)
 
 
 def shared_routes(*, token: str | None) -> list[Route | Mount]:

@@ -14,12 +14,13 @@ from threading import Thread
 from typing import Any, Literal
 
 from imgreg.errors import BusyError
+from imgreg.reports.page import number
 from imgreg.runs.names import checked_name
+from imgreg.serve.runs_page import CURVES
 
 State = Literal["running", "stopping", "stopped", "finished", "failed"]
 _KEPT = 20
 _SECONDS_TO_STOP = 10
-CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Training:
     def document(self) -> dict[str, Any]:
         """What a page shows of it."""
         rows = [self.epochs.get(number, {}) for number in range(1, max(self.epochs, default=0) + 1)]
-        curves = {name: [_number(row.get(name)) for row in rows] for name in CURVES}
+        curves = {name: [number(row.get(name, math.nan)) for row in rows] for name in CURVES}
         shown = ("state", "stage", "done", "total", "run", "error", "lines")
         return {name: getattr(self, name) for name in shown} | curves
 
@@ -148,7 +149,3 @@ class Trainings:
     def _refuse_second(self) -> None:
         if any(training.is_running for training in self.all.values()):
             raise BusyError("Another training is running. Stop it first, or wait until it is done.")
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
