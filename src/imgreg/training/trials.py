@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -138,7 +138,9 @@ def _trained(
     Unless the session says how many workers train, trials are trained here until the time that they take shows that
     starting workers pays.
     """
-    n_at_once = session.workers or usable_workers(bytes_each=_bytes_of_worker(prepared.values(), n_photos=n_photos))
+    n_at_once = session.workers or usable_workers(
+        bytes_each=_bytes_of_worker(list(prepared.values()), n_photos=n_photos)
+    )
     undecided = session.workers is None and n_at_once > 1
     n_done, n_all = n_kept, n_kept + len(tasks)
     left, watch = deque(tasks), _Stopwatch()
@@ -197,14 +199,17 @@ def _tell_in_time(tell: Callable[[], None], *, watch: _Stopwatch) -> None:
         raise _LongTrialError
 
 
-def _bytes_of_worker(prepared: Iterable[Prepared], *, n_photos: int) -> int:
+def _bytes_of_worker(prepared: Collection[Prepared], *, n_photos: int) -> int:
     """What a process takes that trains any of these recipes: TensorFlow, a head, and the features that it keeps."""
+    most = KEPT_BYTES * 4 // 3
+    if any(one.finetuning is not None for one in prepared):
+        return 2 * WORKER_BYTES + most
     sizes = [0]
     for one in prepared:
         row = 2 * math.prod(stored_shape(one.source.base.image_size, one.source.base.stored))
         n_views = one.settings.recipe.n_views + len(tta_views(mirror=one.settings.recipe.prediction.mirror))
         sizes.append(n_photos * n_views * row)
-    return WORKER_BYTES + min(max(sizes), KEPT_BYTES * 4 // 3)
+    return WORKER_BYTES + min(max(sizes), most)
 
 
 def _train_here(
