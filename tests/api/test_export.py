@@ -171,6 +171,7 @@ def test_the_page_for_a_browser_answers_as_predict(browser, exports: Path, train
     page, asked = browser.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "page.html").as_uri())
+    page.locator("#state", has_text="Ready.").wait_for(timeout=60_000)
     page.locator("#files").set_input_files([*photos, tmp_path / "text.txt"])
     page.locator("li").nth(4).wait_for(timeout=60_000)
     assert page.locator("li").nth(0).inner_text().startswith("text.txt: ")
