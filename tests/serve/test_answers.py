@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from conftest import imgreg
+from conftest import imgreg, tree
 from imgreg.serve.app import make_app
 from serve.conftest import serving
 
@@ -32,9 +32,10 @@ def predict_path(photo: Path, **query: object) -> str:
     return "/predict?" + urlencode({"name": str(photo), **query})
 
 
-def test_answers_are_those_of_predict_to_the_byte(served, trained, photos) -> None:
+def test_answers_are_those_of_predict_to_the_byte(served, models, trained, photos) -> None:
     """Each photo, asked for at once with the others, gets the line of `imgreg predict --json`; with a prediction set
-    where a confidence is given."""
+    where a confidence is given. Nothing is kept of them."""
+    before = tree(models)
     with ThreadPoolExecutor(len(photos)) as pool:
         together = list(pool.map(lambda photo: served.ask("POST", predict_path(photo), photo.read_bytes()), photos))
     for photo, answer in zip(photos, together, strict=True):
@@ -42,6 +43,7 @@ def test_answers_are_those_of_predict_to_the_byte(served, trained, photos) -> No
     told = imgreg("predict", photos[0], "--run", trained.folder, "--json", "--confidence", "0.5").out
     path = predict_path(photos[0], run=trained.folder.name, confidence="0.5")
     assert served.ask("POST", path, photos[0].read_bytes()).body.decode() == told
+    assert tree(models) == before
 
 
 @pytest.mark.parametrize(

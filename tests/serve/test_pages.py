@@ -11,6 +11,7 @@ import pytest
 
 from conftest import NEEDS_CHROMIUM, imgreg
 from imgreg.data.discovery import list_files
+from serve.conftest import serving
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -143,6 +144,20 @@ def test_only_decisions_on_known_photos_are_saved(served) -> None:
     assert served.ask("GET", f"/labels/doubtful/{photo}.jpg").status == 404
     assert served.ask("GET", "/labels/doubtful/..%2Fsheet.jpg").status == 404
     assert served.ask("GET", "/labels/first").status == 404
+
+
+def test_the_address_with_the_token_opens_the_page(browser, models) -> None:
+    """The token is sent once and then kept out of reach of scripts; pages, pictures and answers need no more."""
+    with serving(models, token="secret", beyond_loopback=True) as served:
+        page = browser.new_page()
+        page.goto(served.address)
+        page.locator("#status", has_text="lacks the token").wait_for()
+        page.goto(f"{served.address}/#secret")
+        page.locator("h1", has_text="Classify photos").wait_for()
+        assert page.evaluate("document.cookie") == ""
+        page.goto(f"{served.address}/labels/doubtful")
+        assert page.evaluate("document.images[0].naturalWidth") > 0
+        page.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])

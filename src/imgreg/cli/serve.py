@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def command(models: Path, roots: tuple[Path, ...], host: str, port: int, and_ope
                 f"Listening on {host}: other machines can reach this server, over a connection that is not encrypted. "
                 "The token in the address is all that protects it."
             )
-        shown = f"[{host}]" if ":" in host else host
+        shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/" + (f"#{token}" if token else "")
         app = make_app(models, roots=roots, token=token, beyond_loopback=beyond_loopback, watcher=watcher)
 

@@ -23,9 +23,11 @@ NOTE_HEADER = "X-Imgreg-Note"
 def predict_page_routes(classifiers: Classifiers) -> list[Route]:
     one_at_a_time = asyncio.Lock()  # Keras takes all cores for one
 
-    async def show(_: Request) -> Response:
+    async def show(request: Request) -> Response:
         runs = sorted(list_runs(classifiers.models)[0], key=lambda run: run.created, reverse=True)
-        return page("predict.html.j2", at="/", runs=runs)
+        asked = set(request.query_params.getlist("run")) & {run.name for run in runs}
+        chosen = asked or {run.name for run in runs[:1]}
+        return page("predict.html.j2", at="/", runs=runs, chosen=chosen)
 
     async def heatmap(request: Request) -> Response:
         """The photo with what supports a class laid over it, as JPEG."""

@@ -2,7 +2,7 @@
 // A training as it goes: curves, stage and messages, asked for every second until it has ended.
 const place = location.pathname;
 const [status, progress] = [document.querySelector("#status"), document.querySelector("#progress")];
-const [stop, resume, report] = ["#stop", "#resume", "#report"].map((id) => document.querySelector(id));
+const [stop, resume, report, use] = ["#stop", "#resume", "#report", "#use"].map((id) => document.querySelector(id));
 const error = document.querySelector("#error");
 let drawn = "";
 let timer = 0;
@@ -24,8 +24,9 @@ const show = (told) => {
   stop.hidden = !running;
   resume.hidden = !["stopped", "failed"].includes(told.state);
   resume.textContent = told.state === "failed" ? "Try again" : "Resume";
-  report.hidden = told.state !== "finished";
-  if (told.run) report.href = `/runs/${encodeURIComponent(told.run)}/report.html`;
+  report.hidden = use.hidden = told.state !== "finished";
+  report.href = `/runs/${encodeURIComponent(told.run)}/report.html`;
+  use.href = `/?run=${encodeURIComponent(told.run)}`;
   error.hidden = !told.error;
   error.firstElementChild.textContent = told.error;
   document.querySelector("#lines").replaceChildren(
