@@ -24,16 +24,16 @@ from imgreg.training.search import Candidate, search
 CHANCE = math.log(2)
 
 
-def outer(number: int, *, inner: float, loss: float, default: float, picked: int = 3) -> OuterScore:
+def outer(number: int, *, inner: float, loss: float, default: float, gain: float = 0.1) -> OuterScore:
     return OuterScore(
         number=number,
         n_train=80,
         n_test=40,
         n_trials=10,
-        picked=picked,
+        picked=3,
         values={},
         inner_loss=inner,
-        inner_default_loss=inner + 0.1,
+        inner_default_loss=inner + gain,
         loss=loss,
         default_loss=default,
         accuracy=0.8,
@@ -55,8 +55,10 @@ def drawn(seed: int) -> NestedScore:
         found = search(space, score, default={"head.dropout": 0.5}, n_folds=2, n_trials=20, seed=seed, sampler="random")
         draw = np.random.default_rng([seed, number, 99])
         outside, default = (float(draw.normal(CHANCE, 0.5, 40).mean()) for _ in range(2))
-        assert found.best.loss is not None
-        folds.append(outer(number, inner=found.best.loss, loss=outside, default=default))
+        inner, first = found.best.loss, found.trials[0].loss
+        assert inner is not None
+        assert first is not None
+        folds.append(outer(number, inner=inner, loss=outside, default=default, gain=first - inner))
     return nested_score(folds, default="regularized")
 
 
@@ -70,20 +72,23 @@ def test_shuffled_labels_look_better_than_chance_inside_and_are_chance_outside()
 
 
 def test_the_score_is_of_the_outer_photos_with_a_corrected_interval() -> None:
-    """Mean, interval and words are those of paired effects over the outer folds; optimism is outside less inside."""
+    """Mean, interval and words are those of paired effects; optimism is what was gained inside less outside."""
     losses, defaults = (0.30, 0.34, 0.35), (0.40, 0.45, 0.44)
-    folds = [outer(n, inner=0.25, loss=a, default=b) for n, (a, b) in enumerate(zip(losses, defaults, strict=True), 1)]
+    folds = [
+        outer(n, inner=0.25, loss=a, default=b, gain=0.15)
+        for n, (a, b) in enumerate(zip(losses, defaults, strict=True), 1)
+    ]
     found = nested_score(folds, default="plain")
     (expected,) = paired_effects({"plain": defaults, "tuned": losses}, n_train=80, n_test=40)
     assert found.effect == expected
     assert found.effect.word == "helped"
     assert found.loss.mean == pytest.approx(0.33)
     assert found.loss.low < 0.28
-    assert found.optimism == pytest.approx(0.08)
-    assert (found.gain_inside, found.gain_outside) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert (found.inner_loss, found.gain_inside) == (pytest.approx(0.25), pytest.approx(0.15))
+    assert (found.gain_outside, found.optimism) == (pytest.approx(0.1), pytest.approx(0.05))
     first, second, last = tune_answer(found, changes=("dropout 0.5 instead of 0.7",))
     assert first.startswith("Tuning helped, on photos that took no part in it: test loss 0.330 vs. 0.430 for plain")
-    assert "the optimism of the search is +0.080" in second
+    assert "The optimism of the search is +0.050" in second
     assert last == "The recipe found on all photos has dropout 0.5 instead of 0.7."
     assert "nothing better than plain" in tune_answer(found, changes=())[-1]
 

@@ -95,10 +95,10 @@ class NestedScore(BaseModel):
         Difference in loss, picked less default, paired by outer fold.
     inner_loss : float
         Mean of the lowest inner losses: what a search without outer folds would have reported.
-    optimism : float
-        Nested less inner loss.
     gain_inside, gain_outside : float
         By how much the picked recipes beat the default: as the searches saw it, and on the outer photos.
+    optimism : float
+        Gain inside less gain outside. Nested less inner loss would not do: inner folds train on fewer photos.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -109,9 +109,9 @@ class NestedScore(BaseModel):
     default_accuracy: Interval
     effect: Effect
     inner_loss: float
-    optimism: float
     gain_inside: float
     gain_outside: float
+    optimism: float
 
 
 def clearly_worse(candidate: Sequence[Losses], best: Sequence[Losses], *, z: float) -> bool:
@@ -179,17 +179,18 @@ def nested_score(folds: Sequence[OuterScore], *, default: str) -> NestedScore:
         n_test=n_test,
     )
     loss, default_loss = interval("loss", highest=math.inf), interval("default_loss", highest=math.inf)
-    inner = fmean(one.inner_loss for one in folds)
+    inside = fmean(one.inner_default_loss - one.inner_loss for one in folds)
+    outside = default_loss.mean - loss.mean
     return NestedScore(
         loss=loss,
         default_loss=default_loss,
         accuracy=interval("accuracy", highest=1.0),
         default_accuracy=interval("default_accuracy", highest=1.0),
         effect=effect,
-        inner_loss=inner,
-        optimism=loss.mean - inner,
-        gain_inside=fmean(one.inner_default_loss - one.inner_loss for one in folds),
-        gain_outside=default_loss.mean - loss.mean,
+        inner_loss=fmean(one.inner_loss for one in folds),
+        gain_inside=inside,
+        gain_outside=outside,
+        optimism=inside - outside,
     )
 
 
@@ -214,10 +215,9 @@ def tune_answer(nested: NestedScore, *, changes: Sequence[str]) -> tuple[str, ..
         f"a difference of {effect.detectable:.3f}.",
     }[effect.word]
     optimism = (
-        f"Inside the search the recipes that it picked had a loss of {nested.inner_loss:.3f}, outside "
-        f"{nested.loss.mean:.3f}: the optimism of the search is {nested.optimism:+.3f}. They looked "
-        f"{nested.gain_inside:.3f} better than {default} inside; outside they are "
-        f"{abs(nested.gain_outside):.3f} {'better' if nested.gain_outside >= 0 else 'worse'}."
+        f"Inside the searches the recipes that they picked looked {nested.gain_inside:.3f} better than {default}; "
+        f"outside they are {abs(nested.gain_outside):.3f} {'better' if nested.gain_outside >= 0 else 'worse'}. The "
+        f"optimism of the search is {nested.optimism:+.3f}."
     )
     if not changes:
         return first, optimism, f"On all photos the search found nothing better than {default}, which is handed over."

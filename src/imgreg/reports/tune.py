@@ -86,8 +86,9 @@ def tune_report(
             heading="The search on all photos, trial by trial",
             alt=f"Inner loss of {len(trials)} trials. {default}: {_loss_text(trials[0])}; the best, trial "
             f"{best_trial(trials).number}: {_loss_text(best_trial(trials))}.",
-            caption=f"Mean test loss over the inner folds. {n_dropped} of {len(trials)} trials were dropped early; "
-            "their losses are estimates. The lowest point flatters: it was chosen for being low.",
+            caption="Mean test loss over the inner folds. "
+            + (f"{n_dropped} of {len(trials)} trials were dropped early: estimates. " if n_dropped else "")
+            + "The lowest point flatters: it was chosen for being low.",
             hover=hover_over(figure.axes[0], [one.number for one in trials], _trial_lines(trials)),
         )
     ]
