@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--inner-folds", type=int, default=3)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seconds-per-view", type=float, default=0.09, help="of VGG16, as benchmarks/extract.py measures Keras")
+    parser.add_argument("--seconds-per-view", type=float, default=0.09, help="of VGG16 in Keras (extract.py)")
     given = parser.parse_args()
     settings = build_settings("regularized", {"weights": "starter", "epochs": given.epochs})
     session = Session(workers=1, watcher=Watcher(say=lambda line: print(line, file=sys.stderr)))
