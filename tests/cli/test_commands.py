@@ -174,7 +174,7 @@ def test_a_comparison_has_its_baselines_once(compared: tuple[Path, dict], tmp_pa
     for run in document["runs"]:
         assert [one["loss"] for one in run["baselines"]] == [flattened["loss"], means["loss"]]
         mean = run["baselines"][1]["loss_difference"]["mean"]
-        assert mean == pytest.approx(run["best"]["val_loss"] - means["loss"], abs=1e-6)
+        assert mean == pytest.approx(run["kept"]["val_loss"] - means["loss"], abs=1e-6)
     assert document["against_baselines"].startswith("Logistic regression on the")
     assert document["against_baselines"] in (models / "both" / "report.html").read_text(encoding="utf-8")
     again = imgreg("compare", models / "both-plain", models / "both-regularized", "--models", tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from concurrent.futures import Future
 from contextlib import closing
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Trained
+from given_to_workers import work
 from imgreg.config import Settings
 from imgreg.errors import DivergedError, MachineError
 from imgreg.progress import Watcher
@@ -22,20 +22,6 @@ from imgreg.training.dataset import resample_dataset
 from imgreg.training.trial_task import TrialResult
 from imgreg.training.trials import Grid, run_trials
 from imgreg.training.workers import in_processes, usable_workers
-
-
-def work(item: tuple[Path, str]) -> str:
-    """In a worker. Every start leaves a file, so that tests can count them."""
-    folder, what = item
-    n_started = len(list(folder.glob(f"{what}-*")))
-    (folder / f"{what}-{n_started}").touch()
-    if what == "always" or (what == "once" and not n_started):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "diverges":
-        raise DivergedError("the loss became NaN")
-    if what == "endless":
-        time.sleep(60)
-    return f"{what} by {os.getpid()}"
 
 
 def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
