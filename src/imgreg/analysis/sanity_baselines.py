@@ -1,4 +1,4 @@
-"""Controls: what can be had without looking at what the photos show, beside what the head reaches.
+"""Baselines that ignore the image content, beside what the head reaches.
 
 In: a few plain numbers a photo and its class. Out: probabilities, and words on what they mean. Must not know: photos.
 """

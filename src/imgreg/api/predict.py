@@ -214,7 +214,7 @@ def _answering(head: SavedHead, *, mirror: bool | None) -> SavedHead:
 
 
 def _refuse_confidence(runs: Sequence[Path], confidence: float, *, mirror: bool | None) -> None:
-    """Raise UsageError where no prediction set of this level can be had."""
+    """Raise UsageError where a run cannot give prediction sets at this confidence."""
     if not 0 < confidence < 1:  # NaN too
         raise UsageError(f"--confidence {confidence:g}: expected a value between 0 and 1, exclusive.")
     if len(runs) > 1:
@@ -458,7 +458,7 @@ def _decoded_in_workers(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Ar
 
 
 def recorded_weights(card: ModelCard, *, run: Path) -> Weights:
-    """The base's weights that a run was trained on. raises ArtefactError if those to be had are others"""
+    """The base's weights that a run was trained on. raises ArtefactError if the available ones differ"""
     from imgreg.features.weights import resolve_weights
 
     weights = resolve_weights(card.weights)

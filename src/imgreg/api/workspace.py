@@ -107,7 +107,7 @@ class Workspace:
             Called at the beginning and end of training and of each epoch of the head, not of fine-tuning and not of
             batches. `logs` has loss, accuracy, val_loss and val_accuracy as in `history`: plain cross-entropy of the
             clean photos in inference mode. `self.model` is the head, with cross-validation that of the last fold;
-            setting its `stop_training` stops. The best epoch is kept in any case. A training with callbacks always
+            setting its `stop_training` stops, and the best epoch is kept then. A training with callbacks always
             starts at its first epoch and cannot be resumed, since callbacks cannot be compared.
         **options
             See the class, and `folds`: the number of folds of a cross-validation, 0 for a single split.

@@ -92,7 +92,7 @@ def split_photos(photos: Sequence[Photo], *, val_fraction: float, seed: int, fol
 
 
 def folds_that_fit(photos: Sequence[Photo], *, folds: int) -> int:
-    """So many folds, or fewer where a class has fewer different photos; 0 where two are not to be had."""
+    """So many folds, or fewer where a class has fewer different photos; 0 where there are not enough for two."""
     fewest = min((len(names) for names in _families(photos).values()), default=0)
     return min(folds, fewest) if fewest >= 2 else 0
 

@@ -68,7 +68,7 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName
     Raises
     ------
     MachineError
-        If a strict choice cannot be had on this machine.
+        If a strict choice is not available on this machine.
     """
     engine = _fastest(say=say) if base.engine == "auto" else base.engine
     if base.precision != "auto" and (engine, base.precision) != ("openvino", "bfloat16"):

@@ -73,7 +73,7 @@ def resolve_weights(choice: str, *, imagenet: PublishedFile = IMAGENET) -> Weigh
     Raises
     ------
     MachineError
-        If imagenet is not to be had.
+        If the ImageNet weights are not available.
     ArtefactError
         If a file is not VGG16's convolutions.
     """

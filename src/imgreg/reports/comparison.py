@@ -77,7 +77,7 @@ def comparison_report(
     baselines : sequence of Baseline, optional
         Those that all runs stand beside; against_baselines says in a sentence which runs they beat.
     pictures : mapping
-        JPEG by the photo's path in the control's split, of those that are to be had.
+        JPEG by the photo's path in the control's split, of those that are available.
 
     Raises
     ------

@@ -33,7 +33,7 @@ def label_issues_report(
     manifest : sequence of (str, str, str)
         Path, label and split of every photo of the dataset; the split is empty where none is given.
     pictures : mapping
-        JPEG by the photo's row in the manifest, of those that are to be had.
+        JPEG by the photo's row in the manifest, of those that are available.
     data : str
         The folder that the paths start from, as a shared file names it.
 

@@ -94,7 +94,7 @@ def run_report(
     Parameters
     ----------
     pictures : mapping
-        JPEG by the photo's sha256, of those that are to be had.
+        JPEG by the photo's sha256, of those that are available.
     maps : mapping
         The same with Grad-CAM laid over them.
     architecture : sequence of tuple, optional

@@ -158,7 +158,7 @@ def atomic_folder(target: Path, *, replace: bool = False, option: str = "--model
 
 
 def _remove_if_nobodys(partial: Path, *, own: bool) -> None:
-    """Remove what a killed process left; a lock that can be had says that nobody is at it."""
+    """Remove what a killed process left; a free lock says that no process is working on it."""
     lock = FileLock(partial.parent / ".locks" / f"{partial.name[1:].removesuffix('.partial')}.lock")
     with contextlib.suppress(Timeout):
         if not own:

@@ -114,7 +114,7 @@ class Difference(_Document):
 
 
 class SanityBaseline(_Document):
-    """What can be had without looking at what photos show, on the photos that the head is scored on.
+    """A baseline that ignores the image content, on the photos that the head is scored on.
 
     Attributes
     ----------

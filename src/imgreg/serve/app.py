@@ -89,22 +89,22 @@ def make_app(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _told(request, error.detail, error.status_code, error.headers)
+    return _error_response(request, error.detail, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     statuses = {UnknownRunError: 404, UsageError: 400, PhotoError: 422}
     status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
-    return _told(request, str(error), status)
+    return _error_response(request, str(error), status)
 
 
 async def _full(request: Request, _: Exception) -> Response:
-    told = "All places are taken. Try again in a moment."
-    return _told(request, told, 503, {"Retry-After": str(_RETRY_SECONDS)})
+    message = "All places are taken. Try again in a moment."
+    return _error_response(request, message, 503, {"Retry-After": str(_RETRY_SECONDS)})
 
 
-def _told(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+def _error_response(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """As JSON for scripts and programs, as a page for a person who follows a link."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return page("error.html.j2", at="", status_code=status, status=status, told=error)
+        return page("error.html.j2", at="", status_code=status, status=status, message=error)
     return JSONResponse({"error": error}, status, headers)

@@ -102,8 +102,8 @@ def check_page_routes(classifiers: Classifiers, *, roots: Sequence[Path]) -> lis
 
     async def state(request: Request) -> Response:
         one = _find(request)
-        told: dict[str, Any] = {"running": one.is_running, "stage": one.stage, "done": one.done, "total": one.total}
-        return JSONResponse(told)
+        document: dict[str, Any] = {"running": one.is_running, "stage": one.stage, "done": one.done, "total": one.total}
+        return JSONResponse(document)
 
     async def picture(request: Request) -> Response:
         sha256 = request.path_params["sha256"]

@@ -190,7 +190,7 @@ class Classifiers:
         PhotoError
             With the reason why the photo cannot be read.
         UsageError
-            If there is no such run, or the confidence level cannot be had.
+            If there is no such run, or it cannot give prediction sets at this confidence.
         ArtefactError
             If the run cannot be used.
         """

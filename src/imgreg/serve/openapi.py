@@ -24,7 +24,7 @@ def openapi_document() -> dict[str, Any]:
                     "summary": "Classify a photo, as `imgreg predict --json` does.",
                     "parameters": [
                         _query("run", "A run under the models folder; by default the newest.", {"type": "string"}),
-                        _query("name", "The photo's name, told back as `path`.", {"type": "string"}),
+                        _query("name", "The photo's name, returned as `path`.", {"type": "string"}),
                         _query(
                             "confidence",
                             "Level of the prediction set.",

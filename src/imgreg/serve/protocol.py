@@ -86,8 +86,8 @@ def protocol_routes(classifiers: Classifiers) -> list[Route]:
             if unknown := wanted - {one["name"] for one in outputs}:
                 raise HTTPException(400, f"outputs: {', '.join(sorted(unknown))} unknown.")
             outputs = [one for one in outputs if one["name"] in wanted]
-        told = {"model_name": run, "outputs": outputs} | ({"id": asked.id} if asked.id else {})
-        return Response(json.dumps(told), media_type="application/json")
+        document = {"model_name": run, "outputs": outputs} | ({"id": asked.id} if asked.id else {})
+        return Response(json.dumps(document), media_type="application/json")
 
     return [
         Route("/v2", server),

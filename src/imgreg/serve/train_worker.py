@@ -36,27 +36,27 @@ def main(asked: dict[str, Any]) -> None:
     def step(stage: str, done: int, total: int, note: str) -> None:
         if stopped.is_set():  # libraries may swallow what is raised in their midst
             raise KeyboardInterrupt
-        _tell(stage=stage, done=done, total=total, note=note)
+        _send(stage=stage, done=done, total=total, note=note)
 
     def epoch(_: str, row: Epoch) -> None:
-        _tell(epoch=asdict(row))
+        _send(epoch=asdict(row))
 
     threading.Thread(target=wait_for_the_end_of_stdin, daemon=True).start()
-    watcher = Watcher(say=lambda line: _tell(say=line), step=step, epoch=epoch)
+    watcher = Watcher(say=lambda line: _send(say=line), step=step, epoch=epoch)
     settings = build_settings(asked["recipe"], asked["options"])
     words = ["imgreg", "train", asked["data"], "--recipe", asked["recipe"]]
     words += [word for name, value in asked["options"].items() for word in (f"--{name.replace('_', '-')}", str(value))]
     session = Session(models=Path(asked["models"]), name=asked["name"], command=shlex.join(words), watcher=watcher)
     try:
-        _tell(run=train(Path(asked["data"]), settings=settings, session=session).name)
+        _send(run=train(Path(asked["data"]), settings=settings, session=session).name)
     except ImgregError as error:
-        _tell(error=str(error))
+        _send(error=str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _tell(**told: Any) -> None:
-    print(json.dumps(told), flush=True)
+def _send(**message: Any) -> None:
+    print(json.dumps(message), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ _SECONDS_TO_STOP = 10
 
 @dataclass
 class Training:
-    """One training: what was asked, and what its process has told so far.
+    """One training: what was asked, and what its process has reported so far.
 
     Attributes
     ----------
@@ -75,11 +75,11 @@ class Training:
         assert process.stdout is not None
         for line in process.stdout:
             try:
-                told = json.loads(line)
+                message = json.loads(line)
             except ValueError:
                 others.append(line)
             else:
-                self._hear(told)
+                self._receive(message)
         process.wait()
         if self.run:
             self.state = "finished"
@@ -89,17 +89,17 @@ class Training:
             self.state = "failed"
             self.error = self.error or "".join(others) or f"The process ended with code {process.returncode}."
 
-    def _hear(self, told: dict[str, Any]) -> None:
-        if "stage" in told:
-            self.stage, self.done, self.total = told["stage"], told["done"], told["total"]
-        elif "epoch" in told:
-            self.epochs[told["epoch"]["epoch"]] = told["epoch"]
-        elif "say" in told:
-            self.lines.append(told["say"])
-        elif "run" in told:
-            self.run = told["run"]
-        elif "error" in told:
-            self.error = told["error"]
+    def _receive(self, message: dict[str, Any]) -> None:
+        if "stage" in message:
+            self.stage, self.done, self.total = message["stage"], message["done"], message["total"]
+        elif "epoch" in message:
+            self.epochs[message["epoch"]["epoch"]] = message["epoch"]
+        elif "say" in message:
+            self.lines.append(message["say"])
+        elif "run" in message:
+            self.run = message["run"]
+        elif "error" in message:
+            self.error = message["error"]
 
     def document(self) -> dict[str, Any]:
         """What a page shows of it."""

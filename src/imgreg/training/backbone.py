@@ -52,7 +52,7 @@ class Backbone:
         Raises
         ------
         MachineError, ArtefactError
-            If the weights, engine or precision asked for cannot be had here.
+            If the weights, engine or precision asked for are not available here.
         """
         return self._settled
 

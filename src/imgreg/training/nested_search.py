@@ -1,7 +1,7 @@
 """A search for a recipe inside each outer fold, scored outside, and one on all photos.
 
 In: photos, the default recipe, a space. Out: scores of the outer folds and the last search. Must not know: how the
-result is told or written.
+result is shown or written.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ const send = async () => {
   let says = "The server cannot be reached: not saved";
   try {
     const response = await fetch(saveTo, { method: "POST", body: sent });
-    const told = await response.json();
+    const answer = await response.json();
     isSaved = response.ok;
-    says = response.ok ? `Saved ${decisions.filter(Boolean).length} decisions` : told.error;
+    says = response.ok ? `Saved ${decisions.filter(Boolean).length} decisions` : answer.error;
   } catch {
     isSaved = false;
   }

@@ -68,10 +68,10 @@ const drawCurves = (figure, { title, series, low = 0, high }) => {
     mark.setAttribute("visibility", "visible");
     mark.setAttribute("x1", x(now));
     mark.setAttribute("x2", x(now));
-    const told = series
+    const parts = series
       .filter((one) => typeof one.values[now - 1] === "number")
       .map((one) => `${one.name} ${one.values[now - 1].toFixed(3)}`);
-    text.textContent = `Epoch ${now}: ${told.join(", ") || "no values"}`;
+    text.textContent = `Epoch ${now}: ${parts.join(", ") || "no values"}`;
   };
   const clear = () => {
     now = 0;

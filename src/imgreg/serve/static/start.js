@@ -7,9 +7,9 @@ form?.addEventListener("submit", async (event) => {
   status.textContent = "Starting…";
   try {
     const response = await fetch(`${form.dataset.to}?${new URLSearchParams(new FormData(form))}`, { method: "POST" });
-    const told = await response.json();
-    if (response.ok) location.assign(told.place);
-    else status.textContent = told.error;
+    const answer = await response.json();
+    if (response.ok) location.assign(answer.place);
+    else status.textContent = answer.error;
   } catch {
     status.textContent = "The server cannot be reached.";
   }

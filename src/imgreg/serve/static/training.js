@@ -7,45 +7,45 @@ const error = document.querySelector("#error");
 let drawn = "";
 let timer = 0;
 
-const series = (told, figure) => [
-  { name: "train", values: told[`train_${figure}`], colour: 0, dashed: false },
-  { name: "validation", values: told[`val_${figure}`], colour: 1, dashed: false },
+const series = (update, figure) => [
+  { name: "train", values: update[`train_${figure}`], colour: 0, dashed: false },
+  { name: "validation", values: update[`val_${figure}`], colour: 1, dashed: false },
 ];
-const show = (told) => {
-  const running = told.state === "running";
-  const nEpochs = told.val_loss.length;
-  const stage = `${told.stage}${told.total > 1 ? `: ${told.done} of ${told.total}` : ""}`;
-  status.textContent = running ? stage : `${told.state}${nEpochs ? ` after ${nEpochs} epochs` : ""}`;
-  progress.hidden = !running && told.state !== "stopping";
-  if (told.total > 1) {
-    progress.max = told.total;
-    progress.value = told.done;
+const show = (update) => {
+  const running = update.state === "running";
+  const nEpochs = update.val_loss.length;
+  const stage = `${update.stage}${update.total > 1 ? `: ${update.done} of ${update.total}` : ""}`;
+  status.textContent = running ? stage : `${update.state}${nEpochs ? ` after ${nEpochs} epochs` : ""}`;
+  progress.hidden = !running && update.state !== "stopping";
+  if (update.total > 1) {
+    progress.max = update.total;
+    progress.value = update.done;
   } else progress.removeAttribute("value");
   stop.hidden = !running;
-  resume.hidden = !["stopped", "failed"].includes(told.state);
-  resume.textContent = told.state === "failed" ? "Try again" : "Resume";
-  report.hidden = use.hidden = told.state !== "finished";
-  report.href = `/runs/${encodeURIComponent(told.run)}/report.html`;
-  use.href = `/?run=${encodeURIComponent(told.run)}`;
-  error.hidden = !told.error;
-  error.firstElementChild.textContent = told.error;
+  resume.hidden = !["stopped", "failed"].includes(update.state);
+  resume.textContent = update.state === "failed" ? "Try again" : "Resume";
+  report.hidden = use.hidden = update.state !== "finished";
+  report.href = `/runs/${encodeURIComponent(update.run)}/report.html`;
+  use.href = `/?run=${encodeURIComponent(update.run)}`;
+  error.hidden = !update.error;
+  error.firstElementChild.textContent = update.error;
   document.querySelector("#lines").replaceChildren(
-    ...told.lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })),
+    ...update.lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })),
   );
-  const key = JSON.stringify([told.val_loss, told.train_loss]);
+  const key = JSON.stringify([update.val_loss, update.train_loss]);
   if (key === drawn) return; // what the pointer shows stays
   drawn = key;
-  drawCurves(document.querySelector("#loss"), { title: "Loss (nats)", series: series(told, "loss") });
-  drawCurves(document.querySelector("#accuracy"), { title: "Accuracy", series: series(told, "accuracy"), high: 1 });
+  drawCurves(document.querySelector("#loss"), { title: "Loss (nats)", series: series(update, "loss") });
+  drawCurves(document.querySelector("#accuracy"), { title: "Accuracy", series: series(update, "accuracy"), high: 1 });
 };
 const watch = async () => {
   clearTimeout(timer);
   try {
     const response = await fetch(`${place}/state`);
-    const told = await response.json();
-    if (!response.ok) throw new Error(told.error);
-    show(told);
-    if (!["running", "stopping"].includes(told.state)) return;
+    const update = await response.json();
+    if (!response.ok) throw new Error(update.error);
+    show(update);
+    if (!["running", "stopping"].includes(update.state)) return;
   } catch (failure) {
     status.textContent = failure instanceof TypeError ? "The server cannot be reached." : failure.message;
   }
@@ -53,9 +53,9 @@ const watch = async () => {
 };
 const act = async (what) => {
   const response = await fetch(`${place}/${what}`, { method: "POST" });
-  const told = await response.json();
-  if (response.ok) show(told);
-  else status.textContent = told.error;
+  const update = await response.json();
+  if (response.ok) show(update);
+  else status.textContent = update.error;
   watch();
 };
 stop.addEventListener("click", () => act("stop"));

@@ -3,14 +3,14 @@
 const wait = document.querySelector("#wait");
 const ask = async () => {
   try {
-    const told = await (await fetch(wait.dataset.state)).json();
-    if (!told.running) return location.reload();
+    const answer = await (await fetch(wait.dataset.state)).json();
+    if (!answer.running) return location.reload();
     const progress = document.querySelector("#progress");
-    if (told.total) {
-      progress.max = told.total;
-      progress.value = told.done;
+    if (answer.total) {
+      progress.max = answer.total;
+      progress.value = answer.done;
     } else progress.removeAttribute("value");
-    document.querySelector("#status").textContent = `${told.stage || "reading photos"}${told.done ? `: ${told.done}${told.total ? ` of ${told.total}` : ""}` : ""}`;
+    document.querySelector("#status").textContent = `${answer.stage || "reading photos"}${answer.done ? `: ${answer.done}${answer.total ? ` of ${answer.total}` : ""}` : ""}`;
   } catch {
     document.querySelector("#status").textContent = "The server cannot be reached.";
   }
