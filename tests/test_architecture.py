@@ -71,6 +71,7 @@ ONLY_IN = {
     "uvicorn": {"serve"},
     "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
+    "flatbuffers": {"export"},
     "click": {"cli"},
     "optuna": {"training/search.py"},
 }
