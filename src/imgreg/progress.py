@@ -22,14 +22,14 @@ class Watcher:
     tell   a line for those who asked for more
     step   (stage, done, total, note) as often as something moved; total 0 where it is not known
     epoch  (recipe, row) after each epoch of a head whose curve is of interest
-    told   lines that stand on the terminal already, above where the result will
+    printed   lines that are on the terminal already, above the result
     """
 
     say: Callable[[str], None] = _nobody
     tell: Callable[[str], None] = _nobody
     step: Callable[[str, int, int, str], None] = _nobody
     epoch: Callable[[str, Epoch], None] = _nobody
-    told: set[str] = field(default_factory=set)
+    printed: set[str] = field(default_factory=set)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         """What tells (done, total) of one stage."""

@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from imgreg.atomic_write import left_behind, write_atomic
+from imgreg.runs.folder import values_to_csv
 from imgreg.runs.history import Epoch, History
-from imgreg.runs.layers import layers_of_csv, layers_to_csv
+from imgreg.runs.layers import LayerRow, layers_of_csv
 
 WRITING_SHARE = 0.1  # of the training's time may go into writing checkpoints
 FIRST_SECONDS = 1.0  # a training that is shorter writes none
@@ -66,7 +67,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays["val_probabilities"] = history.val_probabilities
     arrays["train_true_class"] = history.train_true_class
     if history.layers:
-        arrays["layers"] = np.frombuffer(layers_to_csv(history.layers).encode(), np.uint8)
+        arrays["layers"] = np.frombuffer(values_to_csv(LayerRow, history.layers).encode(), np.uint8)
     content = save(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, _digest(content), content)
