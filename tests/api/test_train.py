@@ -283,7 +283,7 @@ def test_the_runs_augmentation_is_on_record(trained: Trained) -> None:
 
 
 def test_odd_names_go_all_the_way(tmp_path: Path) -> None:
-    """Class names and file names of any kind, some not even UTF-8, come through train, report, predict, CSV and runs."""
+    """Class names and file names of any kind, some not UTF-8, come through train, report, predict, CSV and runs."""
     data, bytes_class = tmp_path / "사진", os.fsdecode(b"k\xe4lte")
     for number in range(8):
         paint(data / "개미 <b>" / f"개미 {number} 'x'.jpg", warm=False, seed=2 * number)

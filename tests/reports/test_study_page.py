@@ -93,7 +93,7 @@ def test_a_study_of_photos_with_a_shortcut_is_doubted_first(tmp_path: Path) -> N
     assert doubted.index(claim) < doubted.index("lowered test loss by")
     assert "t trust this yet" not in trusted
     assert "dropout searched: in each repeat the dropout recipe with the lowest validation loss." in trusted
-    assert "3 recipes against plain" in trusted
+    assert "3 recipes vs. plain" in trusted
 
 
 @pytest.fixture(scope="module")

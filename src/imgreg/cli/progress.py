@@ -37,7 +37,7 @@ RATES = {
 
 @contextmanager
 def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
-    """What a workflow tells, shown; warnings always, progress unless quiet."""
+    """Show messages and progress on stderr: warnings always, progress unless quiet."""
     on_terminal = sys.stderr.isatty()
     shown: list[Progress] = []  # the bars, once there is something to show
     curves: dict[str, list[Epoch]] = {}
@@ -88,7 +88,12 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             click.echo(text, err=True)
 
     with ExitStack() as stack:
-        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch, printed=printed)
+        note, tell = (say if shown_too else _ignored for shown_too in (not quiet, verbose))
+        yield Watcher(say=say, note=note, tell=tell, step=step, epoch=epoch, printed=printed)
+
+
+def _ignored(_: str) -> None:
+    pass
 
 
 def curve_lines(curves: dict[str, list[Epoch]], *, n_columns: int = 80) -> list[str]:

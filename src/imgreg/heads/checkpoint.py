@@ -1,4 +1,4 @@
-"""A training as it stands between two epochs, in one file, so that a killed one goes on and ends with the same bits.
+"""The state of a training between two epochs, in one file, so that a killed one resumes and ends with the same bits.
 
 In: the arrays of model and optimizer, and the history so far. Out: the same, or nothing where no whole file is.
 Must not know: Keras, and which training it is (its path says that).
@@ -109,7 +109,7 @@ def checkpointer(path: Path, *, say: Callable[[str], None]) -> Callable[[Callabl
     """What is called at each epoch's end with a function that takes the checkpoint, and writes it as often as
     WRITING_SHARE allows: after each epoch, where epochs are long or the head is small.
 
-    say   told once if the disk refuses: the training goes on without
+    say   gets one warning if the disk refuses: the training continues without checkpoints
     """
     due, refused = time.perf_counter() + FIRST_SECONDS, False
 

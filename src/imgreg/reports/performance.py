@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_DRAWN = 6  # classes in one figure; of more, those told apart the worst
+MOST_DRAWN = 6  # classes in one figure; of more, those with the lowest areas
 _GRID = np.linspace(0, 1, 41)  # where the pointer shows values
 
 

@@ -1,4 +1,4 @@
-"""The gate that each file of a run passes before it is read: a stranger's folder may hold pipes, devices or giants."""
+"""Reading the files of a run safely: a folder from somebody else may hold pipes, devices or huge files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
+"""A run as a folder of plain files: written whole or not at all, read back with every file validated.
 
 config.toml  environment.json  split.csv  skipped.csv  history.csv  layers.csv  val_probabilities.npy
 train_true_class.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors  calibration.safetensors
@@ -35,8 +35,8 @@ from imgreg.runs.summary import RunSummary
 _SHA256 = re.compile("[0-9a-f]{64}")
 PRIVATE = ("command", "data", "weights", "pipeline")  # of environment.json: this machine's paths, for it alone
 _TRAIN_TRUE_CLASS = "train_true_class.npy"  # a run of an older imgreg has none
-_LAYERS = "layers.csv"  # nor this one
-_TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
+_LAYERS = "layers.csv"  # likewise
+_TEST = "test_probabilities.npy"  # likewise; nor has a run without test photos
 _READ = (
     *("metrics.json", "history.csv", "split.csv", "skipped.csv", "environment.json", "config.toml"),
     *("val_probabilities.npy", _TRAIN_TRUE_CLASS, _TEST, _LAYERS),
@@ -317,7 +317,7 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
 def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Probabilities of the shape that the tables ask for. raises ArtefactError, ValueError or OSError
 
-    Mapped first: a header that claims more than the file holds is refused before any memory is asked for.
+    Mapped first: a header that claims more than the file holds is refused before any memory is allocated.
     """
     refuse_irregular(path)
     try:
