@@ -50,6 +50,36 @@ def feature_key(*parts: object) -> str:
 
 
 @dataclass(frozen=True)
+class WrittenBlock:
+    """A block that lies in the cache: its name, which is the hash of its content, and its length."""
+
+    name: str
+    n_bytes: int
+
+
+def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
+    """Write a block, (n, h, w, c) float16, under the hash of its content. raises MachineError if the disk refuses."""
+    data = io.BytesIO()
+    np.save(data, features, allow_pickle=False)
+    content = data.getvalue()
+    name = hashlib.blake2b(content, digest_size=32).hexdigest()
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(folder / f"{name}.npy")
+    except OSError as error:
+        with contextlib.suppress(OSError, NameError):
+            Path(file.name).unlink()
+        raise MachineError(
+            f"{folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
+            "space, or set IMGREG_CACHE to another folder."
+        ) from error
+    return WrittenBlock(name, len(content))
+
+
+@dataclass(frozen=True)
 class CacheContents:
     """What lies in the feature cache, in numbers."""
 
@@ -168,25 +198,24 @@ class FeatureCache:
 
     def write(self, keys: Sequence[str], features: Float16Array) -> None:
         """Keep a block of features, (n, h, w, c) float16, one row a key. raises MachineError if the disk refuses."""
-        data = io.BytesIO()
-        np.save(data, features, allow_pickle=False)
-        content = data.getvalue()
-        name = hashlib.blake2b(content, digest_size=32).hexdigest()
-        try:
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", delete=False) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(self._path(name))
-        except OSError as error:
-            with contextlib.suppress(OSError, NameError):
-                Path(file.name).unlink()
+        self.add(keys, write_block(self.folder, features))
+
+    def add(self, keys: Sequence[str], block: WrittenBlock) -> None:
+        """Enter a block that lies in the folder into the index, its keys in the order of its rows.
+
+        Raises
+        ------
+        MachineError
+            If it is not there in full length.
+        """
+        name = block.name
+        if not self._path(name).is_file() or self._path(name).stat().st_size != block.n_bytes:
             raise MachineError(
-                f"{self.folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
-                "space, or set IMGREG_CACHE to another folder."
-            ) from error
+                f"{self._path(name)}: not found as it was written on another machine. Every machine needs the same "
+                "folder as IMGREG_CACHE, on a shared file system."
+            )
         with self._changing():
-            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, len(content), time.time()))
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, block.n_bytes, time.time()))
             self._index.executemany(
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?)",
                 ((key, name, row) for row, key in enumerate(keys)),

@@ -95,7 +95,7 @@ class Backbone:
 
     @property
     def identity(self) -> BaseIdentity:
-        version = engine_version(self.engine_name)
+        version = engine_version(self.engine_name, self.precision)
         return BaseIdentity(
             self.weights.sha256, self.image_size, version, self.precision, self.stored, self.preprocessing
         )
