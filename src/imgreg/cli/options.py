@@ -145,7 +145,7 @@ def session_options(function: F) -> F:
         from imgreg.cli.progress import watching
         from imgreg.cli.show import print_json, print_result
 
-        shared = ("models", "name", "cache_bytes", "resume", "workers")
+        shared = ("models", "name", "cache_bytes", "resume", "workers", "ray")
         own = {name: options.pop(name) for name in shared if name in options}
         as_json, quiet, verbose = (options.pop(name) for name in ("as_json", "quiet", "verbose"))
         style, command = options.pop("style", None), shlex.join(["imgreg", *sys.argv[1:]])

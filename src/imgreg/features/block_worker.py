@@ -81,7 +81,7 @@ class BlockWorker:
         MachineError
             If they would not, or the cache folder is not here.
         """
-        _refuse_other_bits(self._base, expected=self._expected)
+        refuse_other_bits(self._base, expected=self._expected)
         if find_export(self._cache, self._base.weights_sha256, preprocessing=self._base.preprocessing) is None:
             raise MachineError(
                 f"{self._cache}/base: no exported VGG16 on {socket.gethostname()}. Every machine needs the same folder "
@@ -130,7 +130,8 @@ def views_to_send(views: Sequence[View]) -> list[View]:
     ]
 
 
-def _refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str]) -> None:
+def refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str]) -> None:
+    """Compare what this process computes with against what the command does. raises MachineError"""
     try:
         found = made_with(base)
     except MachineError as error:

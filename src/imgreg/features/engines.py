@@ -274,7 +274,8 @@ def convolution_kernel(precision: Precision) -> str:
             f"OpenVINO cannot compute in {precision} on this processor. Use --precision float32."
         ) from error
     described = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
-    return next(one["primitiveType"].astype(str) for one in described if one["layerType"].astype(str) == "Convolution")
+    kernels = {one["layerType"].astype(str): one["primitiveType"].astype(str) for one in described}
+    return str(kernels["Convolution"])
 
 
 def _keep_output(request: Any, slot: list[Float32Array]) -> None:

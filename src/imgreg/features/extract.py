@@ -9,7 +9,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,7 @@ class View:
     augmenter: Augmenter | None
 
 
+@runtime_checkable
 class BlockWorkers(Protocol):
     """Processes on other machines that compute blocks of features."""
 
@@ -205,7 +206,7 @@ def library_versions() -> dict[str, str]:
     """What decoding and augmenting in this process depend on."""
     names = ("pillow", *_AUGMENTING)
     versions = {name: str(version) for name, version in zip(names, _versions(*names), strict=True)}
-    return {"decoding": decoding.POLICY, "pillow-heif": str(decoding.heif_version())} | versions
+    return {"decoding": repr(decoding.POLICY), "pillow-heif": str(decoding.heif_version())} | versions
 
 
 @functools.cache

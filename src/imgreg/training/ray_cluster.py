@@ -6,26 +6,33 @@ settings travel through Ray; photos, features and trials stay on the shared file
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import socket
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from imgreg.errors import ImgregError, MachineError
+from imgreg.errors import MachineError, UsageError
 from imgreg.features.block_worker import BlockWorker, made_with, views_to_send
 from imgreg.features.cache import WrittenBlock
 from imgreg.features.extract import FeatureSource, View
 from imgreg.progress import Watcher
+from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
 
 CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
-TRIES = 3  # of a block whose worker is lost, after those that Ray makes by itself
-POLL_SECONDS = 0.2
 SILENT_SECONDS = 120.0  # without a result: then the user is told
 ANSWER_SECONDS = 10.0
-_HANDED_ON = ("ONEDNN_MAX_CPU_ISA",)  # what the bits depend on
+_HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class RayCluster:
@@ -42,7 +49,7 @@ class RayCluster:
         """
         self._address, self._n_given, self._watcher = address, n_workers, watcher
         self._ray: Any = None
-        self._opened = False
+        self._opened = ExitStack()
 
     def __enter__(self) -> RayCluster:
         """
@@ -52,7 +59,7 @@ class RayCluster:
             If Ray is not installed, or no cluster answers.
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do; else it warns
         try:
             import ray
         except ImportError as error:
@@ -60,24 +67,56 @@ class RayCluster:
         self._ray = ray
         if not ray.is_initialized():
             _refuse_silent(self._address)
-            started = {"include_dashboard": False} if self._address == "local" else {}
+            own = {"include_dashboard": False} if self._address == "local" else {}
             try:
-                ray.init(self._address, log_to_driver=False, logging_level="ERROR", **started)
+                with _signals_kept():
+                    ray.init(self._address, log_to_driver=False, logging_level="ERROR", **own)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise MachineError(
                     f"--ray {self._address}: cannot connect ({error}). `ray status` on that machine shows its cluster."
                 ) from error
-            self._opened = True
+            self._opened.callback(ray.shutdown)
+        # Ray prints what happens to machines on stdout, where a command's result goes.
+        self._opened.enter_context(redirect_stdout(_Lines(self._watcher.tell)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._opened:
-            self._ray.shutdown()
+        self._opened.close()
+
+    @property
+    def is_started(self) -> bool:
+        """Always: this machine's process trains nothing."""
+        return True
 
     def n_workers(self, *, bytes_each: int) -> int:
         """As given, else as many as the cluster has CPUs and memory for; at least 1."""
         has = self._ray.cluster_resources()
         return self._n_given or max(1, min(int(has.get("CPU", 1)), int(has.get("memory", 0) // max(bytes_each, 1))))
+
+    def map(
+        self,
+        work: Callable[[T], R],
+        items: Sequence[T],
+        *,
+        n_at_once: int,
+        wanted: Callable[[T], bool] = lambda _: True,
+        on_wait: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[tuple[T, Future[R]]]:
+        """As `WorkerPool.map`. Ray starts an item again whose machine is lost."""
+        ray = self._ray
+        task = ray.remote(num_cpus=1, max_retries=3)(work).options(runtime_env=_runtime_env())
+
+        def is_lost(future: Future[R]) -> bool:
+            return future.done() and isinstance(future.exception(), ray.exceptions.RayError)
+
+        return in_order(
+            items,
+            start=lambda item: _as_future(ray, task.remote(item)),
+            is_lost=is_lost,
+            n_at_once=n_at_once,
+            wanted=wanted,
+            on_wait=on_wait,
+        )
 
     def compute_blocks(
         self, blocks: Sequence[Sequence[View]], *, source: FeatureSource
@@ -140,6 +179,29 @@ class RayCluster:
                     yield block, receipt.block
 
 
+class _Lines(io.TextIOBase):
+    """Takes what is printed, and hands on the first line of each piece."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def write(self, text: str) -> int:
+        if line := text.strip().partition("\n")[0]:
+            self._tell(line)
+        return len(text)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray sets a handler of its own, which ends the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
 def _next_block(actor: int, coming: deque[int], running: Sequence[tuple[int, int]]) -> int | None:
     """What an actor is given next: a block that is new, else, if it has nothing to do, one that waits elsewhere.
 
@@ -159,18 +221,37 @@ def _runtime_env() -> dict[str, Any]:
     return {"env_vars": handed_on} if handed_on else {}
 
 
+def _as_future(ray: Any, call: Any) -> Future[Any]:
+    """A call's future, with the error that was raised there; cancelling it cancels the call."""
+    future: Future[Any] = Future()
+
+    def take(done: Future[Any]) -> None:
+        if future.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            future.set_result(done.result())
+        else:
+            future.set_exception(_own(error) if isinstance(error, ray.exceptions.RayTaskError) else error)
+
+    call.future().add_done_callback(take)
+    future.add_done_callback(lambda done: ray.cancel(call, force=True) if done.cancelled() else None)
+    return future
+
+
 def _own(error: Any) -> BaseException:
-    """imgreg's error as it was raised on another machine, without Ray's traceback in its message."""
-    return error.cause if isinstance(error.cause, ImgregError) else error  # type: ignore[no-any-return]
+    """The error as it was raised on another machine, without Ray's traceback in its message."""
+    cause: BaseException = error.cause
+    return cause
 
 
 def _refuse_silent(address: str) -> None:
-    """Before Ray waits for minutes: does anyone listen? raises MachineError"""
+    """Before Ray waits for minutes: does anyone listen? raises UsageError, MachineError"""
     if address in ("auto", "local"):
         return
     place = urlsplit(address if "://" in address else f"tcp://{address}")
     if place.hostname is None or (port := place.port) is None:
-        raise MachineError(f"--ray {address}: expected auto, HOST:PORT or ray://HOST:PORT.")
+        raise UsageError(f"--ray {address}: expected auto, HOST:PORT or ray://HOST:PORT.")
     try:
         socket.create_connection((place.hostname, port), timeout=ANSWER_SECONDS).close()
     except OSError as error:
