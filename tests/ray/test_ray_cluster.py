@@ -26,7 +26,7 @@ from imgreg.training.ray_cluster import RayCluster
 from imgreg.training.trials import Grid, run_trials
 from imgreg.training.workers import open_workers
 
-pytest.importorskip("ray", reason="install Ray to run these: pip install 'imgreg[ray]'")
+pytest.importorskip("ray.cluster_utils", reason="install Ray to run these: pip install 'imgreg[ray]'")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def cluster() -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # 15 by default: on a busy machine they would hardly run
         for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             patch.setenv(threads, "1")
         one = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
