@@ -76,6 +76,7 @@ ONLY_IN = {
     "click": {"cli"},
     "optuna": {"training/search.py"},
     "ray": {"training/ray_cluster.py"},
+    "pyarrow": {"data/parquet_rows.py"},
 }
 
 

@@ -216,23 +216,18 @@ def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: Cu
 
 
 def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
-    """Write report.html and its figures into the folder where a study stands, or is being written."""
-    from imgreg.reports.study import forest, study_capacity, study_curves, study_report
+    """Write report.html and its figures into the folder of a study."""
+    from imgreg.reports.study import study_report
 
-    table, trials, groups = done.table, done.trials, done.groups
-    forest(table, target=folder / "forest.png")
-    study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
-    capacity = study_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png")
     study_report(
-        table,
-        trials=trials,
-        groups=groups,
+        done.table,
+        trials=done.trials,
+        groups=done.groups,
         answer=done.answer,
         notes=done.notes,
         sanity_baselines=done.sanity_baselines,
         baselines=done.baselines,
         command=done.command,
         style=style,
-        capacity=capacity,
-        target=folder / "report.html",
+        folder=folder,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imgreg.data.members import file_of
 from imgreg.errors import DatasetError, MachineError
 from imgreg.features.cache import WrittenBlock, write_block
 from imgreg.features.engines import Engine, EngineSettings, Precision, engine_version, load_engine
@@ -111,7 +112,7 @@ class BlockWorker:
         try:
             features = np.stack(list(rows))
         except DatasetError as error:
-            missing = next((view.photo.path for view in views if not view.photo.path.exists()), None)
+            missing = next((file for view in views if not Path(file := file_of(view.photo.where)).exists()), None)
             if missing is None:
                 raise
             raise DatasetError(
