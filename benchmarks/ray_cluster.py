@@ -1,8 +1,8 @@
 """imgreg extract on a Ray cluster of this machine: what nodes that die cost, the command's memory, and the rate.
 
-    python benchmarks/ray_cluster.py deaths [N]                nodes killed at random times, until N (20) were
-    python benchmarks/ray_cluster.py memory [PHOTOS ...]       the command's peak memory (1000 20000), drawn photos at 32 px
-    python benchmarks/ray_cluster.py rate DATA [SIZE_PX]       two workers against one process on two cores, in turns
+    python benchmarks/ray_cluster.py deaths [N]            nodes killed at random times, until N (20) were
+    python benchmarks/ray_cluster.py memory [PHOTOS ...]   the command's peak memory (1000 20000), drawn photos at 32 px
+    python benchmarks/ray_cluster.py rate DATA [SIZE_PX]   two workers against one process on two cores, in turns
 
 The features, the blocks' names and the index are compared with those of a command without Ray each time.
 """

@@ -17,7 +17,7 @@ from imgreg.training.workers import open_workers
 
 
 @dataclass(frozen=True)
-class FeaturesResult:
+class ExtractedFeatures:
     """What computing features ahead gave; a feature is of one photo or one of its views."""
 
     cache: Path
@@ -31,27 +31,8 @@ class FeaturesResult:
         """Of those that were computed."""
         return self.n_computed / self.seconds if self.n_computed else 0.0
 
-    def document(self) -> dict[str, object]:
-        """What --json prints."""
-        return {
-            "cache": str(self.cache),
-            "n_photos": self.n_photos,
-            "n_computed": self.n_computed,
-            "n_read": self.n_read,
-            "seconds": round(self.seconds, 1),
-            "features_per_second": round(self.features_per_second, 1),
-        }
 
-    def text(self) -> str:
-        """What the command prints."""
-        rate = f" ({self.features_per_second:,.1f} per second)" if self.n_computed else ""
-        return (
-            f"{self.n_photos:,} photos: {self.n_computed:,} features computed in {self.seconds:,.1f} s{rate}, "
-            f"{self.n_read:,} were in the cache, {self.cache}"
-        )
-
-
-def extract_features(data: Path, *, settings: Settings, session: Session) -> FeaturesResult:
+def extract_features(data: Path, *, settings: Settings, session: Session) -> ExtractedFeatures:
     """Compute what the cache lacks of every photo and of the recipe's augmented views, on a Ray cluster or here.
 
     Raises
@@ -68,6 +49,18 @@ def extract_features(data: Path, *, settings: Settings, session: Session) -> Fea
         with open_cache(working) as cache:
             prepared = prepare(everyone, base=base, settings=settings, cache=cache, watcher=session.watcher)
     extraction = prepared.extraction
-    return FeaturesResult(
+    return ExtractedFeatures(
         cache_folder(), len(index.photos), extraction.n_computed, extraction.n_read, prepared.seconds_features
     )
+
+
+def extraction_document(done: ExtractedFeatures) -> dict[str, object]:
+    """What extract --json prints."""
+    return {
+        "cache": str(done.cache),
+        "n_photos": done.n_photos,
+        "n_computed": done.n_computed,
+        "n_read": done.n_read,
+        "seconds": round(done.seconds, 1),
+        "features_per_second": round(done.features_per_second, 1),
+    }

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgreg.cli.flags import workers_option
+from imgreg.cli.flags import cache_size_option, ray_option, result_options
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
+from imgreg.cli.options import Printed, recipe_option, settings_options
+from imgreg.progress import Watcher
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
+
+if TYPE_CHECKING:
+    from imgreg.api.extract import ExtractedFeatures
 
 
 @click.command("extract", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="Recipe whose features are wanted: its augmented views, its seed.")
 @settings_options
-@workers_option
-@session_options
-def command(data: Path, recipe: str, session: Session, **options: Any) -> Printed:
+@ray_option
+@cache_size_option
+@result_options
+def command(
+    data: Path, recipe: str, ray: str | None, cache_bytes: int | None, watcher: Watcher, **options: Any
+) -> Printed:
     """Compute the features of photos, for later commands.
 
     Runs the frozen VGG16 on every photo and its augmented views and keeps the features in the cache. train, study and
@@ -32,7 +39,16 @@ def command(data: Path, recipe: str, session: Session, **options: Any) -> Printe
       imgreg extract data/
       imgreg extract data/ --ray auto
     """
-    from imgreg.api.extract import extract_features
+    from imgreg.api.extract import extract_features, extraction_document
 
+    session = Session(ray=ray, cache_bytes=cache_bytes, watcher=watcher)
     done = extract_features(data, settings=build_settings(recipe, options), session=session)
-    return done.document, done.text
+    return lambda: extraction_document(done), lambda: _text(done)
+
+
+def _text(done: ExtractedFeatures) -> str:
+    rate = f" ({done.features_per_second:,.1f} per second)" if done.n_computed else ""
+    return (
+        f"{done.n_photos:,} photos: {done.n_computed:,} features computed in {done.seconds:,.1f} s{rate}, "
+        f"{done.n_read:,} read from the cache, {done.cache}"
+    )

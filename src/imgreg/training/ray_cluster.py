@@ -27,6 +27,7 @@ from imgreg.progress import Watcher
 from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
 
 CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
+AWAY_SECONDS = 10.0  # for which a worker that cannot be reached is given nothing
 SILENT_SECONDS = 120.0  # without a result: then the user is told
 ANSWER_SECONDS = 10.0
 _HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
@@ -150,26 +151,32 @@ class RayCluster:
         ray = self._ray
         coming, missing, tries = deque(range(len(blocks))), set(range(len(blocks))), Counter[int]()
         running: dict[Any, tuple[int, int]] = {}  # call: (actor, block)
-        heard = time.monotonic()
+        heard, away_until = time.monotonic(), [0.0] * len(actors)
         while missing:
             for number, actor in enumerate(actors):
-                while (block := _next_block(number, coming, list(running.values()))) is not None:
+                while (
+                    time.monotonic() > away_until[number]
+                    and (block := _next_block(number, coming, list(running.values()))) is not None
+                ):
                     running[actor.compute.remote(block, views_to_send(blocks[block]))] = number, block
-            done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
+            if not running:  # every worker is away
+                time.sleep(POLL_SECONDS)
+            done, _ = ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
             if not done and time.monotonic() - heard > SILENT_SECONDS:
                 self._watcher.say(
                     "The Ray cluster has given no result for two minutes; waiting. `ray status` shows it."
                 )
                 heard = time.monotonic() + 86_400  # once is enough
             for call in done:
-                _, block = running.pop(call)
-                heard = time.monotonic()
+                number, block = running.pop(call)
                 try:
                     receipt = ray.get(call)
+                    heard = time.monotonic()
                 except ray.exceptions.RayTaskError as error:
                     raise _own(error) from None
                 except ray.exceptions.RayError as error:
-                    tries[block] += 1
+                    away_until[number] = time.monotonic() + AWAY_SECONDS
+                    tries[block] += not isinstance(error, ray.exceptions.ActorUnavailableError)  # its machine is gone
                     if tries[block] == TRIES:
                         raise MachineError(f"Workers of the Ray cluster were lost {TRIES} times: {error}") from error
                     coming.appendleft(block)
