@@ -202,7 +202,7 @@ def resample_dataset(
     if any(photo.split is not None for photo in index.photos):
         notes.append("The dataset's own split is not used: every repeat draws a new one.")
         watcher.say(notes[-1])
-    base = Backbone(settings.base, watcher=watcher)
+    base = Backbone(settings.base, watcher=watcher, pool=session.pool)
     index, families = _in_families(index, base=base, session=session)
     for line in families:
         watcher.say(line)
