@@ -74,6 +74,7 @@ ONLY_IN = {
     "click": {"cli"},
     "optuna": {"training/search.py"},
     "pyarrow": {"data/parquet_rows.py"},
+    "obstore": {"data/stores.py"},
 }
 
 
