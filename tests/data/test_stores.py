@@ -216,6 +216,8 @@ def test_errors_say_what_to_do(server: Server, bucket: str, cache: Path, monkeyp
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # boto3's
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # obstore's: nobody listens
     monkeypatch.setattr(stores, "_RETRIES", {"max_retries": 0})
+    assert "no access (Generic S3 error: Missing AccessKeyId)" in str(refused(f"s3://{bucket}/pets"))
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     error = refused(f"s3://{bucket}/pets")
     assert isinstance(error, MachineError)
     assert "no access" in str(error)

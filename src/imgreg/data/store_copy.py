@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from imgreg.data.listed import PHOTO_SUFFIXES
-from imgreg.data.manifest import list_manifest
+from imgreg.data.manifest import MANIFEST_SUFFIXES, is_manifest, list_manifest
 from imgreg.data.members import SUFFIXES as MEMBER_SUFFIXES
 from imgreg.data.members import file_of
 from imgreg.data.stores import PORTION, THREADS, Store, StoredObject, address_of, without_scheme
@@ -33,8 +33,7 @@ from imgreg.progress import Watcher
 FREE_BYTES = 2**30  # left on the disk
 INDEX = "objects.sqlite"
 
-_MANIFESTS = (".csv", ".jsonl")
-_KNOWN = (*PHOTO_SUFFIXES, *MEMBER_SUFFIXES, *_MANIFESTS, ".txt")
+_KNOWN = (*PHOTO_SUFFIXES, *MEMBER_SUFFIXES, *MANIFEST_SUFFIXES, ".txt")
 _NAME_REFUSED = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -78,7 +77,7 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
         if not (found := copy.store.heads([name])):
             raise DatasetError(f"{address}: no such object. Check the address and the region.")
         copy.fetch([found])
-        if Path(name).suffix.lower() in _MANIFESTS:
+        if is_manifest(name):
             copy.fetch(map(copy.store.heads, _portions(copy.named_by(copy.folder / name))))
         return copy.folder / name
 

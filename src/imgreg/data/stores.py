@@ -169,7 +169,7 @@ def _explained(error: Exception, address: str) -> ImgregError:
     if kind == "PreconditionError":
         return DatasetError(f"{address}: the object changed while it was fetched. Run the command again.")
     if kind in ("PermissionDeniedError", "UnauthenticatedError") or re.search(
-        r"169\.254\.169\.254|metadata\.google|status code: 40[13]|[Cc]redential", text
+        r"/latest/(api|meta-data)|[mM]etadata|status code: 40[13]|[Cc]redential|Missing \w*Key", text
     ):
         known = _CREDENTIALS[address.partition(":")[0]]
         return MachineError(f"{address}: no access ({reason}). Credentials are taken from {known}.")
