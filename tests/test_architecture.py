@@ -77,6 +77,7 @@ ONLY_IN = {
     "optuna": {"training/search.py"},
     "ray": {"training/ray_cluster.py"},
     "pyarrow": {"data/parquet_rows.py"},
+    "obstore": {"data/stores.py"},
 }
 
 
