@@ -74,7 +74,7 @@ def test_a_training_is_watched_stopped_and_resumed(browser, rooted) -> None:
         for name, value in (("epochs", "2000"), ("image_size", "64"), ("folds", "0"), ("name", "live")):
             page.fill(f"[name={name}]", value)
         page.locator("#start button").press("Enter")
-        page.locator("#loss polyline").nth(1).wait_for(timeout=60_000)
+        page.locator("#loss polyline").nth(1).wait_for(timeout=180_000)
         place = page.url.removeprefix(rooted.address)
         assert rooted.ask("POST", "/train/start?folder=0/clean").status == 409
         page.locator("#stop").press("Enter")
