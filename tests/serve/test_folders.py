@@ -109,7 +109,7 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
     for query, status, says in (
         ("folder=run/first&epochs=2", 400, "own settings"),
         ("folder=run/..", 404, "no '..'"),
-        ("folder=run/doubtful", 400, "not below"),
+        ("folder=run/doubtful", 400, "no run"),
         ("folder=0/clean&repeats=0", 400, "expected 1 to 99"),
         ("folder=0/clean&epochs=0", 400, "epochs"),
     ):
