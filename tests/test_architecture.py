@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "base_config": set(),
     "atomic_write": set(),
     "fresh_process": set(),
+    "worker_pool": set(),
     "recipes": set(),
     "data": set(),
     "runs": set(),
@@ -50,6 +51,7 @@ OPEN = {
     "paths",
     "atomic_write",
     "fresh_process",
+    "worker_pool",
     "__version__",
 }
 ONLY_IN = {

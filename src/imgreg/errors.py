@@ -1,4 +1,4 @@
-"""What can go wrong in a way the user can mend, each with the exit code the command line ends with.
+"""The errors that a user can fix, each with the exit code of the command line.
 
 The library raises these; only imgreg.cli prints them and picks the exit code. Exit code 1 is any other
 exception: our bug. A message says what was found, where, what was expected and what to do.

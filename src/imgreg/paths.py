@@ -95,7 +95,7 @@ def with_places_of(command: str, typed: Sequence[str]) -> str:
 
 
 def _shared_word(word: str) -> str:
-    """Paths may follow an option's = and stand in a list."""
+    """Paths may follow an option's = and be in a list."""
     parts = re.split(r"([=,])", word)
     return shared_text("".join(shared_path(part) if Path(part).is_absolute() else part for part in parts))
 

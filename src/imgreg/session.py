@@ -11,6 +11,7 @@ from typing import Any
 
 from imgreg.config import CurveStyle
 from imgreg.progress import Watcher
+from imgreg.worker_pool import WorkerPool
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Session:
         there is none; False never. The head comes out the same, to the bit.
     workers : int or None
         Processes that train at once, where many heads are trained; None for as many as pay. The heads are the same.
+    pool : WorkerPool or None
+        Workers that are kept from one batch of trainings to the next; None to start some for each batch.
     style : CurveStyle or None
         How curves are drawn; None as measured.
     callbacks : tuple of keras.callbacks.Callback
@@ -46,6 +49,7 @@ class Session:
     cache_bytes: int | None = None
     resume: bool | None = None
     workers: int | None = None
+    pool: WorkerPool | None = None
     style: CurveStyle | None = None
     callbacks: tuple[Any, ...] = ()
     watcher: Watcher = field(default_factory=Watcher)

@@ -69,9 +69,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     arguments = ("tune", data, *SMALL, "--space", space, "--models", root / "models", "--json")
     trained: list[tuple[list[str], Repeat]] = []
 
-    def watched(resampled: ResampledDataset, *, settings: Any, session: Any) -> Any:
+    def watched(resampled: ResampledDataset, *, settings: Any, **others: Any) -> Any:
         trained.extend(([one.recipe.name for one in settings], repeat) for repeat in resampled.repeats)
-        return run_trials(resampled, settings=settings, session=session)
+        return run_trials(resampled, settings=settings, **others)
 
     with pytest.MonkeyPatch.context() as patch:
         run_trials = nested_search.run_trials

@@ -72,10 +72,10 @@ def test_what_was_told_is_not_repeated(make_run, overfitting):
     """A note that stands on the terminal already is left out of the box and of a comparison."""
     run = make_run(overfitting, warnings=("photos are few",)).summary
     assert "photos are few" in printed(run_text(run))
-    assert "photos are few" not in printed(run_text(run, told={"photos are few"}))
+    assert "photos are few" not in printed(run_text(run, printed={"photos are few"}))
     rows = comparison_table([run, run.model_copy(update={"name": "b"})])
     assert "odd" in printed(comparison_text(rows, warnings=["odd"]))
-    assert "odd" not in printed(comparison_text(rows, warnings=["odd"], told={"odd"}))
+    assert "odd" not in printed(comparison_text(rows, warnings=["odd"], printed={"odd"}))
 
 
 def test_the_next_command_can_be_copied(make_run, overfitting):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from imgreg.training import trials
 from imgreg.training.dataset import resample_dataset
 from imgreg.training.trial_task import TrialResult
 from imgreg.training.trials import Grid, run_trials
-from imgreg.training.workers import in_processes, usable_workers
+from imgreg.training.workers import LocalPool, usable_workers
 
 
 def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
@@ -29,14 +31,15 @@ def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
     waited: list[int] = []
     items = [(tmp_path, what) for what in ("once", "a", "diverges", "left out", "b")]
     results = []
-    for item, future in in_processes(
-        work, items, n_at_once=2, wanted=lambda item: item[1] != "left out", on_wait=waited.append
-    ):
-        if item[1] == "diverges":
-            with pytest.raises(DivergedError, match="the loss became NaN"):
-                future.result()
-        else:
-            results.append(future.result().split()[0])
+    with LocalPool() as pool:
+        for item, future in pool.map(
+            work, items, n_at_once=2, wanted=lambda item: item[1] != "left out", on_wait=waited.append
+        ):
+            if item[1] == "diverges":
+                with pytest.raises(DivergedError, match="the loss became NaN"):
+                    future.result()
+            else:
+                results.append(future.result().split()[0])
     assert results == ["once", "a", "b"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-0", "b-0", "diverges-0", "once-0", "once-1"]
     assert waited[0] == 0
@@ -45,8 +48,8 @@ def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
 
 def test_an_item_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     """Three processes, then an error that says what may help."""
-    with pytest.raises(MachineError, match="killed 3 times .* use --workers 1"):
-        list(in_processes(work, [(tmp_path, "always")], n_at_once=1))
+    with LocalPool() as pool, pytest.raises(MachineError, match="killed 3 times .* use --workers 1"):
+        list(pool.map(work, [(tmp_path, "always")], n_at_once=1))
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -58,13 +61,52 @@ def test_an_interrupt_ends_all_workers(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        list(in_processes(work, [(tmp_path, "endless")] * 2, n_at_once=2, on_wait=on_wait))
+    with pytest.raises(KeyboardInterrupt), LocalPool() as pool:
+        list(pool.map(work, [(tmp_path, "endless")] * 2, n_at_once=2, on_wait=on_wait))
     assert time.monotonic() - began < 20
-    with closing(in_processes(work, [(tmp_path, "a"), (tmp_path, "endless")], n_at_once=2)) as results:
-        pid = int(next(results)[1].result().split()[-1])
+    with LocalPool() as pool, closing(pool.map(work, [(tmp_path, "a"), (tmp_path, "endless")], n_at_once=2)) as given:
+        pid = pid_of(next(given))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_workers_are_kept_from_batch_to_batch(tmp_path: Path) -> None:
+    """The same process does both; one that is killed between them, or has something to do when a batch is given up,
+    is replaced."""
+    with LocalPool() as pool:
+
+        def worker(what: str) -> int:
+            (given,) = pool.map(work, [(tmp_path, what)], n_at_once=1)
+            return pid_of(given)
+
+        assert not pool.is_started
+        first = worker("a")
+        assert worker("b") == first
+        os.kill(first, signal.SIGKILL)
+        while worker("c") == first:  # pebble notices a few tenths of a second later
+            time.sleep(0.1)
+        with (
+            pytest.raises(KeyboardInterrupt),
+            closing(
+                pool.map(
+                    work, [(tmp_path, "endless")], n_at_once=1, on_wait=lambda _: interrupt(tmp_path / "endless-0")
+                )
+            ) as given,
+        ):
+            next(given)
+        began = time.monotonic()
+        worker("d")
+        assert time.monotonic() - began < 20
+        assert (pool.is_started, pool.n_workers(bytes_each=2**60)) == (True, 1)
+
+
+def interrupt(path: Path) -> None:
+    if path.exists():
+        raise KeyboardInterrupt
+
+
+def pid_of(given: tuple[object, Future[str]]) -> int:
+    return int(given[1].result().split()[-1])
 
 
 def test_memory_bounds_the_number_of_workers() -> None:
@@ -134,7 +176,7 @@ def test_a_recipe_that_diverges_in_a_worker_is_left_out(
     assert two_said == one_said
 
 
-@pytest.mark.parametrize(("long_seconds", "busy_share", "n_here"), [(60.0, 0.0, 1), (0.0, 0.0, 0), (0.0, 1e9, 3)])
+@pytest.mark.parametrize(("long_seconds", "busy_share", "n_here"), [(60.0, 0.0, 2), (0.0, 0.0, 0), (0.0, 1e9, 4)])
 def test_auto_starts_workers_once_it_knows_that_they_pay(
     long_seconds: float,
     busy_share: float,
@@ -142,26 +184,36 @@ def test_auto_starts_workers_once_it_knows_that_they_pay(
     trained: Trained,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After the first trial, in the midst of a long one, and never where others use the cores; nothing is lost."""
+    """After a trial of a batch of several, in the midst of a long one, even if only later batches gain by it, and never
+    where others use the cores. Later batches use them at once."""
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")  # what train_in_worker sets in this process is undone
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "")
     monkeypatch.setattr(trials, "PAYS_SECONDS", 0.0)
     monkeypatch.setattr(trials, "LONG_SECONDS", long_seconds)
     monkeypatch.setattr(trials, "BUSY_SHARE", busy_share)
-    monkeypatch.setattr(trials, "usable_workers", lambda **_: 2)
     elsewhere: list[str] = []
 
-    def here_instead(work, items, **_):  # without starting TensorFlow twice more
-        for item in items:
-            elsewhere.append(item.where)
-            future: Future[TrialResult] = Future()
-            future.set_result(work(item))
-            yield item, future
+    class Here:  # without starting TensorFlow twice more
+        is_started = False
 
-    monkeypatch.setattr(trials, "in_processes", here_instead)
+        def n_workers(self, **_):
+            return 2
+
+        def map(self, work, items, **_):
+            self.is_started = True
+            for item in items:
+                elsewhere.append(item.where)
+                future: Future[TrialResult] = Future()
+                future.set_result(work(item))
+                yield item, future
+
     settings = settings_of(plain={"head": {"units": (4,)}, "training": {"epochs": 2, "batch_size": 8}})
-    session = Session(resume=False)
-    resampled = resample_dataset(trained.data, settings[0], repeats=3, session=session)
-    grid = run_trials(resampled, settings=settings, session=session)
-    assert elsewhere == ["plain, repeat 1", "plain, repeat 2", "plain, repeat 3"][n_here:]
-    assert (grid.n_trained, [trial.repeat for trial in grid.trials["plain"]]) == (3, [1, 2, 3])
+    session = Session(resume=False, pool=Here())
+    resampled = resample_dataset(trained.data, settings[0], repeats=4, session=session)
+    repeats = []
+    for batch, n_later in (slice(1), 3), (slice(1, 3), 1), (slice(3, 4), 0):
+        of_batch = replace(resampled, repeats=resampled.repeats[batch])
+        grid = run_trials(of_batch, settings=settings, session=session, n_later=n_later)
+        repeats += [trial.repeat for trial in grid.trials["plain"]]
+    assert repeats == [1, 2, 3, 4]
+    assert elsewhere == [f"plain, repeat {repeat}" for repeat in repeats[n_here:]]

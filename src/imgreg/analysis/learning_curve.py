@@ -68,7 +68,7 @@ class LearningCurve(BaseModel):
     fitted : tuple of Forecast
         Forecasts along the curve, for drawing.
     more : Forecast
-        The Forecast for the number asked for.
+        The Forecast for the number of photos in question.
     """
 
     model_config = ConfigDict(frozen=True)

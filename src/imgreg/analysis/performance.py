@@ -80,7 +80,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Performance:
-    """Everything of one head on one side of the split."""
+    """Everything about one head on the photos it is scored on."""
 
     side: str
     metrics: Metrics
@@ -177,6 +177,6 @@ def _of_many(true: NDArray[np.integer], p: Float64Array) -> tuple[Threshold, ...
 
 
 def most_telling(curves: Sequence[ClassCurve], *, limit: int) -> tuple[ClassCurve, ...]:
-    """The classes told apart the worst, where there are too many to draw; in the order given."""
+    """The classes with the lowest areas, if there are too many to draw; in the order given."""
     worst = sorted(range(len(curves)), key=lambda i: curves[i].roc_auc)[:limit]
     return tuple(curves[i] for i in sorted(worst))

@@ -77,9 +77,9 @@ class PhotoEffect(BaseModel):
     def sentence(self) -> str:
         """The difference in loss, then in answers."""
         answers = (
-            "More photos change their answer one way than chance would give"
+            "The difference in accuracy is significant"
             if self.p_mcnemar < 1 - CONFIDENCE
-            else "In accuracy the two cannot be told apart"
+            else "The difference in accuracy is not significant"
         )
         return (
             f"{self.name} vs. {self.control}: {self.word} in validation loss ({self.mean:+.2f}, 95 % "

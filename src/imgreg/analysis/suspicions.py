@@ -43,7 +43,7 @@ _SHORTCUT_STEPS = {
 def suspect(
     history: History, *, val_labels: NDArray[np.integer], duplicates: SplitDuplicates | None, noise: LabelNoise | None
 ) -> tuple[Suspicion, ...]:
-    """Tell what the data is suspected of.
+    """Find leakage and label noise.
 
     Leakage where 5 % of the validation photos or more have a duplicate among the train photos; label noise where 8 %
     of the labels or more look wrong, and clearly so. The shares are imgreg's own, tuned by benchmarks/verdict.py.
@@ -108,7 +108,7 @@ def suspect_result(
                 kind=GUESSING,
                 sentence=f"Guessing suspected: your model's accuracy of {accuracy:.1%} is not clearly better than the "
                 f"{constant.accuracy:.1%} of always answering the same class.",
-                next_step="Add photos, or check that the photos show what tells the classes apart.",
+                next_step="Add photos, or check that the photos show what distinguishes the classes.",
                 evidence={"accuracy": constant.accuracy, "low": constant.low, "high": constant.high},
             )
         )
@@ -118,8 +118,8 @@ def suspect_result(
             found.append(
                 Suspicion(
                     kind=MISCALIBRATION,
-                    sentence=f"Miscalibration suspected: its probabilities are off by {error:.0%} in the mean, after "
-                    "temperature scaling too.",
+                    sentence=f"Miscalibration suspected: its probabilities are off by {error:.0%} on average, even "
+                    "after temperature scaling.",
                     next_step="Rely on the predicted class rather than on its probability, or add photos.",
                     evidence={"calibration_error": error, "n_photos": calibration.n_photos},
                 )

@@ -4,7 +4,7 @@ In: a history, the validation photos' true classes, and what the features say of
 evidence, one next step, and suspicions.
 Must not know: the recipe, the photos, how anything is shown.
 
-The rules stand in RULES; the first that applies decides. What they look at is worked out in evidence.py.
+The first rule in RULES that applies decides. The figures that the rules use are computed in evidence.py.
 
 References
 ----------

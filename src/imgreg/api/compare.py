@@ -38,7 +38,7 @@ class Comparison:
     runs: tuple[RunSummary, ...]
     rows: tuple[ComparisonRow, ...]
     warnings: tuple[str, ...]  # what makes the runs not comparable, and their suspicions
-    baselines: tuple[Baseline, ...]  # where all runs stand beside the same ones
+    baselines: tuple[Baseline, ...]  # if all runs share them
     against_baselines: str  # a sentence, empty without baselines
     effects: tuple[PhotoEffect, ...]  # of each run against the first, where they share their validation photos
 
@@ -137,8 +137,8 @@ def compare_runs(folders: Sequence[Path], *, session: Session) -> Comparison:
     for line in comparison.warnings:
         session.watcher.say(line)
     if refused:
-        told = "\n".join(refused)
-        raise ArtefactError(f"{told}\nThe other {len(runs)} runs were compared: {target / 'report.html'}")
+        damaged = "\n".join(refused)
+        raise ArtefactError(f"{damaged}\nThe other {len(runs)} runs were compared: {target / 'report.html'}")
     return comparison
 
 
@@ -172,7 +172,7 @@ def put_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
 def write_comparison_report(
     folder: Path, runs: Sequence[Run], comparison: Comparison, *, style: CurveStyle | None = None
 ) -> None:
-    """Write report.html and its figures into the folder where the comparison stands, or is being written."""
+    """Write report.html and its figures into the folder of a comparison."""
     from imgreg.reports.comparison import SHOWN_PHOTOS, comparison_report
 
     effects = comparison.effects
@@ -194,7 +194,7 @@ def write_comparison_report(
 
 
 def _shared_document(comparison: Comparison) -> dict[str, Any]:
-    """comparison.json: as compare --json, but each run's folder as seen from the one that both stand in."""
+    """comparison.json: as compare --json, but with each run's folder relative to the folder of the comparison."""
     beside = comparison.folder.parent
     where = {run.run: folder_beside(Path(run.run), beside) for run in comparison.runs}
     return {

@@ -136,7 +136,7 @@ def _record(
             reason=reason,
         )
     except MachineError as error:
-        say(f"{error} That these photos were scored is not recorded.")
+        say(f"{error} This evaluation is not recorded.")
         return 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from imgreg.config import CurveStyle
 from imgreg.errors import ArtefactError
 from imgreg.paths import found_path
 from imgreg.runs.checksums import renew_sums
+from imgreg.runs.files import read_json
 from imgreg.runs.folder import read_run
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
@@ -94,6 +94,6 @@ def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
 
 def _document(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except (OSError, ValueError) as error:
+        return read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path}: cannot be read ({error}). It is damaged: run it again.") from error

@@ -31,6 +31,7 @@ from imgreg.training.dataset import ResampledDataset, new_folder, resample_datas
 from imgreg.training.record import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
+from imgreg.training.workers import open_workers
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def study(
     names = [one.recipe.name for one in plan.settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found recipes {', '.join(names)}, expected at least two, without repetition.")
-    with new_folder(session, data=data, kind="study") as (folder, target):
+    with new_folder(session, data=data, kind="study") as (folder, target), open_workers(session) as session:
         resampled = resample_dataset(data, plan.settings[0], repeats=repeats, folds=folds, session=session)
         found = _study_of(resampled, plan, session=session, sanity_baselines=sanity_baselines)
         done = replace(found, folder=target, seconds=round(time.perf_counter() - started, 1))
@@ -215,23 +216,18 @@ def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: Cu
 
 
 def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
-    """Write report.html and its figures into the folder where a study stands, or is being written."""
-    from imgreg.reports.study import forest, study_capacity, study_curves, study_report
+    """Write report.html and its figures into the folder of a study."""
+    from imgreg.reports.study import study_report
 
-    table, trials, groups = done.table, done.trials, done.groups
-    forest(table, target=folder / "forest.png")
-    study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
-    capacity = study_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png")
     study_report(
-        table,
-        trials=trials,
-        groups=groups,
+        done.table,
+        trials=done.trials,
+        groups=done.groups,
         answer=done.answer,
         notes=done.notes,
         sanity_baselines=done.sanity_baselines,
         baselines=done.baselines,
         command=done.command,
         style=style,
-        capacity=capacity,
-        target=folder / "report.html",
+        folder=folder,
     )

@@ -29,6 +29,7 @@ from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.dataset import new_folder
 from imgreg.training.nested_search import NestedSearch, search_nested
+from imgreg.training.workers import open_workers
 
 TUNED = "tuned"  # name of the recipe that is handed over
 
@@ -113,16 +114,17 @@ def tune(
         run = named_folder(session.models, f"{target.name}-run", kind=TUNED)
         if run.exists():
             raise UsageError(f"{run} exists already. Choose another --name, or remove it first.")
-        found = search_nested(
-            data,
-            settings=settings,
-            space=space,
-            n_trials=n_trials,
-            folds=folds,
-            inner_folds=inner_folds,
-            seconds=seconds,
-            session=session,
-        )
+        with open_workers(session) as working:
+            found = search_nested(
+                data,
+                settings=settings,
+                space=space,
+                n_trials=n_trials,
+                folds=folds,
+                inner_folds=inner_folds,
+                seconds=seconds,
+                session=working,
+            )
         done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run, models=session.models)
         done = replace(done, seconds=round(time.perf_counter() - started, 1))
         _write(folder, done, data=data, command=session.command)

@@ -462,7 +462,7 @@ class Workspace:
 
     @contextmanager
     def _session(self, *, name: str | None = None, resume: bool | None = None) -> Iterator[Session]:
-        """One command of this workspace, its progress shown while the block runs."""
+        """A session of this workspace; its progress is shown while the block runs."""
         cache_bytes = None if self.cache_gb is None else round(self.cache_gb * 1e9)
         with watching(progress=self.progress) as watcher:
             yield Session(

@@ -82,7 +82,7 @@ def command(
             "tensorboard": tensorboard,
         }
         _refuse_on_runs(given | options, session=session)
-        return _printed(compare_runs(runs, session=session), told=session.watcher.told)
+        return _printed(compare_runs(runs, session=session), printed=session.watcher.printed)
     names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
     if repeats is None:
@@ -96,7 +96,7 @@ def command(
                 sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
             ),
-            told=session.watcher.told,
+            printed=session.watcher.printed,
             command=session.command,
         )
     from imgreg.api.study import study
@@ -151,7 +151,7 @@ def _settings(recipes: list[str], repeats: int | None, options: dict[str, Any]) 
     return settings
 
 
-def _printed(done: Comparison, *, told: set[str], command: str = "") -> Printed:
+def _printed(done: Comparison, *, printed: set[str], command: str = "") -> Printed:
     from imgreg.api.compare import comparison_document
     from imgreg.reports.terminal.runs import comparison_text
 
@@ -163,7 +163,7 @@ def _printed(done: Comparison, *, told: set[str], command: str = "") -> Printed:
             against_baselines=done.against_baselines,
             effects=done.effects,
             folder=done.folder,
-            told=told,
+            printed=printed,
             command=command,
         ),
     )

@@ -80,10 +80,10 @@ def command(
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
         try:
-            chosen = chosen_runs(runs, models=models, say=watcher.tell if quiet else watcher.say)
+            chosen = chosen_runs(runs, models=models, watcher=watcher)
         except UsageError as error:
             missing = next((photo for photo in photos if str(photo) != "-" and not _exists(photo)), None)
-            raise UsageError(f"{error} {missing}: no such photo either." if missing else str(error)) from error
+            raise UsageError(f"{error} There is no photo {missing} either." if missing else str(error)) from error
         one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
         classifier = load_classifier(
             chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
@@ -119,7 +119,7 @@ def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name of 300 bytes: told when it is opened
+    except OSError:  # a name of 300 bytes: reported when it is opened
         return False
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from imgreg.api.study import Study
-    from imgreg.cli.options import Printed
+    from imgreg.cli.flags import Printed
 
 
 def print_json(document: Any) -> None:
@@ -33,7 +33,10 @@ def wrapped(text: str) -> str:
 
 
 def print_result(renderable: RenderableType) -> None:
-    """A result for people; 80 columns wide where it goes into a file or a pipe."""
+    """A result for people; 80 columns wide where it goes into a file or a pipe. Plain text is printed as it is."""
+    if isinstance(renderable, str):
+        sys.stdout.write(f"{renderable}\n")
+        return
     from rich.console import Console
 
     console = Console(highlight=False)

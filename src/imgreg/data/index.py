@@ -81,7 +81,7 @@ class PhotoIndex:
     skipped: tuple[Skipped, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a user should know of the set
-    cross_class: str = ""  # a sentence, where pictures stand with the same bytes in several classes
+    cross_class: str = ""  # a sentence, if identical files are in several classes
 
     @property
     def digest(self) -> str:

@@ -28,7 +28,7 @@ class Finding:
     Attributes
     ----------
     files : tuple of tuple of str
-        Groups of paths as PhotoIndex.relative names them: copies stand together, other files alone.
+        Groups of paths as PhotoIndex.relative names them: copies together, other files alone.
     """
 
     code: str

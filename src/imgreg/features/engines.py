@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -42,7 +43,7 @@ class Engine(Protocol):
     precision: Precision
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
-        """Describe photos by the frozen base, in order, as they come.
+        """Describe photos by the frozen base, in order, as they come. Several threads may do so at once.
 
         Parameters
         ----------
@@ -167,21 +168,26 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[settings.precision],
             "PERFORMANCE_HINT": "LATENCY" if settings.one_photo else "THROUGHPUT",
         }
-        compiled = core.compile_model(network, "CPU", hints)
-        self._queue = ov.AsyncInferQueue(compiled)
+        self._compiled = core.compile_model(network, "CPU", hints)
+        self._idle: deque[Any] = deque()  # queues; each call of embed takes one, so that several threads may call it
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         waiting: deque[list[Float32Array]] = deque()
-        self._queue.set_callback(_keep_output)
+        try:
+            queue = self._idle.pop()
+        except IndexError:
+            queue = load_openvino().AsyncInferQueue(self._compiled)
+            queue.set_callback(_keep_output)
         try:
             for photo in photos:
                 slot: list[Float32Array] = []
                 waiting.append(slot)
-                self._queue.start_async({0: photo[None]}, slot)
+                queue.start_async({0: photo[None]}, slot)
                 while waiting and waiting[0]:
                     yield waiting.popleft()[0]
         finally:
-            self._queue.wait_all()
+            queue.wait_all()
+            self._idle.append(queue)
         for slot in waiting:
             yield slot[0]
 
@@ -195,6 +201,7 @@ class KerasEngine:
         from imgreg.features.backbone import build_backbone
 
         self.precision = settings.precision
+        self._lock = Lock()
         self._model = build_backbone(
             weights,
             dtype="mixed_bfloat16" if settings.precision == "bfloat16" else "float32",
@@ -216,7 +223,9 @@ class KerasEngine:
     def _embed_batch(self, batch: list[UInt8Array]) -> Iterator[Float32Array]:
         full = np.zeros((KERAS_BATCH, *batch[0].shape), np.uint8)  # one shape: TensorFlow compiles once
         full[: len(batch)] = batch
-        yield from np.asarray(self._model.predict_on_batch(full), dtype=np.float32)[: len(batch)]
+        with self._lock:
+            features = self._model.predict_on_batch(full)
+        yield from np.asarray(features, dtype=np.float32)[: len(batch)]
 
 
 def _load_kept(model: Path, settings: EngineSettings) -> OpenVinoEngine | None:

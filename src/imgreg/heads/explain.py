@@ -1,4 +1,4 @@
-"""Where a head looks: Grad-CAM on the frozen VGG16 and the head, laid out as one flat graph. Imports Keras when called.
+"""Where a head looks: Grad-CAM on the frozen VGG16 and the head, as one flat graph. Imports Keras when called.
 
 The graph is cut at the base's last convolution (block5_conv3), on whose maps the class's evidence is shown: below the
 cut the photos go up once, above it stand the last pooling and the head, whatever its pool and layers.

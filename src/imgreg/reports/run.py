@@ -20,12 +20,12 @@ from imgreg.analysis.performance import Performance, Scored, performance, scored
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.config import SHUFFLED_LABELS, CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
-from imgreg.reports.baselines import NAMES, STEM, baselines_figure, baselines_words
+from imgreg.reports.baselines import NAMES, baselines_drawn
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import Drawn, performance_figures
-from imgreg.reports.plots import curves, curves_chart
+from imgreg.reports.plots import curves_chart, curves_figure
 from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
@@ -36,7 +36,7 @@ from imgreg.reports.rows import (
     notes,
     stopped_in_words,
 )
-from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
+from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions, rate_in_words
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.evaluations import optimism
 from imgreg.runs.folder import PRIVATE, Run
@@ -44,7 +44,7 @@ from imgreg.runs.history import Epoch, History
 from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
-_TOLD_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
+_SHOWN_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
 METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
 _SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
     ("train", "train"),
@@ -67,7 +67,7 @@ class Tile:
 class ShownPhoto:
     """One photo of a report. `picture` and `map` are data addresses; empty where there is none."""
 
-    place: str  # in the page
+    place: str  # its id in the page
     cell: str  # of the confusion matrix, row-column; empty for a train photo
     path: str
     label: str
@@ -77,7 +77,7 @@ class ShownPhoto:
     picture: str
     map: str = ""
     course: str = ""  # points of a polyline in a box of 100 x 30: the own class's probability by epoch
-    best: float = 0.0  # where in the box the best epoch stands
+    best: float = 0.0  # the best epoch's x in the box
 
 
 def run_report(
@@ -114,14 +114,8 @@ def run_report(
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
-    curves(
-        run.history,
-        title=summary.name,
-        target=folder / "curves.png",
-        marks=marks_of(summary),
-        colour=colour_number(summary),
-        style=style,
-    )
+    options = PlotOptions(style, colours=(colour_number(summary),), marks=marks_of(summary))
+    save_figure(curves_figure(run.history, title=summary.name, options=options), folder / "curves.png")
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
     layered = layer_figures(run)
@@ -133,7 +127,7 @@ def run_report(
         ]
         for kind, rows in (("mistake", found.mistakes), ("uncertain", found.uncertain))
     )
-    standing = _standing(run, target=folder / f"{STEM}.png")
+    compared = baselines_drawn(summary)
     sheet = folder / "views.png"
     write_page(
         "run.html.j2",
@@ -141,12 +135,12 @@ def run_report(
         run=run,
         conclusion=conclude(summary),
         tiles=_tiles(summary, scored),
-        charts=_curves(run, style=style),
-        standing=standing,
+        charts=_curves(run, options=options),
+        baselines=None if compared is None else _saved(compared, folder),
         stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
         class_scores=class_scores(measured.metrics) if measured else (),
-        figure_names={name: told for name, told in FIGURE_NAMES.items() if name not in _TOLD_ELSEWHERE},
+        figure_names={name: shown for name, shown in FIGURE_NAMES.items() if name not in _SHOWN_ELSEWHERE},
         figures=figures,
         layers=layers,
         calibration=calibration_in_words(summary),
@@ -177,7 +171,7 @@ def run_report(
             "photos": _raw_photos(run, found),
         },
     )
-    stems = ("curves", *([STEM] if standing else []), *(one.stem for one in (*drawn, *layered)))
+    stems = ("curves", *(one.stem for one in (*([compared] if compared else []), *drawn, *layered)))
     return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
 
 
@@ -190,19 +184,6 @@ def _saved(drawn: Drawn, folder: Path) -> Chart:
         caption=drawn.caption,
         names=drawn.names,
         hover=drawn.hover,
-    )
-
-
-def _standing(run: Run, *, target: Path) -> Chart | None:
-    figure = baselines_figure(run.summary)
-    if figure is None:
-        return None
-    paired = "; for the differences, paired by photo" if run.summary.baselines else ""
-    return chart(
-        save_figure(figure, target),
-        heading="This head compared with baselines",
-        alt=baselines_words(run.summary),
-        caption=f"All on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
     )
 
 
@@ -226,11 +207,11 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
         one = max(beside, key=lambda it: it.accuracy)
         elsewhere = " in cross-validation" if summary.n_folds else " on validation photos"
         on = elsewhere if scored.side == "test" else ""
-        told, difference = f"this model {summary.kept.val_accuracy:.1%}{on}", one.accuracy_difference
+        note, difference = f"this model {summary.kept.val_accuracy:.1%}{on}", one.accuracy_difference
         if difference is not None and difference.low is not None and difference.high is not None:
-            told += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
-            told += f"{100 * difference.high:+.1f}) points"
-        tiles.append(Tile(f"Best baseline: {NAMES.get(one.name, one.name)}", f"{one.accuracy:.1%}", told))
+            note += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
+            note += f"{100 * difference.high:+.1f}) points"
+        tiles.append(Tile(f"Best baseline: {NAMES.get(one.name, one.name)}", f"{one.accuracy:.1%}", note))
     return tuple(tiles)
 
 
@@ -242,7 +223,7 @@ def _losses(summary: RunSummary) -> str:
     return f"validation loss {summary.kept.val_loss:.3f}, lowest {best.val_loss:.3f} (epoch {best.epoch})"
 
 
-def _curves(run: Run, *, style: CurveStyle) -> tuple[Chart, ...]:
+def _curves(run: Run, *, options: PlotOptions) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
         f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
@@ -256,14 +237,11 @@ def _curves(run: Run, *, style: CurveStyle) -> tuple[Chart, ...]:
         curves_chart(
             {"": run.history},
             metric=metric,
-            colours=[colour_number(run.summary)],
             heading=what,
             caption=says,
             alt=f"{what} by epoch. {says}",
-            marks=marks_of(run.summary),
-            with_rate=metric == "loss" and not rate_in_words(run.history),
+            options=options,
             is_large=metric == "loss",
-            style=style,
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
     )

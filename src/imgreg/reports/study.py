@@ -1,6 +1,6 @@
-"""A study's figures and its report: effects as a forest, validation curves by topic, the ranked table.
+"""A study's report and its figures: effects as a forest, validation curves by topic, the ranked table.
 
-In: a StudyTable and its cells. Out: PNG and HTML files. Must not know: how cells are made.
+In: a StudyTable and its trials. Out: PNG, SVG and HTML files. Must not know: how trials are made.
 """
 
 from __future__ import annotations
@@ -33,34 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def forest(table: StudyTable, *, target: Path) -> None:
-    """forest.png: each recipe's mean difference to the control in test loss, with its 95 % interval."""
-    save_figure(_forest(table), target)
-
-
-def study_curves(
-    trials: Mapping[str, Sequence[Trial]], *, groups: Mapping[str, Sequence[str]], style: CurveStyle, target: Path
-) -> None:
-    """curves.png: mean validation loss by epoch, a panel a group of recipes, the control in each.
-
-    Parameters
-    ----------
-    groups : mapping
-        Heading -> recipes, the control first.
-    """
-    save_figure(_curves(trials, groups=groups, style=style), target)
-
-
-def study_capacity(
+def _capacity(
     table: StudyTable, *, trials: Mapping[str, Sequence[Trial]], groups: Mapping[str, Sequence[str]], target: Path
 ) -> Chart | None:
-    """capacity.png: losses over the number of parameters, where a group of recipes has heads of different size.
-
-    Returns
-    -------
-    Chart or None
-        The same for a page; None, and no file, without such a group.
-    """
+    """Losses over the number of parameters, where a group of recipes has heads of different size; else no file."""
     sizes = {row.recipe: row.n_parameters for row in table.rows if row.n_parameters is not None}
     points = capacity_points(trials, groups=groups, n_parameters=sizes)
     if not points:
@@ -85,18 +61,25 @@ def study_report(
     baselines: Sequence[StudyBaseline] = (),
     command: str,
     style: CurveStyle,
-    capacity: Chart | None = None,
-    target: Path,
+    folder: Path,
 ) -> None:
-    """report.html of a study: the answer first, then the forest, the table and the curves.
+    """Write report.html, and forest, curves and, with heads of different size, capacity as .png and .svg.
+
+    Parameters
+    ----------
+    groups : mapping
+        Heading -> recipes that are drawn in one panel, the control first.
 
     Raises
     ------
     OSError
         If the disk refuses.
     """
+    effects = [row.effect for row in table.rows if row.effect is not None]
+    forest = forest_figure(effects, control=table.control, what="test loss (nats)")
+    save_figure(_curves(trials, groups=groups, style=style), folder / "curves.png")
     differences = chart(
-        figure_svg(_forest(table)),
+        save_figure(forest, folder / "forest.png"),
         heading="Difference to the control",
         alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
         caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
@@ -104,7 +87,7 @@ def study_report(
     panels = [_panel(heading, {name: trials[name] for name in names}, style) for heading, names in groups.items()]
     write_page(
         "study.html.j2",
-        target=target,
+        target=folder / "report.html",
         table=table,
         derived=_derived_in_words(table),
         doubt=_doubt(table, sanity_baselines),
@@ -115,7 +98,7 @@ def study_report(
         baselines=baselines,
         command=command,
         charts=(differences, *panels),
-        capacity=capacity,
+        capacity=_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png"),
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 
@@ -144,11 +127,6 @@ def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], style: CurveStyl
         caption="Means over the repeats; the dot is the lowest mean.",
         hover=hover_over(figure.axes[0], np.arange(1, n_epochs + 1), value_lines("Epoch {}", columns)),
     )
-
-
-def _forest(table: StudyTable) -> Figure:
-    effects = [row.effect for row in table.rows if row.effect is not None]
-    return forest_figure(effects, control=table.control, what="test loss (nats)")
 
 
 def _curves(
@@ -210,7 +188,7 @@ def _colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def _derived_in_words(table: StudyTable) -> tuple[str, ...]:
-    """What the rows are that no recipe was trained for (recipes/topics.py: Derived)."""
+    """An explanation of each row that no recipe was trained for (recipes/topics.py: Derived)."""
     names = [row.recipe for row in table.rows]
     searched = [
         f"{name}: in each repeat the {name.removesuffix(' searched')} recipe with the lowest validation loss."

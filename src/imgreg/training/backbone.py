@@ -1,4 +1,4 @@
-"""The frozen base that a command settled on."""
+"""The frozen base that a command chose."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RESCALED = (
 
 
 class Backbone:
-    """The base of a command: which weights, size, engine and precision. Settled on, and told, when first asked for; the
-    engine is loaded when that is asked for."""
+    """The base of a command: weights, size, engine and precision, chosen and reported at their first use; the engine is
+    loaded at its own first use."""
 
     def __init__(self, settings: Base, *, watcher: Watcher) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""What every training starts with: indexed and split photos, and a frozen base settled on."""
+"""What every training starts with: indexed and split photos, and the frozen base."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def prepare_dataset(
         For an option that has no effect on a given split.
     """
     started = time.perf_counter()
-    index, told = read_index(data, photos, session=session, read_all=read_all)
+    index, notes = read_index(data, photos, session=session, read_all=read_all)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
         index, warnings = _in_families(index, base=base, session=session)
@@ -134,7 +134,7 @@ def prepare_dataset(
         raise UsageError(f"--val-fraction has no effect: {data} has its own validation split. Omit it.")
     if split.given and photos.folds not in ("auto", 0):
         raise UsageError(f"--folds has no effect: {data} has its own validation split. Omit it.")
-    return Dataset(index, split, (*told, *warnings), time.perf_counter() - started)
+    return Dataset(index, split, (*notes, *warnings), time.perf_counter() - started)
 
 
 def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
@@ -193,8 +193,8 @@ def resample_dataset(
     watcher = session.watcher
     if repeats * max(folds, 1) < 2:
         raise UsageError("--repeats 1 gives no confidence interval: use 2 or more (5 is a good start), or --folds.")
-    index, told = read_index(data, settings.photos, session=session)
-    notes = list(told)
+    index, found = read_index(data, settings.photos, session=session)
+    notes = list(found)
     if not own_test and any(photo.split == "test" for photo in index.photos):
         index = replace(index, photos=tuple(photo for photo in index.photos if photo.split != "test"))
         notes.append("The photos of the dataset's own test split take no part.")

@@ -108,7 +108,7 @@ def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: Feat
     Raises
     ------
     UsageError
-        If its head cannot tell so many classes apart.
+        If its head's output cannot have so many classes.
     FeatureError
         If a feature is not finite.
     """

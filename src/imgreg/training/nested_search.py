@@ -145,7 +145,8 @@ class _Work:
         left = list(settings)
         while left:
             try:
-                grid = run_trials(resampled, settings=left, session=session)
+                n_later = self.n_planned - self.n_done - len(left) * len(resampled.repeats)
+                grid = run_trials(resampled, settings=left, session=session, n_later=n_later)
             except DivergedError:
                 if left[0] is self.settings:
                     raise

@@ -1,4 +1,4 @@
-"""The end of a training: everything about it goes into the run folder."""
+"""Write the results of a training into its run folder."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _VERSIONS_OF = ("imgreg", "keras", "tensorflow", "openvino", "albumentations", "
 
 
 def record(result: TrainingResult, folder: Path, *, target: Path, session: Session) -> Run:
-    """Write a run: everything about a training goes into its folder.
+    """Write a run with its report and pictures.
 
     Parameters
     ----------
@@ -91,26 +91,15 @@ def record(result: TrainingResult, folder: Path, *, target: Path, session: Sessi
     Run
         What `read_run` gives of the finished folder.
     """
-    outcome, dataset, base = result.outcome, result.dataset, result.base
-    run = run_of(result, target, command=session.command)
-    calibration = keep_calibration(
-        folder,
-        labels=outcome.val_labels,
-        probabilities=outcome.val_probabilities,
-        references=result.quality.references,
-        temperature=run.summary.calibration.temperature if run.summary.calibration else 1.0,
-    )
-    card = _card(result, calibration)
-    save_head(folder, card=card, heads=outcome.fitted.heads, blocks=outcome.fitted.blocks)
-    run = _with_count(run, head_sha256=load_card(folder).head_sha256)
-    write_run(folder, run)
+    outcome, dataset = result.outcome, result.dataset
+    run = record_figures(result, folder, target=target, command=session.command)
     write_json(folder / "augmentation.json", result.prepared.augmenter.described)
     duplicates = result.quality.duplicates
     if duplicates.found.any():
         rows = _duplicate_rows(duplicates, dataset)
         write_text(folder / "duplicates.csv", rows_to_csv(("val", "train", "cosine"), rows))
     if n_views := result.settings.recipe.n_views:
-        with contextlib.suppress(DatasetError):  # a photo that went while the head was trained does not cost the head
+        with contextlib.suppress(DatasetError):  # a photo deleted during the training does not cost the head
             views_sheet(
                 some_of_each_class(dataset.split.train, n_photos=_SHEET_PHOTOS),
                 augmenters={"": result.prepared.augmenter},
@@ -120,8 +109,25 @@ def record(result: TrainingResult, folder: Path, *, target: Path, session: Sessi
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    keep_maps(folder, run, answered, base=base, plan=card.plan, fitted=outcome.fitted)
+    plan = load_card(folder).plan
+    keep_maps(folder, run, answered, base=result.base, plan=plan, fitted=outcome.fitted)
     write_run_report(folder, run, style=session.style)
+    return run
+
+
+def record_figures(result: TrainingResult, folder: Path, *, target: Path, command: str) -> Run:
+    """Write what a run is read from: the head, its calibration, the tables and metrics.json."""
+    outcome, run = result.outcome, run_of(result, target, command=command)
+    calibration = keep_calibration(
+        folder,
+        labels=outcome.val_labels,
+        probabilities=outcome.val_probabilities,
+        references=result.quality.references,
+        temperature=run.summary.calibration.temperature if run.summary.calibration else 1.0,
+    )
+    save_head(folder, card=_card(result, calibration), heads=outcome.fitted.heads, blocks=outcome.fitted.blocks)
+    run = _with_count(run, head_sha256=load_card(folder).head_sha256)
+    write_run(folder, run)
     return run
 
 

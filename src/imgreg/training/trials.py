@@ -29,7 +29,7 @@ from imgreg.training.checkpoints import checkpoint_path, photos_digest, training
 from imgreg.training.dataset import Dataset, ResampledDataset
 from imgreg.training.fit import Prepared, prepare
 from imgreg.training.trial_task import TrialResult, TrialTask, train_in_worker, train_trial, trial_seed
-from imgreg.training.workers import in_processes, usable_workers
+from imgreg.training.workers import open_workers
 
 PAYS_SECONDS = 20.0  # of training left, by what was trained so far: twice what starting the workers takes
 LONG_SECONDS = 10.0  # a trial that takes longer is left to the workers, unless it is the last
@@ -57,7 +57,9 @@ class Grid:
     n_kept: int
 
 
-def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], session: Session) -> Grid:
+def run_trials(
+    resampled: ResampledDataset, *, settings: Sequence[Settings], session: Session, n_later: int = 0
+) -> Grid:
     """Train every recipe on every repeat, repeat by repeat; trials that are in the cache are taken from there.
 
     Parameters
@@ -67,6 +69,8 @@ def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], ses
     session : Session
         With `resume` False all are trained again; with True a message says so if none is in the cache. Whatever
         `workers` says, the trials are the same to the bit.
+    n_later : int
+        Trainings that the command will want after these: with many, starting workers pays.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], ses
         watcher.say("No interrupted training of these photos and settings was found; starting from the beginning.")
     diverged: dict[str, str] = {}
     n_trained = 0
-    with open_cache(session) as cache:
+    with open_workers(session) as session, open_cache(session) as cache:
         missing = [one for one in settings if any(of is one and key not in found for _, of, key in places)]
         prepared = _prepared(missing, resampled, cache=cache, watcher=watcher)
         tasks = [
@@ -100,7 +104,13 @@ def run_trials(resampled: ResampledDataset, *, settings: Sequence[Settings], ses
             if key not in found
         ]
         trained = _trained(
-            tasks, prepared, left_out=diverged, n_kept=n_kept, n_photos=len(resampled.index.photos), session=session
+            tasks,
+            prepared,
+            left_out=diverged,
+            n_kept=n_kept,
+            n_later=n_later,
+            n_photos=len(resampled.index.photos),
+            session=session,
         )
         with closing(trained):
             for task, future in trained:
@@ -130,17 +140,18 @@ def _trained(
     *,
     left_out: Mapping[str, str],
     n_kept: int,
+    n_later: int,
     n_photos: int,
     session: Session,
 ) -> Generator[tuple[TrialTask, Future[TrialResult]]]:
     """Train the tasks, in order, and give each as a finished future; those of recipes that are left out are skipped.
 
-    Unless the session says how many workers train, trials are trained here until the time that they take shows that
-    starting workers pays.
+    Unless the session says how many workers train, or they are there already, trials are trained here until the time
+    that they take shows that starting workers pays.
     """
-    n_at_once = session.workers or usable_workers(
-        bytes_each=_bytes_of_worker(list(prepared.values()), n_photos=n_photos)
-    )
+    pool = session.pool
+    assert pool is not None  # of open_workers
+    n_at_once = pool.n_workers(bytes_each=_bytes_of_worker(list(prepared.values()), n_photos=n_photos))
     undecided = session.workers is None and n_at_once > 1
     n_done, n_all = n_kept, n_kept + len(tasks)
     left, watch = deque(tasks), _Stopwatch()
@@ -151,12 +162,12 @@ def _trained(
     def show(note: str, n_finished: int = 0) -> None:
         session.watcher.step("training heads", n_done + n_finished, n_all, note)
 
-    while left and (undecided or n_at_once == 1):
+    while left and (undecided or n_at_once == 1) and not pool.is_started:
         task = left[0]
         if wanted(task):
             show(task.where)
             tell = partial(show, task.where)
-            if undecided and len(left) > 1:
+            if undecided and len(left) + n_later > 1:
                 tell = partial(_tell_in_time, tell, watch=_Stopwatch())
             try:
                 yield task, _train_here(task, prepared[task.recipe], tell=tell, say=session.watcher.say)
@@ -165,12 +176,13 @@ def _trained(
             n_done += 1
             show(task.where)
         left.popleft()
-        rest = len(left) * watch.seconds / max(n_done - n_kept, 1)
-        if undecided and len(left) > 1 and rest > PAYS_SECONDS and watch.had_a_core:
+        n_left = len(left) + n_later
+        rest = n_left * watch.seconds / max(n_done - n_kept, 1)
+        if undecided and n_left > 1 and rest > PAYS_SECONDS and watch.had_a_core:
             break
     if left:
         waiting = partial(show, f"{min(n_at_once, len(left))} workers")
-        yield from in_processes(train_in_worker, list(left), n_at_once=n_at_once, wanted=wanted, on_wait=waiting)
+        yield from pool.map(train_in_worker, list(left), n_at_once=n_at_once, wanted=wanted, on_wait=waiting)
         waiting(len(left))
 
 

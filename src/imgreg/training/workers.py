@@ -12,12 +12,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
 from imgreg.errors import MachineError
 from imgreg.fresh_process import FreshContext
+from imgreg.session import Session
 
 TRIES = 3  # of an item whose process is killed
 POLL_SECONDS = 0.2
@@ -26,55 +28,139 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_processes(
-    work: Callable[[T], R],
+@contextlib.contextmanager
+def open_workers(session: Session) -> Iterator[Session]:
+    """The session with a pool of workers: its own, or else a new one, which ends with the block."""
+    if session.pool is not None:
+        yield session
+        return
+    with LocalPool(session.workers) as pool:
+        yield replace(session, pool=pool)
+
+
+class LocalPool:
+    """Processes of this machine, a `WorkerPool`. They are started when `map` first needs them, and end with the block,
+    whatever they are at.
+    """
+
+    def __init__(self, n_workers: int | None = None) -> None:
+        """
+        Parameters
+        ----------
+        n_workers : int, optional
+            By default as many as there are cores and memory for when they are started.
+        """
+        self._n_given, self._n_started = n_workers, 0
+        self._pool: Any = None
+
+    def __enter__(self) -> LocalPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    @property
+    def is_started(self) -> bool:
+        return self._n_started > 0
+
+    def n_workers(self, *, bytes_each: int) -> int:
+        """As given, or as many as run, or as many as there are cores and memory for."""
+        return self._n_given or self._n_started or usable_workers(bytes_each=bytes_each)
+
+    def map(
+        self,
+        work: Callable[[T], R],
+        items: Sequence[T],
+        *,
+        n_at_once: int,
+        wanted: Callable[[T], bool] = lambda _: True,
+        on_wait: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[tuple[T, Future[R]]]:
+        """As `WorkerPool.map`. A process at an item that is given up is ended."""
+        pools: dict[Future[R], Any] = {}
+
+        def start(item: T) -> Future[R]:
+            pool, future = self._schedule(work, item, n_at_once=n_at_once)
+            pools[future] = pool
+            return future
+
+        def is_lost(future: Future[R]) -> bool:
+            return _was_killed(future) if future.done() else not pools[future].active
+
+        return in_order(items, start=start, is_lost=is_lost, n_at_once=n_at_once, wanted=wanted, on_wait=on_wait)
+
+    def _schedule(self, work: Callable[[T], R], item: T, *, n_at_once: int) -> tuple[Any, Future[R]]:
+        """Hand an item to the processes, started anew where there are too few or none."""
+        if self._n_started < n_at_once:
+            self._start(n_at_once)
+        try:
+            return self._pool, self._pool.schedule(work, args=(item,))
+        except RuntimeError:  # pebble gives up the pool when a process is killed while none has anything to do
+            self._start(n_at_once)
+            return self._pool, self._pool.schedule(work, args=(item,))
+
+    def _start(self, n_workers: int) -> None:
+        from pebble import ProcessPool
+
+        self._stop()
+        self._pool, self._n_started = ProcessPool(max_workers=n_workers, context=FreshContext()), n_workers
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+        self._pool, self._n_started = None, 0
+
+
+def in_order(
     items: Sequence[T],
     *,
+    start: Callable[[T], Future[R]],
+    is_lost: Callable[[Future[R]], bool],
     n_at_once: int,
-    wanted: Callable[[T], bool] = lambda _: True,
-    on_wait: Callable[[int], None] = lambda _: None,
+    wanted: Callable[[T], bool],
+    on_wait: Callable[[int], None],
 ) -> Iterator[tuple[T, Future[R]]]:
-    """Give each item, in order, with its finished future: its result, or what `work` raised. Close it to stop early.
+    """`WorkerPool.map`, whoever works: keep so many items started, and give each with its future, in order.
 
     Parameters
     ----------
-    work : callable
-        A function of a module; items, results and errors are pickled.
-    wanted : callable
-        Asked before an item is started and before it is given; items that are no longer wanted are left out.
-    on_wait : callable
-        Called several times a second with the number of finished items; what it raises ends all processes.
-
-    Raises
-    ------
-    MachineError
-        If no process can be started, or those at one item are killed TRIES times.
+    start : callable
+        Starts an item.
+    is_lost : callable
+        Whether a future, finished or not, will have no result because its worker is gone; its item is started again.
     """
     coming, tries = deque(range(len(items))), Counter[int]()
     running: dict[int, Future[R]] = {}
     finished: dict[int, Future[R]] = {}
-    with _pool(min(n_at_once, len(items))) as pool:
+    try:
         for place, item in enumerate(items):
             while wanted(item) and place not in finished:
                 while coming and len(running) < n_at_once:
                     if wanted(items[i := coming.popleft()]):
-                        running[i] = pool.schedule(work, args=(items[i],))
+                        running[i] = start(items[i])
                         tries[i] += 1
                 on_wait(len(finished))
                 wait(running.values(), timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for i in [i for i, future in running.items() if future.done()]:
-                    future = running.pop(i)
-                    if not _was_killed(future):
-                        finished[i] = future
-                    elif tries[i] < TRIES:
+                for i, future in list(running.items()):
+                    if is_lost(future):
+                        if tries[i] == TRIES:
+                            raise MachineError(
+                                f"A worker process was killed {TRIES} times at the same training ("
+                                f"{future.exception() if future.done() else 'it is gone'}). The machine may lack "
+                                "memory: use --workers 1."
+                            )
                         coming.appendleft(i)
+                    elif future.done():
+                        finished[i] = future
                     else:
-                        raise MachineError(
-                            f"A worker process was killed {TRIES} times at the same training ({future.exception()}). "
-                            "The machine may lack memory: use --workers 1."
-                        )
+                        continue
+                    del running[i]
             if wanted(item):
                 yield item, finished[place]
+    finally:
+        for future in running.values():
+            future.cancel()
 
 
 def usable_workers(*, bytes_each: int) -> int:
@@ -100,21 +186,8 @@ def _was_killed(future: Future[Any]) -> bool:
     from pebble import ProcessExpired
 
     error = future.exception()
-    if isinstance(error, BrokenProcessPool):
+    if isinstance(error, BrokenProcessPool) and isinstance(error.__cause__, OSError | EOFError):
         raise MachineError(
-            f"cannot start the processes that train ({error}). Free some memory, or use --workers 1."
+            f"cannot start the processes that train ({error.__cause__}). Free some memory, or use --workers 1."
         ) from error
-    return isinstance(error, ProcessExpired)
-
-
-@contextlib.contextmanager
-def _pool(n_workers: int) -> Iterator[Any]:
-    """Processes that end with the block, whatever they are at."""
-    from pebble import ProcessPool
-
-    pool = ProcessPool(max_workers=n_workers, context=FreshContext())
-    try:
-        yield pool
-    finally:
-        pool.stop()
-        pool.join()
+    return isinstance(error, ProcessExpired | BrokenProcessPool)

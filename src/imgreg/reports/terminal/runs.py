@@ -27,6 +27,7 @@ from imgreg.reports.terminal.parts import (
     line_to_copy,
     nats,
     next_command,
+    note_lines,
     percent,
     report_line,
     sanity_lines,
@@ -47,15 +48,15 @@ _CURVE = 19
 _TONES = {"bad": "bold red", "good": "bold green", "short": "bold blue", "doubt": "bold yellow", "unsure": "bold"}
 
 
-def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence[str] = ()) -> RenderableType:
+def run_text(summary: RunSummary, *, printed: Collection[str] = (), typed: Sequence[str] = ()) -> RenderableType:
     """One run in a box: the verdict, the best and the last epoch, what to know, where the report is, what to do next.
 
     Parameters
     ----------
-    told : collection of str
-        Notes that the user has just read, and that are left out.
+    printed : collection of str
+        Notes that are on the terminal already, and are left out.
     typed : sequence of str
-        Words of the user's command: the next one names its places as they are named there.
+        Words of the user's command: the next command names its paths as they do.
     """
     from rich.console import Group
     from rich.panel import Panel
@@ -79,7 +80,7 @@ def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence
         *(text_of(line) for line in _conditions(summary)),
         *baselines_lines(summary.baselines, on="validation"),
         *sanity_lines(summary.sanity_baselines, on="validation"),
-        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary) if note not in told),
+        *note_lines(note for note in notes(summary) if note not in printed),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
     title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
@@ -108,9 +109,8 @@ def _conditions(summary: RunSummary) -> Iterator[str]:
     """The test split's scores, the photos, the recipe where it was changed, and the weights, a line each."""
     test = summary.test
     if test:
-        told = optimism(test.n_photos, test.n_runs_scored)
         scores = f"loss {nats(test.loss)}, accuracy {percent(test.accuracy)}"
-        yield f"Test split ({test.n_photos} photos): {scores}. {told}".rstrip()
+        yield f"Test split ({test.n_photos} photos): {scores}. {optimism(test.n_photos, test.n_runs_scored)}".rstrip()
     yield ""
     photos = f"{summary.n_train} train, {summary.n_val} validation"
     if summary.n_folds:
@@ -129,10 +129,10 @@ def comparison_text(
     against_baselines: str = "",
     effects: Sequence[PhotoEffect] = (),
     folder: Path | None = None,
-    told: Collection[str] = (),
+    printed: Collection[str] = (),
     command: str = "",
 ) -> RenderableType:
-    """The answer in a sentence, the table, what stands against comparing unless told, and where the report is."""
+    """The answer in a sentence, the table, the warnings that are not printed yet, and where the report is."""
     from rich.console import Group
 
     short = shortened(rows, limit=3 * _NAME)
@@ -177,7 +177,7 @@ def comparison_text(
         text_of(
             "Trainable parameters: " + ", ".join(f"{row.name} {row.n_parameters:,}" for row in rows) + ".", style="dim"
         ),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings if sentence not in told),
+        *note_lines(sentence for sentence in warnings if sentence not in printed),
         *([report_line(folder)] if folder else []),
         *([line_to_copy("Next: ", settling)] if (settling := settling_command(effects, command=command)) else []),
     )
@@ -194,10 +194,10 @@ def entries_text(entries: Sequence[Entry]) -> RenderableType:
     table = table_of("name", "val.\nloss", "\nacc.", "last\ngap", "verdict, validation\nloss by epoch")
     table.columns[-1].justify = "left"
     for one in entries:
-        told = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
+        below = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
         if one.recipe:
-            told += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(told) - 3, 5))
-        name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(told, style="dim")])
+            below += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(below) - 3, 5))
+        name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(below, style="dim")])
         run = one.summary
         if run is None:
             table.add_row(name, "", "", "", text_of(one.kind))
