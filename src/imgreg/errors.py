@@ -27,7 +27,7 @@ class PhotoError(ImgregError):
     """One file is not a photo that imgreg reads. Whoever works through many files collects these.
 
     code   one word for the reason, the same for ever: empty, missing, unreadable, not-a-file, unsupported, too-large,
-           out-of-memory, too-slow, truncated or damaged (data/issues.py says what to do about each)
+           out-of-memory, too-slow, truncated, no-label or damaged (data/issues.py says what to do about each)
     """
 
     exit_code = 3

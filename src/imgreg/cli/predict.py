@@ -76,6 +76,7 @@ def command(
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.predict import load_classifier, predict
+        from imgreg.data.members import holds_photos
 
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
@@ -84,7 +85,7 @@ def command(
         except UsageError as error:
             missing = next((photo for photo in photos if str(photo) != "-" and not _exists(photo)), None)
             raise UsageError(f"{error} There is no photo {missing} either." if missing else str(error)) from error
-        one_photo = len(photos) == 1 and str(photos[0]) != "-" and not _is_folder(photos[0])
+        one_photo = len(photos) == 1 and not (str(photos[0]) == "-" or _is_folder(photos[0]) or holds_photos(photos[0]))
         classifier = load_classifier(
             chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
         )
@@ -100,17 +101,19 @@ def command(
 
 
 def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
-    from imgreg.data.discovery import files_below
+    from imgreg.data.discovery import photos_below
+    from imgreg.data.members import holds_photos
 
     for path in photos:
         if str(path) == "-":
             for line in sys.stdin.buffer:
                 if name := line.rstrip(b"\r\n"):
                     yield Path(os.fsdecode(name))
-        elif _is_folder(path):
-            below = tuple(files_below(path))
-            if not below:
-                raise DatasetError(f"{path}: no files to predict in this folder.")
+        elif _is_folder(path) or holds_photos(path):
+            below = iter(photos_below(path))
+            if (first := next(below, None)) is None:
+                raise DatasetError(f"{path}: no files to predict in it.")
+            yield first
             yield from below
         else:
             yield path

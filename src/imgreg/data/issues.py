@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imgreg.data.index import Photo, PhotoIndex
+from imgreg.data.members import is_row
 
 SMALLEST_PX = 32
 FEW_PHOTOS = 20  # of a class: a handful validates, and the verdict will be "too noisy to tell"
@@ -41,6 +42,10 @@ class Finding:
 
 
 _LEFT_OUT = {  # PhotoError's codes
+    "no-label": (
+        "photos without a usable label",
+        "Add one to each: docs/your-photos.md says how tar and Parquet files hold labels.",
+    ),
     "empty": ("empty files", "Copy them again from the original source, or delete them."),
     "missing": ("missing files", "Fix the manifest or the link."),
     "unreadable": ("files that cannot be opened", "Fix the file permissions."),
@@ -203,7 +208,7 @@ def _imbalance(photos: Sequence[Photo], classes: Sequence[str]) -> Iterable[Find
 
 def _is_misnamed(photo: Photo) -> bool:
     suffix, kind = photo.path.suffix.lower(), photo.metadata.kind if photo.metadata else ""
-    return suffix not in _SUFFIXES.get(kind, {suffix})
+    return not is_row(photo.where) and suffix not in _SUFFIXES.get(kind, {suffix})
 
 
 def _side(photo: Photo) -> int:

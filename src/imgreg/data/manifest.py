@@ -9,16 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgreg.data.listed import SPLIT_FOLDERS, Listed, clean_label
+from imgreg.data.members import holds_photos
 from imgreg.errors import DatasetError
 
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 METADATA_FILES = ("metadata.csv", "metadata.jsonl")
 _PATH_COLUMNS = ("path", "file_name")
 _EXPECTED = (
@@ -27,22 +25,13 @@ _EXPECTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A file that a data set names. `split` is train, val or test, or None where none is given."""
-
-    where: str  # its path
-    label: str
-    split: str | None
-
-
 def list_manifest(path: Path, *, split: str | None = None) -> Iterator[Listed]:
-    """List the photos of a manifest, in its order. Their paths start from the manifest's folder.
+    """List the rows of a manifest, in its order: photos, and tar or Parquet files of photos, which need no label.
 
     Parameters
     ----------
     path : Path
-        A .csv or .jsonl file.
+        A .csv or .jsonl file. The paths in it start from its folder.
     split : str, optional
         Of rows that name none.
 
@@ -53,10 +42,12 @@ def list_manifest(path: Path, *, split: str | None = None) -> Iterator[Listed]:
     """
     for line, row in _rows(path):
         name = next((row[column] for column in _PATH_COLUMNS if row.get(column) is not None), None)
-        if name is None or row.get("label") is None:
+        label = "" if row.get("label") is None else str(row["label"]).strip()
+        given = str(row.get("split") or "").strip().lower()
+        has_labels = isinstance(name, str) and holds_photos(name)
+        if name is None or (row.get("label") is None and not has_labels):
             raise DatasetError(f"{path}, line {line}: found columns {', '.join(map(str, row))}. {_EXPECTED}.")
-        label, given = str(row["label"]).strip(), str(row.get("split") or "").strip().lower()
-        if not name or not isinstance(name, str) or not label:
+        if not name or not isinstance(name, str) or not (label or has_labels):
             raise DatasetError(f"{path}, line {line}: path or label is empty. {_EXPECTED}.")
         if given and given not in SPLIT_FOLDERS:
             raise DatasetError(f"{path}, line {line}: found split {given!r}. {_EXPECTED}.")
@@ -71,11 +62,6 @@ def metadata_file(folder: Path) -> Path | None:
             if {"file_name", "label"} <= first.keys():
                 return path
     return None
-
-
-def clean_label(name: str) -> str:
-    """A class's name as clean text: one Unicode form, bytes that are not UTF-8 written out."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -62,7 +62,7 @@ def photo_bytes(run: Run, row: SplitRow) -> bytes | None:
         return None
     try:
         path = (root if root.is_dir() else root.parent) / row.path
-        data = decoding.read_bytes(path) if path.is_file() else b""
+        data = decoding.read_bytes(path)
     except (OSError, PhotoError, ValueError):  # a stranger's run may name what no system can
         return None
     return data if hashlib.sha256(data).hexdigest() == row.sha256 else None
