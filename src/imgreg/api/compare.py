@@ -1,4 +1,4 @@
-"""imgreg compare: several recipes on the same split, seed and features; or finished runs side by side."""
+"""imgreg compare: several recipes on the same split, seed and features; or finished runs."""
 
 from __future__ import annotations
 

@@ -376,7 +376,7 @@ class Workspace:
         Parameters
         ----------
         repeats : int
-            Number of cross-validations, each with folds of its own.
+            Number of cross-validations, each with other folds.
         folds : int
             Folds of each, 2 or more: every photo is scored by the head of its fold.
         **options

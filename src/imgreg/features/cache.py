@@ -51,7 +51,7 @@ def feature_key(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class CacheContents:
-    """What lies in the feature cache, in numbers."""
+    """What the feature cache holds, in numbers."""
 
     n_features: int
     n_blocks: int
