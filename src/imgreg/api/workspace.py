@@ -21,8 +21,7 @@ from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.api.compare import Comparison
-    from imgreg.api.study import Study
+    from imgreg.analysis.results import Comparison, Study
 
 
 @dataclass(frozen=True)
