@@ -75,7 +75,9 @@ ONLY_IN = {
     "tensorboard": {"reports"},
     "click": {"cli"},
     "optuna": {"training/search.py"},
+    "ray": {"training/ray_cluster.py"},
     "pyarrow": {"data/parquet_rows.py"},
+    "obstore": {"data/stores.py"},
 }
 
 

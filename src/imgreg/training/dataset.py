@@ -15,6 +15,7 @@ from imgreg.data.file_cache import FileCache
 from imgreg.data.index import PhotoIndex, index_photos
 from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
+from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder
 from imgreg.runs.folder import atomic_folder
@@ -64,7 +65,7 @@ def read_index(
     watcher = session.watcher
     with FileCache(cache_folder(), say=watcher.say) as file_cache:
         index = index_photos(
-            data,
+            local_copy(data, watcher=watcher),
             max_bad=photos.max_bad,
             file_cache=None if read_all else file_cache,
             on_file=watcher.stage("reading photos"),
@@ -202,7 +203,7 @@ def resample_dataset(
     if any(photo.split is not None for photo in index.photos):
         notes.append("The dataset's own split is not used: every repeat draws a new one.")
         watcher.say(notes[-1])
-    base = Backbone(settings.base, watcher=watcher)
+    base = Backbone(settings.base, watcher=watcher, pool=session.pool)
     index, families = _in_families(index, base=base, session=session)
     for line in families:
         watcher.say(line)
