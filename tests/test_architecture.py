@@ -75,6 +75,7 @@ ONLY_IN = {
     "tensorboard": {"reports"},
     "click": {"cli"},
     "optuna": {"training/search.py"},
+    "ray": {"training/ray_cluster.py"},
     "pyarrow": {"data/parquet_rows.py"},
     "obstore": {"data/stores.py"},
 }

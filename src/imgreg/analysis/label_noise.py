@@ -38,10 +38,8 @@ class LabelNoise(BaseModel):
     n_photos: int
 
 
-def estimate_label_noise(
-    descriptors: NDArray[np.floating], labels: NDArray[np.integer], *, seed: int = 0
-) -> LabelNoise | None:
-    """Fit (1 - share) N(m, s) + share N(-m, s) to the margins of a ridge classifier that never saw the photo judged.
+def estimate_label_noise(descriptors: NDArray[np.floating], labels: NDArray[np.integer]) -> LabelNoise | None:
+    """Fit (1 - share) N(m, s) + share N(-m, s) to the margins of a ridge classifier that never saw the photo.
 
     Parameters
     ----------
@@ -64,7 +62,7 @@ def estimate_label_noise(
         return None
     rows = np.arange(len(labels))
     if len(rows) > MOST:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MOST, replace=False))
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
     margins = leave_one_out_margins(descriptors[rows], labels[rows])
     share, ratio = _two_heaps(margins)
     return LabelNoise(share=share, likelihood_ratio=ratio, n_photos=len(rows))

@@ -28,7 +28,7 @@ from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.baselines import baselines_of_study
 from imgreg.training.dataset import ResampledDataset, new_folder, resample_dataset
-from imgreg.training.record import shared_settings
+from imgreg.training.run_values import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers

@@ -42,6 +42,9 @@ class Workspace:
         Processes that train heads at the same time, in `compare` with repeats, `study`, `tune`, `learning_curve` and
         `label_issues`; by default one per core, as far as memory allows, once more than 20 s of training is left and
         other programs do not use the cores. The results are bit-identical either way.
+    ray : str, optional
+        Address of a Ray cluster that computes features and trains these heads instead: auto, HOST:PORT,
+        ray://HOST:10001, or local.
 
     Notes
     -----
@@ -63,6 +66,7 @@ class Workspace:
     cache_gb: float | None = None
     progress: bool = True
     workers: int | None = None
+    ray: str | None = None
 
     def train(
         self,
@@ -471,6 +475,7 @@ class Workspace:
                 cache_bytes=cache_bytes,
                 resume=resume,
                 workers=self.workers,
+                ray=self.ray,
                 watcher=watcher,
             )
 

@@ -86,8 +86,9 @@ def command(
     names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
     if repeats is None:
-        if session.workers is not None:
-            raise UsageError("--workers has no effect without --repeats. Omit it, or add --repeats.")
+        for option, value in (("--workers", session.workers), ("--ray", session.ray)):
+            if value is not None:
+                raise UsageError(f"{option} has no effect without --repeats. Omit it, or add --repeats.")
         return _printed(
             compare(
                 targets[0],
@@ -124,6 +125,7 @@ def _refuse_on_runs(options: dict[str, Any], *, session: Session) -> None:
         "resume": session.resume,
         "no_resume": session.resume is False,
         "workers": session.workers,
+        "ray": session.ray,
     }
     if flags := given_flags(given):
         raise UsageError(

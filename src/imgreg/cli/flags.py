@@ -51,15 +51,29 @@ def _workers(_context: click.Context, _parameter: click.Parameter, text: str) ->
     return int(text)
 
 
-workers_option = click.option(
-    "--workers",
-    metavar="auto|N",
-    default="auto",
-    show_default=True,
-    callback=_workers,
-    help="Processes that train heads at the same time. auto: one per core, as far as memory allows, once more than "
-    "20 s of training is left. The results are bit-identical either way.",
+ray_option = click.option(
+    "--ray",
+    metavar="auto|HOST:PORT|ray://HOST:10001|local",
+    help="Compute features and train heads on a Ray cluster: the one of this machine (auto), the one at an address, or "
+    "a new one here (local). All machines need the photos and IMGREG_CACHE in the same place.",
 )
+
+
+def workers_option(function: F) -> F:
+    """--workers and --ray, of the commands that train many heads."""
+    workers = click.option(
+        "--workers",
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        callback=_workers,
+        help="Processes that train heads at the same time. auto: one per core, as far as memory allows, once more than "
+        "20 s of training is left; with --ray one per CPU of the cluster. The results are bit-identical either way.",
+    )
+    decorated: F = workers(ray_option(function))
+    return decorated
+
+
 name_option = click.option(
     "--name",
     metavar="NAME",

@@ -138,7 +138,7 @@ def session_options(function: F) -> F:
 
     @functools.wraps(function)
     def with_session(*args: Any, watcher: Watcher, **options: Any) -> Printed:
-        shared = ("models", "name", "cache_bytes", "resume", "workers")
+        shared = ("models", "name", "cache_bytes", "resume", "workers", "ray")
         own = {name: options.pop(name) for name in shared if name in options}
         style, command = options.pop("style", None), shlex.join(["imgreg", *sys.argv[1:]])
         session = Session(**own, command=command, style=style, watcher=watcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -34,6 +35,7 @@ EngineName = Literal["openvino", "keras"]
 Precision = Literal["float32", "bfloat16"]
 
 KERAS_BATCH = 32
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # OpenVINO's
 
 
 class Engine(Protocol):
@@ -115,6 +117,8 @@ class EngineSettings:
         Width and height of the photos.
     one_photo : bool
         Every core works on the same photo: fastest for one, slower for many.
+    n_threads : int
+        Of OpenVINO; 0 for one a core.
     layer : str
         The layer whose output is given: the last one, or the layer before a fine-tuned block.
     blocks : tuple of Arrays
@@ -127,6 +131,7 @@ class EngineSettings:
     size_px: int
     preprocessing: Preprocessing = "vgg16"
     one_photo: bool = False
+    n_threads: int = 0
     layer: str = LAST_LAYER
     blocks: tuple[Arrays, ...] = ()
 
@@ -165,7 +170,8 @@ class OpenVinoEngine:
         if settings.layer != LAST_LAYER or settings.blocks:
             network = with_blocks(network, layer=settings.layer, blocks=settings.blocks)
         hints = {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[settings.precision],
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[settings.precision],
+            "INFERENCE_NUM_THREADS": settings.n_threads,
             "PERFORMANCE_HINT": "LATENCY" if settings.one_photo else "THROUGHPUT",
         }
         self._compiled = core.compile_model(network, "CPU", hints)
@@ -241,10 +247,44 @@ def _load_kept(model: Path, settings: EngineSettings) -> OpenVinoEngine | None:
         return engine if intact.result() else None
 
 
-def engine_version(engine: EngineName) -> str:
-    """What a feature's bits depend on besides weights and precision, e.g. "openvino 2026.1.0 keras 3.15.1"."""
+def engine_version(engine: EngineName, precision: Precision) -> str:
+    """What a feature's bits depend on besides weights and precision, the kind of processor included.
+
+    Returns
+    -------
+    str
+        E.g. "openvino 2026.1.0 keras 3.15.1 brgconv_avx512_f32".
+    """
     names = ("openvino", "keras") if engine == "openvino" else ("tensorflow", "keras")
-    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return " ".join([*versions, convolution_kernel(precision)] if engine == "openvino" else versions)
+
+
+@functools.cache
+def convolution_kernel(precision: Precision) -> str:
+    """The kernel that OpenVINO chooses for a convolution on this processor, e.g. brgconv_avx512_bf16.
+
+    Its name tells the instruction set, on which the last bits of a sum depend; ONEDNN_MAX_CPU_ISA is honoured.
+
+    Raises
+    ------
+    MachineError
+        If OpenVINO has none for this precision here.
+    """
+    ov = load_openvino()
+    photo = ov.opset13.parameter([1, 64, 16, 16], np.float32)
+    weights = ov.opset13.constant(np.zeros((64, 64, 3, 3), np.float32))
+    output = ov.opset13.convolution(photo, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    hints = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "INFERENCE_NUM_THREADS": 1}
+    try:
+        compiled = ov.Core().compile_model(ov.Model([output], [photo], "convolution"), "CPU", hints)
+    except RuntimeError as error:  # OpenVINO's
+        raise MachineError(
+            f"OpenVINO cannot compute in {precision} on this processor. Use --precision float32."
+        ) from error
+    described = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
+    kernels = {one["layerType"].astype(str): one["primitiveType"].astype(str) for one in described}
+    return str(kernels["Convolution"])
 
 
 def _keep_output(request: Any, slot: list[Float32Array]) -> None:

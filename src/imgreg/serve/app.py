@@ -75,7 +75,7 @@ def make_app(
             *protocol_routes(classifiers),
             *predict_page_routes(classifiers),
             *runs_page_routes(classifiers),
-            *labels_page_routes(classifiers),
+            *labels_page_routes(trainings, roots=roots),
             *check_page_routes(classifiers, roots=roots),
             *train_page_routes(trainings, roots=roots),
         ],
