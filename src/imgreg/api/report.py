@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from imgreg.analysis.baselines import StudyBaseline
+from imgreg.analysis.results import Study, comparison_of
 from imgreg.analysis.study import StudyTable
 from imgreg.config import CurveStyle
 from imgreg.errors import ArtefactError
@@ -42,10 +43,10 @@ def rebuild_report(folder: Path, *, style: CurveStyle | None = None) -> Path:
 
         renew_sums(folder, write_run_report(folder, read_run(folder), style=style))
     elif (folder / "comparison.json").is_file():
-        from imgreg.api.compare import put_side_by_side, write_comparison_report
+        from imgreg.api.compare import write_comparison_report
 
         runs = [read_run(run) for run in _runs_of(folder)]
-        write_comparison_report(folder, runs, put_side_by_side(folder, runs), style=style)
+        write_comparison_report(folder, runs, comparison_of(runs, folder=folder), style=style)
     elif (folder / "study.json").is_file():
         _rebuild_study(folder, style=style)
     else:
@@ -70,7 +71,7 @@ def _runs_of(folder: Path) -> list[Path]:
 
 
 def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
-    from imgreg.api.study import Study, draw_study
+    from imgreg.reports.study import study_report
 
     study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
     try:
@@ -86,7 +87,7 @@ def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
             baselines=tuple(StudyBaseline.model_validate(one) for one in study["baselines"]),
             command=study["command"],
         )
-        draw_study(folder, done, style=style or CurveStyle.model_validate(study["curves"]))
+        study_report(done, folder=folder, style=style or CurveStyle.model_validate(study["curves"]))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import tomli_w
 
-from imgreg.analysis.baselines import StudyBaseline, study_sentence
+from imgreg.analysis.baselines import study_sentence
+from imgreg.analysis.results import Study
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
-from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
+from imgreg.analysis.study import searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
 from imgreg.features.blocks import count_tuned
@@ -32,34 +33,6 @@ from imgreg.training.run_values import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
-
-
-@dataclass(frozen=True)
-class Study:
-    """A finished study. `folder` holds report.html, study.json, table.csv, forest.png, curves.png and the recipes.
-
-    Attributes
-    ----------
-    trials : mapping of str to sequence of Trial
-        Recipe to its trials, in the order of the repeats.
-    groups : mapping of str to sequence of str
-        Heading to the recipes that are drawn in one panel, the control first.
-    command : str
-        The command line, without this machine's folders.
-    """
-
-    folder: Path
-    table: StudyTable
-    trials: Mapping[str, Sequence[Trial]]
-    groups: Mapping[str, Sequence[str]]
-    answer: tuple[str, ...]
-    notes: tuple[str, ...]
-    sanity_baselines: tuple[SanityBaseline, ...]
-    baselines: tuple[StudyBaseline, ...]
-    command: str = ""
-    n_trained: int = 0
-    n_kept: int = 0
-    seconds: float = 0.0
 
 
 def study(
@@ -199,6 +172,8 @@ def study_document(done: Study) -> dict[str, object]:
 
 def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: CurveStyle) -> None:
     """Write a study whose notes and folder are as shared files have them, without this machine's folders."""
+    from imgreg.reports.study import study_report
+
     how = {"command": done.command, "groups": {heading: list(names) for heading, names in done.groups.items()}}
     write_json(folder / "study.json", study_document(done) | how | {"curves": style.model_dump(mode="json")})
     figures = ("recipe", "n_parameters", "test_loss", "test_accuracy", "best_epoch", "gap_last")
@@ -212,22 +187,4 @@ def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: Cu
     write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: shared_settings(one) for one in settings}))
     trials = {name: [trial.model_dump(mode="json") for trial in row] for name, row in done.trials.items()}
     write_json(folder / "trials.json", trials)
-    draw_study(folder, done, style=style)
-
-
-def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
-    """Write report.html and its figures into the folder of a study."""
-    from imgreg.reports.study import study_report
-
-    study_report(
-        done.table,
-        trials=done.trials,
-        groups=done.groups,
-        answer=done.answer,
-        notes=done.notes,
-        sanity_baselines=done.sanity_baselines,
-        baselines=done.baselines,
-        command=done.command,
-        style=style,
-        folder=folder,
-    )
+    study_report(done, folder=folder, style=style)

@@ -21,8 +21,7 @@ from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.api.compare import Comparison
-    from imgreg.api.study import Study
+    from imgreg.analysis.results import Comparison, Study
 
 
 @dataclass(frozen=True)
@@ -380,7 +379,7 @@ class Workspace:
         Parameters
         ----------
         repeats : int
-            Number of cross-validations, each with folds of its own.
+            Number of cross-validations, each with other folds.
         folds : int
             Folds of each, 2 or more: every photo is scored by the head of its fold.
         **options

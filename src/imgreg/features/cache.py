@@ -84,7 +84,7 @@ def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
 
 @dataclass(frozen=True)
 class CacheContents:
-    """What lies in the feature cache, in numbers."""
+    """What the feature cache holds, in numbers."""
 
     n_features: int
     n_blocks: int

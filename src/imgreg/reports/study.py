@@ -1,6 +1,6 @@
 """A study's report and its figures: effects as a forest, validation curves by topic, the ranked table.
 
-In: a StudyTable and its trials. Out: PNG, SVG and HTML files. Must not know: how trials are made.
+In: a finished study. Out: PNG, SVG and HTML files. Must not know: how trials are made.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
+from imgreg.analysis.results import Study
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _capacity(
-    table: StudyTable, *, trials: Mapping[str, Sequence[Trial]], groups: Mapping[str, Sequence[str]], target: Path
-) -> Chart | None:
+def _capacity(done: Study, *, target: Path) -> Chart | None:
     """Losses over the number of parameters, where a group of recipes has heads of different size; else no file."""
-    sizes = {row.recipe: row.n_parameters for row in table.rows if row.n_parameters is not None}
-    points = capacity_points(trials, groups=groups, n_parameters=sizes)
+    sizes = {row.recipe: row.n_parameters for row in done.table.rows if row.n_parameters is not None}
+    points = capacity_points(done.trials, groups=done.groups, n_parameters=sizes)
     if not points:
         return None
     return chart(
@@ -50,31 +48,15 @@ def _capacity(
     )
 
 
-def study_report(
-    table: StudyTable,
-    *,
-    trials: Mapping[str, Sequence[Trial]],
-    groups: Mapping[str, Sequence[str]],
-    answer: Sequence[str],
-    notes: Sequence[str],
-    sanity_baselines: Sequence[SanityBaseline] = (),
-    baselines: Sequence[StudyBaseline] = (),
-    command: str,
-    style: CurveStyle,
-    folder: Path,
-) -> None:
+def study_report(done: Study, *, folder: Path, style: CurveStyle) -> None:
     """Write report.html, and forest, curves and, with heads of different size, capacity as .png and .svg.
-
-    Parameters
-    ----------
-    groups : mapping
-        Heading -> recipes that are drawn in one panel, the control first.
 
     Raises
     ------
     OSError
         If the disk refuses.
     """
+    table, trials, groups = done.table, done.trials, done.groups
     effects = [row.effect for row in table.rows if row.effect is not None]
     forest = forest_figure(effects, control=table.control, what="test loss (nats)")
     save_figure(_curves(trials, groups=groups, style=style), folder / "curves.png")
@@ -90,15 +72,15 @@ def study_report(
         target=folder / "report.html",
         table=table,
         derived=_derived_in_words(table),
-        doubt=_doubt(table, sanity_baselines),
+        doubt=_doubt(table, done.sanity_baselines),
         helped=any(row.effect is not None and row.effect.word == "helped" for row in table.rows),
-        answer=answer,
-        notes=notes,
-        sanity_baselines=sanity_baselines,
-        baselines=baselines,
-        command=command,
+        answer=done.answer,
+        notes=done.notes,
+        sanity_baselines=done.sanity_baselines,
+        baselines=done.baselines,
+        command=done.command,
         charts=(differences, *panels),
-        capacity=_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png"),
+        capacity=_capacity(done, target=folder / "capacity.png"),
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 
