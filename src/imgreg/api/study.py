@@ -11,6 +11,7 @@ from statistics import fmean
 import tomli_w
 
 from imgreg.analysis.baselines import StudyBaseline, study_sentence
+from imgreg.analysis.lr_find import TriedRates
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
@@ -27,7 +28,10 @@ from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.baselines import baselines_of_study
-from imgreg.training.dataset import ResampledDataset, new_folder, resample_dataset
+from imgreg.training.cache import open_cache
+from imgreg.training.dataset import Dataset, ResampledDataset, new_folder, resample_dataset
+from imgreg.training.fit import prepare
+from imgreg.training.learning_rates import sweep_rates
 from imgreg.training.record import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
@@ -44,6 +48,8 @@ class Study:
         Recipe to its trials, in the order of the repeats.
     groups : mapping of str to sequence of str
         Heading to the recipes that are drawn in one panel, the control first.
+    rates : TriedRates or None
+        The learning rates beside a range test's, where the plan has one.
     command : str
         The command line, without this machine's folders.
     """
@@ -56,6 +62,7 @@ class Study:
     notes: tuple[str, ...]
     sanity_baselines: tuple[SanityBaseline, ...]
     baselines: tuple[StudyBaseline, ...]
+    rates: TriedRates | None = None
     command: str = ""
     n_trained: int = 0
     n_kept: int = 0
@@ -122,6 +129,7 @@ def _study_of(
     trials = _with_derived(grid.trials, plan.derived)
     table = study_table(trials, n_parameters=_n_parameters(resampled, plan))
     baselines = baselines_of_study(resampled, trials, session=session)
+    rates = _tried_rates(resampled, plan, session=session) if plan.tests_rates else None
     warnings = _sanity_warnings(sanity, trials)
     for line in warnings:
         session.watcher.say(line)
@@ -131,14 +139,26 @@ def _study_of(
         table=table,
         trials=trials,
         groups=_panels(plan.groups or {"all recipes": tuple(grid.trials)}, trained=trials),
-        answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
+        answer=(*study_answer(table), *filter(None, [study_sentence(baselines), rates.sentence if rates else ""])),
         notes=(*resampled.notes, *grid.diverged.values(), *warnings, *of_recipes),
         sanity_baselines=sanity,
         baselines=baselines,
+        rates=rates,
         command=shared_command(session.command),
         n_trained=grid.n_trained,
         n_kept=grid.n_kept,
     )
+
+
+def _tried_rates(resampled: ResampledDataset, plan: StudyPlan, *, session: Session) -> TriedRates:
+    """A range test of the control on the train photos of the first repeat."""
+    control, split = plan.settings[0], resampled.repeats[0].split
+    optimizers = {one.recipe.name: one.recipe.optimizer for one in plan.settings}
+    tried = {name: one.learning_rate for name, one in optimizers.items() if one.name == control.recipe.optimizer.name}
+    with open_cache(session) as cache:
+        dataset = Dataset(resampled.index, split, (), 0.0)
+        prepared = prepare(dataset, base=resampled.base, settings=control, cache=cache, watcher=session.watcher)
+        return TriedRates(curve=sweep_rates(prepared, split.train, watcher=session.watcher), tried=tried)
 
 
 def _sanity_warnings(sanity: Sequence[SanityBaseline], trials: Mapping[str, Sequence[Trial]]) -> tuple[str, ...]:
@@ -191,6 +211,7 @@ def study_document(done: Study) -> dict[str, object]:
         "table": done.table.model_dump(mode="json"),
         "sanity_baselines": [one.model_dump(mode="json") for one in done.sanity_baselines],
         "baselines": [one.model_dump(mode="json") for one in done.baselines],
+        "learning_rates": None if done.rates is None else done.rates.model_dump(mode="json"),
         "n_trained": done.n_trained,
         "n_kept": done.n_kept,
         "seconds": done.seconds,
@@ -217,12 +238,13 @@ def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: Cu
 
 def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
     """Write report.html and its figures into the folder where a study stands, or is being written."""
-    from imgreg.reports.study import forest, study_capacity, study_curves, study_report
+    from imgreg.reports.study import forest, study_capacity, study_curves, study_rates, study_report
 
     table, trials, groups = done.table, done.trials, done.groups
     forest(table, target=folder / "forest.png")
     study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
     capacity = study_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png")
+    rates = None if done.rates is None else study_rates(done.rates, target=folder / "learning_rates.png")
     study_report(
         table,
         trials=trials,
@@ -234,5 +256,6 @@ def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
         command=done.command,
         style=style,
         capacity=capacity,
+        rates=rates,
         target=folder / "report.html",
     )

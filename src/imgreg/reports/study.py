@@ -15,6 +15,7 @@ import numpy as np
 from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
+from imgreg.analysis.lr_find import TriedRates
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
@@ -23,6 +24,7 @@ from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours,
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
+from imgreg.reports.lr_find import learning_rate_figure
 from imgreg.reports.page import Chart, chart, write_page
 from imgreg.reports.run_axes import DASHED, FAINT, dress_epochs, within
 from imgreg.reports.text import one_line
@@ -74,6 +76,18 @@ def study_capacity(
     )
 
 
+def study_rates(rates: TriedRates, *, target: Path) -> Chart:
+    """learning_rates.png: the range test of the control, with the rates that were tried. Returns it for a page."""
+    control = next(iter(rates.tried))
+    return chart(
+        learning_rate_figure(rates.curve, marked=rates.labels, target=target),
+        heading=f"Range test of {control}",
+        alt=rates.sentence,
+        caption="Training loss of one batch after the other while the learning rate grows. Which rate gives the lowest "
+        "test loss, the table shows. Recipes with another optimizer are left out.",
+    )
+
+
 def study_report(
     table: StudyTable,
     *,
@@ -86,6 +100,7 @@ def study_report(
     command: str,
     style: CurveStyle,
     capacity: Chart | None = None,
+    rates: Chart | None = None,
     target: Path,
 ) -> None:
     """report.html of a study: the answer first, then the forest, the table and the curves.
@@ -116,6 +131,7 @@ def study_report(
         command=command,
         charts=(differences, *panels),
         capacity=capacity,
+        rates=rates,
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 
