@@ -5,7 +5,7 @@ DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 COVERAGE_FLOOR := 96  # per cent of the lines: what is reached today (97.0), never lowered
 
-.PHONY: help demo test coverage test-optimized check docs bench
+.PHONY: help demo test coverage test-optimized test-ray check docs bench
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -22,7 +22,7 @@ demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not s
 	@echo "With and without regularization:  $(BIN)/imgreg compare datasets/leaves --weights starter"
 
 test: .venv/test  ## run the tests
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder \
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --ignore=tests/ray \
 		$(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=$(strip $(COVERAGE_FLOOR)))
 
 coverage:  ## run the tests, show which lines they miss, and fail below the floor
@@ -30,6 +30,9 @@ coverage:  ## run the tests, show which lines they miss, and fail below the floo
 
 test-optimized: .venv/test  ## run the quick tests with Python's -O, under which assert does nothing in src/
 	$(BIN)/python -O -m pytest -q tests/recipes tests/runs tests/data/test_split.py tests/test_optimized.py
+
+test-ray: .venv/ray  ## run the tests of --ray on two nodes, which this starts on this machine
+	$(BIN)/pytest -q tests/ray
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .
@@ -61,6 +64,10 @@ bench: .venv/dev  ## measure what the README claims
 
 .venv/dev: .venv/test
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/ray: .venv/test
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@touch $@
 
 .venv/docs: .venv/imgreg

@@ -174,7 +174,7 @@ def _from_files(root: Path, size_px: int, precision: Any) -> Work:
     draw_sample(root / "photos", count=N_PHOTOS // 4, seed=0)
     files = index_photos(root / "photos", max_bad=0).photos
     augmenter = Augmenter(Augmentation(backend="keras", views=1), seed=0, size_px=size_px)
-    identity = BaseIdentity(WEIGHTS.sha256, size_px, engine_version("openvino"), precision)
+    identity = BaseIdentity(WEIGHTS.sha256, size_px, engine_version("openvino", precision), precision)
     engine = load_engine(
         EngineSettings("openvino", precision, size_px),
         weights_sha256=WEIGHTS.sha256,

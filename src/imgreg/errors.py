@@ -1,4 +1,4 @@
-"""What can go wrong in a way the user can mend, each with the exit code the command line ends with.
+"""The errors that a user can fix, each with the exit code of the command line.
 
 The library raises these; only imgreg.cli prints them and picks the exit code. Exit code 1 is any other
 exception: our bug. A message says what was found, where, what was expected and what to do.
@@ -27,7 +27,7 @@ class PhotoError(ImgregError):
     """One file is not a photo that imgreg reads. Whoever works through many files collects these.
 
     code   one word for the reason, the same for ever: empty, missing, unreadable, not-a-file, unsupported, too-large,
-           out-of-memory, too-slow, truncated or damaged (data/issues.py says what to do about each)
+           out-of-memory, too-slow, truncated, no-label or damaged (data/issues.py says what to do about each)
     """
 
     exit_code = 3

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import types
 from multiprocessing import context as contexts
+from threading import Lock
 
 START = "ForkServer" if hasattr(contexts, "ForkServerContext") else "Spawn"  # Windows has no fork server
+_STARTING = Lock()  # two threads at once would each take the other's module for the caller's
 
 
 class _Process(getattr(contexts, f"{START}Process")):  # type: ignore[misc]
@@ -14,12 +16,13 @@ class _Process(getattr(contexts, f"{START}Process")):  # type: ignore[misc]
     notebook that uses imgreg need not guard against that."""
 
     def start(self) -> None:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        try:
-            super().start()
-        finally:
-            sys.modules["__main__"] = main
+        with _STARTING:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = main
 
 
 class FreshContext(getattr(contexts, f"{START}Context")):  # type: ignore[misc]

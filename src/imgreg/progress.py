@@ -1,4 +1,4 @@
-"""How a workflow tells what it is doing, without knowing who listens."""
+"""How a long computation reports messages and progress, without knowing how they are shown."""
 
 from __future__ import annotations
 
@@ -16,21 +16,31 @@ def _nobody(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Four ears.
+    """Receives messages and progress; by default ignores them.
 
-    say    a line the user must see: a fallback, a warning
-    tell   a line for those who asked for more
-    step   (stage, done, total, note) as often as something moved; total 0 where it is not known
-    epoch  (recipe, row) after each epoch of a head whose curve is of interest
-    told   lines that stand on the terminal already, above where the result will
+    Attributes
+    ----------
+    say : callable
+        A line that the user must see: a warning, or what was chosen instead of what was asked for.
+    note : callable
+        A line that --quiet hides.
+    tell : callable
+        A line for --verbose.
+    step : callable
+        (stage, done, total, note) after each step; total is 0 if it is not known.
+    epoch : callable
+        (recipe, row) after each epoch of a head.
+    printed : set of str
+        Lines that are on the terminal already, above the result.
     """
 
     say: Callable[[str], None] = _nobody
+    note: Callable[[str], None] = _nobody
     tell: Callable[[str], None] = _nobody
     step: Callable[[str, int, int, str], None] = _nobody
     epoch: Callable[[str, Epoch], None] = _nobody
-    told: set[str] = field(default_factory=set)
+    printed: set[str] = field(default_factory=set)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
-        """What tells (done, total) of one stage."""
+        """A function of (done, total) that reports the progress of one stage."""
         return lambda done, total: self.step(name, done, total, "")

@@ -33,6 +33,8 @@ class Session:
         there is none; False never. The head comes out the same, to the bit.
     workers : int or None
         Processes that train at once, where many heads are trained; None for as many as pay. The heads are the same.
+    ray : str or None
+        Address of the Ray cluster that computes features and trains heads, instead of this machine's processes.
     pool : WorkerPool or None
         Workers that are kept from one batch of trainings to the next; None to start some for each batch.
     style : CurveStyle or None
@@ -49,6 +51,7 @@ class Session:
     cache_bytes: int | None = None
     resume: bool | None = None
     workers: int | None = None
+    ray: str | None = None
     pool: WorkerPool | None = None
     style: CurveStyle | None = None
     callbacks: tuple[Any, ...] = ()

@@ -59,7 +59,7 @@ def test_undecided_says_what_would_decide() -> None:
     rows = comparison_table([kept("plain", 0.5), kept("l2", 0.45)])
     said = answer(rows, [effect("l2", mean=-0.05, half=0.1, p=0.3)])
     assert said.startswith("l2 and plain are too close to call on 40 validation photos: validation loss 0.45 vs. 0.50 ")
-    assert "(difference -0.05, 95 % interval -0.15 to +0.05). More splits would tell: add --repeats 10." in said
+    assert "(difference -0.05, 95 % interval -0.15 to +0.05). To decide it, train on more splits: add" in said
     same = answer(rows, [effect("l2", mean=-0.01, half=0.02, p=0.3, word="no difference that matters")])
     assert same.startswith("No difference that matters between l2 and plain")
     assert "better" not in said + same

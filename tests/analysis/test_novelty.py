@@ -12,6 +12,7 @@ from imgreg.analysis.novelty import (
     choose_references,
     distances,
     leave_one_out_threshold,
+    unit_rows,
 )
 from imgreg.heads.calibration import MAX_REFERENCES, MIN_REFERENCES
 
@@ -29,7 +30,7 @@ def test_distances_are_scikit_learns() -> None:
     references, new = choose_references(of_kind(0, 40, seed=0)), of_kind(9, 10, seed=1)
     peer = NearestNeighbors(n_neighbors=N_NEIGHBORS, metric="cosine").fit(references.astype(np.float64))
     expected = peer.kneighbors(new)[0].mean(axis=1)
-    np.testing.assert_allclose(distances(new, references=references), expected, atol=1e-5)
+    np.testing.assert_allclose(distances(new, references=unit_rows(references)), expected, atol=1e-5)
 
 
 def test_the_threshold_leaves_each_reference_out() -> None:
@@ -45,22 +46,22 @@ def test_genuine_photos_pass_and_strangers_do_not() -> None:
     refused, caught = [], []
     for seed in range(20):
         references = choose_references(of_kind(0, 150, seed=seed))
-        threshold = leave_one_out_threshold(references)
-        refused.append((distances(of_kind(0, 200, seed=1000 + seed), references=references) > threshold).mean())
-        caught.append((distances(of_kind(30, 50, seed=seed), references=references) > threshold).mean())
+        threshold, known = leave_one_out_threshold(references), unit_rows(references)
+        refused.append((distances(of_kind(0, 200, seed=1000 + seed), references=known) > threshold).mean())
+        caught.append((distances(of_kind(30, 50, seed=seed), references=known) > threshold).mean())
     assert 0.003 < np.mean(refused) < 0.017
     assert np.mean(caught) > 0.95
 
 
 def test_scale_plays_no_part() -> None:
     """A photo whose features are all twice as strong is no more unlike."""
-    references, new = choose_references(of_kind(0, 40, seed=0)), of_kind(0, 5, seed=1)
+    references, new = unit_rows(choose_references(of_kind(0, 40, seed=0))), of_kind(0, 5, seed=1)
     np.testing.assert_allclose(distances(2 * new, references=references), distances(new, references=references), 1e-4)
 
 
 def test_a_blank_photo_has_a_distance() -> None:
     """A photo without any feature is at distance 1, not NaN."""
-    assert distances(np.zeros((1, 64)), references=choose_references(of_kind(0, 40, seed=0))) == [1]
+    assert distances(np.zeros((1, 64)), references=unit_rows(choose_references(of_kind(0, 40, seed=0)))) == [1]
 
 
 def test_references_are_bounded() -> None:

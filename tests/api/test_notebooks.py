@@ -18,6 +18,12 @@ NOTEBOOKS = Path(__file__).parents[2] / "docs" / "notebooks"
 
 
 NAMES = ("two_celebrities", "overfit_and_underfit")
+SMALLER = {
+    '{"weights": "starter"}': '{"weights": "starter", "image_size": 32}',
+    "repeats=3": "repeats=2",
+    '"tiny", "small", "medium", "large"': '"tiny", "large"',
+    '    large("large with L2", **{"head.l2": 0.001}),\n': "",
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +33,15 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     root = tmp_path_factory.mktemp("notebooks")
     environment = {
         "IMGREG_NOTEBOOK_DATA": str(paint_set(root / "data", n_each=8)),
-        "IMGREG_NOTEBOOK_EPOCHS": "2",
+        "IMGREG_NOTEBOOK_EPOCHS": "1",
         "IMGREG_NOTEBOOK_MODELS": str(root / "models"),
     }
     notebooks = {name: nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in NAMES}
     whole = nbformat.v4.new_notebook()
     for notebook in notebooks.values():
         for cell in notebook.cells:
-            cell.source = cell.source.replace(
-                '{"weights": "starter"}', '{"weights": "starter", "image_size": 32}'
-            ).replace("repeats=3", "repeats=2")
+            for whole_size, small in SMALLER.items():
+                cell.source = cell.source.replace(whole_size, small)
         whole.cells += [*notebook.cells, nbformat.v4.new_code_cell("%reset -f")]
     nbformat.write(whole, root / "small.ipynb")
     # In a process of its own: nbclient's event loop takes the signal handlers of the process that it runs in.
@@ -51,11 +56,17 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cell_runs(executed: dict[str, list[Any]], name: str) -> None:
-    """On a few photos and two epochs; what is asked for shows itself as HTML, and each figure as a picture."""
+    """On a few photos, with fewer recipes and one epoch; results show themselves as HTML, figures as pictures."""
     shown = [output for cell in executed[name] for output in cell.get("outputs", ())]
     html = [output["data"]["text/html"] for output in shown if "text/html" in output.get("data", {})]
     assert any("<h3>Comparison of" in text and "data:image/" in text for text in html)
     assert not [output for output in shown if output["output_type"] == "error"]
+
+
+def test_the_smaller_cells_are_in_the_notebooks() -> None:
+    """Each replacement of SMALLER still finds its text."""
+    cells = "".join(cell.source for name in NAMES for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells)
+    assert [text for text in SMALLER if text not in cells] == []
 
 
 def test_notebooks_are_kept_without_outputs() -> None:

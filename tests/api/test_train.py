@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -94,11 +95,16 @@ def test_json_has_what_the_issue_names(trained: Trained) -> None:
 
 def test_early_stopping_is_recorded(trained: Trained, tmp_path: Path) -> None:
     """With a patience that no epoch satisfies the JSON, metrics.json and the box say where training stopped and why;
-    a run that was not stopped has null."""
+    a run that was not stopped has null. Two options beside it: no sanity baselines, and event files in one folder."""
     assert trained.document["stopped_early"] is None
     stopping = ("--patience", "2", "--set", "training.min_delta=9", "--models", tmp_path, "--name", "early")
-    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, *stopping, "--sanity-baselines", "none", "--json")
+    options = ("--sanity-baselines", "none", "--tensorboard", "--json")
+    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, *stopping, *options)
     assert done.code == 0, done.err
+    assert done.json["sanity_baselines"] == []
+    events = {path.parent.relative_to(tmp_path / "early").as_posix() for path in tmp_path.rglob("events.*")}
+    assert events == {"tensorboard", "tensorboard/train", "tensorboard/validation"}
+    assert not (trained.folder / "tensorboard").exists()
     assert done.json["epochs_run"] == 3  # the first is better than none
     wanted = {"epoch": 3, "max_epochs": 6, "patience_epochs": 2, "min_delta": 9.0}
     assert done.json["stopped_early"] == wanted
@@ -118,22 +124,17 @@ def test_the_head_is_paired_with_logistic_regression(trained: Trained) -> None:
     assert found["against_baselines"] in (trained.folder / "report.html").read_text().replace("&#39;", "'")
 
 
-def test_baselines_fit_what_is_stored(trained: Trained, tmp_path: Path) -> None:
-    """Where the cache keeps channel means alone there is one baseline."""
-    small = ("--weights", "starter", "--image-size", "64", "--recipe", "plain", "--epochs", "1", "--folds", "0")
-    pooled = ("--stored", "avg", "--set", "head.pool=avg", "--set", "head.units=[]")
-    done = imgreg("train", trained.data, *small, *pooled, "--models", tmp_path, "--json")
-    assert done.code == 0, done.err
-    assert [one["name"] for one in done.json["baselines"]] == ["logistic-regression-means"]
-
-
 def test_a_class_of_one_train_photo_has_no_baseline(tmp_path: Path) -> None:
-    """There is nothing to choose a penalty by: the head is trained, and the missing baselines are told."""
+    """There is nothing to choose a penalty by: the head is trained, and the missing baselines are reported. One epoch
+    sees one view, however many are wanted, so no more are computed."""
     paint_set(tmp_path / "data", n_each=8)
     for number in range(2, 8):
         (tmp_path / "data" / "warm" / f"w{number:02}.jpg").unlink()
-    done = imgreg("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--epochs", "1", "--models", tmp_path / "m", "--json")
+    short = (*TRAIN_ARGUMENTS, "--epochs", "1", "--views", "50")
+    done = imgreg("train", tmp_path / "data", *short, "--models", tmp_path / "m", "--json")
     assert done.code == 0, done.err
+    n_views = sum(done.json["features"].values())
+    assert (done.json["n_views"], n_views) == (1, 3 * done.json["n_train"] + 2 * done.json["n_val"])
     assert done.json["baselines"] == []
     assert done.json["against_baselines"] == ""
     assert "Baselines skipped" in done.err
@@ -258,14 +259,6 @@ def test_a_manifests_photo_folders_are_protected(trained: Trained, tmp_path: Pat
     assert not (trained.data / "cache").exists()
 
 
-def test_no_more_views_are_computed_than_epochs_use(trained: Trained, tmp_path: Path) -> None:
-    """Two epochs see two views, however many are asked for."""
-    asked = (*TRAIN_ARGUMENTS, "--epochs", "2", "--views", "50")
-    done = imgreg("train", trained.data, *asked, "--models", tmp_path, "--json")
-    assert done.json["n_views"] == 2
-    assert done.json["features"]["n_read"] == 4 * done.json["n_train"] + 2 * done.json["n_val"]
-
-
 def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
     """Copies stay together: a class that is mostly one picture cannot give its share, which is said; others do."""
     data = paint_set(tmp_path / "data", n_each=10)
@@ -289,36 +282,27 @@ def test_the_runs_augmentation_is_on_record(trained: Trained) -> None:
     assert made_by["fill_mode"] == asked.fill_mode
 
 
-def test_hangul_and_odd_names_go_all_the_way(tmp_path: Path) -> None:
-    """Class names and file names of any kind come through train, report, predict and CSV."""
-    data = tmp_path / "사진"
+def test_odd_names_go_all_the_way(tmp_path: Path) -> None:
+    """Class names and file names of any kind, some not UTF-8, come through train, report, predict, CSV and runs."""
+    data, bytes_class = tmp_path / "사진", os.fsdecode(b"k\xe4lte")
     for number in range(8):
         paint(data / "개미 <b>" / f"개미 {number} 'x'.jpg", warm=False, seed=2 * number)
         paint(data / '벌, "꿀"' / f"=벌\n{number}.jpg", warm=True, seed=2 * number + 1)
+        paint(data / bytes_class / f"{number}.jpg", warm=False, seed=100 + number)
+    odd = data / bytes_class / os.fsdecode(b"\xff\xfe.jpg")
+    (data / bytes_class / "0.jpg").rename(odd)
     done = imgreg("train", data, *TRAIN_ARGUMENTS, "--name", "첫째", "--models", tmp_path / "m", "--json")
     assert done.code == 0, done.err
-    assert done.json["classes"] == ["개미 <b>", '벌, "꿀"']
+    assert done.json["classes"] == ["k\\xe4lte", "개미 <b>", '벌, "꿀"']
     report = (tmp_path / "m" / "첫째" / "report.html").read_text(encoding="utf-8")
     assert "개미 &lt;b&gt;" in report
     assert "개미 <b>" not in report
-    answers = imgreg("predict", data, "--models", tmp_path / "m", "--csv")
+    hangul = [data / "개미 <b>", data / '벌, "꿀"']
+    answers = imgreg("predict", *hangul, "--models", tmp_path / "m", "--csv")
     assert answers.code == 0, answers.err
     rows = list(csv.DictReader(answers.out.splitlines(keepends=True)))
-    assert {row["path"] for row in rows} == {str(path) for path in data.rglob("*.jpg")}
+    assert {row["path"] for row in rows} == {str(path) for folder in hangul for path in folder.iterdir()}
     assert {row["label"] for row in rows} <= set(done.json["classes"])
-
-
-def test_bytes_that_are_not_utf8_go_all_the_way(tmp_path: Path) -> None:
-    """A class and a photo whose names are not UTF-8 do not stop train, predict or runs."""
-    import os
-
-    data = paint_set(tmp_path / "data", n_each=8)
-    (data / "cold").rename(data / os.fsdecode(b"k\xe4lte"))
-    odd = data / "warm" / os.fsdecode(b"\xff\xfe.jpg")
-    (data / "warm" / "w00.jpg").rename(odd)
-    done = imgreg("train", data, *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")
-    assert done.code == 0, done.err
-    assert done.json["classes"] == ["k\\xe4lte", "warm"]
     answer = imgreg("predict", odd, "--models", tmp_path / "m", "--json")
     assert answer.code == 0, answer.err
     assert os.fsencode(answer.json["path"]) == os.fsencode(odd)

@@ -99,12 +99,14 @@ def test_cache_size_on_finished_runs_is_refused(trained: Trained) -> None:
 
 
 def test_pooled_storage_trains_predicts_and_takes_less_room(trained: Trained, tmp_path: Path) -> None:
-    """--stored avg: a quarter of the features at 64 px, the same answers from train and predict."""
+    """--stored avg: a quarter of the features at 64 px, the same answers from train and predict, and one baseline, on
+    the channel means."""
     done = imgreg(
         *("train", trained.data, *TRAIN_ARGUMENTS, "--stored", "avg", "--set", "head.pool=avg"),
         *("--models", tmp_path, "--name", "pooled", "--json"),
     )
     assert done.code == 0, done.err
+    assert [one["name"] for one in done.json["baselines"]] == ["logistic-regression-means"]
     photo = next((trained.data / "warm").iterdir())
     answer = imgreg("predict", photo, "--run", tmp_path / "pooled", "--json")
     assert answer.code == 0, answer.err

@@ -99,29 +99,24 @@ def test_version() -> None:
     assert imgreg("--version").out == f"imgreg {__version__}\n"
 
 
-def test_train_prints_the_verdict_and_where_the_report_is(trained: Trained, tmp_path: Path) -> None:
-    """Without --json a person reads a summary that fits 80 columns, the report's path and a command to go on with, in
-    which the photos are where they are: each on a line, to be copied."""
-    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--name", "x")
+def test_the_recorded_command_repeats_the_run_and_prints_a_summary(trained: Trained, tmp_path: Path) -> None:
+    """environment.json's command, run again in another folder, gives the same head. Without --json a person reads a
+    summary that fits 80 columns, the report's path and a command to go on with, in which the photos are where they
+    are: each on a line, to be copied."""
+    command = shlex.split(json.loads((trained.folder / "environment.json").read_text())["command"])
+    assert command[:2] == ["imgreg", "train"]
+    command[command.index("--models") + 1] = str(tmp_path)
+    command.remove("--json")
+    done = imgreg(*command[1:])
     assert done.code == 0, done.err
+    assert (tmp_path / "first" / "head.safetensors").read_bytes() == (trained.folder / "head.safetensors").read_bytes()
     *box, report, following = done.out.splitlines()
-    assert report == f"Report: {tmp_path / 'm' / 'x' / 'report.html'}"
+    assert report == f"Report: {tmp_path / 'first' / 'report.html'}"
     assert shlex.split(following)[:2] == ["Next:", "imgreg"]
     assert shlex.split(following)[2] in COMMANDS
     assert str(trained.data) in shlex.split(following)
     assert max(map(len, box)) <= 80
     assert "\x1b" not in done.out + done.err
-
-
-def test_the_recorded_command_repeats_the_run_quietly_too(trained: Trained, tmp_path: Path) -> None:
-    """environment.json's command, run again in another folder, gives the same head; -q leaves stdout empty."""
-    command = shlex.split(json.loads((trained.folder / "environment.json").read_text())["command"])
-    assert command[:2] == ["imgreg", "train"]
-    command[command.index("--models") + 1] = str(tmp_path)
-    command.remove("--json")
-    done = imgreg(*command[1:], "-q")
-    assert (done.code, done.out) == (0, ""), done.err
-    assert (tmp_path / "first" / "head.safetensors").read_bytes() == (trained.folder / "head.safetensors").read_bytes()
 
 
 def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], trained: Trained) -> None:
@@ -182,10 +177,11 @@ def test_a_comparison_has_its_baselines_once(compared: tuple[Path, dict], tmp_pa
 
 
 def test_compare_runs_on_different_photos_says_so(compared: tuple[Path, dict], tmp_path: Path) -> None:
-    """Runs that do not share their split are compared with a warning."""
+    """Runs that do not share their split are compared with a warning; train -q leaves stdout empty."""
     models, _ = compared
     other = paint_set(tmp_path / "other", n_each=6, seed=500)
-    assert imgreg("train", other, *TRAIN_ARGUMENTS, "--name", "other", "--models", tmp_path / "m", "-q").code == 0
+    quiet = imgreg("train", other, *TRAIN_ARGUMENTS, "--name", "other", "--models", tmp_path / "m", "-q")
+    assert (quiet.code, quiet.out) == (0, ""), quiet.err
     done = imgreg("compare", models / "both-plain", tmp_path / "m" / "other", "--models", tmp_path / "m", "--json")
     assert done.code == 0
     assert any("not trained on the same photos" in line for line in done.json["warnings"])

@@ -93,7 +93,7 @@ def test_a_run_that_is_no_run(tmp_path: Path) -> None:
     done = imgreg("predict", "x.jpg", "--run", tmp_path)
     assert (done.code, "is not a run" in done.err) == (4, True)
     done = imgreg("predict", "x.jpg", "--models", tmp_path)
-    assert (done.code, "no run found" in done.err, "x.jpg: no such photo either" in done.err) == (2, True, True)
+    assert (done.code, "no run found" in done.err, "There is no photo x.jpg either" in done.err) == (2, True, True)
     done = imgreg("predict", "x.jpg", "--run", "mine", "--models", tmp_path)
     assert (done.code, f"found neither {tmp_path / 'mine'} nor mine" in done.err) == (2, True)
 

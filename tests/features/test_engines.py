@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,16 @@ import pytest
 from imgreg.config import Base
 from imgreg.errors import MachineError
 from imgreg.features.backbone import block_arrays, build_backbone, feature_shape, load_vgg16, tail
-from imgreg.features.engines import Engine, EngineName, EngineSettings, choose_engine, has_bfloat16, load_engine
+from imgreg.features.engines import (
+    Engine,
+    EngineName,
+    EngineSettings,
+    choose_engine,
+    convolution_kernel,
+    engine_version,
+    has_bfloat16,
+    load_engine,
+)
 from imgreg.features.export import arrays_intact, find_export
 from imgreg.features.weights import resolve_weights
 from imgreg.paths import cache_folder
@@ -172,3 +185,15 @@ def test_bfloat16_agrees(reference: np.ndarray, own_cache: Path, name: EngineNam
 def test_the_base_is_frozen() -> None:
     """Nothing in the base can be trained."""
     assert build_backbone(STARTER).trainable_weights == []
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the instruction sets are those of x86")
+def test_the_kind_of_processor_is_part_of_the_version() -> None:
+    """A processor with fewer instructions computes other bits, so its features have other names."""
+    code = "from imgreg.features.engines import engine_version; print(engine_version('openvino', 'float32'))"
+    older = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"ONEDNN_MAX_CPU_ISA": "SSE41"}, capture_output=True, check=True
+    )
+    assert older.stdout.decode().split()[-1] == "jit_sse42_f32"
+    assert older.stdout.decode().split()[:-1] == engine_version("openvino", "float32").split()[:-1]
+    assert convolution_kernel("float32") != "jit_sse42_f32"

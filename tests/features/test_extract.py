@@ -42,7 +42,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photo, ...]:
 
 
 def source_in(cache: FeatureCache, *, stored: Stored = "map") -> FeatureSource:
-    return FeatureSource(cache, base=BaseIdentity(STARTER.sha256, SIZE, engine_version("openvino"), "float32", stored))
+    return FeatureSource(
+        cache, base=BaseIdentity(STARTER.sha256, SIZE, engine_version("openvino", "float32"), "float32", stored)
+    )
 
 
 def silent(line: str) -> None:

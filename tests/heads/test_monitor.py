@@ -16,7 +16,8 @@ from imgreg.heads.fit import fit_head
 from imgreg.heads.monitor import LayerMonitor
 from imgreg.heads.training_curves import SplitFeatures
 from imgreg.heads.views import Labelled
-from imgreg.runs.layers import LayerRow, LayerValues, layers_of_csv, layers_to_csv
+from imgreg.runs.folder import values_to_csv
+from imgreg.runs.layers import LayerRow, LayerValues, layers_of_csv
 
 DEEP = Recipe(
     name="deep",
@@ -107,12 +108,12 @@ def test_rows_survive_the_file() -> None:
     """layers.csv gives back every digit."""
     row = LayerRow(epoch=3, layer="hidden_1", **dict.fromkeys(list(LayerRow.__dataclass_fields__)[2:], 1 / 3))
     later = replace(row, epoch=4)
-    text = layers_to_csv([row, later])
+    text = values_to_csv(LayerRow, [row, later])
     assert layers_of_csv(text.splitlines()) == (row, later)
     for damaged in (
-        layers_to_csv([row, row]),
-        layers_to_csv([later, row]),
-        layers_to_csv([row, replace(later, layer="classes")]),
+        values_to_csv(LayerRow, [row, row]),
+        values_to_csv(LayerRow, [later, row]),
+        values_to_csv(LayerRow, [row, replace(later, layer="classes")]),
         text.replace("0.3333333333333333", "nan", 1),
     ):
         with pytest.raises(ValueError, match=r"layers\.csv"):

@@ -13,6 +13,7 @@ from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.config import CurveStyle
 from imgreg.reports import plots
 from imgreg.reports import study as study_figures
+from imgreg.reports.run_axes import PlotOptions
 from imgreg.runs.history import History
 from imgreg.runs.trial import Trial
 
@@ -21,8 +22,7 @@ from imgreg.runs.trial import Trial
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, in order."""
     figures: list[Figure] = []
-    for module in (plots, study_figures):
-        monkeypatch.setattr(module, "save_figure", lambda figure, _target: figures.append(figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _target: figures.append(figure))
     return figures
 
 
@@ -38,10 +38,10 @@ def test_smoothing_keeps_level_and_mean_slope() -> None:
     assert np.delete(smoothed, 10) == pytest.approx(np.full(29, 0.7))
 
 
-def test_smoothed_curves_show_what_was_measured(overfitting: History, drawn: list[Figure], tmp_path: Path) -> None:
-    """Beside each smoothed curve stands the measured one, fainter, and the axis says which is which."""
-    plots.curves(overfitting, title="plain", target=tmp_path / "c.png", style=CurveStyle(smooth=3))
-    loss, accuracy = drawn[0].axes
+def test_smoothed_curves_show_what_was_measured(overfitting: History) -> None:
+    """Behind each smoothed curve the measured one is drawn, fainter, and the axis says which is which."""
+    figure = plots.curves_figure(overfitting, title="plain", options=PlotOptions(CurveStyle(smooth=3)))
+    loss, accuracy = figure.axes
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
         lines = axes.get_lines()
         for side in ("train", "val"):
@@ -69,7 +69,7 @@ def test_limits_and_scale_reach_every_figure(
 ) -> None:
     """Epochs on a logarithmic axis between the limits asked for, the loss between its own; accuracies keep theirs."""
     style = CurveStyle(log_epochs=True, xlim=(2, 80), ylim=(0.1, None))
-    draw({"plain": overfitting, "l2": healthy}, target=tmp_path / "f.png", style=style)
+    draw({"plain": overfitting, "l2": healthy}, target=tmp_path / "f.png", options=PlotOptions(style))
     for axes in drawn[0].axes:
         assert (axes.get_xscale(), axes.get_xlim()) == ("log", (2, 80))
         low, high = axes.get_ylim()
@@ -91,7 +91,7 @@ def test_validation_losses_leave_the_train_curves_out(
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["validation", "lowest validation loss"]
 
 
-def test_a_study_is_smoothed_alike(drawn: list[Figure], tmp_path: Path) -> None:
+def test_a_study_is_smoothed_alike() -> None:
     """The mean validation curves of a study obey the same options."""
     losses = tuple(np.random.default_rng(0).uniform(0.3, 0.6, 20).tolist())
     trial = Trial(
@@ -111,8 +111,7 @@ def test_a_study_is_smoothed_alike(drawn: list[Figure], tmp_path: Path) -> None:
     )
     style = CurveStyle(smooth=2, log_epochs=True, ylim=(None, 0.9))
     trials = {"plain": [trial], "l2": [trial]}
-    study_figures.study_curves(trials, groups={"all": list(trials)}, style=style, target=tmp_path / "s.png")
-    (axes,) = drawn[0].axes
+    (axes,) = study_figures._curves(trials, groups={"all": list(trials)}, style=style).axes
     assert (axes.get_xscale(), axes.get_ylim()) == ("log", (0, 0.9))
     assert "smoothed" in axes.get_xlabel()
     shown = [line for line in axes.get_lines() if len(line.get_xdata()) == 20]

@@ -27,16 +27,13 @@ def has_colour(path, colour):
     return bool((np.abs(pixels(path) - rgb).max(axis=2) <= 3).any())
 
 
-def test_curves_draws_both_curves_and_the_best_epoch(tmp_path, overfitting, monkeypatch):
-    """Loss and accuracy stand side by side, train solid, validation dashed, the best epoch and the onset of overfitting
-    labelled, the learning rate beneath the loss on the same epochs."""
-    seen = []
-    monkeypatch.setattr(plots, "save_figure", lambda figure, _target: seen.append(figure))
+def test_curves_draws_both_curves_and_the_best_epoch(overfitting):
+    """Loss and accuracy are drawn side by side, train solid, validation dashed, the best epoch and the onset of
+    overfitting labelled, the learning rate beneath the loss on the same epochs."""
     falling = tuple(replace(row, learning_rate=1e-3 / row.epoch) for row in overfitting.epochs)
-    plots.curves(
-        replace(overfitting, epochs=falling), title="plain", target=tmp_path / "curves.png", marks=axes_of.Marks(12)
-    )
-    loss, rate, accuracy = seen[0].axes
+    marked = axes_of.PlotOptions(marks=axes_of.Marks(12))
+    figure = plots.curves_figure(replace(overfitting, epochs=falling), title="plain", options=marked)
+    loss, rate, accuracy = figure.axes
     assert rate.get_lines()[0].get_ydata() == pytest.approx([row.learning_rate for row in falling])
     assert rate.get_xlim() == loss.get_xlim()
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
@@ -73,8 +70,9 @@ def test_the_labels_at_the_ends_of_two_close_curves_stand_apart(plant):
 
 def test_one_epoch_still_shows_points(tmp_path, plant):
     """A run of one epoch has visible marks for train and validation, not two empty axes."""
-    plots.curves(plant(np.array([0.5]), np.array([0.6])), title="one", target=tmp_path / "one.png")
-    assert has_colour(tmp_path / "one.png", figure_of.LIGHT.runs[1])
+    figure = plots.curves_figure(plant(np.array([0.5]), np.array([0.6])), title="one")
+    figure_of.save_figure(figure, tmp_path / "one.png")
+    assert has_colour(tmp_path / "one.png", figure_of.LIGHT.runs[0])
     assert not list(tmp_path.glob(".*"))
 
 
@@ -85,7 +83,7 @@ def test_an_exploding_loss_leaves_the_axes(plant, overfitting):
     assert axes_of.shared_limits({"": overfitting}).loss > overfitting.column("val_loss").max()
 
 
-def test_losses_that_are_no_numbers_are_left_out(tmp_path, plant, overfitting):
+def test_losses_that_are_no_numbers_are_left_out(plant, overfitting):
     """A history with nan, infinity or nothing but zeros is drawn, and the axes are finite."""
     first, second, *others = overfitting.epochs
     broken = replace(
@@ -94,7 +92,7 @@ def test_losses_that_are_no_numbers_are_left_out(tmp_path, plant, overfitting):
     )
     for history in (broken, plant(np.zeros(3), np.zeros(3))):
         assert np.isfinite(axes_of.shared_limits({"": history}).loss)
-        plots.curves(history, title="odd", target=tmp_path / "odd.png")
+        figure_of.figure_svg(plots.curves_figure(history, title="odd"))
 
 
 def test_overlay_gives_each_run_its_colour_and_every_name_a_line(tmp_path, overfitting, monkeypatch):
@@ -116,7 +114,7 @@ def test_odd_names_are_drawn(tmp_path, healthy):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="No installed font")
         plots.panels(dict.fromkeys(ODD_NAMES[3:6], healthy), target=tmp_path / "panels.png")
-        plots.curves(healthy, title=" ".join(ODD_NAMES), target=tmp_path / "curves.png")
+        figure_of.figure_svg(plots.curves_figure(healthy, title=" ".join(ODD_NAMES)))
 
 
 def test_panels_share_their_axes(tmp_path, overfitting, healthy, monkeypatch):

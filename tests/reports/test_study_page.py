@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.learning_curve import learning_curve, learning_curve_answer
+from imgreg.analysis.results import Study
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.study import study_answer, study_table
 from imgreg.config import CurveStyle
@@ -52,20 +53,20 @@ def beside(metadata: int) -> tuple[SanityBaseline, ...]:
     )
 
 
-def page_of(target: Path, *, metadata: int) -> str:
+def page_of(folder: Path, *, metadata: int) -> str:
     table = study_table(TRIALS)
-    study_report(
-        table,
+    folder.mkdir()
+    done = Study(
+        folder=folder,
+        table=table,
         trials=TRIALS,
         groups={"all": NAMES},
         answer=study_answer(table),
-        notes=(),
         sanity_baselines=beside(metadata),
         command="imgreg study data",
-        style=CurveStyle(),
-        target=target,
     )
-    return target.read_text(encoding="utf-8")
+    study_report(done, folder=folder, style=CurveStyle())
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_recipes_have_their_own_colours_and_dashed_keys() -> None:
@@ -86,13 +87,13 @@ def _keys(axes):
 def test_a_study_of_photos_with_a_shortcut_is_doubted_first(tmp_path: Path) -> None:
     """Where file metadata reach 90 % the page says not to trust it; where they reach 52 %, it gives its answer. Rows
     without a training of their own are explained, and the control is not counted."""
-    doubted, trusted = (page_of(tmp_path / f"{n}.html", metadata=n) for n in (90, 52))
+    doubted, trusted = (page_of(tmp_path / str(n), metadata=n) for n in (90, 52))
     claim = "t trust this yet: file size, format and camera metadata alone reach 90.0%"
     assert claim in doubted
     assert doubted.index(claim) < doubted.index("lowered test loss by")
     assert "t trust this yet" not in trusted
     assert "dropout searched: in each repeat the dropout recipe with the lowest validation loss." in trusted
-    assert "3 recipes against plain" in trusted
+    assert "3 recipes vs. plain" in trusted
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_the_table_and_the_answer_have_one_figure_for_now(curves, tmp_path: Path
         notes=(),
         recipe="plain",
         command="imgreg learning-curve data",
-        target=tmp_path / "report.html",
+        folder=tmp_path,
     )
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     now = f"{1 - error.means[-1]:.1%}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from imgreg.runs.folder import values_to_csv
 from imgreg.runs.history import Epoch, History, epochs_of_csv
 
 
@@ -29,7 +30,7 @@ HISTORY = History((epoch(1, 0.7), epoch(2, 0.5), epoch(3, 0.5)), np.zeros((3, 4,
 
 def test_csv_keeps_every_digit() -> None:
     """Reading back what was written gives equal floats."""
-    assert epochs_of_csv(HISTORY.to_csv().splitlines()) == HISTORY.epochs
+    assert epochs_of_csv(values_to_csv(Epoch, HISTORY.epochs).splitlines()) == HISTORY.epochs
 
 
 def test_best_is_the_first_of_the_lowest() -> None:
@@ -50,4 +51,4 @@ def test_gap_is_validation_minus_train() -> None:
 def test_an_empty_history_is_refused() -> None:
     """A table with a header only is no history."""
     with pytest.raises(ValueError, match="no epoch"):
-        epochs_of_csv(HISTORY.to_csv().splitlines()[:1])
+        epochs_of_csv(values_to_csv(Epoch, HISTORY.epochs).splitlines()[:1])

@@ -151,7 +151,9 @@ def test_the_address_with_the_token_opens_the_page(browser, models) -> None:
     with serving(models, token="secret", beyond_loopback=True) as served:
         page = browser.new_page()
         page.goto(served.address)
-        page.locator("#status", has_text="lacks the token").wait_for()
+        page.fill("#token", "wrong")
+        page.locator("#token").press("Enter")
+        page.locator("#status", has_text="not the token").wait_for()
         page.goto(f"{served.address}/#secret")
         page.locator("h1", has_text="Classify photos").wait_for()
         assert page.evaluate("document.cookie") == ""

@@ -100,8 +100,8 @@ def mean_difference(differences: NDArray[np.float64], *, within: tuple[float, fl
     differences : (n,) float64
         Of each photo.
     within : (float, float)
-        What a difference can be. The interval is clipped to it: the truth lies there too, so that the interval covers
-        it as often.
+        The range of possible differences. The interval is clipped to it, which does not change how often it covers the
+        true difference.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def beating(baselines: Sequence[Baseline]) -> Baseline | None:
 
 
 def baseline_sentence(baselines: Sequence[Baseline], *, head_loss: float) -> str:
-    """How the head stands against the best baseline, with the interval that decides it; empty without baselines.
+    """The head compared with the best baseline, with the interval that decides it; empty without baselines.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def baseline_sentence(baselines: Sequence[Baseline], *, head_loss: float) -> str
 
 
 def shared_baselines(runs: Sequence[RunSummary]) -> tuple[Baseline, ...]:
-    """The baselines of runs that all stand beside the same ones, in the first run's words; else none."""
+    """The baselines that all runs share, as the first run has them; else none."""
     scores = {tuple((one.name, one.loss, one.accuracy) for one in run.baselines) for run in runs}
     return runs[0].baselines if len(scores) == 1 else ()
 
@@ -169,17 +169,17 @@ def comparison_sentence(runs: Mapping[str, RunSummary]) -> str:
     words: dict[str, list[str]] = {"beats": [], "is beaten by": [], "shows no clear difference from": []}
     for name, run in runs.items():
         difference = next(one.loss_difference for one in run.baselines if one.name == best.name)
-        told = f"{name} ({run.kept.val_loss:.3f})"
+        head = f"{name} ({run.kept.val_loss:.3f})"
         if difference.low is not None and difference.low > 0:
-            words["beats"].append(told)
+            words["beats"].append(head)
         elif difference.high is not None and difference.high < 0:
-            words["is beaten by"].append(told)
+            words["is beaten by"].append(head)
         else:
-            words["shows no clear difference from"].append(told)
-    return _standing(best.name, f"validation loss {best.loss:.3f}", words)
+            words["shows no clear difference from"].append(head)
+    return _ranked_sentence(best.name, f"validation loss {best.loss:.3f}", words)
 
 
-def _standing(name: str, figure: str, words: Mapping[str, Sequence[str]]) -> str:
+def _ranked_sentence(name: str, figure: str, words: Mapping[str, Sequence[str]]) -> str:
     parts = [f"{does} {some(names)}" for does, names in words.items() if names]
     return f"{IN_WORDS.get(name, name).capitalize()} ({figure}) {'; it '.join(parts)}."
 
@@ -249,4 +249,4 @@ def study_sentence(baselines: Sequence[StudyBaseline]) -> str:
         "is beaten by": named["helped"],
         "shows no clear difference from": [one.name for one in best.effects if one.word not in named],
     }
-    return _standing(best.name, f"test loss {best.test_loss:.3f}", words)
+    return _ranked_sentence(best.name, f"test loss {best.test_loss:.3f}", words)

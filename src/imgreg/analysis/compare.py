@@ -1,4 +1,4 @@
-"""Lay runs side by side: a table of what a reader compares, and what makes runs not comparable.
+"""Compare finished runs: a table, and what makes runs not comparable.
 
 In: summaries, or whole runs. Out: rows and sentences. Must not know: how a table is drawn.
 One split and one seed show what happened, not what would happen again: photo_effects.py asks of these heads alone
@@ -26,7 +26,7 @@ _SIDES: tuple[tuple[_Side, str], ...] = (("val", "validated"), ("train", "traine
 
 
 class ComparisonRow(BaseModel):
-    """One run in a comparison. Losses are plain cross-entropies in nats, accuracies lie in 0..1.
+    """One run in a comparison. Losses are plain cross-entropies in nats, accuracies are between 0 and 1.
 
     The kept epoch's head answers; the best epoch has the lowest validation loss. A gap is validation minus train
     cross-entropy. `gap_difference` is gap_last less the first run's (the control's), `gap_share` the one as a share of
@@ -98,8 +98,8 @@ def _gap_share(gap: float, *, control: RunSummary) -> float | None:
 
 
 def names_of(runs: Sequence[RunSummary]) -> tuple[str, ...]:
-    """What a comparison calls the runs: by their recipes, with the overrides that not all have, where that tells them
-    apart; else by their own names."""
+    """What a comparison calls the runs: by their recipes, with the overrides that not all have, if these names differ;
+    else by their own names."""
     shared = set(runs[0].overrides).intersection(*(run.overrides for run in runs)) if runs else set()
     labels = [recipe_label(run.recipe, [one for one in run.overrides if one not in shared]) for run in runs]
     return tuple(labels) if len(set(labels)) == len(runs) else distinct([run.name for run in runs])
@@ -191,7 +191,7 @@ def shared_suspicions(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _photos(run: Run, *, split: _Side) -> Counter[tuple[str, str]]:
-    """Content and label of each photo on one side of the split; paths do not matter."""
+    """Content and label of each photo in one split; paths do not matter."""
     return Counter((row.sha256, row.label) for row in run.split if row.on(split))
 
 
@@ -201,7 +201,7 @@ def _split_words(run: Run) -> str:
 
 
 def _folds(run: Run) -> frozenset[frozenset[tuple[str, str]]]:
-    """The contents and labels that stand in one fold; none for a single split."""
+    """The contents and labels of each fold; none for a single split."""
     together: dict[int, set[tuple[str, str]]] = {}
     for row in run.split if run.summary.n_folds else ():
         if row.on("val"):

@@ -108,7 +108,7 @@ def _undecided(nearest: ComparisonRow, control: ComparisonRow, effect: PhotoEffe
         return f"No difference that matters between {nearest.name} and {control.name}: {figures}."
     return (
         f"{nearest.name} and {control.name} are too close to call on {effect.n_photos} validation photos: {figures}. "
-        "More splits would tell: add --repeats 10."
+        "To decide it, train on more splits: add --repeats 10."
     )
 
 
@@ -148,7 +148,7 @@ def _gap(row: ComparisonRow, control: ComparisonRow) -> str:
 def _shown(
     first: float, second: float, difference: float, bounds: tuple[float, float], *, sign: str = ""
 ) -> tuple[str, str, str, str]:
-    """Both losses, their difference and its interval, with as many decimals as tell the two losses apart, 4 at most."""
+    """Both losses, their difference and its interval, with as many decimals as make the losses differ, 4 at most."""
     decimals = next((n for n in (2, 3) if f"{first:.{n}f}" != f"{second:.{n}f}"), 4)
     if f"{first:.4f}" == f"{second:.4f}":
         decimals = 2

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 INVERSE_PENALTIES = tuple(10.0**power for power in range(-5, 2))  # scikit-learn's C
 N_FOLDS = 5
 MAX_TRAIN_PHOTOS = 2000  # the fit takes some 20 s then, and its time grows with the square of the number
-_COLUMNS = 2048  # of the features that stand in memory as float64 at once
+_COLUMNS = 2048  # of the features that are in memory as float64 at once
 _RANK_TOLERANCE = 1e-10  # directions whose share of the largest variance is below this are rounding
 
 Float64Array = NDArray[np.float64]

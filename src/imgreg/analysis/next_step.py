@@ -41,7 +41,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     The rules in their order; each finding would mislead the rules after it:
 
     1. the loss became NaN                         training       (what the verdict says)
-    2. the same pictures on both sides of a split  clean split
+    2. the same pictures in both splits            clean split
     3. classes told apart without their photos,    better photos
        where the head does not underfit
     4. labels that look wrong                      better labels
@@ -111,7 +111,7 @@ def _misleading(run: RunSummary, *, photos: str, learning_rate: float) -> NextSt
         return NextStep(
             kind="more photos",
             sentence="More photos, or others: the head is not clearly better than a constant answer. Check that the "
-            "photos show what tells the classes apart.",
+            "photos show what distinguishes the classes.",
         )
     return None
 
@@ -176,7 +176,7 @@ def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) 
             return NextStep(
                 kind="better labels",
                 sentence=f"Better labels: {hardly}, and label-issues contradicts {earlier.n_contradicted} labels. "
-                "Review them, the first in its list before all.",
+                "Review them from the top of its list.",
             )
         return NextStep(kind="better features", sentence=f"Better features: {hardly}. {_wider(run, photos=photos)}")
     neither = ", and logistic regression on the same features is not clearly better" if run.baselines else ""

@@ -17,6 +17,7 @@ N_NEIGHBORS = 5
 ACCEPTED = 0.99  # share of photos like the train photos that the threshold lets pass
 
 Float16Array = NDArray[np.float16]
+Float32Array = NDArray[np.float32]
 
 
 def choose_references(descriptors: NDArray[np.floating]) -> Float16Array:
@@ -37,13 +38,14 @@ def choose_references(descriptors: NDArray[np.floating]) -> Float16Array:
     return np.asarray(descriptors[rows], dtype=np.float16)
 
 
-def distances(descriptors: NDArray[np.floating], *, references: Float16Array) -> NDArray[np.float32]:
+def distances(descriptors: NDArray[np.floating], *, references: Float32Array) -> NDArray[np.float32]:
     """Measure the mean cosine distance to the N_NEIGHBORS nearest references.
 
     Parameters
     ----------
     descriptors : (n, n_channels) float
-    references : (n_references, n_channels) float16
+    references : (n_references, n_channels) float32
+        As `unit_rows` gives them.
 
     Returns
     -------
@@ -55,11 +57,11 @@ def distances(descriptors: NDArray[np.floating], *, references: Float16Array) ->
 
     Examples
     --------
-    >>> references = np.eye(6, dtype=np.float16)
+    >>> references = np.eye(6, dtype=np.float32)
     >>> distances(np.array([[1.0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1]]), references=references).round(3)
     array([0.553, 0.8  ], dtype=float32)
     """
-    return _mean_of_nearest(_unit(descriptors) @ _unit(references).T)
+    return _mean_of_nearest(unit_rows(descriptors) @ references.T)
 
 
 def leave_one_out_threshold(references: Float16Array, *, accepted: float = ACCEPTED) -> float | None:
@@ -78,14 +80,14 @@ def leave_one_out_threshold(references: Float16Array, *, accepted: float = ACCEP
     --------
     >>> draw = np.random.default_rng(0)
     >>> references = choose_references(draw.uniform(size=(200, 16)))
-    >>> float(np.mean(distances(draw.uniform(size=(5000, 16)), references=references)
+    >>> float(np.mean(distances(draw.uniform(size=(5000, 16)), references=unit_rows(references))
     ...               > leave_one_out_threshold(references))) < 0.03
     True
     """
     n = len(references)
     if n < MIN_REFERENCES:
         return None
-    similarity = _unit(references) @ _unit(references).T
+    similarity = unit_rows(references) @ unit_rows(references).T
     np.fill_diagonal(similarity, -np.inf)
     ordered = np.sort(_mean_of_nearest(similarity))
     return float(ordered[min(math.ceil((n + 1) * accepted), n) - 1])
@@ -96,6 +98,7 @@ def _mean_of_nearest(similarity: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(1 - nearest.mean(axis=1), dtype=np.float32)
 
 
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+def unit_rows(rows: NDArray[np.floating]) -> Float32Array:
+    """Scale each row to length 1; a row of zeros stays."""
     rows = np.asarray(rows, dtype=np.float32)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12)))

@@ -80,7 +80,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Performance:
-    """Everything of one head on one side of the split."""
+    """Everything about one head on the photos it is scored on."""
 
     side: str
     metrics: Metrics
@@ -90,7 +90,7 @@ class Performance:
 
 
 def scored_photos(run: Run) -> Scored:
-    """The photos a run's kept head is judged by."""
+    """The photos that a run's kept head is evaluated on."""
     side: Literal["test", "val"] = "test" if run.test_probabilities is not None else "val"
     rows = tuple(i for i, row in enumerate(run.split) if row.on(side))
     labels = np.array([run.summary.classes.index(run.split[i].label) for i in rows], dtype=np.int64)
@@ -177,6 +177,6 @@ def _of_many(true: NDArray[np.integer], p: Float64Array) -> tuple[Threshold, ...
 
 
 def most_telling(curves: Sequence[ClassCurve], *, limit: int) -> tuple[ClassCurve, ...]:
-    """The classes told apart the worst, where there are too many to draw; in the order given."""
+    """The classes with the lowest areas, if there are too many to draw; in the order given."""
     worst = sorted(range(len(curves)), key=lambda i: curves[i].roc_auc)[:limit]
     return tuple(curves[i] for i in sorted(worst))

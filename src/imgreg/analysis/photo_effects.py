@@ -1,7 +1,7 @@
 """How two heads differ photo by photo on the same validation photos: how much, how sure, where only one is right.
 
 In: runs. Out: an effect a run, and the photos that change their answer. Must not know: how they are shown.
-It speaks of these heads on these photos; what a recipe would do again, repeats tell (effects.py).
+It compares these heads on these photos; repeats show what a recipe would do again (effects.py).
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class PhotoEffect(BaseModel):
     def sentence(self) -> str:
         """The difference in loss, then in answers."""
         answers = (
-            "More photos change their answer one way than chance would give"
+            "The difference in accuracy is significant"
             if self.p_mcnemar < 1 - CONFIDENCE
-            else "In accuracy the two cannot be told apart"
+            else "The difference in accuracy is not significant"
         )
         return (
             f"{self.name} vs. {self.control}: {self.word} in validation loss ({self.mean:+.2f}, 95 % "

@@ -96,8 +96,8 @@ def study_table(trials: Mapping[str, Sequence[Trial]], *, n_parameters: Mapping[
 
 
 def study_answer(table: StudyTable) -> tuple[str, ...]:
-    """The study in a few sentences: what helped, what shrank the gap, what hurt, what cannot be told, and how large a
-    difference would have been seen."""
+    """The study in a few sentences: what helped, what shrank the gap, what hurt, what is undecided, and how large a
+    difference the repeats can detect."""
     compared = [row for row in table.rows if row.effect is not None]
     helped, hurt, same, unclear = (
         [row for row in compared if row.effect is not None and row.effect.word == word]
@@ -124,7 +124,7 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
         names = some([f"{row.recipe} ({'better' if row.effect.mean < 0 else 'worse'})" for row in nearly if row.effect])
         lines.append(
             f"Significant individually, but not after correction for {len(compared)} comparisons: {names}. More "
-            "repeats would tell."
+            "repeats may decide it."
         )
     if rest := [row for row in unclear if row not in nearly]:
         sizes = [row.effect.detectable for row in rest if row.effect is not None]
@@ -137,12 +137,12 @@ def study_answer(table: StudyTable) -> tuple[str, ...]:
 
 
 def is_open(table: StudyTable) -> bool:
-    """Whether the repeats leave it open for some recipe if it differs from the control."""
+    """Whether the repeats do not decide for some recipe whether it differs from the control."""
     return any(row.effect is not None and row.effect.word == "not enough data" for row in table.rows)
 
 
 def voted(name: str, voters: Sequence[Trial]) -> Trial:
-    """What the mean of several heads' probabilities gives on one repeat, as a trial of its own.
+    """What the mean of several heads' probabilities gives on one repeat, as a trial.
 
     The loss is that of the mean; the answer counted right or wrong is the one most heads give, the mean among equals.
     The curves are the means of the heads' own.

@@ -43,7 +43,7 @@ _SHORTCUT_STEPS = {
 def suspect(
     history: History, *, val_labels: NDArray[np.integer], duplicates: SplitDuplicates | None, noise: LabelNoise | None
 ) -> tuple[Suspicion, ...]:
-    """Tell what the data is suspected of.
+    """Find leakage and label noise.
 
     Leakage where 5 % of the validation photos or more have a duplicate among the train photos; label noise where 8 %
     of the labels or more look wrong, and clearly so. The shares are imgreg's own, tuned by benchmarks/verdict.py.
@@ -89,9 +89,9 @@ def suspect_result(
         Of these photos that are of the most frequent class.
     """
     found = []
-    telling = [one for one in sanity_baselines if _tells(one, accuracy=accuracy, largest_share=largest_share)]
-    if telling:
-        one = max(telling, key=lambda it: it.accuracy)
+    predictive = [one for one in sanity_baselines if _predicts(one, accuracy=accuracy, largest_share=largest_share)]
+    if predictive:
+        one = max(predictive, key=lambda it: it.accuracy)
         found.append(
             Suspicion(
                 kind=SHORTCUT,
@@ -108,7 +108,7 @@ def suspect_result(
                 kind=GUESSING,
                 sentence=f"Guessing suspected: your model's accuracy of {accuracy:.1%} is not clearly better than the "
                 f"{constant.accuracy:.1%} of always answering the same class.",
-                next_step="Add photos, or check that the photos show what tells the classes apart.",
+                next_step="Add photos, or check that the photos show what distinguishes the classes.",
                 evidence={"accuracy": constant.accuracy, "low": constant.low, "high": constant.high},
             )
         )
@@ -118,8 +118,8 @@ def suspect_result(
             found.append(
                 Suspicion(
                     kind=MISCALIBRATION,
-                    sentence=f"Miscalibration suspected: its probabilities are off by {error:.0%} in the mean, after "
-                    "temperature scaling too.",
+                    sentence=f"Miscalibration suspected: its probabilities are off by {error:.0%} on average, even "
+                    "after temperature scaling.",
                     next_step="Rely on the predicted class rather than on its probability, or add photos.",
                     evidence={"calibration_error": error, "n_photos": calibration.n_photos},
                 )
@@ -127,7 +127,7 @@ def suspect_result(
     return tuple(found)
 
 
-def _tells(one: SanityBaseline, *, accuracy: float, largest_share: float) -> bool:
+def _predicts(one: SanityBaseline, *, accuracy: float, largest_share: float) -> bool:
     if one.name not in EXPLAINS:
         return False
     share_is_large = explains(one.name, low=one.low, largest_share=largest_share, reached=accuracy)

@@ -35,11 +35,11 @@ def watching(*, progress: bool) -> Iterator[Watcher]:
         with Progress(console=Console(stderr=True, highlight=False)) as bars:
             yield _with_warnings(_TerminalBars(bars))
     else:
-        yield Watcher(say=LOGGER.warning, tell=LOGGER.info)
+        yield Watcher(say=LOGGER.warning, note=LOGGER.info, tell=LOGGER.info)
 
 
 def _with_warnings(show: _NotebookBars | _TerminalBars) -> Watcher:
-    return Watcher(say=LOGGER.warning, tell=LOGGER.info, step=show.step, epoch=show.epoch)
+    return Watcher(say=LOGGER.warning, note=LOGGER.info, tell=LOGGER.info, step=show.step, epoch=show.epoch)
 
 
 def _notebook() -> _NotebookBars | None:

@@ -12,6 +12,7 @@ import numpy as np
 from imgreg.analysis.metrics import Metrics, measure
 from imgreg.api.predict import Vote, load_classifier, predict
 from imgreg.data.index import Photo, index_photos
+from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, MachineError
 from imgreg.heads.store import load_card
 from imgreg.progress import Watcher
@@ -76,7 +77,7 @@ def evaluate(
     """
     watcher = watcher or Watcher()
     classifier = load_classifier(runs, vote=vote or "mean", mirror=mirror, watcher=watcher)
-    index = index_photos(data, max_bad=max_bad, on_file=watcher.stage("reading photos"))
+    index = index_photos(local_copy(data, watcher=watcher), max_bad=max_bad, on_file=watcher.stage("reading photos"))
     photos = [photo for photo in index.photos if split is None or photo.split == split]
     if not photos:
         raise DatasetError(f"{data}: no photos in split {split!r}. Found: {_splits(index.photos)}.")
@@ -136,7 +137,7 @@ def _record(
             reason=reason,
         )
     except MachineError as error:
-        say(f"{error} That these photos were scored is not recorded.")
+        say(f"{error} This evaluation is not recorded.")
         return 1
 
 

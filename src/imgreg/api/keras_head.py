@@ -21,7 +21,7 @@ def keras_settings(
     head: Any,
     callbacks: Sequence[Any],
 ) -> Settings:
-    """Lay a Keras head over a recipe, and the options over both. Parameters as in `Workspace.train`."""
+    """Put a Keras head in place of a recipe's, and apply the options. Parameters as in `Workspace.train`."""
     load_keras()
     refuse_callbacks(callbacks)
     of_base = {name: value for name, value in options.items() if name in SETTINGS_OPTIONS and name != "stored"}

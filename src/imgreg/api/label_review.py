@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from imgreg.analysis.label_issues import LabelRow
 from imgreg.atomic_write import write_atomic
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.paths import path_from
-from imgreg.runs.files import read_regular
+from imgreg.runs.files import read_json
 from imgreg.runs.folder import rows_to_csv, write_json
 from imgreg.training.dataset import refuse_inside
 
@@ -56,16 +55,16 @@ class LabelReview:
 def read_label_review(folder: Path) -> LabelReview:
     """Read a folder that label-issues wrote. raises ArtefactError"""
     try:
-        document = _json(folder / "label_issues.json")
+        document = read_json(folder / "label_issues.json")
         photos = document["photos"]
         fields = set(LabelRow.model_fields) - {"photo"}
-        decisions = _json(folder / _DECISIONS) if (folder / _DECISIONS).is_file() else {}
+        decisions = read_json(folder / _DECISIONS) if (folder / _DECISIONS).is_file() else {}
         return LabelReview(
             folder=folder,
             answer=tuple(map(str, document["answer"])),
             notes=tuple(map(str, document["notes"])),
             command=str(document["command"]),
-            data=Path(_json(folder / "environment.json")["data"]),
+            data=Path(read_json(folder / "environment.json")["data"]),
             rows=tuple(LabelRow(photo=i, **{key: one[key] for key in fields}) for i, one in enumerate(photos)),
             paths=tuple(str(one["path"]) for one in photos),
             splits=tuple(str(one["split"]) for one in photos),
@@ -86,7 +85,7 @@ def save_decisions(review: LabelReview, decisions: Mapping[str, str]) -> Path:
     Raises
     ------
     UsageError
-        For an unknown photo or decision, or if the label check lies in the photo folder.
+        For an unknown photo or decision, or if the label check is in the photo folder.
     OSError
         If the disk refuses.
     """
@@ -112,7 +111,3 @@ def _decision(word: Any) -> Decision:
         raise UsageError(f"decision {word!r}: expected one of {', '.join(get_args(Decision))}.")
     decision: Decision = word
     return decision
-
-
-def _json(path: Path) -> Any:
-    return json.loads(read_regular(path).decode("utf-8", "surrogateescape"))

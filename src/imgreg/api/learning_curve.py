@@ -135,7 +135,7 @@ def learning_curve_document(done: LearningCurveResult) -> dict[str, object]:
 
 def _write(folder: Path, done: LearningCurveResult, *, recipe: str, shared: Mapping[str, Any]) -> None:
     """Write the files; `shared` is what the JSON document says in place of this machine's folders."""
-    from imgreg.reports.learning_curve import curve_figure, learning_curve_report
+    from imgreg.reports.learning_curve import learning_curve_report
 
     write_json(folder / "learning_curve.json", {**learning_curve_document(done), **shared})
     header = ("n_train", "test_accuracy", "low", "high", "test_loss", "low", "high")
@@ -151,7 +151,6 @@ def _write(folder: Path, done: LearningCurveResult, *, recipe: str, shared: Mapp
         for i, size in enumerate(e.sizes)
     ]
     write_text(folder / "table.csv", rows_to_csv(header, rows))
-    curve_figure(done.error, done.loss, target=folder / "curve.png")
     learning_curve_report(
         done.error,
         done.loss,
@@ -159,5 +158,5 @@ def _write(folder: Path, done: LearningCurveResult, *, recipe: str, shared: Mapp
         notes=shared["notes"],
         recipe=recipe,
         command=shared["command"],
-        target=folder / "report.html",
+        folder=folder,
     )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, tee
+from functools import cache, cached_property, partial
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from imgreg.analysis.conformal import conformal_thresholds, max_confidence, min_held_out, prediction_sets
-from imgreg.analysis.novelty import distances
+from imgreg.analysis.novelty import distances, unit_rows
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.blocks import Arrays
@@ -27,7 +29,7 @@ from imgreg.heads.calibration import FloatArray, apply_temperature
 from imgreg.heads.ensemble import mean_probabilities, tuned_probabilities
 from imgreg.heads.forward import majority
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
-from imgreg.paths import cache_folder
+from imgreg.paths import cache_folder, store_address
 from imgreg.progress import Watcher
 
 if TYPE_CHECKING:
@@ -82,6 +84,14 @@ class _Member:
 
     runs: tuple[SavedHead, ...]
     engine: Engine
+
+    @cached_property
+    def references(self) -> NDArray[np.float32] | None:
+        """The descriptors of the train photos, of unit length; None where there are several runs, or too few photos."""
+        kept, arrays = self.runs[0].card.calibration, self.runs[0].calibration
+        if len(self.runs) > 1 or kept is None or arrays is None or kept.novelty_threshold is None:
+            return None
+        return unit_rows(arrays.references)
 
 
 @dataclass(frozen=True)
@@ -336,30 +346,27 @@ def photo_probabilities(photos: Iterable[UInt8Array], *, classifier: Classifier)
         yield given.rows.mean(axis=0)
 
 
-def predict_decoded(photos: Iterable[tuple[Path, UInt8Array, Classifier]]) -> Iterator[Prediction]:
-    """Predict photos that are decoded already, in order, as `predict` does their files.
+def predict_decoded(photo: UInt8Array, *, path: Path, classifier: Classifier) -> Prediction:
+    """Predict a photo that is decoded already, as `predict` does its file. Several threads may call it at once.
 
     Parameters
     ----------
-    photos : iterable of (path, (size, size, 3) uint8, Classifier)
-        RGB, decoded to the run's image size. The classifiers are of one single run; they may differ in their
-        confidence.
+    photo : (size, size, 3) uint8
+        RGB, decoded to the run's image size.
+    classifier : Classifier
+        A single run.
     """
-    coming = iter(photos)
-    if (first := next(coming, None)) is None:
-        return
-    (member,) = first[2].members
-    decoded, named = tee(chain([first], coming))
-    for given, (path, _, classifier) in zip(_given((pixels for _, pixels, _ in decoded), member), named, strict=False):
-        yield _prediction(path, [given], classifier=classifier)
+    (member,) = classifier.members
+    (given,) = _given([photo], member)
+    return _prediction(path, [given], classifier=classifier)
 
 
 def prediction_document(answer: Prediction) -> dict[str, object]:
     """What predict --json prints of a photo."""
     if answer.error is not None:
-        return {"path": str(answer.path), "error": answer.error}
+        return {"path": store_address(answer.path), "error": answer.error}
     document: dict[str, object] = {
-        "path": str(answer.path),
+        "path": store_address(answer.path),
         "label": answer.label,
         "probability": answer.probability,
         "probabilities": answer.probabilities,
@@ -397,7 +404,7 @@ def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
         for one in member.engine.embed(_views(photos, mirror=card.mirror))
     )
     for stored in _batched(embedded, views):
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             rows = [
                 apply_temperature(
                     (tuned_probabilities if run.blocks else mean_probabilities)(
@@ -407,12 +414,13 @@ def _given(photos: Iterable[UInt8Array], member: _Member) -> Iterator[_Given]:
                 )
                 for run in member.runs
             ]
+            distance = _training_distance(stored[0][:1], member)
         together = np.concatenate(rows)
         if not np.isfinite(together).all():
             raise ArtefactError(
                 "the head returned a probability that is not a number: it is damaged. Train the run again."
             )
-        yield _Given(together, _training_distance(stored[0][:1], member))
+        yield _Given(together, distance)
 
 
 def _views(photos: Iterable[UInt8Array], *, mirror: bool) -> Iterator[UInt8Array]:
@@ -435,11 +443,25 @@ def _batched(items: Iterable[T], n: int) -> Iterator[tuple[T, ...]]:
 
 def _training_distance(stored: NDArray[np.float16], member: _Member) -> float | None:
     """stored   (1, h, w, n_channels)"""
-    kept, arrays = member.runs[0].card.calibration, member.runs[0].calibration
-    if len(member.runs) > 1 or kept is None or arrays is None or kept.novelty_threshold is None:
+    if member.references is None:
         return None
     descriptor = stored.mean(axis=(1, 2), dtype=np.float32)
-    return float(distances(descriptor, references=arrays.references)[0])
+    return float(distances(descriptor, references=member.references)[0])
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Let one thread multiply a photo's features with the head's weights, while the others work on the next photos.
+
+    A product with one row is too small to share: several threads wait for each other longer than they compute, and
+    where every core is busy 8 ms instead of 0.5 (docs/log.md). How many there are would also decide about the last bit.
+    """
+    limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _decoded_here(paths: Iterable[Path], size_px: int) -> Iterator[UInt8Array | PhotoError]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,13 @@ from pydantic import ValidationError
 
 from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.lr_find import TriedRates
+from imgreg.analysis.results import Study, comparison_of
 from imgreg.analysis.study import StudyTable
 from imgreg.config import CurveStyle
 from imgreg.errors import ArtefactError
 from imgreg.paths import found_path
 from imgreg.runs.checksums import renew_sums
+from imgreg.runs.files import read_json
 from imgreg.runs.folder import read_run
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
@@ -43,10 +44,10 @@ def rebuild_report(folder: Path, *, style: CurveStyle | None = None) -> Path:
 
         renew_sums(folder, write_run_report(folder, read_run(folder), style=style))
     elif (folder / "comparison.json").is_file():
-        from imgreg.api.compare import put_side_by_side, write_comparison_report
+        from imgreg.api.compare import write_comparison_report
 
         runs = [read_run(run) for run in _runs_of(folder)]
-        write_comparison_report(folder, runs, put_side_by_side(folder, runs), style=style)
+        write_comparison_report(folder, runs, comparison_of(runs, folder=folder), style=style)
     elif (folder / "study.json").is_file():
         _rebuild_study(folder, style=style)
     elif (folder / "tune.json").is_file():
@@ -73,7 +74,7 @@ def _runs_of(folder: Path) -> list[Path]:
 
 
 def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
-    from imgreg.api.study import Study, draw_study
+    from imgreg.reports.study import study_report
 
     study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
     try:
@@ -90,7 +91,7 @@ def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
             rates=None if (rates := study.get("learning_rates")) is None else TriedRates.model_validate(rates),
             command=study["command"],
         )
-        draw_study(folder, done, style=style or CurveStyle.model_validate(study["curves"]))
+        study_report(done, folder=folder, style=style or CurveStyle.model_validate(study["curves"]))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
@@ -109,6 +110,6 @@ def _rebuild_tune(folder: Path) -> None:
 
 def _document(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except (OSError, ValueError) as error:
+        return read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path}: cannot be read ({error}). It is damaged: run it again.") from error

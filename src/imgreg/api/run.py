@@ -129,10 +129,10 @@ class TrainedRun:
         """
         from imgreg.reports.plots import curves_figure
         from imgreg.reports.rows import colour_number
+        from imgreg.reports.run_axes import PlotOptions
 
-        return curves_figure(
-            self._run.history, title=self.name, colour=colour_number(self.summary), style=style or CurveStyle()
-        )
+        options = PlotOptions(style or CurveStyle(), colours=(colour_number(self.summary),))
+        return curves_figure(self._run.history, title=self.name, options=options)
 
     def predict(
         self, photos: PathLike | Iterable[PathLike], *, confidence: float | None = None, progress: bool = True

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import tomli_w
 
-from imgreg.analysis.baselines import StudyBaseline, study_sentence
+from imgreg.analysis.baselines import study_sentence
 from imgreg.analysis.lr_find import TriedRates
+from imgreg.analysis.results import Study
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
-from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
+from imgreg.analysis.study import searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
 from imgreg.features.blocks import count_tuned
@@ -32,41 +33,10 @@ from imgreg.training.cache import open_cache
 from imgreg.training.dataset import Dataset, ResampledDataset, new_folder, resample_dataset
 from imgreg.training.fit import prepare
 from imgreg.training.learning_rates import sweep_rates
-from imgreg.training.record import shared_settings
+from imgreg.training.run_values import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
-
-
-@dataclass(frozen=True)
-class Study:
-    """A finished study. `folder` holds report.html, study.json, table.csv, forest.png, curves.png and the recipes.
-
-    Attributes
-    ----------
-    trials : mapping of str to sequence of Trial
-        Recipe to its trials, in the order of the repeats.
-    groups : mapping of str to sequence of str
-        Heading to the recipes that are drawn in one panel, the control first.
-    rates : TriedRates or None
-        The learning rates beside a range test's, where the plan has one.
-    command : str
-        The command line, without this machine's folders.
-    """
-
-    folder: Path
-    table: StudyTable
-    trials: Mapping[str, Sequence[Trial]]
-    groups: Mapping[str, Sequence[str]]
-    answer: tuple[str, ...]
-    notes: tuple[str, ...]
-    sanity_baselines: tuple[SanityBaseline, ...]
-    baselines: tuple[StudyBaseline, ...]
-    rates: TriedRates | None = None
-    command: str = ""
-    n_trained: int = 0
-    n_kept: int = 0
-    seconds: float = 0.0
 
 
 def study(
@@ -220,6 +190,8 @@ def study_document(done: Study) -> dict[str, object]:
 
 def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: CurveStyle) -> None:
     """Write a study whose notes and folder are as shared files have them, without this machine's folders."""
+    from imgreg.reports.study import study_report
+
     how = {"command": done.command, "groups": {heading: list(names) for heading, names in done.groups.items()}}
     write_json(folder / "study.json", study_document(done) | how | {"curves": style.model_dump(mode="json")})
     figures = ("recipe", "n_parameters", "test_loss", "test_accuracy", "best_epoch", "gap_last")
@@ -233,29 +205,4 @@ def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: Cu
     write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: shared_settings(one) for one in settings}))
     trials = {name: [trial.model_dump(mode="json") for trial in row] for name, row in done.trials.items()}
     write_json(folder / "trials.json", trials)
-    draw_study(folder, done, style=style)
-
-
-def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
-    """Write report.html and its figures into the folder where a study stands, or is being written."""
-    from imgreg.reports.study import forest, study_capacity, study_curves, study_rates, study_report
-
-    table, trials, groups = done.table, done.trials, done.groups
-    forest(table, target=folder / "forest.png")
-    study_curves(trials, groups=groups, target=folder / "curves.png", style=style)
-    capacity = study_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png")
-    rates = None if done.rates is None else study_rates(done.rates, target=folder / "learning_rates.png")
-    study_report(
-        table,
-        trials=trials,
-        groups=groups,
-        answer=done.answer,
-        notes=done.notes,
-        sanity_baselines=done.sanity_baselines,
-        baselines=done.baselines,
-        command=done.command,
-        style=style,
-        capacity=capacity,
-        rates=rates,
-        target=folder / "report.html",
-    )
+    study_report(done, folder=folder, style=style)

@@ -85,7 +85,7 @@ def tune(
 ) -> Tuned:
     """Search for a recipe inside each outer fold and on all photos, score it outside, and train a run with it.
 
-    Each outer fold has a search of its own, on inner folds of its train photos; what that picks is trained on all of
+    Each outer fold has a separate search, on inner folds of its train photos; what that picks is trained on all of
     them and scored on the outer photos, which no search saw, beside the default recipe. The recipe that is handed over
     comes from a last search, on all photos. Finished trainings are kept in the cache: the same command again goes on.
 

@@ -1,8 +1,7 @@
-"""imgreg verify: is a run what it was, and does it come out the same again?"""
+"""imgreg verify: are a run's files unchanged, and does training it again give the same head and history?"""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -14,15 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgreg.api.train import train
 from imgreg.config import Photos, Settings
-from imgreg.errors import ArtefactError, DatasetError, DivergedError
+from imgreg.errors import ArtefactError, DatasetError
+from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.heads.store import BLOCK_FILE, load_head
+from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.checksums import changed_files, read_sums
 from imgreg.runs.folder import Run, SplitName, read_run
 from imgreg.session import Session
-from imgreg.training.record import environment_now
+from imgreg.training.dataset import refuse_inside
+from imgreg.training.record import record_figures
+from imgreg.training.run_values import environment_now
+from imgreg.training.train import train_heads
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def verify(
         If the run cannot be read.
     DatasetError
         If its photos are gone.
+    DivergedError
+        If the loss became NaN or infinite in the first epoch.
     """
     files = changed_files(folder)
     listed = read_sums(folder) is not None
@@ -86,19 +91,18 @@ def verify(
         return Verification(folder, listed, files, None, (), ())
     photos = data or run.data
     if photos is None or not _exists(photos):
-        where_not = f"{photos}: the" if photos else "The"
-        raise DatasetError(f"{where_not} photos of {folder} are not there. Give their current location with --data.")
-    with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as where:
-        with contextlib.suppress(DivergedError):  # the run may have diverged too: what it kept is compared
-            train(
-                photos,
-                settings=recorded_settings(run),
-                session=Session(models=Path(where), name="again", resume=False, watcher=watcher or Watcher()),
-                sanity_baselines=(),
-                read_all=True,
-            )
-        renewed = read_run(Path(where) / "again")
-        differences = _differences(run, folder, renewed, Path(where) / "again")
+        raise DatasetError(
+            f"The photos of {folder} are not at {photos or 'a known path'}. Give their current location with --data."
+        )
+    refuse_inside(photos, cache_folder(), option="IMGREG_CACHE")
+    session = Session(resume=False, watcher=watcher or Watcher())
+    (result,) = train_heads(photos, [recorded_settings(run)], session=session, sanity_baselines=(), read_all=True)
+    forget_checkpoint(result.outcome.checkpoint)
+    with tempfile.TemporaryDirectory(prefix="imgreg-verify-") as models:
+        second = Path(models) / "again"
+        second.mkdir()
+        renewed = record_figures(result, second, target=second, command="")
+        differences = _differences(run, folder, renewed, second)
         reasons = _reasons(run, renewed)
     return Verification(folder, listed, files, not differences, differences, reasons if differences else ())
 
@@ -129,9 +133,9 @@ def recorded_settings(run: Run) -> Settings:
         table = tomllib.loads(run.config_toml)
         usual = {name: field.default for name, field in Photos.model_fields.items()}
         _find_files_again(table, run.environment)
-        # a default that is written out would count as asked for, and val_fraction is refused beside a given split
+        # a default that is written out would count as set, and val_fraction is refused for data with its own split
         table["photos"] = {k: v for k, v in table.get("photos", {}).items() if usual.get(k) != v}
-        table["photos"]["folds"] = run.summary.n_folds  # what auto chose then; a run of an older imgreg has one split
+        table["photos"]["folds"] = run.summary.n_folds  # what auto chose; a run of an older imgreg has one split
         return Settings.model_validate(table)
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -21,8 +21,7 @@ from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.api.compare import Comparison
-    from imgreg.api.study import Study
+    from imgreg.analysis.results import Comparison, Study
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,9 @@ class Workspace:
         Processes that train heads at the same time, in `compare` with repeats, `study`, `tune`, `learning_curve` and
         `label_issues`; by default one per core, as far as memory allows, once more than 20 s of training is left and
         other programs do not use the cores. The results are bit-identical either way.
+    ray : str, optional
+        Address of a Ray cluster that computes features and trains these heads instead: auto, HOST:PORT,
+        ray://HOST:10001, or local.
 
     Notes
     -----
@@ -63,6 +65,7 @@ class Workspace:
     cache_gb: float | None = None
     progress: bool = True
     workers: int | None = None
+    ray: str | None = None
 
     def train(
         self,
@@ -366,7 +369,7 @@ class Workspace:
         Parameters
         ----------
         repeats : int
-            Number of cross-validations, each with folds of its own.
+            Number of cross-validations, each with other folds.
         folds : int
             Folds of each, 2 or more: every photo is scored by the head of its fold.
         **options
@@ -452,7 +455,7 @@ class Workspace:
 
     @contextmanager
     def _session(self, *, name: str | None = None, resume: bool | None = None) -> Iterator[Session]:
-        """One command of this workspace, its progress shown while the block runs."""
+        """A session of this workspace; its progress is shown while the block runs."""
         cache_bytes = None if self.cache_gb is None else round(self.cache_gb * 1e9)
         with watching(progress=self.progress) as watcher:
             yield Session(
@@ -461,6 +464,7 @@ class Workspace:
                 cache_bytes=cache_bytes,
                 resume=resume,
                 workers=self.workers,
+                ray=self.ray,
                 watcher=watcher,
             )
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, json_option, verbosity_options
-from imgreg.cli.options import base_options, build_base
+from imgreg.cli.flags import cache_size_option, result_options
+from imgreg.cli.options import Printed, base_options, build_base
+from imgreg.errors import DatasetError
+from imgreg.progress import Watcher
 from imgreg.session import Session
 
 
@@ -23,11 +25,8 @@ from imgreg.session import Session
 )
 @base_options
 @cache_size_option
-@json_option
-@verbosity_options
-def command(
-    data: Path, fix: Path | None, cache_bytes: int | None, as_json: bool, quiet: bool, verbose: bool, **options: Any
-) -> None:
+@result_options
+def command(data: Path, fix: Path | None, cache_bytes: int | None, watcher: Watcher, **options: Any) -> Printed:
     """Find problems in a photo dataset before training.
 
     Reports unreadable and unusual files; duplicates and near-duplicates; photos that appear in more than one class or
@@ -41,25 +40,16 @@ def command(
       imgreg check data/ --fix clean.csv
       imgreg train clean.csv
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json, print_result
+    from imgreg.api.check import check, check_document
+    from imgreg.reports.terminal.findings import findings_text
 
-    base = build_base(options)
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.check import check, check_document
-
-        done = check(data, base=base, session=Session(cache_bytes=cache_bytes, watcher=watcher), fix=fix)
-    if as_json:
-        print_json(check_document(done))
-    elif not quiet:
-        from imgreg.reports.terminal.findings import findings_text
-
-        print_result(findings_text(done.index, done.findings, every=verbose))
-        if fix is not None:
-            click.echo(f"Manifest: {fix}")
-        following = f"check {shlex.quote(str(data))} --fix clean.csv"
-        if fix is not None or not done.stops:
-            following = f"train {shlex.quote(str(fix or data))}"
-        click.echo(f"Next: imgreg {following}")
-    if done.stops:
-        click.get_current_context().exit(3)
+    base, every = build_base(options), bool(click.get_current_context().params["verbose"])
+    done = check(data, base=base, session=Session(cache_bytes=cache_bytes, watcher=watcher), fix=fix)
+    following = f"check {shlex.quote(str(data))} --fix clean.csv"
+    if fix is not None or not done.stops:
+        following = f"train {shlex.quote(str(fix or data))}"
+    return (
+        lambda: check_document(done),
+        lambda: findings_text(done.index, done.findings, every=every, manifest=fix, command=f"imgreg {following}"),
+        DatasetError.exit_code if done.stops else 0,
+    )

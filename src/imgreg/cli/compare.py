@@ -27,7 +27,7 @@ from imgreg.runs.find import find_run
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.api.compare import Comparison
+    from imgreg.analysis.results import Comparison
 
 
 @click.command("compare", cls=GroupedCommand)
@@ -82,12 +82,13 @@ def command(
             "tensorboard": tensorboard,
         }
         _refuse_on_runs(given | options, session=session)
-        return _printed(compare_runs(runs, session=session), told=session.watcher.told)
+        return _printed(compare_runs(runs, session=session), printed=session.watcher.printed)
     names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
     if repeats is None:
-        if session.workers is not None:
-            raise UsageError("--workers has no effect without --repeats. Omit it, or add --repeats.")
+        for option, value in (("--workers", session.workers), ("--ray", session.ray)):
+            if value is not None:
+                raise UsageError(f"{option} has no effect without --repeats. Omit it, or add --repeats.")
         return _printed(
             compare(
                 targets[0],
@@ -96,7 +97,7 @@ def command(
                 sanity_baselines=sanity_baselines,
                 tensorboard=tensorboard,
             ),
-            told=session.watcher.told,
+            printed=session.watcher.printed,
             command=session.command,
         )
     from imgreg.api.study import study
@@ -124,6 +125,7 @@ def _refuse_on_runs(options: dict[str, Any], *, session: Session) -> None:
         "resume": session.resume,
         "no_resume": session.resume is False,
         "workers": session.workers,
+        "ray": session.ray,
     }
     if flags := given_flags(given):
         raise UsageError(
@@ -151,19 +153,11 @@ def _settings(recipes: list[str], repeats: int | None, options: dict[str, Any]) 
     return settings
 
 
-def _printed(done: Comparison, *, told: set[str], command: str = "") -> Printed:
+def _printed(done: Comparison, *, printed: set[str], command: str = "") -> Printed:
     from imgreg.api.compare import comparison_document
     from imgreg.reports.terminal.runs import comparison_text
 
     return (
         lambda: comparison_document(done),
-        lambda: comparison_text(
-            done.rows,
-            warnings=done.warnings,
-            against_baselines=done.against_baselines,
-            effects=done.effects,
-            folder=done.folder,
-            told=told,
-            command=command,
-        ),
+        lambda: comparison_text(done, printed=printed, command=command),
     )

@@ -9,10 +9,11 @@ from typing import Literal
 
 import click
 
-from imgreg.cli.flags import json_option, mirror_option, models_option, verbosity_options, vote_option
+from imgreg.cli.flags import Printed, mirror_option, models_option, result_options, vote_option
 from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import UsageError
 from imgreg.paths import shared_command
+from imgreg.progress import Watcher
 
 
 @click.command("evaluate")
@@ -25,8 +26,7 @@ from imgreg.paths import shared_command
 @vote_option
 @mirror_option
 @models_option
-@json_option
-@verbosity_options
+@result_options
 def command(
     targets: tuple[Path, ...],
     runs: tuple[Path, ...],
@@ -35,15 +35,13 @@ def command(
     vote: Literal["mean", "majority"] | None,
     mirror: bool | None,
     models: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+    watcher: Watcher,
+) -> Printed:
     """Score one run, or a voting ensemble, on labelled photos.
 
     RUN is a name under models/ or a path, here or after --run; by default the newest run. DATA has the same layout as
-    for train. Metrics are computed by scikit-learn, with 95 % bootstrap intervals over the
-    photos.
+    for train. The metrics are scikit-learn's, with 95 % bootstrap intervals over the photos.
+
     Warns if DATA overlaps the training set: scores on those photos say nothing about new ones. Scores on other photos
     are recorded in evaluations.jsonl under models/, and a note says how many different runs the same photos have
     scored: the best of several scores is optimistic.
@@ -60,20 +58,12 @@ def command(
         raise UsageError(f"{data} is a run. Add the photos: imgreg evaluate {data} DATA.")
     if vote and len(named) < 2:
         raise UsageError("--vote has no effect on a single run. Give several runs, or omit --vote.")
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json, print_result
+    from imgreg.api.evaluate import evaluate, evaluation_document
+    from imgreg.reports.terminal.metrics import metrics_text
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.evaluate import evaluate, evaluation_document
-
-        chosen = chosen_runs(named, models=models, say=watcher.tell if quiet else watcher.say)
-        command = shared_command(shlex.join(["imgreg", *sys.argv[1:]]))
-        done = evaluate(
-            chosen, data, split=split, vote=vote, mirror=mirror, reason=reason, command=command, watcher=watcher
-        )
-    if as_json:
-        print_json(evaluation_document(done))
-    elif not quiet:
-        from imgreg.reports.terminal.metrics import metrics_text
-
-        print_result(metrics_text(done.metrics, notes=done.notes))
+    chosen = chosen_runs(named, models=models, watcher=watcher)
+    command = shared_command(shlex.join(["imgreg", *sys.argv[1:]]))
+    done = evaluate(
+        chosen, data, split=split, vote=vote, mirror=mirror, reason=reason, command=command, watcher=watcher
+    )
+    return lambda: evaluation_document(done), lambda: metrics_text(done.metrics, notes=done.notes)

@@ -7,8 +7,9 @@ from typing import Literal
 
 import click
 
-from imgreg.cli.flags import json_option, models_option, verbosity_options
+from imgreg.cli.flags import Printed, models_option, result_options
 from imgreg.cli.run_option import chosen_runs, one_of, run_argument, run_option
+from imgreg.progress import Watcher
 
 
 @click.command("export")
@@ -35,8 +36,7 @@ from imgreg.cli.run_option import chosen_runs, one_of, run_argument, run_option
 )
 @click.option("--force", is_flag=True, help="Replace earlier exports.")
 @models_option
-@json_option
-@verbosity_options
+@result_options
 def command(
     named: Path | None,
     run: Path | None,
@@ -45,10 +45,8 @@ def command(
     dtype: Literal["float32", "float16"],
     force: bool,
     models: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+    watcher: Watcher,
+) -> Printed:
     """Write a run's classifier for other runtimes.
 
     The model takes uint8 RGB photos of the run's image size, with the preprocessing inside, and returns calibrated
@@ -60,22 +58,18 @@ def command(
       imgreg export first-try --to onnx
       imgreg export first-try --to litert,openvino --dtype float16
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json
+    from imgreg.api.export import export_document, export_run
     from imgreg.reports.text import visible
 
     formats = [name.strip().lower() for names in to for name in names.split(",")]
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.export import export_document, export_run
-
-        (chosen,) = chosen_runs(one_of(named, run), models=models, say=watcher.tell if quiet else watcher.say)
-        done = export_run(chosen, to=formats, out=out, dtype=dtype, force=force, watcher=watcher)
-    if as_json:
-        print_json(export_document(done))
-    elif not quiet:
-        for one in done:
-            click.echo(
-                f"{visible(str(one.folder))}: {one.n_bytes / 1e6:.1f} MB, probabilities within "
-                f"{one.parity.max_difference:.1g} of imgreg's on {one.parity.n_photos} photos and "
-                f"{one.parity.n_synthetic} synthetic images"
-            )
+    (chosen,) = chosen_runs(one_of(named, run), models=models, watcher=watcher)
+    done = export_run(chosen, to=formats, out=out, dtype=dtype, force=force, watcher=watcher)
+    return (
+        lambda: export_document(done),
+        lambda: "\n".join(
+            f"{visible(str(one.folder))}: {one.n_bytes / 1e6:.1f} MB, probabilities within "
+            f"{one.parity.max_difference:.1g} of imgreg's on {one.parity.n_photos} photos and "
+            f"{one.parity.n_synthetic} synthetic images"
+            for one in done
+        ),
+    )

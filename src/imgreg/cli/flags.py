@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+Result = Callable[[], Any]
+Printed = tuple[Result, Result] | tuple[Result, Result, int]  # makes the JSON document, makes the text; the exit code
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only one JSON document on stdout.")
 models_option = click.option(
@@ -48,15 +51,29 @@ def _workers(_context: click.Context, _parameter: click.Parameter, text: str) ->
     return int(text)
 
 
-workers_option = click.option(
-    "--workers",
-    metavar="auto|N",
-    default="auto",
-    show_default=True,
-    callback=_workers,
-    help="Processes that train heads at the same time. auto: one per core, as far as memory allows, once more than "
-    "20 s of training is left. The results are bit-identical either way.",
+ray_option = click.option(
+    "--ray",
+    metavar="auto|HOST:PORT|ray://HOST:10001|local",
+    help="Compute features and train heads on a Ray cluster: the one of this machine (auto), the one at an address, or "
+    "a new one here (local). All machines need the photos and IMGREG_CACHE in the same place.",
 )
+
+
+def workers_option(function: F) -> F:
+    """--workers and --ray, of the commands that train many heads."""
+    workers = click.option(
+        "--workers",
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        callback=_workers,
+        help="Processes that train heads at the same time. auto: one per core, as far as memory allows, once more than "
+        "20 s of training is left; with --ray one per CPU of the cluster. The results are bit-identical either way.",
+    )
+    decorated: F = workers(ray_option(function))
+    return decorated
+
+
 name_option = click.option(
     "--name",
     metavar="NAME",
@@ -88,15 +105,32 @@ tensorboard_option = click.option(
 )
 
 
-def training_options(function: F) -> F:
-    """What every command that trains takes besides its settings, from --resume to -v."""
-    shown: F = json_option(verbosity_options(function))
-    decorated: F = resume_option(cache_size_option(name_option(models_option(shown))))
-    return decorated
+def result_options(function: F) -> F:
+    """--json, -q and -v: the command gets `watcher`, whose progress is shown while it runs.
+
+    It returns what is to be printed.
+    """
+
+    @functools.wraps(function)
+    def with_watcher(*args: Any, **options: Any) -> None:
+        from imgreg.cli.progress import watching
+        from imgreg.cli.show import print_json, print_result
+
+        as_json, quiet, verbose = (options.pop(name) for name in ("as_json", "quiet", "verbose"))
+        with watching(quiet=quiet, verbose=verbose) as watcher:
+            document, text, *code = function(*args, watcher=watcher, **options)
+        if as_json:
+            print_json(document())
+        elif not quiet:
+            print_result(text())
+        if code:
+            click.get_current_context().exit(*code)
+
+    return json_option(verbosity_options(with_watcher))  # type: ignore[return-value]
 
 
 def verbosity_options(function: F) -> F:
     """-q and -v."""
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Tell more, such as the name of every skipped file.")
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Print more, such as the name of every skipped file.")
     decorated: F = quiet_option(verbose(function))
     return decorated

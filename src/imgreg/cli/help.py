@@ -20,7 +20,7 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> None:
     shown, one = ctx.parent, ctx.parent.command
     for word in words:
         if not isinstance(one, click.Group):
-            raise click.UsageError(f"{shown.command_path} has no commands of its own. Omit {word!r}.")
+            raise click.UsageError(f"{shown.command_path} has no subcommands. Omit {word!r}.")
         _, found, _ = one.resolve_command(shown, [word])
         assert found is not None
         one, shown = found, click.Context(found, info_name=word, parent=shown)

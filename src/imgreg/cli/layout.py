@@ -8,6 +8,7 @@ COMMAND_GROUPS = {
     "Data": {
         "check": "Find problems in a photo dataset.",
         "preview": "Preview augmented photos.",
+        "extract": "Compute the features of photos, for later commands.",
         "label-issues": "Rank the photos that are probably mislabelled.",
         "learning-curve": "Estimate the gain from more training photos.",
     },
@@ -65,6 +66,7 @@ _TOPICS = {
         "seed",
         "resume",
         "workers",
+        "ray",
     ),
     "Photos and split": ("val_fraction", "split_seed", "max_bad", "allow_leakage", "sanity_baselines"),
     "VGG16 and its features": ("engine", "precision", "preprocessing", "stored", "cache_bytes"),

@@ -36,9 +36,9 @@ def command(
     """Find a range of useful learning rates.
 
     Trains new heads by one batch at each of 140 learning rates from 1e-7 to 1, and suggests the range from the rate at
-    which the training loss falls fastest to the rate at which it is lowest. The range is a place to start: which rate
-    gives the lowest validation loss, only training shows. Writes curve.png and lr_find.json to a
-    folder under models/.
+    which the training loss falls fastest to the rate at which it is lowest. The range is a starting point:
+    only training shows which rate gives the lowest validation loss. Writes curve.png and lr_find.json to a folder under
+    models/.
 
     \b
     Example:

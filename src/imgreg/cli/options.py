@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from imgreg import config
 from imgreg.base_config import Config
-from imgreg.cli.flags import training_options
+from imgreg.cli.flags import Printed as Printed
+from imgreg.cli.flags import cache_size_option, models_option, name_option, result_options, resume_option
 from imgreg.config import CHEAP_BASELINES, SANITY_BASELINES
 from imgreg.errors import UsageError
+from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe, validation_text
 from imgreg.recipes.settings import FOLDS, RECIPE_OPTIONS, SETTINGS_OPTIONS
 from imgreg.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
-Printed = tuple[Callable[[], Any], Callable[[], Any]]  # makes the JSON document, makes the text
-
 COMPARED = ("plain", "regularized")  # by default
 _ALIASES = {"learning_rate": ("--lr",), "batch_size": ("--batch",), "image_size": ("--imgsz",)}
 _BASE_OPTIONS = ("weights", "image_size", "engine", "precision")
@@ -141,30 +141,19 @@ def curve_options(function: F) -> F:
 
 
 def session_options(function: F) -> F:
-    """What every command that trains takes besides its settings, as one value: the command gets `session`.
-
-    Its progress is shown while the command runs. The command returns what it has to print: a document for --json, and
-    a text.
-    """
+    """The options of every command that trains, besides its settings, as one value: the command gets `session`."""
 
     @functools.wraps(function)
-    def with_session(*args: Any, **options: Any) -> None:
-        from imgreg.cli.progress import watching
-        from imgreg.cli.show import print_json, print_result
-
-        shared = ("models", "name", "cache_bytes", "resume", "workers")
+    def with_session(*args: Any, watcher: Watcher, **options: Any) -> Printed:
+        shared = ("models", "name", "cache_bytes", "resume", "workers", "ray")
         own = {name: options.pop(name) for name in shared if name in options}
-        as_json, quiet, verbose = (options.pop(name) for name in ("as_json", "quiet", "verbose"))
         style, command = options.pop("style", None), shlex.join(["imgreg", *sys.argv[1:]])
-        with watching(quiet=quiet, verbose=verbose) as watcher:
-            session = Session(**own, command=command, style=style, watcher=watcher)
-            document, text = function(*args, session=session, **options)
-        if as_json:
-            print_json(document())
-        elif not quiet:
-            print_result(text())
+        session = Session(**own, command=command, style=style, watcher=watcher)
+        printed: Printed = function(*args, session=session, **options)
+        return printed
 
-    return training_options(with_session)  # type: ignore[return-value]
+    printing = result_options(with_session)
+    return resume_option(cache_size_option(name_option(models_option(printing))))  # type: ignore[return-value]
 
 
 def _read_range(_context: click.Context, _parameter: click.Parameter, text: str | None) -> config.Range | None:

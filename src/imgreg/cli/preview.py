@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.flags import json_option, verbosity_options
+from imgreg.cli.flags import Printed, result_options
 from imgreg.config import Augmentation
 from imgreg.errors import UsageError
+from imgreg.progress import Watcher
 from imgreg.session import Session
 
 
@@ -59,8 +60,7 @@ from imgreg.session import Session
     show_default=True,
     help="Size of each picture in pixels.",
 )
-@json_option
-@verbosity_options
+@result_options
 def command(
     data: Path,
     out: Path,
@@ -70,10 +70,8 @@ def command(
     recipe: str | None,
     seed: int,
     image_size: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+    watcher: Watcher,
+) -> Printed:
     """Preview augmented photos.
 
     Writes a contact sheet of train photos, each followed by its first augmented views, made by both backends (Keras'
@@ -84,8 +82,8 @@ def command(
       imgreg preview data/
       imgreg preview data/ --count 8 --out views.png
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json
+    from imgreg.api.preview import preview
+    from imgreg.data.augment import Augmenter
     from imgreg.recipes import load_recipe
 
     if augment is not None and recipe is not None:
@@ -99,14 +97,7 @@ def command(
         drawn = ranges.rendered() if ranges.pipeline is None else {}
         backends = ("keras", "albumentations") if ranges.pipeline is None else ("albumentations",)
         augmentations = [Augmentation(**(drawn | {"backend": name})) if drawn else ranges for name in backends]
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.preview import preview
-        from imgreg.data.augment import Augmenter
-
-        augmenters = {f", {one.backend}": Augmenter(one, seed=seed, size_px=image_size) for one in augmentations}
-        session = Session(watcher=watcher)
-        preview(data, augmenters=augmenters, n_photos=count, n_views=views, target=out, session=session)
-    if as_json:
-        print_json({"preview": str(out), "n_photos": count, "n_views": views, "seed": seed})
-    elif not quiet:
-        click.echo(str(out))
+    augmenters = {f", {one.backend}": Augmenter(one, seed=seed, size_px=image_size) for one in augmentations}
+    session = Session(watcher=watcher)
+    preview(data, augmenters=augmenters, n_photos=count, n_views=views, target=out, session=session)
+    return lambda: {"preview": str(out), "n_photos": count, "n_views": views, "seed": seed}, lambda: str(out)

@@ -37,12 +37,12 @@ RATES = {
 
 @contextmanager
 def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
-    """What a workflow tells, shown; warnings always, progress unless quiet."""
+    """Show messages and progress on stderr: warnings always, progress unless quiet."""
     on_terminal = sys.stderr.isatty()
     shown: list[Progress] = []  # the bars, once there is something to show
     curves: dict[str, list[Epoch]] = {}
     began: dict[str, tuple[float, int]] = {}  # when, and what was done by then
-    told: set[str] = set()
+    printed: set[str] = set()
     said: set[str] = set()  # a comparison's runs may give the same warning
     last_line = time.monotonic()
 
@@ -77,7 +77,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             return
         said.add(text)
         if on_terminal and sys.stdout.isatty():
-            told.add(line)
+            printed.add(line)
         if on_terminal:
             text = wrapped(text)
         if shown:
@@ -88,7 +88,12 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
             click.echo(text, err=True)
 
     with ExitStack() as stack:
-        yield Watcher(say=say, tell=say if verbose else lambda _: None, step=step, epoch=epoch, told=told)
+        note, tell = (say if shown_too else _ignored for shown_too in (not quiet, verbose))
+        yield Watcher(say=say, note=note, tell=tell, step=step, epoch=epoch, printed=printed)
+
+
+def _ignored(_: str) -> None:
+    pass
 
 
 def curve_lines(curves: dict[str, list[Epoch]], *, n_columns: int = 80) -> list[str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.flags import json_option, models_option, verbosity_options
-from imgreg.cli.options import curve_options
+from imgreg.cli.flags import models_option, result_options
+from imgreg.cli.options import Printed, curve_options
 from imgreg.cli.run_option import one_of, run_argument, run_option
 from imgreg.config import CurveStyle
+from imgreg.progress import Watcher
 
 
 @click.command("report")
@@ -18,18 +19,10 @@ from imgreg.config import CurveStyle
 @click.option("--open", "and_open", is_flag=True, help="Open the report in the browser.")
 @curve_options
 @models_option
-@json_option
-@verbosity_options
+@result_options
 def command(
-    named: Path | None,
-    run: Path | None,
-    and_open: bool,
-    style: CurveStyle | None,
-    models: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+    named: Path | None, run: Path | None, and_open: bool, style: CurveStyle | None, models: Path, watcher: Watcher
+) -> Printed:
     """Rebuild a report, and open it with --open.
 
     RUN is a run, a comparison, a study or a tuning, also of an older imgreg version, by its name under models/ or its
@@ -41,20 +34,13 @@ def command(
       imgreg report --open
       imgreg report first-try --log-epochs --smooth 2 --ylim :1
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json
+    from imgreg.api.report import rebuild_report
+    from imgreg.runs.find import LAST, find_folder
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.report import rebuild_report
-        from imgreg.runs.find import LAST, find_folder
-
-        folder = find_folder(next(iter(one_of(named, run)), Path(LAST)), models=models)
-        watcher.step("drawing", 0, 1, "")
-        written = rebuild_report(folder, style=style)
-        watcher.step("drawing", 1, 1, "")
-    if as_json:
-        print_json({"report": str(written)})
-    elif not quiet:
-        click.echo(str(written))
-    if and_open and click.launch(str(written)) != 0:
-        click.echo(f"imgreg: could not start a browser. Open {written} yourself.", err=True)
+    folder = find_folder(next(iter(one_of(named, run)), Path(LAST)), models=models)
+    watcher.step("drawing", 0, 1, "")
+    written = str(rebuild_report(folder, style=style))
+    watcher.step("drawing", 1, 1, "")
+    if and_open and click.launch(written) != 0:
+        watcher.say(f"could not start a browser. Open {written} yourself.")
+    return lambda: {"report": written}, lambda: written

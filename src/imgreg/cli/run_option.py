@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from imgreg.errors import UsageError
+from imgreg.progress import Watcher
 
 run_option = click.option(
     "--run",
@@ -27,14 +28,14 @@ runs_option = click.option(
 run_argument = click.argument("named", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
 
 
-def chosen_runs(named: Sequence[Path], *, models: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
-    """Folders of the runs named, or of the newest, which is then told. raises UsageError"""
+def chosen_runs(named: Sequence[Path], *, models: Path, watcher: Watcher) -> tuple[Path, ...]:
+    """Folders of the runs named, or of the newest, which is then reported. raises UsageError"""
     from imgreg.runs.find import find_run, newest_run
 
     if named:
         return tuple(find_run(one, models=models) for one in named)
     newest = newest_run(models)
-    say(f"using the newest run, {newest}")
+    watcher.note(f"using the newest run, {newest}")
     return (newest,)
 
 

@@ -22,8 +22,8 @@ from imgreg.cli.flags import json_option, models_option
 def command(sort: str, models: Path, as_json: bool) -> None:
     """List what is in models/: runs, comparisons, studies, learning curves and the like.
 
-    Of each run: its verdict, validation loss and accuracy of the kept epoch, gap of the last epoch, and the validation
-    loss as a small curve. Dates are in UTC.
+    For each run: its verdict, the validation loss and accuracy of the kept epoch, the gap of the last epoch, and the
+    validation loss by epoch as a sparkline. Dates are in UTC.
 
     \b
     Example:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from imgreg.api.study import Study
-    from imgreg.cli.options import Printed
+    from imgreg.analysis.results import Study
+    from imgreg.cli.flags import Printed
 
 
 def print_json(document: Any) -> None:
@@ -33,7 +33,10 @@ def wrapped(text: str) -> str:
 
 
 def print_result(renderable: RenderableType) -> None:
-    """A result for people; 80 columns wide where it goes into a file or a pipe."""
+    """A result for people; 80 columns wide where it goes into a file or a pipe. Plain text is printed as it is."""
+    if isinstance(renderable, str):
+        sys.stdout.write(f"{renderable}\n")
+        return
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -56,13 +59,5 @@ def printed_study(done: Study, *, command: str, repeats: int) -> Printed:
 
     return (
         lambda: study_document(done),
-        lambda: study_text(
-            done.table,
-            answer=done.answer,
-            notes=done.notes,
-            sanity_baselines=done.sanity_baselines,
-            baselines=done.baselines,
-            folder=done.folder,
-            more_repeats=with_option(command, "--repeats", str(2 * repeats)),
-        ),
+        lambda: study_text(done, more_repeats=with_option(command, "--repeats", str(2 * repeats))),
     )

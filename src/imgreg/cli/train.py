@@ -62,5 +62,5 @@ def command(
         tensorboard=tensorboard,
     )
     return lambda: summary.model_dump(mode="json"), lambda: run_text(
-        summary, told=session.watcher.told, typed=shlex.split(session.command)
+        summary, printed=session.watcher.printed, typed=shlex.split(session.command)
     )

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.flags import json_option, models_option, verbosity_options
+from imgreg.cli.flags import Printed, models_option, result_options
 from imgreg.cli.run_option import chosen_runs, one_of, run_argument, run_option
+from imgreg.errors import ArtefactError
+from imgreg.progress import Watcher
 
 
 @click.command("verify")
@@ -18,18 +20,10 @@ from imgreg.cli.run_option import chosen_runs, one_of, run_argument, run_option
     "--data", type=click.Path(path_type=Path), help="Current location of the photos.  [default: where they were]"
 )
 @models_option
-@json_option
-@verbosity_options
+@result_options
 def command(
-    named: Path | None,
-    run: Path | None,
-    files_only: bool,
-    data: Path | None,
-    models: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+    named: Path | None, run: Path | None, files_only: bool, data: Path | None, models: Path, watcher: Watcher
+) -> Printed:
     """Check a run's integrity and reproduce it.
 
     Checks every file of RUN against its SHA256SUMS, then retrains with the same settings in a temporary folder and
@@ -41,25 +35,16 @@ def command(
       imgreg verify first-try
       imgreg verify first-try --files-only
     """
-    from imgreg.cli.progress import watching
-    from imgreg.cli.show import print_json
+    from imgreg.api.verify import verification_document, verify
     from imgreg.reports.text import visible
 
-    with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.verify import verification_document, verify
-
-        (chosen,) = chosen_runs(one_of(named, run), models=models, say=watcher.tell if quiet else watcher.say)
-        done = verify(chosen, again=not files_only, data=data, watcher=watcher)
-    if as_json:
-        print_json(verification_document(done))
-    elif not quiet:
-        lines = [*done.files] or (
-            ["All files are unchanged."] if done.listed else ["The run has no SHA256SUMS to check against."]
-        )
-        if done.same:
-            lines.append("Reproduced: the head and the history are bit-identical.")
-        lines += [*done.differences, *done.reasons]
-        for line in lines:
-            click.echo(visible(line))
-    if not done.holds:
-        click.get_current_context().exit(4)
+    (chosen,) = chosen_runs(one_of(named, run), models=models, watcher=watcher)
+    done = verify(chosen, again=not files_only, data=data, watcher=watcher)
+    unchanged = "All files are unchanged." if done.listed else "The run has no SHA256SUMS to check against."
+    reproduced = ["Reproduced: the head and the history are bit-identical."] if done.same else []
+    lines = [*(done.files or [unchanged]), *reproduced, *done.differences, *done.reasons]
+    return (
+        lambda: verification_document(done),
+        lambda: "\n".join(map(visible, lines)),
+        0 if done.holds else ArtefactError.exit_code,
+    )

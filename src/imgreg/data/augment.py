@@ -7,6 +7,7 @@ draw from a seed of the view's own; `albumentations` is the equivalent Affine an
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -42,6 +43,7 @@ class Augmenter:
         ArtefactError
             If the pipeline file cannot be loaded, fails, or changes size or type.
         """
+        self._made_of = settings, seed, size_px
         settings = settings.scaled()
         described = settings.model_dump(mode="json", exclude={"views", "pipeline", "strength"})
         self._make: Callable[[UInt8Array, int], UInt8Array] | None = None
@@ -54,6 +56,10 @@ class Augmenter:
         self.size_px = size_px
         self.described: dict[str, Any] = described
         self.digest = hashlib.sha256(json.dumps([described, seed], sort_keys=True).encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process makes its own."""
+        return _made_again, (*self._made_of, self.digest)
 
     def view(self, photo: UInt8Array, *, sha256: str, view: int) -> UInt8Array:
         """Make view `view` of the photo with content hash `sha256`.
@@ -74,6 +80,16 @@ class Augmenter:
             raise ValueError(f"view {view} requested, but there is no augmentation")
         name = hashlib.sha256(f"{self.digest} {sha256} {view}".encode()).digest()
         return self._make(photo, int.from_bytes(name[:4], "big"))
+
+
+@functools.lru_cache(8)
+def _made_again(settings: Augmentation, seed: int, size_px: int, digest: str) -> Augmenter:
+    augmenter = Augmenter(settings, seed=seed, size_px=size_px)
+    if augmenter.digest != digest:
+        raise ArtefactError(
+            f"{settings.pipeline}: the pipeline changed while imgreg was running. Run the command again."
+        )
+    return augmenter
 
 
 def _keras_maker(settings: Augmentation) -> Callable[[UInt8Array, int], UInt8Array]:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from imgreg.data.members import read_member
 from imgreg.errors import PhotoError
 
 POLICY = 1
@@ -119,7 +120,15 @@ def _silence_libtiff() -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a photo's file once. raises PhotoError with the system's reason, or if it is a folder, pipe or device"""
+    """Read a photo's file, or its member of a tar or Parquet file, once.
+
+    Raises
+    ------
+    PhotoError
+        With the system's reason, or if it is a folder, pipe or device.
+    """
+    if (member := read_member(str(path))) is not None:
+        return member
     try:
         descriptor = os.open(path, _READING)  # a pipe would wait for its writer
         with os.fdopen(descriptor, "rb") as file:

@@ -1,16 +1,23 @@
-"""A folder or a manifest in, its files with their labels out, unread. Reads folders, never writes to them."""
+"""A folder, manifest, tar or Parquet file in, its photos with their labels out, unread. Nothing is ever written."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
-from imgreg.data.manifest import METADATA_FILES, SPLIT_FOLDERS, Listed, clean_label, list_manifest, metadata_file
-from imgreg.errors import DatasetError
+from imgreg.data.isolated_reading import in_workers
+from imgreg.data.listed import PHOTO_SUFFIXES, SPLIT_FOLDERS, Listed, clean_label
+from imgreg.data.manifest import METADATA_FILES, list_manifest, metadata_file
+from imgreg.data.members import file_of, holds_photos, photos_in
+from imgreg.data.parquet_rows import labelled_rows
+from imgreg.data.stores import address_of, without_scheme
+from imgreg.data.tar_members import labelled_photos
+from imgreg.errors import DatasetError, PhotoError
 
-_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 _LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 
@@ -20,31 +27,100 @@ def list_files(root: Path) -> Iterator[Listed]:
     Parameters
     ----------
     root : Path
-        DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, a folder with a metadata file, or a manifest
-        (see `manifest`).
+        DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, a folder with a metadata file, a folder of
+        tar or Parquet files (also in split folders or in data/), one such file, or a manifest (see `manifest`).
 
     Raises
     ------
     DatasetError
         If there is no such folder, a class is empty, or a manifest makes no sense.
     """
-    if root.is_file():
-        yield from list_manifest(root)
+    if root.is_file() and holds_photos(root):
+        yield from _with_members([Listed(str(root), "", None)])
+    elif root.is_file():
+        yield from _with_members(list_manifest(root))
     elif tables := _metadata_files(_present(root)):
         for split, table in tables:
-            yield from list_manifest(table, split=split)
+            yield from _with_members(list_manifest(table, split=split))
+    elif files := _files_of_photos(root):
+        yield from _with_members(files)
     else:
         yield from _from_folders(root)
 
 
 def photo_folders(root: Path) -> set[Path]:
-    """The folders that hold a data set's photos, where nothing may be written. raises DatasetError"""
-    return {Path(item.where).parent for item in list_manifest(root)} if root.is_file() else {_present(root)}
+    """The folders of this machine that hold a data set's photos, where nothing may be written. raises DatasetError"""
+    if address_of(root) is not None:
+        return set()
+    root = without_scheme(root)
+    if root.is_file() and holds_photos(root):
+        return {root.parent}
+    if root.is_file():
+        return {Path(folder) for folder in {os.path.dirname(file_of(item.where)) for item in list_manifest(root)}}  # noqa: PTH120
+    return {_present(root)}
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in a fixed order, hidden and system files left out, links to folders not followed."""
-    yield from map(Path, _names_below(folder))
+def photos_below(path: Path) -> Iterator[Path]:
+    """Every file below a folder in a fixed order, hidden and system files left out, links to folders not followed.
+
+    Tar and Parquet files, of which `path` may be one, give the photos in them.
+    """
+    for where in _names_below(path) if path.is_dir() else [str(path)]:
+        yield from map(Path, photos_in(where) if holds_photos(where) else [where])
+
+
+def _files_of_photos(root: Path) -> list[Listed]:
+    """The tar and Parquet files of a folder without class folders, with the splits of their folders."""
+    below = _sub_folders(root)
+    if any(folder.name.lower() not in (*SPLIT_FOLDERS, "data") or _sub_folders(folder) for folder in below):
+        return []
+    return [
+        Listed(str(path), "", None if folder == root else SPLIT_FOLDERS.get(folder.name.lower()))
+        for folder in (root, *below)
+        for path in sorted(folder.iterdir())
+        if _is_shown(path.name) and holds_photos(path) and path.is_file()
+    ]
+
+
+def _with_members(items: Iterable[Listed]) -> Iterator[Listed]:
+    """The items, with the photos of tar and Parquet files in the place of these files."""
+    for suffix, together in groupby(items, lambda item: Path(item.where).suffix.lower() if not item.label else ""):
+        if suffix == ".tar":
+            for item in together:
+                try:
+                    yield from labelled_photos(item.where, split=item.split or _split_in(item.where))
+                except (OSError, PhotoError) as error:
+                    yield _unreadable(item, error)
+        elif suffix == ".parquet":
+            for rows in in_workers(_rows_of, together, failed=lambda item, error: [_unreadable(item, error)]):
+                yield from rows
+        else:
+            yield from together
+
+
+def _rows_of(item: Listed) -> list[Listed]:
+    """raises PhotoError"""
+    try:
+        return labelled_rows(item.where, split=item.split or _split_in(item.where))
+    except OSError as error:
+        return [_unreadable(item, error)]
+
+
+def _unreadable(item: Listed, error: OSError | PhotoError) -> Listed:
+    if isinstance(error, OSError):
+        code = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        error = PhotoError(f"cannot be opened: {error.strerror or error}", code=code)
+    return Listed(item.where, "", item.split, error)
+
+
+def _split_in(path: str) -> str | None:
+    """The split that a tar or Parquet file's name tells.
+
+    >>> _split_in("data/validation-00000-of-00001.parquet"), _split_in("train/pets_test.tar"), _split_in("trains.tar")
+    ('val', 'test', None)
+    """
+    words = re.split("[^a-z]+", Path(path).stem.lower())
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
 
 
 def as_cell(path: str) -> str:
@@ -156,7 +232,7 @@ def notes_on_folders(root: Path) -> Iterator[str]:
         path
         for parent in parents
         for path in sorted(parent.iterdir())
-        if path.suffix.lower() in _PHOTO_SUFFIXES and path.is_file()
+        if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
     ]
     if loose:
         photos = "1 photo is" if len(loose) == 1 else f"{len(loose)} photos are"

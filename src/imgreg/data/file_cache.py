@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from imgreg.atomic_write import WINDOWS
 from imgreg.data.decode import POLICY, heif_version
+from imgreg.data.members import file_of
 
 FILE = "photos.sqlite"  # in the cache folder
 RACY_SECONDS = 2.0
@@ -38,14 +39,15 @@ CREATE TABLE IF NOT EXISTS files (
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """What tells whether a regular file is still the same; None for anything else, or a file that changed just now.
+    """What tells whether a regular file, or that of a member, is still the same; None for anything else, or a file that
+    changed just now.
 
     None for every file on Windows: its ctime is that of the file's creation, which says nothing of a change.
     """
     if WINDOWS:
         return None
     try:
-        seen = os.stat(path)  # noqa: PTH116 - a million Path objects take a minute
+        seen = os.stat(file_of(path))  # noqa: PTH116 - a million Path objects take a minute
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(seen.st_mode) or max(seen.st_mtime, seen.st_ctime) > time.time() - RACY_SECONDS:

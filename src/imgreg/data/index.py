@@ -18,7 +18,7 @@ from imgreg.data.decode import decode, read_bytes
 from imgreg.data.discovery import as_cell, list_files, notes_on_folders
 from imgreg.data.file_cache import FileCache, Stamp, stamp_of
 from imgreg.data.isolated_reading import in_workers
-from imgreg.data.manifest import Listed
+from imgreg.data.listed import Listed
 from imgreg.data.metadata import ImageMetadata, metadata
 from imgreg.errors import DatasetError, PhotoError
 
@@ -81,7 +81,7 @@ class PhotoIndex:
     skipped: tuple[Skipped, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a user should know of the set
-    cross_class: str = ""  # a sentence, where pictures stand with the same bytes in several classes
+    cross_class: str = ""  # a sentence, if identical files are in several classes
 
     @property
     def digest(self) -> str:
@@ -129,16 +129,19 @@ def index_photos(
     unread: list[tuple[int, Listed, Stamp | None]] = []
     labels: set[str] = set()
     for part in _batched(list_files(root), _LOOKED_AT_ONCE):
-        labels |= {item.label for item in part}
+        labels |= {item.label for item in part if item.problem is None}
         stamps = [None if file_cache is None else stamp_of(item.where) for item in part]
         had = [None] * len(part) if file_cache is None else file_cache.find([item.where for item in part], stamps)
         for item, stamp, facts in zip(part, stamps, had, strict=True):
+            if item.problem is not None:
+                rows.append(_given_up(item, item.problem))
+                continue
             if facts is None:
                 unread.append((len(rows), item, stamp))
             rows.append(None if facts is None else Photo(item.where, item.label, facts[0], item.split, facts[1]))
         if on_file is not None:
             on_file(len(rows) - len(unread), 0)
-    _refuse_one_class(root, sorted(labels))
+    _refuse_one_class(root, sorted(labels), left_out=[one for one in rows if isinstance(one, Skipped)])
     if on_file is not None:
         on_file(len(rows) - len(unread), len(rows))
     read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
@@ -191,7 +194,12 @@ def _given_up(item: Listed, error: PhotoError) -> Skipped:
     return Skipped(Path(item.where), str(error), error.code)
 
 
-def _refuse_one_class(root: Path, found: Sequence[str]) -> None:
+def _refuse_one_class(root: Path, found: Sequence[str], *, left_out: Sequence[Skipped]) -> None:
+    if len(found) < 2 and left_out:
+        raise DatasetError(
+            f"{root}: found {len(found)} class{'' if len(found) == 1 else 'es'} among the usable photos, expected 2 or "
+            f"more. {len(left_out)} left out, the first: {left_out[0].path}: {left_out[0].reason}."
+        )
     if len(found) < 2:
         names = f" ({', '.join(found)})" if found else ""
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Work on files that may be hostile, each in a process of its own with bounds on time and memory.
+"""Work on files that may be hostile, each in a separate process with bounds on time and memory.
 
 In: a function and its items. Out: results in order. A file that takes too long, too much memory, or the process with
 it, costs its own result and nothing else. Must not know: what the work is.
@@ -7,13 +7,16 @@ it, costs its own result and nothing else. Must not know: what the work is.
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NoReturn, TypeVar
 
 from imgreg.errors import MachineError, PhotoError
@@ -30,13 +33,13 @@ F = TypeVar("F")
 
 
 class _ReaderDiedError(PhotoError):
-    """The process that read the file ended, of its own or by a signal."""
+    """The process that read the file exited, or was ended by a signal."""
 
 
 def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[T, PhotoError], F]) -> Iterator[R | F]:
     """work(item) for each item, in order, a process a core. Some items are asked for ahead of what is given back.
 
-    An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process of its own,
+    An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process,
     with more time: neither what earlier items left behind nor what else the machine does must decide about it.
 
     Parameters
@@ -44,7 +47,7 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
     work : callable
         A function of a module, which returns what can be pickled; it may raise PhotoError.
     failed : callable
-        What stands for an item whose work was given up: codes too-slow, out-of-memory and damaged.
+        The result for an item whose work was given up: codes too-slow, out-of-memory and damaged.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
                 return
             item, future = waiting.popleft()
             try:
-                yield _result(future, seconds=SECONDS)
+                yield _result(future.result, seconds=SECONDS)
             except PhotoError as error:
                 yield _again(work, item, failed=failed) if _worth_another_try(error) else failed(item, error)
 
@@ -79,18 +82,89 @@ def kept_workers(module: str) -> Iterator[Callable[[Callable[[T], R], T], R]]:
 
     module   the name of the work's module, which is imported before the processes start
     """
-    with _pool(module, os.cpu_count() or 1) as pool:
+    readers = [_Reader(_context(module)) for _ in range(os.cpu_count() or 1)]
+    idle: SimpleQueue[_Reader] = SimpleQueue()
+    for reader in readers:
+        idle.put(reader)
 
-        def result(work: Callable[[T], R], item: T) -> R:
-            try:
-                answer: R = _result(pool.schedule(work, args=(item,), timeout=SECONDS), seconds=SECONDS)
-                return answer
-            except PhotoError as error:
-                if not _worth_another_try(error):
-                    raise
-                return _again(work, item, failed=_raised)
+    def result(work: Callable[[T], R], item: T) -> R:
+        reader = idle.get()
+        try:
+            answer: R = _result(partial(reader.result, work, item), seconds=SECONDS)
+            return answer
+        except PhotoError as error:
+            if not _worth_another_try(error):
+                raise
+            reader.close()  # with what earlier items left in it
+        finally:
+            idle.put(reader)
+        return _again(work, item, failed=_raised)
 
+    try:
         yield result
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+class _Reader:
+    """A process for one item after another, started when it is asked.
+
+    For items that come one at a time: pebble's pool takes three times as long for each (docs/log.md).
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._process: Any = None
+
+    def result(self, work: Callable[[T], R], item: T) -> R:
+        """work(item) in the process. raises what it raises, and what pebble does for a process that is late or dead"""
+        from pebble import ProcessExpired
+
+        if self._process is None:
+            self._start()
+        try:
+            self._pipe.send((work, item))
+            if not self._pipe.poll(SECONDS):
+                raise FutureTimeoutError
+            answer, error = self._pipe.recv()
+        except (EOFError, ConnectionError) as gone:
+            self._process.join(1)
+            raise ProcessExpired("", code=self._process.exitcode) from gone
+        if error is not None:
+            raise error
+        result: R = answer
+        return result
+
+    def _start(self) -> None:
+        try:
+            self._pipe, theirs = self._context.Pipe()
+            self._process = self._context.Process(target=_answer, args=(theirs,), daemon=True)
+            self._process.start()
+            theirs.close()
+        except (OSError, EOFError) as error:
+            self._process = None
+            raise BrokenProcessPool(str(error)) from error
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+
+def _answer(pipe: Any) -> None:
+    """In a reader's process: each item as it comes, until whoever asks has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; whoever asked ends it when all is answered
+    _bounded()
+    with suppress(EOFError):
+        while True:
+            work, item = pipe.recv()
+            try:
+                pipe.send((work(item), None))
+            except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+                pipe.send((None, error))
 
 
 def _worth_another_try(error: PhotoError) -> bool:
@@ -105,18 +179,19 @@ def _again(work: Callable[[T], R], item: T, *, failed: Callable[[T, PhotoError],
     """The same work in a fresh process that does nothing else; its answer is final."""
     with _pool(_module(work), 1) as pool:
         try:
-            result: R = _result(pool.schedule(work, args=(item,), timeout=AGAIN_SECONDS), seconds=AGAIN_SECONDS)
+            future = pool.schedule(work, args=(item,), timeout=AGAIN_SECONDS)
+            result: R = _result(future.result, seconds=AGAIN_SECONDS)
             return result
         except PhotoError as error:
             return failed(item, error)
 
 
-def _result(future: Any, *, seconds: float) -> Any:
+def _result(answer: Callable[[], Any], *, seconds: float) -> Any:
     """What a process answered. raises PhotoError for what a bound ended, MachineError if no process can be started"""
     from pebble import ProcessExpired
 
     try:
-        return future.result()
+        return answer()
     except FutureTimeoutError as error:
         raise PhotoError(f"reading took more than {seconds:g} seconds", code="too-slow") from error
     except MemoryError as error:
@@ -135,15 +210,19 @@ def _module(work: Callable[..., object]) -> str:
     return name
 
 
+def _context(module: str) -> FreshContext:
+    context = FreshContext()
+    if START == "ForkServer":
+        context.set_forkserver_preload([module])
+    return context
+
+
 @contextmanager
 def _pool(module: str, n_workers: int) -> Iterator[Any]:
     """Processes that start with nothing of the caller, and end with the block."""
     from pebble import ProcessPool
 
-    context = FreshContext()
-    if START == "ForkServer":
-        context.set_forkserver_preload([module])
-    pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=context)
+    pool = ProcessPool(max_workers=n_workers, initializer=_bounded, context=_context(module))
     try:
         yield pool
     finally:

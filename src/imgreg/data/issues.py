@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imgreg.data.index import Photo, PhotoIndex
+from imgreg.data.members import is_row
 
 SMALLEST_PX = 32
 FEW_PHOTOS = 20  # of a class: a handful validates, and the verdict will be "too noisy to tell"
@@ -28,7 +29,7 @@ class Finding:
     Attributes
     ----------
     files : tuple of tuple of str
-        Groups of paths as PhotoIndex.relative names them: copies stand together, other files alone.
+        Groups of paths as PhotoIndex.relative names them: copies together, other files alone.
     """
 
     code: str
@@ -41,6 +42,10 @@ class Finding:
 
 
 _LEFT_OUT = {  # PhotoError's codes
+    "no-label": (
+        "photos without a usable label",
+        "Add one to each: docs/your-photos.md says how tar and Parquet files hold labels.",
+    ),
     "empty": ("empty files", "Copy them again from the original source, or delete them."),
     "missing": ("missing files", "Fix the manifest or the link."),
     "unreadable": ("files that cannot be opened", "Fix the file permissions."),
@@ -197,13 +202,13 @@ def _imbalance(photos: Sequence[Photo], classes: Sequence[str]) -> Iterable[Find
     few = [c for c in classes if counts[c] < FEW_PHOTOS]
     if few:
         says = ", ".join(f"class {c!r} has {counts[c]} photos" for c in few)
-        advice = f"Add photos: fewer than {FEW_PHOTOS} per class tell nothing; a hundred are a good start."
+        advice = f"Add photos: fewer than {FEW_PHOTOS} per class show little; a hundred are a good start."
         yield Finding("few-photos", "take care", says, advice, ())
 
 
 def _is_misnamed(photo: Photo) -> bool:
     suffix, kind = photo.path.suffix.lower(), photo.metadata.kind if photo.metadata else ""
-    return suffix not in _SUFFIXES.get(kind, {suffix})
+    return not is_row(photo.where) and suffix not in _SUFFIXES.get(kind, {suffix})
 
 
 def _side(photo: Photo) -> int:

@@ -1,4 +1,4 @@
-"""What a photo's file tells without a look at what it shows: its colours as a whole, and its plain facts.
+"""A photo without its content: a histogram of its colours, and the facts of its file.
 
 A control classifier gets these and nothing else. If it does as well as the network, the classes differ by their
 backgrounds or their sources, not by what they are said to show.
@@ -61,7 +61,7 @@ _DECODER = msgspec.msgpack.Decoder(tuple[bytes, int, int, int, str, bool, int, b
 
 
 def metadata(data: bytes, pixels: UInt8Array) -> ImageMetadata:
-    """Take down what a readable photo's file tells.
+    """Measure a readable photo.
 
     Parameters
     ----------

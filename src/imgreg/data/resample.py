@@ -110,7 +110,7 @@ def _dealt(photos: Sequence[Photo], *, shares: Sequence[float], draw: np.random.
 
 
 def _refuse_small_classes(photos: Sequence[Photo], *, folds: int) -> None:
-    """A photo that stands in two classes counts for the first, as it is dealt with it."""
+    """A photo in two classes counts for the first."""
     different = Counter({photo.kept_with: photo.label for photo in reversed(photos)}.values())
     least = max(folds, 3)
     for label in sorted({photo.label for photo in photos}):

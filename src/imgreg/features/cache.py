@@ -18,6 +18,7 @@ import os
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ Float16Array = NDArray[np.float16]
 BLOCK_ROWS = 64
 DEFAULT_LIMIT_BYTES = 20 * 10**9
 MAPPED_BLOCKS = 64  # that stay mapped, for the next training on the same photos
-STRAY_SECONDS = 3600  # a file that no entry names is left alone for so long: its writer may still be at work
+STRAY_SECONDS = 86_400  # a file that no entry names is left alone for so long: its writer may still be at work
+
+_COPY = ".index-"  # begins the name of a copy of the index
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, n_bytes INTEGER NOT NULL, used REAL NOT NULL);
@@ -52,8 +55,38 @@ def feature_key(*parts: object) -> str:
 
 
 @dataclass(frozen=True)
+class WrittenBlock:
+    """A block that lies in the cache: its name, which is the hash of its content, and its length."""
+
+    name: str
+    n_bytes: int
+
+
+def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
+    """Write a block, (n, h, w, c) float16, under the hash of its content. raises MachineError if the disk refuses."""
+    data = io.BytesIO()
+    np.save(data, features, allow_pickle=False)
+    content = data.getvalue()
+    name = hashlib.blake2b(content, digest_size=32).hexdigest()
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(folder / f"{name}.npy")
+    except OSError as error:
+        with contextlib.suppress(OSError, NameError):
+            Path(file.name).unlink()
+        raise MachineError(
+            f"{folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
+            "space, or set IMGREG_CACHE to another folder."
+        ) from error
+    return WrittenBlock(name, len(content))
+
+
+@dataclass(frozen=True)
 class CacheContents:
-    """What lies in the feature cache, in numbers."""
+    """What the feature cache holds, in numbers."""
 
     n_features: int
     n_blocks: int
@@ -84,6 +117,7 @@ class FeatureCache:
         say: Callable[[str], None],
         limit_bytes: int | None = None,
         intact: Collection[str] = (),
+        index: Path | None = None,
     ) -> None:
         """
         Parameters
@@ -92,6 +126,8 @@ class FeatureCache:
             What `shrink` keeps to; None for DEFAULT_LIMIT_BYTES.
         intact : collection of str
             Blocks that the process which started this one has checked and uses.
+        index : Path, optional
+            What `shared_index` wrote, for a process that only reads.
 
         Raises
         ------
@@ -102,13 +138,14 @@ class FeatureCache:
         self._say = say
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._intact = set(intact)  # blocks checked by this process
+        self._is_copy = index is not None
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._index = sqlite3.connect(self.folder / "index.sqlite", timeout=60, isolation_level=None)
-            self._index.execute("PRAGMA journal_mode = WAL")
-            self._index.execute("PRAGMA synchronous = NORMAL")  # a lost entry is only computed again
-            self._index.executescript(_SCHEMA)
+            if index is not None:
+                self._index = sqlite3.connect(f"{index.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+            else:
+                self._index = _open_index(self.folder / "index.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise MachineError(
                 f"{self.folder}: cannot open the feature cache ({error}). Set IMGREG_CACHE to a writable folder."
@@ -137,9 +174,10 @@ class FeatureCache:
         places = self._places(asked)
         usable = self._check({block for block, _ in places.values()}, on_block=on_block)
         self._known |= {key: place for key, place in places.items() if place[0] in usable}
-        with self._changing():
-            used = ((time.time(), name) for name in usable)
-            self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
+        if not self._is_copy:
+            with self._changing():
+                used = ((time.time(), name) for name in usable)
+                self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
         return {key for key in asked if key not in self._known}
 
     def read(self, keys: Sequence[str]) -> Float16Array:
@@ -172,25 +210,24 @@ class FeatureCache:
 
     def write(self, keys: Sequence[str], features: Float16Array) -> None:
         """Keep a block of features, (n, h, w, c) float16, one row a key. raises MachineError if the disk refuses."""
-        data = io.BytesIO()
-        np.save(data, features, allow_pickle=False)
-        content = data.getvalue()
-        name = hashlib.blake2b(content, digest_size=32).hexdigest()
-        try:
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".new-", delete=False) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(self._path(name))
-        except OSError as error:
-            with contextlib.suppress(OSError, NameError):
-                Path(file.name).unlink()
+        self.add(keys, write_block(self.folder, features))
+
+    def add(self, keys: Sequence[str], block: WrittenBlock) -> None:
+        """Enter a block that lies in the folder into the index, its keys in the order of its rows.
+
+        Raises
+        ------
+        MachineError
+            If it is not there in full length.
+        """
+        name = block.name
+        if not self._path(name).is_file() or self._path(name).stat().st_size != block.n_bytes:
             raise MachineError(
-                f"{self.folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
-                "space, or set IMGREG_CACHE to another folder."
-            ) from error
+                f"{self._path(name)}: not found as it was written on another machine. Every machine needs the same "
+                "folder as IMGREG_CACHE, on a shared file system."
+            )
         with self._changing():
-            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, len(content), time.time()))
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, block.n_bytes, time.time()))
             self._index.executemany(
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?)",
                 ((key, name, row) for row, key in enumerate(keys)),
@@ -198,8 +235,27 @@ class FeatureCache:
         self._intact.add(name)
         self._known |= {key: (name, row) for row, key in enumerate(keys)}
 
+    @contextlib.contextmanager
+    def shared_index(self) -> Iterator[Path]:
+        """A file that says where the features stand that this process knows, for processes of other machines.
+
+        They must not open the index itself: SQLite's locks and its log do not work across machines.
+        """
+        place = self.folder / f"{_COPY}{uuid.uuid4().hex}.sqlite"
+        try:
+            copy = _open_index(place, journal="OFF")
+            copy.execute("BEGIN")
+            copy.executemany("INSERT INTO items VALUES (?, ?, ?)", ((key, *at) for key, at in self._known.items()))
+            copy.execute("COMMIT")
+            copy.close()
+            yield place
+        finally:
+            place.unlink(missing_ok=True)
+
     def shrink(self) -> None:
         """Drop the blocks longest unused until the cache is within its limit; what this process has used stays."""
+        if self._is_copy:
+            return
         with self._changing():
             rows = self._index.execute("SELECT name, n_bytes FROM blocks ORDER BY used").fetchall()
             excess = sum(n_bytes for _, n_bytes in rows) - self._limit_bytes
@@ -244,7 +300,8 @@ class FeatureCache:
     def _strays(self) -> list[Path]:
         named = {f"{name}.npy" for (name,) in self._index.execute("SELECT name FROM blocks")}
         old = time.time() - STRAY_SECONDS
-        files = (path for path in self.folder.iterdir() if path.name.startswith(".new-") or path.suffix == ".npy")
+        left = (".new-", _COPY)
+        files = (path for path in self.folder.iterdir() if path.name.startswith(left) or path.suffix == ".npy")
         return [path for path in files if path.name not in named and path.stat().st_mtime < old]
 
     def _places(self, keys: Iterable[str]) -> dict[str, tuple[str, int]]:
@@ -323,6 +380,14 @@ def _mapped(path: Path, _inode: int, _changed_ns: int) -> Float16Array:
     """A block; a file that was put in its place since is mapped anew."""
     block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return block
+
+
+def _open_index(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
+    index = sqlite3.connect(path, timeout=60, isolation_level=None)
+    index.execute(f"PRAGMA journal_mode = {journal}")
+    index.execute("PRAGMA synchronous = NORMAL")  # a lost entry is only computed again
+    index.executescript(_SCHEMA)
+    return index
 
 
 def _removed(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -33,6 +35,7 @@ EngineName = Literal["openvino", "keras"]
 Precision = Literal["float32", "bfloat16"]
 
 KERAS_BATCH = 32
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # OpenVINO's
 
 
 class Engine(Protocol):
@@ -42,7 +45,7 @@ class Engine(Protocol):
     precision: Precision
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
-        """Describe photos by the frozen base, in order, as they come.
+        """Describe photos by the frozen base, in order, as they come. Several threads may do so at once.
 
         Parameters
         ----------
@@ -114,6 +117,8 @@ class EngineSettings:
         Width and height of the photos.
     one_photo : bool
         Every core works on the same photo: fastest for one, slower for many.
+    n_threads : int
+        Of OpenVINO; 0 for one a core.
     layer : str
         The layer whose output is given: the last one, or the layer before a fine-tuned block.
     blocks : tuple of Arrays
@@ -126,6 +131,7 @@ class EngineSettings:
     size_px: int
     preprocessing: Preprocessing = "vgg16"
     one_photo: bool = False
+    n_threads: int = 0
     layer: str = LAST_LAYER
     blocks: tuple[Arrays, ...] = ()
 
@@ -164,24 +170,30 @@ class OpenVinoEngine:
         if settings.layer != LAST_LAYER or settings.blocks:
             network = with_blocks(network, layer=settings.layer, blocks=settings.blocks)
         hints = {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[settings.precision],
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[settings.precision],
+            "INFERENCE_NUM_THREADS": settings.n_threads,
             "PERFORMANCE_HINT": "LATENCY" if settings.one_photo else "THROUGHPUT",
         }
-        compiled = core.compile_model(network, "CPU", hints)
-        self._queue = ov.AsyncInferQueue(compiled)
+        self._compiled = core.compile_model(network, "CPU", hints)
+        self._idle: deque[Any] = deque()  # queues; each call of embed takes one, so that several threads may call it
 
     def embed(self, photos: Iterable[UInt8Array]) -> Iterator[Float32Array]:
         waiting: deque[list[Float32Array]] = deque()
-        self._queue.set_callback(_keep_output)
+        try:
+            queue = self._idle.pop()
+        except IndexError:
+            queue = load_openvino().AsyncInferQueue(self._compiled)
+            queue.set_callback(_keep_output)
         try:
             for photo in photos:
                 slot: list[Float32Array] = []
                 waiting.append(slot)
-                self._queue.start_async({0: photo[None]}, slot)
+                queue.start_async({0: photo[None]}, slot)
                 while waiting and waiting[0]:
                     yield waiting.popleft()[0]
         finally:
-            self._queue.wait_all()
+            queue.wait_all()
+            self._idle.append(queue)
         for slot in waiting:
             yield slot[0]
 
@@ -195,6 +207,7 @@ class KerasEngine:
         from imgreg.features.backbone import build_backbone
 
         self.precision = settings.precision
+        self._lock = Lock()
         self._model = build_backbone(
             weights,
             dtype="mixed_bfloat16" if settings.precision == "bfloat16" else "float32",
@@ -216,7 +229,9 @@ class KerasEngine:
     def _embed_batch(self, batch: list[UInt8Array]) -> Iterator[Float32Array]:
         full = np.zeros((KERAS_BATCH, *batch[0].shape), np.uint8)  # one shape: TensorFlow compiles once
         full[: len(batch)] = batch
-        yield from np.asarray(self._model.predict_on_batch(full), dtype=np.float32)[: len(batch)]
+        with self._lock:
+            features = self._model.predict_on_batch(full)
+        yield from np.asarray(features, dtype=np.float32)[: len(batch)]
 
 
 def _load_kept(model: Path, settings: EngineSettings) -> OpenVinoEngine | None:
@@ -232,10 +247,44 @@ def _load_kept(model: Path, settings: EngineSettings) -> OpenVinoEngine | None:
         return engine if intact.result() else None
 
 
-def engine_version(engine: EngineName) -> str:
-    """What a feature's bits depend on besides weights and precision, e.g. "openvino 2026.1.0 keras 3.15.1"."""
+def engine_version(engine: EngineName, precision: Precision) -> str:
+    """What a feature's bits depend on besides weights and precision, the kind of processor included.
+
+    Returns
+    -------
+    str
+        E.g. "openvino 2026.1.0 keras 3.15.1 brgconv_avx512_f32".
+    """
     names = ("openvino", "keras") if engine == "openvino" else ("tensorflow", "keras")
-    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return " ".join([*versions, convolution_kernel(precision)] if engine == "openvino" else versions)
+
+
+@functools.cache
+def convolution_kernel(precision: Precision) -> str:
+    """The kernel that OpenVINO chooses for a convolution on this processor, e.g. brgconv_avx512_bf16.
+
+    Its name tells the instruction set, on which the last bits of a sum depend; ONEDNN_MAX_CPU_ISA is honoured.
+
+    Raises
+    ------
+    MachineError
+        If OpenVINO has none for this precision here.
+    """
+    ov = load_openvino()
+    photo = ov.opset13.parameter([1, 64, 16, 16], np.float32)
+    weights = ov.opset13.constant(np.zeros((64, 64, 3, 3), np.float32))
+    output = ov.opset13.convolution(photo, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    hints = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "INFERENCE_NUM_THREADS": 1}
+    try:
+        compiled = ov.Core().compile_model(ov.Model([output], [photo], "convolution"), "CPU", hints)
+    except RuntimeError as error:  # OpenVINO's
+        raise MachineError(
+            f"OpenVINO cannot compute in {precision} on this processor. Use --precision float32."
+        ) from error
+    described = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
+    kernels = {one["layerType"].astype(str): one["primitiveType"].astype(str) for one in described}
+    return str(kernels["Convolution"])
 
 
 def _keep_output(request: Any, slot: list[Float32Array]) -> None:

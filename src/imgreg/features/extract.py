@@ -6,9 +6,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby, islice
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from imgreg.data.index import Photo
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.backbone import PREPROCESSINGS, Preprocessing
 from imgreg.features.blocks import LAST_LAYER
-from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
+from imgreg.features.cache import BLOCK_ROWS, FeatureCache, WrittenBlock, feature_key
 from imgreg.features.engines import Engine
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import Stored, to_stored
@@ -37,7 +38,7 @@ class BaseIdentity:
 
     weights_sha256: str
     image_size: int
-    engine_version: str  # e.g. openvino 2026.1.0
+    engine_version: str  # e.g. openvino 2026.1.0 keras 3.15.1 brgconv_avx512_f32
     precision: str
     stored: Stored = "map"
     preprocessing: Preprocessing = field(default="vgg16", repr=False)  # keys name it beside this value
@@ -81,11 +82,32 @@ class FeatureSource:
         return self.cache.read([self.key(photo, view, augmenter=augmenter) for photo in photos])
 
 
+@dataclass(frozen=True)
+class View:
+    """What one feature is computed of: a photo as it is (0), mirrored (MIRROR), or a view that `augmenter` makes."""
+
+    photo: Photo
+    number: int
+    augmenter: Augmenter | None
+
+
+@runtime_checkable
+class BlockWorkers(Protocol):
+    """Processes on other machines that compute blocks of features."""
+
+    def compute_blocks(
+        self, blocks: Sequence[Sequence[View]], *, source: FeatureSource
+    ) -> Iterator[tuple[int, WrittenBlock]]:
+        """Compute each block of views, and give its number with the block that was written, as they come."""
+        ...
+
+
 def extract(
     wanted: Mapping[Photo, Sequence[tuple[int, Augmenter | None]]],
     *,
     source: FeatureSource,
     load: Callable[[], Engine],
+    elsewhere: BlockWorkers | None = None,
     on_view: Callable[[int, int], None] | None = None,
     on_block: Callable[[int, int], None] | None = None,
 ) -> Extraction:
@@ -95,6 +117,8 @@ def extract(
     ----------
     load : callable
         Loads the base; called only if something is missing.
+    elsewhere : BlockWorkers, optional
+        Who computes instead of this process. The blocks and their names are the same.
     on_view : callable, optional
         Called with (views done, views to compute).
     on_block : callable, optional
@@ -108,60 +132,81 @@ def extract(
         If a value is not finite.
     """
     asked = {
-        source.key(photo, view, augmenter=augmenter): (photo, view, augmenter)
+        source.key(photo, view, augmenter=augmenter): View(photo, view, augmenter)
         for photo, views in wanted.items()
         for view, augmenter in views
     }
     missing = source.cache.missing(asked, on_block=on_block)
-    jobs: dict[str, tuple[Photo, list[tuple[str, int, Augmenter | None]]]] = {}
-    for key, (photo, view, augmenter) in asked.items():
+    by_content: dict[str, list[str]] = {}
+    for key, view in asked.items():
         if key in missing:
-            jobs.setdefault(photo.sha256, (photo, []))[1].append((key, view, augmenter))
-    if jobs:
-        _compute(list(jobs.values()), source=source, engine=load(), n_missing=len(missing), on_view=on_view)
+            by_content.setdefault(view.photo.sha256, []).append(key)
+    keys = [key for same in by_content.values() for key in same]
+    blocks = [keys[start : start + BLOCK_ROWS] for start in range(0, len(keys), BLOCK_ROWS)]
+    if blocks:
+        engine = load()  # which exports the base into the cache, where other machines find it
+        views = [[asked[key] for key in block] for block in blocks]
+        n_done = 0
+        counts = (
+            _computed_here(views, blocks, source=source, engine=engine)
+            if elsewhere is None
+            else _computed_elsewhere(views, blocks, source=source, workers=elsewhere)
+        )
+        for n_more in counts:
+            n_done += n_more
+            if on_view is not None:
+                on_view(n_done, len(keys))
     source.cache.shrink()
     return Extraction(n_computed=len(missing), n_read=len(asked) - len(missing))
 
 
-def _compute(
-    jobs: list[tuple[Photo, list[tuple[str, int, Augmenter | None]]]],
-    *,
-    source: FeatureSource,
-    engine: Engine,
-    n_missing: int,
-    on_view: Callable[[int, int], None] | None,
-) -> None:
-    keys: deque[str] = deque()
-
-    def make_views(
-        job: tuple[Photo, list[tuple[str, int, Augmenter | None]]],
-    ) -> list[tuple[str, UInt8Array]]:
-        photo, views = job
-        pixels = read_photo(photo, size_px=source.base.image_size)
-        return [(key, _view(pixels, view, sha256=photo.sha256, augmenter=augmenter)) for key, view, augmenter in views]
-
-    def pixels_in_order() -> Iterator[UInt8Array]:
-        for made in read_ahead(make_views, jobs):
-            for key, pixels in made:
-                keys.append(key)
-                yield pixels
-
-    rows: list[Float16Array] = []
-    block_keys: list[str] = []
-    for done, features in enumerate(engine.embed(pixels_in_order()), start=1):
-        rows.append(to_stored(features, source.base.stored))
-        block_keys.append(keys.popleft())
-        if len(rows) == BLOCK_ROWS or done == n_missing:
-            source.cache.write(block_keys, np.stack(rows))
-            rows, block_keys = [], []
-        if on_view is not None:
-            on_view(done, n_missing)
+def _computed_here(
+    views: Sequence[Sequence[View]], blocks: Sequence[Sequence[str]], *, source: FeatureSource, engine: Engine
+) -> Iterator[int]:
+    """Compute and write block by block, and give 1 after each feature."""
+    rows = feature_rows([view for block in views for view in block], engine=engine, base=source.base)
+    for keys in blocks:
+        features = []
+        for row in islice(rows, len(keys)):
+            features.append(row)
+            if len(features) == len(keys):
+                source.cache.write(keys, np.stack(features))
+            yield 1
 
 
-def _view(pixels: UInt8Array, view: int, *, sha256: str, augmenter: Augmenter | None) -> UInt8Array:
-    if view == MIRROR:
-        return mirrored(pixels)
-    return pixels if augmenter is None else augmenter.view(pixels, sha256=sha256, view=view)
+def _computed_elsewhere(
+    views: Sequence[Sequence[View]], blocks: Sequence[Sequence[str]], *, source: FeatureSource, workers: BlockWorkers
+) -> Iterator[int]:
+    """Enter what others write into the index, and give the number of features after each block."""
+    for number, written in workers.compute_blocks(views, source=source):
+        source.cache.add(blocks[number], written)
+        yield len(blocks[number])
+
+
+def feature_rows(views: Sequence[View], *, engine: Engine, base: BaseIdentity) -> Iterator[Float16Array]:
+    """Compute the features of views, in order; a photo is decoded once for those of its views that follow each other.
+
+    Yields
+    ------
+    (h, w, c) float16
+        As they are stored.
+    """
+
+    def make(same: tuple[View, ...]) -> list[UInt8Array]:
+        pixels = read_photo(same[0].photo, size_px=base.image_size)
+        return [_pixels(pixels, view) for view in same]
+
+    jobs = (tuple(same) for _, same in groupby(views, key=lambda view: view.photo.sha256))
+    for features in engine.embed(chain.from_iterable(read_ahead(make, jobs))):
+        yield to_stored(features, base.stored)
+
+
+def _pixels(photo: UInt8Array, view: View) -> UInt8Array:
+    if view.number == MIRROR:
+        return mirrored(photo)
+    if view.augmenter is None:
+        return photo
+    return view.augmenter.view(photo, sha256=view.photo.sha256, view=view.number)
 
 
 def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:
@@ -173,6 +218,13 @@ def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:
         return decoding.decode(data, size_px=size_px)
     except PhotoError as error:
         raise DatasetError(f"{photo.path}: {error} while imgreg was running. Run the command again.") from error
+
+
+def library_versions() -> dict[str, str]:
+    """What decoding and augmenting in this process depend on."""
+    names = ("pillow", *_AUGMENTING)
+    versions = {name: str(version) for name, version in zip(names, _versions(*names), strict=True)}
+    return {"decoding": repr(decoding.POLICY), "pillow-heif": str(decoding.heif_version())} | versions
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""A training as it stands between two epochs, in one file, so that a killed one goes on and ends with the same bits.
+"""The state of a training between two epochs, in one file, so that a killed one resumes and ends with the same bits.
 
 In: the arrays of model and optimizer, and the history so far. Out: the same, or nothing where no whole file is.
 Must not know: Keras, and which training it is (its path says that).
@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from imgreg.atomic_write import left_behind, write_atomic
+from imgreg.runs.folder import values_to_csv
 from imgreg.runs.history import Epoch, History
-from imgreg.runs.layers import layers_of_csv, layers_to_csv
+from imgreg.runs.layers import LayerRow, layers_of_csv
 
 WRITING_SHARE = 0.1  # of the training's time may go into writing checkpoints
 FIRST_SECONDS = 1.0  # a training that is shorter writes none
@@ -66,7 +67,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays["val_probabilities"] = history.val_probabilities
     arrays["train_true_class"] = history.train_true_class
     if history.layers:
-        arrays["layers"] = np.frombuffer(layers_to_csv(history.layers).encode(), np.uint8)
+        arrays["layers"] = np.frombuffer(values_to_csv(LayerRow, history.layers).encode(), np.uint8)
     content = save(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, _digest(content), content)
@@ -108,7 +109,7 @@ def checkpointer(path: Path, *, say: Callable[[str], None]) -> Callable[[Callabl
     """What is called at each epoch's end with a function that takes the checkpoint, and writes it as often as
     WRITING_SHARE allows: after each epoch, where epochs are long or the head is small.
 
-    say   told once if the disk refuses: the training goes on without
+    say   gets one warning if the disk refuses: the training continues without checkpoints
     """
     due, refused = time.perf_counter() + FIRST_SECONDS, False
 

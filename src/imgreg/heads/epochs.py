@@ -42,9 +42,9 @@ class Hooks:
     keep : callable, optional
         Called at each epoch's end with a function that takes a checkpoint.
     resume_from : Checkpoint, optional
-        Where an interrupted training of the same heads stood; it comes out the same as if it had not been interrupted.
+        Of an interrupted training of the same heads; the result is the same as if it had not been interrupted.
     monitor : LayerMonitor, optional
-        Records the layers of the first head; what it records stands in the history.
+        Records the layers of the first head, for the history.
     callbacks : sequence of keras.callbacks.Callback
         Called for the head's epochs, not for those of fine-tuning, with the figures of the history as logs. The model
         that they see holds the last fold's head.
@@ -80,7 +80,7 @@ class Phase:
     keeps_last: bool = False
 
     def is_over(self, val_losses: Sequence[float]) -> bool:
-        """Whether early stopping ends it after these epochs of its own."""
+        """Whether early stopping ends it after these epochs."""
         since_better = epochs_since_better(val_losses, min_delta=self.min_delta)
         return self.patience_epochs > 0 and since_better >= self.patience_epochs
 
@@ -114,7 +114,7 @@ class EpochTask:
 
 
 class SplitViews:
-    """The features of both sides as tensors, view by view."""
+    """The features of train and validation photos as tensors, view by view."""
 
     def __init__(self, recipe: Recipe, data: SplitFeatures) -> None:
         self._n_views = recipe.n_views

@@ -40,7 +40,7 @@ class LayerMonitor:
         self._batch: tuple[Any, Any] | None = None
 
     def record(self, model: Any, *, train: Labelled, rows: IntArray, epoch: int) -> None:
-        """Look at the head as it stands at the end of this epoch, if it is one of those recorded.
+        """Record the head at the end of this epoch, if it is one of those recorded.
 
         An epoch at which an output or a gradient is not finite is left out.
 

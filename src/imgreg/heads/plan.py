@@ -85,7 +85,7 @@ def plan_head(head: Head, *, n_classes: int) -> tuple[Layer, ...]:
 
 
 def refuse_output(head: Head, *, n_classes: int) -> None:
-    """Raise UsageError for an output layer that cannot tell so many classes apart."""
+    """Raise UsageError for an output layer that cannot have so many classes."""
     function, units = (head.layers[-1].function, head.layers[-2].units) if head.layers else (head.output, None)
     if function == "sigmoid" and n_classes != 2:
         raise UsageError(

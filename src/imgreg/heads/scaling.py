@@ -12,7 +12,7 @@ from imgreg.heads.forward import probabilities
 from imgreg.heads.plan import Layer
 from imgreg.heads.views import Labelled
 
-PORTION = 256  # photos whose vectors stand in memory at once
+PORTION = 256  # photos whose vectors are in memory at once
 
 
 def fit_scaling(model: Any, kind: Literal["standardize", "min_max"], *, plan: Sequence[Layer], train: Labelled) -> None:

@@ -18,7 +18,7 @@ from imgreg.heads.views import IntArray, Labelled
 
 FRACTIONS = tuple(tenths / 10 for tenths in range(10))
 N_DRAWS = 20
-MAX_PHOTOS = 1000  # of one head: their features stand in memory
+MAX_PHOTOS = 1000  # of one head: their features are in memory
 
 Float32Array = NDArray[np.float32]
 

@@ -206,7 +206,7 @@ def _refuse_contradictions(folder: Path, card: ModelCard) -> None:
 
 
 def _n_outputs(card: ModelCard) -> int | None:
-    """Units that the output layer must have; None where it cannot tell so many classes apart."""
+    """Units that the output layer must have; None if it cannot have so many classes."""
     if card.plan[-1].function == "sigmoid":
         return 1 if len(card.classes) == 2 else None
     return len(card.classes)

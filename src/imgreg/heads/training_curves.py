@@ -1,4 +1,4 @@
-"""What a training records: honest curves over all heads, and the heads as they stood at the epoch that is kept.
+"""What a training records: honest curves over all heads, and the heads of the epoch that is kept.
 
 In: the features of a split, and what each head gives at an epoch's end. Out: a FittedHead. The same weights score the
 clean train photos and the validation photos by one function, in inference mode, as plain cross-entropy. Must not know:
@@ -23,7 +23,7 @@ from imgreg.runs.history import Epoch, History
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head as it stood at the epoch that was kept, and how it came there; of a cross-validated training, its heads.
+    """The head of the epoch that was kept, with its history; of a cross-validated training, its heads.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class SplitFeatures:
-    """The features of both sides of a split, and the folds if there are several heads.
+    """The features of train and validation photos, and the folds if there are several heads.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class HeadEpoch:
 
 
 class Curves:
-    """The epochs so far, and the heads as they stood at the one that is kept.
+    """The epochs so far, and the heads of the one that is kept.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe and lay overrides over it.
+    """Read a recipe and apply overrides.
 
     name        of a bundled recipe, or a path that ends in .toml
     overrides   dotted key -> value, e.g. {"head.dropout": 0.5}
@@ -60,7 +60,7 @@ def load_recipe(name: str, *, overrides: Mapping[str, Any] | None = None) -> Rec
 
 
 def recipe_of(given: Mapping[str, Any], *, overrides: Mapping[str, Any]) -> Recipe:
-    """Lay overrides (dotted key -> value) over a recipe's tables, and check the result. Raises UsageError."""
+    """Apply overrides (dotted key -> value) to a recipe's tables, and check the result. Raises UsageError."""
     tables: dict[str, Any] = deepcopy(dict(given))
     name = tables["name"]
     for key, value in overrides.items():
@@ -198,7 +198,7 @@ def _nearest(name: str) -> str:
 
 
 def _drop_what_overrides_made_idle(tables: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """A file's setting that an override leaves idle goes with it; one that the user gave stays, and is refused."""
+    """Remove a file's settings that an override leaves without effect; one that the user gave stays, and is refused."""
     for name, model in _TABLES:
         given = {key.partition(".")[2] for key in overrides if key.startswith(f"{name}.")}
         if given and isinstance(tables.get(name), dict):

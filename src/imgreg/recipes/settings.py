@@ -1,4 +1,4 @@
-"""The settings of a training from a recipe and the options laid over it, alike for the command line and Python.
+"""The settings of a training from a recipe and options, alike for the command line and Python.
 
 In: a recipe and options by name. Out: checked Settings. Knows nothing of click, photos or Keras.
 """
@@ -47,7 +47,7 @@ OTHER_OPTIONS = ("augment", "overrides", "folds")
 def build_settings(
     recipe: str | config.Recipe, options: Mapping[str, Any], *, ranges_where_augmented: bool = False
 ) -> config.Settings:
-    """Lay options over a recipe.
+    """Apply options to a recipe.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def tuning_from(options: Mapping[str, Any]) -> tuple[config.Tuning, dict[str, An
 
 
 def options_of(settings: config.Settings) -> tuple[str, ...]:
-    """What was set beside the recipe, as the command line takes it.
+    """The options beside the recipe, as the command line takes them.
 
     >>> options_of(build_settings("plain", {"weights": "starter", "allow_leakage": True, "seed": 3, "epochs": 5}))
     ('--allow-leakage', '--weights', 'starter', '--seed', '3')

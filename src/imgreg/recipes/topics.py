@@ -94,7 +94,7 @@ def topic_names() -> tuple[str, ...]:
 def load_topics(names: Sequence[str], *, overrides: Mapping[str, Any] | None = None) -> Topics:
     """The recipes of some topics, without the control.
 
-    overrides   dotted key -> value, laid over every recipe; augmentation's own over those that augment
+    overrides   dotted key -> value, for every recipe; augmentation's for those that augment
     raises      UsageError for an unknown topic, or for an override of what the topic itself varies
 
     >>> [recipe.name for recipe in load_topics(["dropout"]).recipes]

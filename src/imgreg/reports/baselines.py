@@ -13,7 +13,8 @@ from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.reports.figure import LIGHT, in_ink, new_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT
-from imgreg.reports.rows import colour_number
+from imgreg.reports.performance import Drawn
+from imgreg.reports.rows import colour_number, held_out_in_words
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import RunSummary
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STEM = "baselines"  # of the figure's files
 BASELINE, CONTROL = LIGHT.ink, "#767676"
 NAMES = {
     "logistic-regression-flattened": "log. regression, flattened",
@@ -45,11 +45,25 @@ class Row:
     colour: str
 
 
-def baselines_figure(summary: RunSummary) -> Figure | None:
-    """Accuracies above, paired differences in loss to each baseline below; None without baselines and controls."""
+def baselines_drawn(summary: RunSummary) -> Drawn | None:
+    """Accuracies above, paired differences in loss to each baseline below; None without baselines."""
     if not (summary.baselines or summary.sanity_baselines):
         return None
     accuracies, differences = _accuracies(summary), _differences(summary)
+    shown = [f"{row.name} {row.value:.1%}{_interval(row, '{:.1%}')}" for row in accuracies]
+    losses = [f"{row.name} {row.value:+.3f}{_interval(row, '{:+.3f}')}" for row in differences]
+    paired = "; for the differences, paired by photo" if differences else ""
+    return Drawn(
+        "baselines",
+        _figure(summary, accuracies, differences),
+        "This head compared with baselines",
+        f"Validation accuracy: {'; '.join(shown)}."
+        + (f" Validation loss, head minus baseline: {'; '.join(losses)}." if losses else ""),
+        f"All on the same {held_out_in_words(summary)}. Lines: 95 % intervals{paired}.",
+    )
+
+
+def _figure(summary: RunSummary, accuracies: Sequence[Row], differences: Sequence[Row]) -> Figure:
     heights = [len(accuracies) * _ROW_INCHES, len(differences) * _ROW_INCHES]
     n_axes = 2 if differences else 1
     figure = new_figure(4.8, sum(heights[:n_axes]) + 0.85 * n_axes)
@@ -73,14 +87,6 @@ def baselines_figure(summary: RunSummary) -> Figure | None:
                 color=LIGHT.ink,
             )
     return figure
-
-
-def baselines_words(summary: RunSummary) -> str:
-    """Everything that the figure shows, for who cannot see it."""
-    shown = [f"{row.name} {row.value:.1%}{_interval(row, '{:.1%}')}" for row in _accuracies(summary)]
-    told = [f"{row.name} {row.value:+.3f}{_interval(row, '{:+.3f}')}" for row in _differences(summary)]
-    losses = f" Validation loss, head minus baseline: {'; '.join(told)}." if told else ""
-    return f"Validation accuracy: {'; '.join(shown)}.{losses}"
 
 
 def _accuracies(summary: RunSummary) -> list[Row]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LEAST_SIZES = 3  # that make a curve
 LEAST_RANGE = 4  # times as many parameters in the largest head as in the smallest
 _ALIKE = 1.1  # heads whose sizes differ by less share a label
-_CURVES = (  # what is drawn, on which side, at which epoch
+_CURVES = (  # label, split, epoch
     ("train, last epoch", "train", "last"),
     ("validation, last epoch", "val", "last"),
     ("train, best epoch", "train", "best"),
@@ -37,7 +37,7 @@ class CapacityPoint:
     Attributes
     ----------
     best, last : dict
-        Loss by side, "train" and "val", at the epoch that validation chose and after the last.
+        Loss by split, "train" and "val", at the best validation epoch and after the last one.
     """
 
     recipe: str
@@ -110,7 +110,7 @@ def capacity_figure(points: Sequence[CapacityPoint]) -> Figure:
 
 
 def capacity_in_words(points: Sequence[CapacityPoint]) -> str:
-    """Every point of the figure, for who cannot see it."""
+    """Every point of the figure, for readers who cannot see it."""
     return " ".join(
         f"{point.recipe}, {point.n_parameters:,} parameters: train {point.best['train']:.3f} and validation "
         f"{point.best['val']:.3f} at the best epoch, {point.last['train']:.3f} and {point.last['val']:.3f} at the last."

@@ -1,13 +1,13 @@
 """report.html of several runs compared, and its figures beside it: the answer first.
 
-In: runs read back from their folders, rows and effects about them, small pictures of some of their photos. Out: files.
+In: a comparison, its runs read back from their folders, small pictures of some of their photos. Out: files.
 Must not know: how runs are made, where photos are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer_parts, is_decided, settling_command
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.analysis.results import Comparison
 from imgreg.analysis.suspicions import DATA_FAULTS
 from imgreg.config import CurveStyle
 from imgreg.paths import shared_command
-from imgreg.reports.figure import LIGHT, recipe_colours, save_figure
+from imgreg.reports.figure import recipe_colours, save_figure
 from imgreg.reports.forest import forest_figure
 from imgreg.reports.page import Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels, validation_losses
@@ -35,12 +36,11 @@ from imgreg.reports.rows import (
     verdicts_in_words,
 )
 from imgreg.reports.run import METRICS, raw
-from imgreg.reports.run_axes import AS_MEASURED, BOTH_SIDES, Limits, Metric, Side, shared_limits
+from imgreg.reports.run_axes import AS_MEASURED, BOTH_SIDES, Metric, PlotOptions, Side, shared_limits
 from imgreg.runs.folder import Run
 from imgreg.runs.history import History
-from imgreg.runs.summary import Baseline
 
-SHOWN_PHOTOS = 8  # of those that change sides, each way
+SHOWN_PHOTOS = 8  # of those that only one of two runs gets right, each way
 
 
 @dataclass(frozen=True)
@@ -53,29 +53,19 @@ class Changed:
 
 
 def comparison_report(
-    runs: Sequence[Run],
+    comparison: Comparison,
     *,
-    rows: Sequence[ComparisonRow],
-    warnings: Sequence[str],
-    baselines: Sequence[Baseline] = (),
-    against_baselines: str = "",
-    effects: Sequence[PhotoEffect],
+    runs: Sequence[Run],
     pictures: Mapping[str, bytes],
     folder: Path,
     style: CurveStyle = AS_MEASURED,
 ) -> None:
     """Write report.html, and overlay, panels, validation and forest as .png and .svg, into a folder.
 
-    The first run is the control.
-
     Parameters
     ----------
-    rows : sequence of ComparisonRow
-        comparison_table of the same runs, in the same order.
-    warnings : sequence of str
-        What a reader must know before comparing (same_conditions).
-    baselines : sequence of Baseline, optional
-        Those that all runs stand beside; against_baselines says in a sentence which runs they beat.
+    runs : sequence of Run
+        Those compared, in the same order.
     pictures : mapping
         JPEG by the photo's path in the control's split, of those that are available.
 
@@ -84,28 +74,27 @@ def comparison_report(
     OSError
         If the disk refuses.
     """
-    short = shortened(rows, limit=60)
-    effects, rows = renamed(effects, rows=rows, short=short), short
+    rows = shortened(comparison.rows, limit=60)
+    effects = renamed(comparison.effects, rows=comparison.rows, short=rows)
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
-    numbers = recipe_colours([run.summary.recipe for run in runs])
-    colours = [LIGHT.runs[number] for number in numbers]
-    overlay(histories, target=folder / "overlay.png", colours=colours, style=style)
-    panels(histories, target=folder / "panels.png", colours=colours, style=style)
-    validation_losses(histories, target=folder / "validation.png", colours=colours, style=style)
-    told = [notes(run.summary) for run in runs]
-    common = tuple(note for note in told[0] if all(note in each for each in told))
+    options = PlotOptions(style, colours=recipe_colours([run.summary.recipe for run in runs]))
+    overlay(histories, target=folder / "overlay.png", options=options)
+    panels(histories, target=folder / "panels.png", options=options)
+    validation_losses(histories, target=folder / "validation.png", options=options)
+    of_runs = [notes(run.summary) for run in runs]
+    common = tuple(note for note in of_runs[0] if all(note in each for each in of_runs))
     write_page(
         "comparison.html.j2",
         target=folder / "report.html",
         runs=runs,
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
-        **_claim(runs, rows=rows, effects=effects, warnings=warnings),
+        **_claim(runs, rows=rows, effects=effects, warnings=comparison.warnings),
         verdicts=verdicts_in_words(rows),
         shares=[share_of_gap(row) for row in rows],
         share_in_words=SHARE_IN_WORDS.format(rows[0].name),
-        baselines=baselines,
-        against_baselines=against_baselines,
+        baselines=comparison.baselines,
+        against_baselines=comparison.against_baselines,
         effects=effects,
         forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
@@ -113,11 +102,11 @@ def comparison_report(
         stopped=[
             " ".join(filter(None, (stopped_in_words(run.summary), finetuned_in_words(run.summary)))) for run in runs
         ],
-        own_notes=[tuple(note for note in each if note not in common) for each in told],
-        colours=numbers,
+        own_notes=[tuple(note for note in each if note not in common) for each in of_runs],
+        colours=options.colours,
         conclusions=[conclude(run.summary) for run in runs],
-        overlays=_overlays(histories, colours=numbers, style=style),
-        panels=_panels(runs, rows=rows, colours=numbers, limits=shared_limits(histories), style=style),
+        overlays=_overlays(histories, options=options),
+        panels=_panels(runs, rows=rows, options=replace(options, limits=shared_limits(histories))),
         raw={
             "history": raw(histories),
             "table": [row.model_dump(mode="json") | {"run": Path(row.run).name} for row in rows],
@@ -133,8 +122,8 @@ def _claim(
     parts = answer_parts(rows, effects)
     fault = conclude(min((run.summary for run in runs), key=lambda summary: summary.kept.val_loss))
     if fault.suspicion is not None and fault.suspicion.kind in DATA_FAULTS:
-        fault_told = fault.suspicion.sentence
-        others = [line for line in warnings if fault_told not in line]
+        found = fault.suspicion.sentence
+        others = [line for line in warnings if found not in line]
         answer = (fault.sentence, *parts, f"Next: {fault.suspicion.next_step}")
         return {"tone": fault.tone, "label": fault.label, "answer": answer, "warnings": others}
     if command := settling_command(effects, command=runs[0].summary.command):
@@ -147,30 +136,25 @@ def _claim(
     }
 
 
-def _panels(
-    runs: Sequence[Run], *, rows: Sequence[ComparisonRow], colours: Sequence[int], limits: Limits, style: CurveStyle
-) -> tuple[Chart, ...]:
+def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], options: PlotOptions) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
             {row.name: run.history},
             metric="loss",
-            colours=[colour],
-            limits=limits,
-            marks=marks_of(run.summary),
+            options=replace(options, colours=(colour,), marks=marks_of(run.summary)),
             heading=row.name,
             with_unit=True,
-            style=style,
             caption=f"At the end: validation {row.last_val_loss:.2f}, train {row.last_train_loss:.2f}, "
             f"gap {row.gap_last:.2f}.",
             alt=f"Loss of {row.name} by epoch. Validation: {row.best_val_loss:.2f} at best "
             f"(epoch {row.best_epoch}), {row.last_val_loss:.2f} at the end. "
             f"Train: {row.last_train_loss:.2f} at the end.",
         )
-        for row, run, colour in zip(rows, runs, colours, strict=True)
+        for row, run, colour in zip(rows, runs, options.colours, strict=True)
     )
 
 
-def _overlays(histories: Mapping[str, History], *, colours: Sequence[int], style: CurveStyle) -> tuple[Chart, ...]:
+def _overlays(histories: Mapping[str, History], *, options: PlotOptions) -> tuple[Chart, ...]:
     """Train and validation, loss and accuracy; then the validation losses alone."""
     kinds: tuple[tuple[Metric, str, tuple[Side, ...]], ...] = (
         *((metric, what, BOTH_SIDES) for metric, what in METRICS),
@@ -180,11 +164,9 @@ def _overlays(histories: Mapping[str, History], *, colours: Sequence[int], style
         curves_chart(
             histories,
             metric=metric,
-            colours=colours,
             heading=what,
             alt=f"{what} of {', '.join(histories)} by epoch; the figures are in the table.",
-            style=style,
-            sides=sides,
+            options=replace(options, sides=sides),
         )
         for metric, what, sides in kinds
     )

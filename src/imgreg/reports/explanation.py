@@ -1,4 +1,4 @@
-"""A photo beside the same photo with the evidence for a class laid over it."""
+"""A photo beside the same photo with its Grad-CAM heatmap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def explanation_figure(picture: UInt8Array, heat: NDArray[np.floating], *, title
     picture : (h, w, 3) uint8
         RGB.
     heat : (rows, columns)
-        >= 0; all 0 is said in words.
+        >= 0; if all is 0, the title says so.
     """
     height, width = picture.shape[:2]
     figure = new_figure((2 * width + 60) / DPI, (height + 110) / DPI)

@@ -6,10 +6,12 @@ In: effects. Out: a figure. Must not know: how they were found.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imgreg.analysis.effects import Effect
+from imgreg.analysis.photo_effects import PhotoEffect
 from imgreg.reports.figure import LIGHT, in_ink, new_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.text import one_line
@@ -17,7 +19,7 @@ from imgreg.reports.text import one_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TONES = {  # colour-blind-safe, and each word stands beside its mark
+TONES = {  # colour-blind-safe, and the legend has each word beside its mark
     "helped": "#009e73",
     "better on these photos": "#009e73",
     "hurt": "#d55e00",
@@ -28,22 +30,7 @@ TONES = {  # colour-blind-safe, and each word stands beside its mark
 NAME_LIMIT = 28  # characters of a recipe's name in a figure
 
 
-class Difference(Protocol):
-    """A mean with its 95 % interval, and what it means in words (a key of TONES)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def mean(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def word(self) -> str: ...
-
-
-def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> Figure:
+def forest_figure(effects: Sequence[Effect | PhotoEffect], *, control: str, what: str) -> Figure:
     """One line an effect, the first on top.
 
     Parameters
@@ -69,7 +56,7 @@ def forest_figure(effects: Sequence[Difference], *, control: str, what: str) -> 
         parse_math=False,
     )
     lows, highs = zip(*((row.low, row.high) for row in rows), strict=True)
-    # a recipe that came apart must not press all others into a line
+    # a recipe whose loss exploded must not squeeze the others
     reach = 3 * float(np.median(np.maximum(np.abs(lows), np.abs(highs)))) or 1.0
     axes.set_xlim(max(min(*lows, 0), -reach) * 1.08 - 1e-3, min(max(*highs, 0), reach) * 1.08 + 1e-3)
     axes.tick_params(labelsize=10)

@@ -39,7 +39,7 @@ class Hover:
 
 
 def hover_over(axes: Axes, x: ArrayLike, texts: Sequence[str], *, down_to: Axes | None = None) -> Hover:
-    """Where the values along these axes stand, once the figure is laid out.
+    """The positions of values along these axes, once the figure is laid out.
 
     Parameters
     ----------

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def curve_figure(error: LearningCurve, loss: LearningCurve, *, target: Path) -> None:
-    """curve.png: accuracy and loss by the number of train photos, side by side."""
-    save_figure(_figure([(error, True), (loss, False)]), target)
-
-
 def learning_curve_report(
     error: LearningCurve,
     loss: LearningCurve,
@@ -33,9 +28,10 @@ def learning_curve_report(
     notes: Sequence[str],
     recipe: str,
     command: str,
-    target: Path,
+    folder: Path,
 ) -> None:
-    """report.html: the answer, the two curves, the table. raises OSError if the disk refuses"""
+    """Write report.html, and both curves side by side as curve.png and .svg. raises OSError if the disk refuses"""
+    save_figure(_figure([(error, True), (loss, False)]), folder / "curve.png")
     charts = []
     for curve, as_accuracy, heading in ((error, True, "Test accuracy"), (loss, False, "Test loss")):
         points = ", ".join(
@@ -53,7 +49,7 @@ def learning_curve_report(
         )
     write_page(
         "learning_curve.html.j2",
-        target=target,
+        target=folder / "report.html",
         error=error,
         loss=loss,
         decision=decision(error),

@@ -31,7 +31,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure in both colour schemes, as data addresses, with the words for who cannot see it."""
+    """A figure in both colour schemes, as data addresses, with a text for readers who cannot see it."""
 
     heading: str
     light: str
@@ -54,9 +54,9 @@ def chart(
     hover: Hover | None = None,
 ) -> Chart:
     """A figure, as SVG text, made fit for a page."""
-    told = "" if hover is None else json.dumps(asdict(hover), separators=(",", ":"))
+    values = "" if hover is None else json.dumps(asdict(hover), separators=(",", ":"))
     numbers = colours or tuple(range(len(names)))
-    return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, numbers, told)
+    return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, numbers, values)
 
 
 def page_templates(*folders: Path) -> Environment:
@@ -133,7 +133,7 @@ def _nats(value: float | None) -> str:
 
 
 def _with_code(text: str) -> Markup:
-    """Commands that stand between backticks, as code."""
+    """The text as HTML, with what is between backticks as code."""
     from markupsafe import Markup, escape
 
     parts = visible(text).split("`")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_DRAWN = 6  # classes in one figure; of more, those told apart the worst
+MOST_DRAWN = 6  # classes in one figure; of more, those with the lowest areas
 _GRID = np.linspace(0, 1, 41)  # where the pointer shows values
 
 
@@ -33,7 +33,7 @@ class Drawn:
     heading: str
     alt: str
     caption: str
-    hover: Hover
+    hover: Hover | None = None
     names: tuple[str, ...] = ()
 
 
@@ -56,7 +56,7 @@ def _roc(curves: Sequence[ClassCurve], *, n_classes: int) -> Drawn:
         "ROC",
         f"ROC curve: true positive rate by false positive rate. Area: {areas}.",
         f"Area under the curve: {areas}; chance is 0.5.{shown}",
-        _told(axes, curves, "{:.0%} false positive rate, true positive rate", _found_at),
+        _hover(axes, curves, "{:.0%} false positive rate, true positive rate", _found_at),
         _names(curves),
     )
 
@@ -73,7 +73,7 @@ def _precision_recall(curves: Sequence[ClassCurve]) -> Drawn:
         "Precision and recall",
         f"Precision by recall. Average precision: {areas}.",
         f"Average precision: {areas}. Dotted: a classifier that answers this class for every photo.",
-        _told(axes, curves, "{:.0%} recall, precision", _precision_at),
+        _hover(axes, curves, "{:.0%} recall, precision", _precision_at),
         _names(curves),
     )
 
@@ -131,7 +131,7 @@ def _names(curves: Sequence[ClassCurve]) -> tuple[str, ...]:
     return tuple(curve.name for curve in curves) if len(curves) > 1 else ()
 
 
-def _told(axes: Axes, curves: Sequence[ClassCurve], place: str, values: Callable[[ClassCurve], np.ndarray]) -> Hover:
+def _hover(axes: Axes, curves: Sequence[ClassCurve], place: str, values: Callable[[ClassCurve], np.ndarray]) -> Hover:
     columns = [values(curve) for curve in curves]
     texts = [
         f"{place.format(x)}: "

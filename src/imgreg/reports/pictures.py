@@ -1,4 +1,4 @@
-"""Pictures for reports: a JPEG without any of the photo's metadata, and a map laid over a photo.
+"""Pictures for reports: a JPEG without any of the photo's metadata, and a photo with a heatmap over it.
 
 In: pixels. Out: JPEG bytes or pixels. Must not know: where they come from.
 """
@@ -23,7 +23,7 @@ def jpeg(pixels: UInt8Array) -> bytes:
 
 
 def overlay(picture: UInt8Array, heat: NDArray[np.floating]) -> UInt8Array:
-    """A map over a photo: what speaks for the class glows, the rest is greyed.
+    """A photo with a heatmap over it: bright where the map is high, grey elsewhere.
 
     Parameters
     ----------

@@ -7,23 +7,21 @@ Must not know: where the numbers come from, and what they mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.config import CurveStyle
-from imgreg.reports.figure import LIGHT, colour_of, figure_svg, new_figure, save_figure
+from imgreg.reports.figure import figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.hover import Hover, hover_over, value_lines
 from imgreg.reports.page import Chart, chart
 from imgreg.reports.run_axes import (
-    AS_MEASURED,
-    BOTH_SIDES,
-    NO_MARKS,
     TITLES,
-    Limits,
-    Marks,
+    USUAL,
     Metric,
+    PlotOptions,
     Side,
     draw,
     draw_rate,
@@ -39,31 +37,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_VALIDATION: tuple[Side, ...] = ("val",)
 _RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the loss
 
 
-def curves(
-    history: History,
-    *,
-    title: str,
-    target: Path,
-    marks: Marks = NO_MARKS,
-    colour: int = 1,
-    style: CurveStyle = AS_MEASURED,
-) -> None:
-    """Write curves.png and .svg of one run."""
-    save_figure(curves_figure(history, title=title, marks=marks, colour=colour, style=style), target)
-
-
-def curves_figure(
-    history: History,
-    *,
-    title: str,
-    marks: Marks = NO_MARKS,
-    colour: int = 1,
-    style: CurveStyle = AS_MEASURED,
-) -> Figure:
+def curves_figure(history: History, *, title: str, options: PlotOptions = USUAL) -> Figure:
     """Draw one run: loss, above the learning rate where that changes, and accuracy beside them."""
     figure = new_figure(10, 4.9)
     is_constant = bool(rate_in_words(history))
@@ -71,60 +48,35 @@ def curves_figure(
     loss = figure.add_subplot(grid[:, 0] if is_constant else grid[0, 0])
     rate = None if is_constant else figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
-        draw(
-            axes,
-            {"": history},
-            metric=metric,  # type: ignore[arg-type]
-            colours=LIGHT.runs[colour:],
-            marks=marks,
-            style=style,
-        )
+        draw(axes, {"": history}, metric=metric, options=options)  # type: ignore[arg-type]
         axes.set_title(TITLES[metric], fontsize=12)  # type: ignore[index]
     if rate is not None:
-        _rate_below(loss, rate, history, colour=LIGHT.runs[colour], style=style)
+        _rate_below(loss, rate, history, colour=options.colour(0), style=options.style)
     figure.suptitle(drawable(one_line(title, limit=90)), fontsize=13, fontfamily=families(), parse_math=False)
     return figure
 
 
-def overlay(
-    runs: Mapping[str, History],
-    *,
-    target: Path,
-    colours: Sequence[str] = LIGHT.runs,
-    style: CurveStyle = AS_MEASURED,
-) -> None:
+def overlay(runs: Mapping[str, History], *, target: Path, options: PlotOptions = USUAL) -> None:
     """All runs in one pair of axes, by name: loss and accuracy."""
     figure = new_figure(10, 4.4 + 0.24 * len(runs))
     for axes, metric in zip(figure.subplots(1, 2), TITLES, strict=True):
-        draw(axes, runs, metric=metric, legend=False, colours=colours, style=style)
+        draw(axes, runs, metric=metric, options=options, legend=False)
         axes.set_title(TITLES[metric], fontsize=12)
-    runs_legend(figure, runs, colours=colours)
+    runs_legend(figure, runs, options=options)
     save_figure(figure, target)
 
 
-def validation_losses(
-    runs: Mapping[str, History],
-    *,
-    target: Path,
-    colours: Sequence[str] = LIGHT.runs,
-    style: CurveStyle = AS_MEASURED,
-) -> None:
+def validation_losses(runs: Mapping[str, History], *, target: Path, options: PlotOptions = USUAL) -> None:
     """The runs' validation losses alone, in one pair of axes, as TensorFlow's tutorial compares its models."""
-    figure = new_figure(7.2, 4.4 + 0.24 * len(runs))
+    figure, alone = new_figure(7.2, 4.4 + 0.24 * len(runs)), replace(options, sides=("val",))
     axes = figure.subplots()
-    draw(axes, runs, metric="loss", legend=False, colours=colours, style=style, sides=_VALIDATION)
+    draw(axes, runs, metric="loss", options=alone, legend=False)
     axes.set_ylabel("Validation loss (nats)", fontsize=11)
-    runs_legend(figure, runs, colours=colours, sides=_VALIDATION)
+    runs_legend(figure, runs, options=alone)
     save_figure(figure, target)
 
 
-def panels(
-    runs: Mapping[str, History],
-    *,
-    target: Path,
-    colours: Sequence[str] = LIGHT.runs,
-    style: CurveStyle = AS_MEASURED,
-) -> None:
+def panels(runs: Mapping[str, History], *, target: Path, options: PlotOptions = USUAL) -> None:
     """Before and after: the loss of each run in its own panel, all panels on the same axes."""
     n_columns = min(len(runs), 3)
     n_rows = math.ceil(len(runs) / n_columns)
@@ -136,7 +88,8 @@ def panels(
             axes.set_axis_off()
             continue
         name, history = list(runs.items())[i]
-        draw(axes, {"": history}, metric="loss", colours=(colour_of(colours, i),), limits=limits, style=style)
+        number = options.colours[i] if options.colours else i
+        draw(axes, {"": history}, metric="loss", options=replace(options, colours=(number,), limits=limits))
         axes.set_ylabel(TITLES["loss"], fontsize=11)
         axes.set_title(drawable(one_line(name, limit=40)), fontsize=12, fontfamily=families(), parse_math=False)
     save_figure(figure, target)
@@ -149,57 +102,37 @@ def curves_chart(
     heading: str,
     alt: str,
     caption: str = "",
-    colours: Sequence[int] | None = None,
-    limits: Limits | None = None,
-    marks: Marks = NO_MARKS,
-    with_rate: bool = False,
+    options: PlotOptions = USUAL,
     with_unit: bool = False,
     is_large: bool = False,
-    style: CurveStyle = AS_MEASURED,
-    sides: Sequence[Side] = BOTH_SIDES,
 ) -> Chart:
     """One figure for a page. It holds no names: the page around it has fonts for them.
 
     Parameters
     ----------
-    colours : sequence of int
-        A number in LIGHT.runs for each run; by default in turn.
-    with_rate : bool
-        Draw the learning rate of a run that is drawn alone beneath, where it changes.
     with_unit : bool
         Label the y axis with the metric and its unit, where the heading does not say it.
     is_large : bool
-        A wide figure, with the curves of a run that is drawn alone named where they end.
+        A wide figure of one run: its curves are named where they end, and the learning rate is drawn beneath where it
+        changes.
     """
-    figure = new_figure(6.6, 3.5, free=True) if is_large else new_figure(4.8, 4.0 if with_rate else 3.5, free=True)
-    many = len(runs) > 1
+    figure = new_figure(6.6 if is_large else 4.8, 3.5, free=True)
+    many, sides = len(runs) > 1, options.sides
+    with_rate = is_large and not rate_in_words(next(iter(runs.values())))
     left, width = (0.09, 0.70) if is_large else (0.15, 0.82) if with_unit else (0.13, 0.84)
     axes = figure.add_axes((left, 0.35, width, 0.62) if with_rate else (left, 0.14, width, 0.74 if many else 0.83))
     rate = figure.add_axes((left, 0.125, width, 0.115), sharex=axes) if with_rate else None
-    numbers = tuple(range(len(runs))) if colours is None else tuple(colours)
-    run_colours = tuple(colour_of(LIGHT.runs, number) for number in numbers)
-    draw(
-        axes,
-        runs,
-        metric=metric,
-        limits=limits,
-        legend=not many,
-        colours=run_colours,
-        marks=marks,
-        style=style,
-        sides=sides,
-        end_labels=is_large and not many,
-    )
+    draw(axes, runs, metric=metric, options=options, legend=not many, end_labels=is_large)
     if with_unit:
         axes.set_ylabel(TITLES[metric], fontsize=11)
     if rate is not None:
-        _rate_below(axes, rate, next(iter(runs.values())), colour=run_colours[0], style=style)
+        _rate_below(axes, rate, next(iter(runs.values())), colour=options.colour(0), style=options.style)
     if many:
         styles_legend(figure, sides=sides)
     hover = _hover(axes, runs, metric=metric, down_to=rate, sides=sides)
     names = tuple(runs) if many else ()
     svg = figure_svg(figure)
-    return chart(svg, heading=heading, alt=alt, caption=caption, names=names, colours=numbers, hover=hover)
+    return chart(svg, heading=heading, alt=alt, caption=caption, names=names, colours=options.colours, hover=hover)
 
 
 def _rate_below(loss: Axes, rate: Axes, history: History, *, colour: str, style: CurveStyle) -> None:
@@ -209,7 +142,7 @@ def _rate_below(loss: Axes, rate: Axes, history: History, *, colour: str, style:
 
 
 def _hover(
-    axes: Axes, runs: Mapping[str, History], *, metric: Metric, down_to: Axes | None, sides: Sequence[Side]
+    axes: Axes, runs: Mapping[str, History], *, metric: Metric, down_to: Axes | None, sides: tuple[Side, ...]
 ) -> Hover:
     longest = max(runs.values(), key=lambda history: len(history.epochs))
     form = "{:.1%}" if metric == "accuracy" else "{:.3f}"

@@ -20,12 +20,12 @@ from imgreg.analysis.performance import Performance, Scored, performance, scored
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.config import SHUFFLED_LABELS, CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
-from imgreg.reports.baselines import NAMES, STEM, baselines_figure, baselines_words
+from imgreg.reports.baselines import NAMES, baselines_drawn
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
 from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import Drawn, performance_figures
-from imgreg.reports.plots import curves, curves_chart
+from imgreg.reports.plots import curves_chart, curves_figure
 from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
@@ -36,7 +36,8 @@ from imgreg.reports.rows import (
     notes,
     stopped_in_words,
 )
-from imgreg.reports.run_axes import AS_MEASURED, Metric, rate_in_words
+from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions, rate_in_words
+from imgreg.reports.run_photos import shown_photos
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.evaluations import optimism
 from imgreg.runs.folder import PRIVATE, Run
@@ -44,7 +45,7 @@ from imgreg.runs.history import Epoch, History
 from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
-_TOLD_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
+_SHOWN_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
 METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
 _SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
     ("train", "train"),
@@ -63,23 +64,6 @@ class Tile:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class ShownPhoto:
-    """One photo of a report. `picture` and `map` are data addresses; empty where there is none."""
-
-    place: str  # in the page
-    cell: str  # of the confusion matrix, row-column; empty for a train photo
-    path: str
-    label: str
-    answer: str
-    own: float  # probability of its own class
-    of_answer: float
-    picture: str
-    map: str = ""
-    course: str = ""  # points of a polyline in a box of 100 x 30: the own class's probability by epoch
-    best: float = 0.0  # where in the box the best epoch stands
-
-
 def run_report(
     run: Run,
     *,
@@ -96,7 +80,7 @@ def run_report(
     pictures : mapping
         JPEG by the photo's sha256, of those that are available.
     maps : mapping
-        The same with Grad-CAM laid over them.
+        The same with Grad-CAM over them.
     architecture : sequence of tuple, optional
         Layers of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py).
     style : CurveStyle, optional
@@ -114,26 +98,13 @@ def run_report(
     """
     summary, scored, found = run.summary, scored_photos(run), notable_photos(run)
     settings, command = shared_text(run.config_toml), shared_command(summary.command)  # an older run has whole paths
-    curves(
-        run.history,
-        title=summary.name,
-        target=folder / "curves.png",
-        marks=marks_of(summary),
-        colour=colour_number(summary),
-        style=style,
-    )
+    options = PlotOptions(style, colours=(colour_number(summary),), marks=marks_of(summary))
+    save_figure(curves_figure(run.history, title=summary.name, options=options), folder / "curves.png")
     measured = performance(scored, classes=summary.classes)
     drawn = performance_figures(measured) if measured else ()
     layered = layer_figures(run)
     figures, layers = ([_saved(one, folder) for one in each] for each in (drawn, layered))
-    mistakes, uncertain = (
-        [
-            _shown(run, row, scored, place=f"{kind}-{i}", pictures=pictures, maps=maps)
-            for i, row in enumerate(rows, start=1)
-        ]
-        for kind, rows in (("mistake", found.mistakes), ("uncertain", found.uncertain))
-    )
-    standing = _standing(run, target=folder / f"{STEM}.png")
+    compared = baselines_drawn(summary)
     sheet = folder / "views.png"
     write_page(
         "run.html.j2",
@@ -141,12 +112,12 @@ def run_report(
         run=run,
         conclusion=conclude(summary),
         tiles=_tiles(summary, scored),
-        charts=_curves(run, style=style),
-        standing=standing,
+        charts=_curves(run, options=options),
+        baselines=None if compared is None else _saved(compared, folder),
         stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
         class_scores=class_scores(measured.metrics) if measured else (),
-        figure_names={name: told for name, told in FIGURE_NAMES.items() if name not in _TOLD_ELSEWHERE},
+        figure_names={name: shown for name, shown in FIGURE_NAMES.items() if name not in _SHOWN_ELSEWHERE},
         figures=figures,
         layers=layers,
         calibration=calibration_in_words(summary),
@@ -154,12 +125,7 @@ def run_report(
         on_test=scored.side == "test",
         scored_photos=f"{summary.n_test} test photos" if scored.side == "test" else held_out_in_words(summary),
         n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),
-        mistakes=mistakes,
-        uncertain=uncertain,
-        memorized=[
-            _learned(run, row, place=f"memorized-{i}", pictures=pictures)
-            for i, row in enumerate(found.memorized, start=1)
-        ],
+        **shown_photos(run, found, scored, pictures=pictures, maps=maps),
         words=recipe_in_words(settings),
         architecture=architecture,
         settings=settings,
@@ -177,7 +143,7 @@ def run_report(
             "photos": _raw_photos(run, found),
         },
     )
-    stems = ("curves", *([STEM] if standing else []), *(one.stem for one in (*drawn, *layered)))
+    stems = ("curves", *(one.stem for one in (*([compared] if compared else []), *drawn, *layered)))
     return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
 
 
@@ -190,19 +156,6 @@ def _saved(drawn: Drawn, folder: Path) -> Chart:
         caption=drawn.caption,
         names=drawn.names,
         hover=drawn.hover,
-    )
-
-
-def _standing(run: Run, *, target: Path) -> Chart | None:
-    figure = baselines_figure(run.summary)
-    if figure is None:
-        return None
-    paired = "; for the differences, paired by photo" if run.summary.baselines else ""
-    return chart(
-        save_figure(figure, target),
-        heading="This head compared with baselines",
-        alt=baselines_words(run.summary),
-        caption=f"All on the same {held_out_in_words(run.summary)}. Lines: 95 % intervals{paired}.",
     )
 
 
@@ -226,11 +179,11 @@ def _tiles(summary: RunSummary, scored: Scored) -> tuple[Tile, ...]:
         one = max(beside, key=lambda it: it.accuracy)
         elsewhere = " in cross-validation" if summary.n_folds else " on validation photos"
         on = elsewhere if scored.side == "test" else ""
-        told, difference = f"this model {summary.kept.val_accuracy:.1%}{on}", one.accuracy_difference
+        note, difference = f"this model {summary.kept.val_accuracy:.1%}{on}", one.accuracy_difference
         if difference is not None and difference.low is not None and difference.high is not None:
-            told += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
-            told += f"{100 * difference.high:+.1f}) points"
-        tiles.append(Tile(f"Best baseline: {NAMES.get(one.name, one.name)}", f"{one.accuracy:.1%}", told))
+            note += f"; difference {100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to "
+            note += f"{100 * difference.high:+.1f}) points"
+        tiles.append(Tile(f"Best baseline: {NAMES.get(one.name, one.name)}", f"{one.accuracy:.1%}", note))
     return tuple(tiles)
 
 
@@ -242,7 +195,7 @@ def _losses(summary: RunSummary) -> str:
     return f"validation loss {summary.kept.val_loss:.3f}, lowest {best.val_loss:.3f} (epoch {best.epoch})"
 
 
-def _curves(run: Run, *, style: CurveStyle) -> tuple[Chart, ...]:
+def _curves(run: Run, *, options: PlotOptions) -> tuple[Chart, ...]:
     best, last = run.summary.best, run.summary.last
     loss = (
         f"Lowest validation loss {best.val_loss:.2f} at epoch {best.epoch} of {run.summary.epochs_run}; at the last "
@@ -256,60 +209,14 @@ def _curves(run: Run, *, style: CurveStyle) -> tuple[Chart, ...]:
         curves_chart(
             {"": run.history},
             metric=metric,
-            colours=[colour_number(run.summary)],
             heading=what,
             caption=says,
             alt=f"{what} by epoch. {says}",
-            marks=marks_of(run.summary),
-            with_rate=metric == "loss" and not rate_in_words(run.history),
+            options=options,
             is_large=metric == "loss",
-            style=style,
         )
         for (metric, what), says in zip(METRICS, (loss, accuracy), strict=True)
     )
-
-
-def _shown(
-    run: Run, row: int, scored: Scored, *, place: str, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]
-) -> ShownPhoto:
-    i = scored.rows.index(row)
-    p, photo = scored.probabilities[i], run.split[row]
-    answer, label = int(p.argmax()), int(scored.labels[i])
-    return ShownPhoto(
-        place=place,
-        cell=f"{label}-{answer}",
-        path=photo.path,
-        label=photo.label,
-        answer=run.summary.classes[answer],
-        own=float(p[label]),
-        of_answer=float(p[answer]),
-        picture=_address(pictures, photo.sha256),
-        map=_address(maps, photo.sha256),
-    )
-
-
-def _learned(run: Run, row: int, *, place: str, pictures: Mapping[str, bytes]) -> ShownPhoto:
-    own = run.history.train_true_class
-    assert own is not None  # most_memorized names none otherwise
-    train = [i for i, photo in enumerate(run.split) if photo.on("train")]
-    course, photo = own[:, train.index(row)], run.split[row]
-    x = np.linspace(0, 100, len(course)) if len(course) > 1 else np.array([50.0])
-    return ShownPhoto(
-        place=place,
-        cell="",
-        path=photo.path,
-        label=photo.label,
-        answer=photo.label,
-        own=float(course[run.summary.best_epoch - 1]),
-        of_answer=float(course[-1]),
-        picture=_address(pictures, photo.sha256),
-        course=" ".join(f"{a:.1f},{30 - 28 * b - 1:.1f}" for a, b in zip(x, course, strict=True)),
-        best=float(x[run.summary.best_epoch - 1]),
-    )
-
-
-def _address(pictures: Mapping[str, bytes], name: str) -> str:
-    return jpeg_address(pictures[name]) if name in pictures else ""
 
 
 def _as_jpeg(sheet: Path) -> str:
@@ -322,7 +229,7 @@ def _as_jpeg(sheet: Path) -> str:
 
 
 def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Photos of each class on each side of the split, and their sum."""
+    """Photos of each class in each split, and their sum."""
     sides = [side for side, _ in (_SIDES_IN_FOLDS if run.summary.n_folds else _SIDES)]
     rows = [
         (label, tuple(sum(row.on(side) for row in run.split if row.label == label) for side in sides))

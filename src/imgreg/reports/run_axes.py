@@ -63,6 +63,36 @@ class Limits:
     loss: float
 
 
+@dataclass(frozen=True)
+class PlotOptions:
+    """How the curves of runs are drawn.
+
+    Attributes
+    ----------
+    style : CurveStyle
+        Smoothing, scale of the epochs, and limits; `ylim` is of the loss alone.
+    colours : tuple of int
+        A number in LIGHT.runs for each run; in turn where there are none.
+    sides : tuple of {"train", "val"}
+        The curves drawn of each run.
+    limits : Limits or None
+        Of axes that several figures share; by default those of the runs drawn.
+    """
+
+    style: CurveStyle = AS_MEASURED
+    colours: tuple[int, ...] = ()
+    sides: tuple[Side, ...] = BOTH_SIDES
+    limits: Limits | None = None
+    marks: Marks = NO_MARKS
+
+    def colour(self, i: int) -> str:
+        """The colour of a run, by its place among the runs."""
+        return colour_of(LIGHT.runs, self.colours[i] if self.colours else i)
+
+
+USUAL = PlotOptions()
+
+
 def shared_limits(runs: Mapping[str, History], *, sides: Sequence[Side] = BOTH_SIDES) -> Limits:
     """Axes on which every run can be read.
 
@@ -85,31 +115,24 @@ def draw(
     runs: Mapping[str, History],
     *,
     metric: Metric,
-    colours: Sequence[str] | None = None,
-    limits: Limits | None = None,
+    options: PlotOptions = USUAL,
     legend: bool = True,
-    marks: Marks = NO_MARKS,
-    style: CurveStyle = AS_MEASURED,
-    sides: Sequence[Side] = BOTH_SIDES,
     end_labels: bool = False,
 ) -> None:
     """Draw the runs' train (solid) and validation (dashed) curves and mark each best epoch.
 
     Parameters
     ----------
-    style : CurveStyle
-        Smoothing, scale of the epochs, and limits; `ylim` is of the loss alone.
-    sides : sequence of {"train", "val"}
-        The curves drawn of each run.
     end_labels : bool
         Name the curves of a run that is drawn alone, with their values, where they end.
     """
-    limits = limits or shared_limits(runs, sides=sides)
+    style, sides = options.style, options.sides
+    limits = options.limits or shared_limits(runs, sides=sides)
     bottom, top = (0.0, limits.loss) if metric == "loss" else (_accuracy_floor(runs), 1.02)
     if metric == "loss":
         bottom, top = within(style.ylim, (bottom, top))
     for i, history in enumerate(runs.values()):
-        colour = colour_of(colours or LIGHT.runs, i)
+        colour = options.colour(i)
         measured = {side: history.column(f"{side}_{metric}") for side in sides}
         drawn = {side: gaussian_smoothed(values, std_epochs=style.smooth) for side, values in measured.items()}
         for side, values in drawn.items():
@@ -131,7 +154,7 @@ def draw(
         if metric == "loss":
             _mark_exit(axes, history.column("epoch"), measured["val"], top=top, colour=colour)
         _mark_best(axes, history, metric=metric, top=top, colour=colour, between=drawn if len(runs) == 1 else None)
-    _draw_marks(axes, marks)
+    _draw_marks(axes, options.marks)
     axes.set_ylim(bottom, top)
     dress_epochs(axes, n_epochs=limits.epoch, style=style)
     if metric == "accuracy":
@@ -222,7 +245,7 @@ def rate_in_words(history: History) -> str:
     return f"Learning rate {rates[0]:g} throughout." if np.ptp(rates) == 0 else ""
 
 
-def draw_rate(axes: Axes, history: History, *, colour: str, style: CurveStyle = AS_MEASURED) -> None:
+def draw_rate(axes: Axes, history: History, *, colour: str, style: CurveStyle) -> None:
     """The learning rate by epoch, in low axes beneath the loss; on a scale of powers where it falls far."""
     rates = history.column("learning_rate")
     epochs = history.column("epoch")
@@ -264,7 +287,7 @@ def epochs_label(style: CurveStyle) -> str:
 
 
 def within(given: Range | None, usual: tuple[float, float]) -> tuple[float, float]:
-    """The limits that were asked for, the usual ones where an end was left open."""
+    """The given limits, with the usual value for an end that was left open."""
     low, high = given or (None, None)
     low, high = usual[0] if low is None else low, usual[1] if high is None else high
     return (low, high) if low < high else (low, low + usual[1] - usual[0])
@@ -276,18 +299,12 @@ def _in_percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def runs_legend(
-    figure: Figure,
-    runs: Mapping[str, History],
-    *,
-    colours: Sequence[str] = LIGHT.runs,
-    sides: Sequence[Side] = BOTH_SIDES,
-) -> None:
+def runs_legend(figure: Figure, runs: Mapping[str, History], *, options: PlotOptions) -> None:
     """What the line styles mean above the axes, and a line a run below them."""
     from matplotlib.lines import Line2D
 
-    styles_legend(figure, sides=sides)
-    handles = [Line2D([], [], color=colour_of(colours, i), linewidth=4) for i in range(len(runs))]
+    styles_legend(figure, sides=options.sides)
+    handles = [Line2D([], [], color=options.colour(i), linewidth=4) for i in range(len(runs))]
     legend = figure.legend(
         handles,
         [str(i) for i in range(len(runs))],  # a label that begins with _ would be dropped: set below
@@ -306,7 +323,7 @@ def runs_legend(
         )
 
 
-def styles_legend(figure: Figure, *, sides: Sequence[Side] = BOTH_SIDES) -> None:
+def styles_legend(figure: Figure, *, sides: Sequence[Side]) -> None:
     from matplotlib.lines import Line2D
 
     styles = {

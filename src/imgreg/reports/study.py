@@ -1,6 +1,6 @@
-"""A study's figures and its report: effects as a forest, validation curves by topic, the ranked table.
+"""A study's report and its figures: effects as a forest, validation curves by topic, the ranked table.
 
-In: a StudyTable and its cells. Out: PNG and HTML files. Must not know: how cells are made.
+In: a finished study. Out: PNG, SVG and HTML files. Must not know: how trials are made.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.analysis.lr_find import TriedRates
+from imgreg.analysis.results import Study
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
@@ -35,36 +35,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def forest(table: StudyTable, *, target: Path) -> None:
-    """forest.png: each recipe's mean difference to the control in test loss, with its 95 % interval."""
-    save_figure(_forest(table), target)
-
-
-def study_curves(
-    trials: Mapping[str, Sequence[Trial]], *, groups: Mapping[str, Sequence[str]], style: CurveStyle, target: Path
-) -> None:
-    """curves.png: mean validation loss by epoch, a panel a group of recipes, the control in each.
-
-    Parameters
-    ----------
-    groups : mapping
-        Heading -> recipes, the control first.
-    """
-    save_figure(_curves(trials, groups=groups, style=style), target)
-
-
-def study_capacity(
-    table: StudyTable, *, trials: Mapping[str, Sequence[Trial]], groups: Mapping[str, Sequence[str]], target: Path
-) -> Chart | None:
-    """capacity.png: losses over the number of parameters, where a group of recipes has heads of different size.
-
-    Returns
-    -------
-    Chart or None
-        The same for a page; None, and no file, without such a group.
-    """
-    sizes = {row.recipe: row.n_parameters for row in table.rows if row.n_parameters is not None}
-    points = capacity_points(trials, groups=groups, n_parameters=sizes)
+def _capacity(done: Study, *, target: Path) -> Chart | None:
+    """Losses over the number of parameters, where a group of recipes has heads of different size; else no file."""
+    sizes = {row.recipe: row.n_parameters for row in done.table.rows if row.n_parameters is not None}
+    points = capacity_points(done.trials, groups=done.groups, n_parameters=sizes)
     if not points:
         return None
     return chart(
@@ -76,8 +50,8 @@ def study_capacity(
     )
 
 
-def study_rates(rates: TriedRates, *, target: Path) -> Chart:
-    """learning_rates.png: the range test of the control, with the rates that were tried. Returns it for a page."""
+def _rates(rates: TriedRates, *, target: Path) -> Chart:
+    """The range test of the control, with the rates that were tried."""
     control = next(iter(rates.tried))
     return chart(
         learning_rate_figure(rates.curve, marked=rates.labels, target=target),
@@ -88,30 +62,20 @@ def study_rates(rates: TriedRates, *, target: Path) -> Chart:
     )
 
 
-def study_report(
-    table: StudyTable,
-    *,
-    trials: Mapping[str, Sequence[Trial]],
-    groups: Mapping[str, Sequence[str]],
-    answer: Sequence[str],
-    notes: Sequence[str],
-    sanity_baselines: Sequence[SanityBaseline] = (),
-    baselines: Sequence[StudyBaseline] = (),
-    command: str,
-    style: CurveStyle,
-    capacity: Chart | None = None,
-    rates: Chart | None = None,
-    target: Path,
-) -> None:
-    """report.html of a study: the answer first, then the forest, the table and the curves.
+def study_report(done: Study, *, folder: Path, style: CurveStyle) -> None:
+    """Write report.html, and as .png and .svg forest, curves and, where there are any, capacity and learning_rates.
 
     Raises
     ------
     OSError
         If the disk refuses.
     """
+    table, trials, groups = done.table, done.trials, done.groups
+    effects = [row.effect for row in table.rows if row.effect is not None]
+    forest = forest_figure(effects, control=table.control, what="test loss (nats)")
+    save_figure(_curves(trials, groups=groups, style=style), folder / "curves.png")
     differences = chart(
-        figure_svg(_forest(table)),
+        save_figure(forest, folder / "forest.png"),
         heading="Difference to the control",
         alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
         caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
@@ -119,19 +83,19 @@ def study_report(
     panels = [_panel(heading, {name: trials[name] for name in names}, style) for heading, names in groups.items()]
     write_page(
         "study.html.j2",
-        target=target,
+        target=folder / "report.html",
         table=table,
         derived=_derived_in_words(table),
-        doubt=_doubt(table, sanity_baselines),
+        doubt=_doubt(table, done.sanity_baselines),
         helped=any(row.effect is not None and row.effect.word == "helped" for row in table.rows),
-        answer=answer,
-        notes=notes,
-        sanity_baselines=sanity_baselines,
-        baselines=baselines,
-        command=command,
+        answer=done.answer,
+        notes=done.notes,
+        sanity_baselines=done.sanity_baselines,
+        baselines=done.baselines,
+        command=done.command,
         charts=(differences, *panels),
-        capacity=capacity,
-        rates=rates,
+        capacity=_capacity(done, target=folder / "capacity.png"),
+        rates=None if done.rates is None else _rates(done.rates, target=folder / "learning_rates.png"),
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 
@@ -160,11 +124,6 @@ def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], style: CurveStyl
         caption="Means over the repeats; the dot is the lowest mean.",
         hover=hover_over(figure.axes[0], np.arange(1, n_epochs + 1), value_lines("Epoch {}", columns)),
     )
-
-
-def _forest(table: StudyTable) -> Figure:
-    effects = [row.effect for row in table.rows if row.effect is not None]
-    return forest_figure(effects, control=table.control, what="test loss (nats)")
 
 
 def _curves(
@@ -226,7 +185,7 @@ def _colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def _derived_in_words(table: StudyTable) -> tuple[str, ...]:
-    """What the rows are that no recipe was trained for (recipes/topics.py: Derived)."""
+    """An explanation of each row that no recipe was trained for (recipes/topics.py: Derived)."""
     names = [row.recipe for row in table.rows]
     searched = [
         f"{name}: in each repeat the {name.removesuffix(' searched')} recipe with the lowest validation loss."

@@ -71,7 +71,7 @@ class LiveEvents:
 
 
 def write_events(folder: Path, run: Run, *, live: bool = False) -> None:
-    """Write tensorboard/{train,validation} into the folder where a run stands, or is being written.
+    """Write tensorboard/{train,validation} into the folder of a run.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class Dimension:
     log: bool = False
 
     def place(self, value: Any) -> float:
-        """Where a value stands between the ends, 0 to 1.
+        """Where a value is between the ends, 0 to 1.
 
         >>> Dimension("head.l2", low=0.001, high=0.1, log=True).place(0.01)
         0.5

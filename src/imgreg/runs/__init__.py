@@ -1,1 +1,1 @@
-"""The narrow waist: what a training leaves behind, as plain numbers and plain files. No Keras, no TensorFlow."""
+"""What a training leaves behind, as plain numbers and plain files. No Keras, no TensorFlow."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imgreg.atomic_write import write_atomic
 from imgreg.errors import ArtefactError
-from imgreg.runs.files import read_regular
+from imgreg.runs.files import read_text
 
 NAME = "SHA256SUMS"
 
@@ -28,7 +28,7 @@ def renew_sums(folder: Path, paths: Iterable[str]) -> None:
 def read_sums(folder: Path) -> dict[str, str] | None:
     """Path -> digest; None where there is no list. raises ArtefactError if it is no regular file, or too large"""
     try:
-        text = read_regular(folder / NAME).decode("utf-8", "surrogateescape")
+        text = read_text(folder / NAME)
     except FileNotFoundError:
         return None
     pairs = (line.split("  ", 1) for line in text.splitlines() if line)

@@ -1,7 +1,7 @@
 """Which runs were scored on which held-out photos: evaluations.jsonl beside the runs, a line for each scoring.
 
 Photos that choose between runs are no longer held out: the best of several figures is optimistic. So `train` with a
-test split and `evaluate` write down what they score, and tell how many different runs the same photos have scored.
+test split and `evaluate` record what they score, and report how many different runs the same photos have scored.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def write_evaluation(
     command: str,
     reason: str = "",
 ) -> int:
-    """Write down that photos were scored, and count the different runs that were scored on exactly these photos.
+    """Record that photos were scored, and count the different runs that were scored on exactly these photos.
 
     Parameters
     ----------

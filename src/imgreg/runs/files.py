@@ -1,9 +1,11 @@
-"""The gate that each file of a run passes before it is read: a stranger's folder may hold pipes, devices or giants."""
+"""Reading the files of a run safely: a folder from somebody else may hold pipes, devices or huge files."""
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
+from typing import Any
 
 from imgreg.errors import ArtefactError
 
@@ -25,6 +27,16 @@ def read_regular(path: Path, *, at_most: int = MOST_BYTES) -> bytes:
     if n_bytes > at_most:
         raise ArtefactError(f"{path}: found {n_bytes:,} bytes, expected at most {at_most:,}. Rejected.")
     return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text; bytes of a file's name that are not UTF-8 become surrogates. Raises as read_regular."""
+    return read_regular(path).decode("utf-8", "surrogateescape")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document. Raises as read_regular, and ValueError or RecursionError for what is none."""
+    return json.loads(read_text(path))
 
 
 def refuse_irregular(path: Path) -> None:

@@ -6,12 +6,10 @@ Reads one value of each run, as plain JSON: predict need not wait for more.
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
-from typing import Any
 
 from imgreg.errors import ArtefactError, UsageError
-from imgreg.runs.files import read_regular
+from imgreg.runs.files import read_json
 
 LAST = "last"
 DOCUMENTS = {
@@ -54,7 +52,7 @@ def find_run(named: Path, *, models: Path) -> Path:
     if kind != "comparison":
         raise UsageError(f"{folder} holds a {kind}, which keeps no heads. `imgreg runs` lists the runs.")
     try:
-        names = [str(run["name"]) for run in _json(folder / "comparison.json")["runs"]]
+        names = [str(run["name"]) for run in read_json(folder / "comparison.json")["runs"]]
     except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
         names = []
     runs = [name if folder.parent == models else str(folder.parent / name) for name in names]
@@ -81,11 +79,7 @@ def find_folder(named: Path, *, models: Path) -> Path:
 def _created(folder: Path) -> tuple[str, str] | None:
     """(time, name), which orders runs by age; None where there is no run."""
     try:
-        created = _json(folder / "metrics.json")["created"]
+        created = read_json(folder / "metrics.json")["created"]
     except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return (created, folder.name) if isinstance(created, str) and (folder / "model.json").is_file() else None
-
-
-def _json(path: Path) -> Any:
-    return json.loads(read_regular(path).decode("utf-8", "surrogateescape"))

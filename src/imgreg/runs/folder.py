@@ -1,4 +1,4 @@
-"""A run as a folder of plain files: written whole or not at all, read back with every file checked for sense.
+"""A run as a folder of plain files: written whole or not at all, read back with every file validated.
 
 config.toml  environment.json  split.csv  skipped.csv  history.csv  layers.csv  val_probabilities.npy
 train_true_class.npy  test_probabilities.npy  metrics.json  model.json  head.safetensors  calibration.safetensors
@@ -14,7 +14,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Literal
@@ -27,16 +27,16 @@ from pydantic import ValidationError
 from imgreg.atomic_write import flush
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
 from imgreg.runs.checksums import refuse_changed
-from imgreg.runs.files import read_regular, refuse_irregular
+from imgreg.runs.files import read_json, read_text, refuse_irregular
 from imgreg.runs.history import Epoch, History, epochs_of_csv
-from imgreg.runs.layers import layers_of_csv, layers_to_csv
+from imgreg.runs.layers import LayerRow, layers_of_csv
 from imgreg.runs.summary import RunSummary
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PRIVATE = ("command", "data", "weights", "pipeline")  # of environment.json: this machine's paths, for it alone
 _TRAIN_TRUE_CLASS = "train_true_class.npy"  # a run of an older imgreg has none
-_LAYERS = "layers.csv"  # nor this one
-_TEST = "test_probabilities.npy"  # nor this one; a run without test photos neither
+_LAYERS = "layers.csv"  # likewise
+_TEST = "test_probabilities.npy"  # likewise; nor has a run without test photos
 _READ = (
     *("metrics.json", "history.csv", "split.csv", "skipped.csv", "environment.json", "config.toml"),
     *("val_probabilities.npy", _TRAIN_TRUE_CLASS, _TEST, _LAYERS),
@@ -150,7 +150,7 @@ def atomic_folder(target: Path, *, replace: bool = False, option: str = "--model
         needed = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         raise MachineError(
             f"{error.filename or target}: writing failed ({error.strerror}) after {needed:,} bytes. {target} was not "
-            "kept, nothing else was changed. Free some space, or choose another folder with {option}."
+            f"kept, nothing else was changed. Free some space, or choose another folder with {option}."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -186,15 +186,19 @@ def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def values_to_csv(kind: type[Any], values: Iterable[Any]) -> str:
+    """Values of one dataclass as CSV text, a column for each field."""
+    return rows_to_csv([field.name for field in fields(kind)], (tuple(vars(value).values()) for value in values))
+
+
 def write_run(folder: Path, run: Run) -> None:
     """Write the tables, arrays and documents that `read_run` reads; model.json and the head are heads/store.py's."""
     write_text(folder / "config.toml", run.config_toml)
     write_json(folder / "environment.json", run.environment)
-    rows = [(row.path, row.label, row.split, row.sha256) for row in run.split]
-    write_text(folder / "split.csv", rows_to_csv(("path", "label", "split", "sha256"), rows))
-    write_text(folder / "skipped.csv", rows_to_csv(("path", "reason"), ((r.path, r.reason) for r in run.skipped)))
     history = run.history
-    write_text(folder / "history.csv", history.to_csv())
+    write_text(folder / "split.csv", values_to_csv(SplitRow, run.split))
+    write_text(folder / "skipped.csv", values_to_csv(SkippedRow, run.skipped))
+    write_text(folder / "history.csv", values_to_csv(Epoch, history.epochs))
     arrays = {
         "val_probabilities.npy": history.val_probabilities,
         _TRAIN_TRUE_CLASS: history.train_true_class,
@@ -204,7 +208,7 @@ def write_run(folder: Path, run: Run) -> None:
         if array is not None:
             np.save(folder / name, array.astype(np.float32), allow_pickle=False)
     if history.layers:
-        write_text(folder / _LAYERS, layers_to_csv(history.layers))
+        write_text(folder / _LAYERS, values_to_csv(LayerRow, history.layers))
     write_json(folder / "metrics.json", run.summary.model_dump(mode="json") | {"run": run.summary.name})
 
 
@@ -225,14 +229,14 @@ def read_run(folder: Path, *, checked: bool = True) -> Run:
         refuse_changed(folder, _READ)
     try:
         summary = _summary(folder)
-        epochs = epochs_of_csv(_read(folder, "history.csv").splitlines())
-        split = tuple(SplitRow(**row) for row in _rows(folder, "split.csv"))
-        skipped = tuple(SkippedRow(**row) for row in _rows(folder, "skipped.csv"))
-        layers = layers_of_csv(_read(folder, _LAYERS).splitlines()) if (folder / _LAYERS).exists() else ()
-        environment = json.loads(_read(folder, "environment.json"))
+        epochs = epochs_of_csv(read_text(folder / "history.csv").splitlines())
+        split = tuple(SplitRow(**row) for row in _rows(folder / "split.csv"))
+        skipped = tuple(SkippedRow(**row) for row in _rows(folder / "skipped.csv"))
+        layers = layers_of_csv(read_text(folder / _LAYERS).splitlines()) if (folder / _LAYERS).exists() else ()
+        environment = read_json(folder / "environment.json")
         if not isinstance(environment, dict) or not isinstance(environment.get("versions", {}), dict):
             raise ValueError("environment.json: expected a table that contains a table of versions")
-        config_toml = _read(folder, "config.toml")
+        config_toml = read_text(folder / "config.toml")
         _refuse_contradictions(folder, summary, epochs=epochs, split=split)
         n_epochs, n_classes = len(epochs), len(summary.classes)
         probabilities = _array(folder / "val_probabilities.npy", (n_epochs, summary.n_val, n_classes))
@@ -313,7 +317,7 @@ def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
 def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Probabilities of the shape that the tables ask for. raises ArtefactError, ValueError or OSError
 
-    Mapped first: a header that claims more than the file holds is refused before any memory is asked for.
+    Mapped first: a header that claims more than the file holds is refused before any memory is allocated.
     """
     refuse_irregular(path)
     try:
@@ -333,20 +337,14 @@ def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return values
 
 
-def _read(folder: Path, name: str) -> str:
-    return read_regular(folder / name).decode("utf-8", "surrogateescape")
-
-
 def _summary(folder: Path) -> RunSummary:
-    return RunSummary.model_validate(
-        json.loads(_read(folder, "metrics.json"))
-    )  # pydantic's own parser refuses surrogates
+    return RunSummary.model_validate(read_json(folder / "metrics.json"))  # pydantic's own parser refuses surrogates
 
 
-def _rows(folder: Path, name: str) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(io.StringIO(_read(folder, name), newline=""), strict=True))
+def _rows(path: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True))
     if odd := next((i for i, row in enumerate(rows, start=2) if None in row or None in row.values()), None):
-        raise ValueError(f"{name}, line {odd}: too few or too many columns")
+        raise ValueError(f"{path.name}, line {odd}: too few or too many columns")
     return rows
 
 

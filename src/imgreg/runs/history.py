@@ -8,9 +8,8 @@ Keras' running loss over the epoch, with dropout, augmentation and penalties.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ Float32Array = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One row of history.csv. Losses are mean cross-entropies in nats; accuracies lie in 0..1."""
+    """One row of history.csv. Losses are mean cross-entropies in nats; accuracies are between 0 and 1."""
 
     epoch: int  # counted from 1
     learning_rate: float
@@ -82,16 +81,9 @@ class History:
         """One figure over the epochs, (n_epochs,) float64."""
         return np.array([getattr(row, name) for row in self.epochs], dtype=np.float64)
 
-    def to_csv(self) -> str:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in self.epochs)
-        return text.getvalue()
-
 
 def epochs_of_csv(lines: Iterable[str]) -> tuple[Epoch, ...]:
-    """Read what to_csv wrote. raises KeyError, TypeError or ValueError on any other table"""
+    """Read the lines of history.csv. raises KeyError, TypeError or ValueError on any other table"""
     epochs = tuple(_epoch(row) for row in csv.DictReader(lines))
     if not epochs:
         raise ValueError("the history has no epochs")

@@ -6,10 +6,9 @@ Plain numbers. Must not know: Keras, and how they were measured (heads/monitor.p
 from __future__ import annotations
 
 import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,16 +54,8 @@ class LayerRow:
     zero_outputs: float
 
 
-def layers_to_csv(rows: Sequence[LayerRow]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in fields(LayerRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
-
-
 def layers_of_csv(lines: Iterable[str]) -> tuple[LayerRow, ...]:
-    """Read what layers_to_csv wrote. raises KeyError, TypeError or ValueError on any other table"""
+    """Read the lines of layers.csv. raises KeyError, TypeError or ValueError on any other table"""
     rows = tuple(_row(row) for row in csv.DictReader(lines))
     layers = list(dict.fromkeys(row.layer for row in rows))
     epochs = list(dict.fromkeys(row.epoch for row in rows))

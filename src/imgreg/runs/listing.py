@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import json
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from imgreg.errors import ArtefactError
-from imgreg.runs.files import read_regular
+from imgreg.runs.files import read_json, read_text
 from imgreg.runs.find import DOCUMENTS
 from imgreg.runs.folder import list_runs
 from imgreg.runs.history import epochs_of_csv
@@ -59,10 +58,10 @@ class Entry:
 
     def document(self) -> dict[str, Any]:
         """What `imgreg runs --json` prints of it; of a run also its own document."""
-        told = {name: getattr(self, name) for name in ("kind", "name", "created", "dataset", "recipe", "answer")}
+        document = {name: getattr(self, name) for name in ("kind", "name", "created", "dataset", "recipe", "answer")}
         if self.summary is None:
-            return told | {"folder": str(self.folder)}
-        return told | self.summary.model_dump(mode="json") | {"val_losses": list(self.val_losses)}
+            return document | {"folder": str(self.folder)}
+        return document | self.summary.model_dump(mode="json") | {"val_losses": list(self.val_losses)}
 
 
 def _best(figure: str) -> Callable[[Entry], float]:
@@ -108,13 +107,13 @@ def list_entries(models: Path, *, sort: str = "created") -> tuple[tuple[Entry, .
 
 
 def _run(folder: Path, summary: RunSummary) -> Entry:
-    epochs = epochs_of_csv(_text(folder / "history.csv").splitlines())
+    epochs = epochs_of_csv(read_text(folder / "history.csv").splitlines())
     return Entry(
         kind="run",
         name=summary.name,
         folder=folder,
         created=summary.created,
-        dataset=Path(json.loads(_text(folder / "environment.json"))["data"]).name,
+        dataset=Path(read_json(folder / "environment.json")["data"]).name,
         recipe=summary.recipe_label,
         answer=summary.verdict.sentence,
         val_losses=tuple(epoch.val_loss for epoch in epochs),
@@ -123,7 +122,7 @@ def _run(folder: Path, summary: RunSummary) -> Entry:
 
 
 def _of_document(folder: Path, name: str) -> Entry:
-    document = json.loads(_text(folder / name))
+    document = read_json(folder / name)
     if name == "comparison.json":
         recipes = [run["recipe"] for run in document["runs"]]
         command, answers = document["runs"][0]["command"], [document["against_baselines"]]
@@ -150,7 +149,3 @@ def _dataset(command: str) -> str:
     """
     words: Sequence[str] = shlex.split(command)
     return "" if len(words) < 3 or words[2].startswith("-") else Path(words[2]).name
-
-
-def _text(path: Path) -> str:
-    return read_regular(path).decode("utf-8", "surrogateescape")

@@ -14,7 +14,7 @@ Nats = Annotated[float, Field(ge=-1e4, le=1e4)]  # probabilities are clipped, so
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True)  # unknown keys are let be: a later imgreg may have written them
+    model_config = ConfigDict(frozen=True)  # unknown keys are ignored: a later imgreg may have written them
 
 
 class Scores(_Document):
@@ -46,7 +46,7 @@ class TestScores(_Document):
     n_photos: int
     loss: float
     accuracy: float
-    n_runs_scored: int = 1  # nor does a run of an older imgreg tell
+    n_runs_scored: int = 1  # a run of an older imgreg does not say
 
 
 class Seconds(_Document):
@@ -79,8 +79,8 @@ class StoppedEarly(_Document):
 
 
 class FeatureCounts(_Document):
-    """Views of photos that went through the base, and that were read from the cache; among these those that went
-    through it just before, to tell whether two photos are the same picture."""
+    """Views of photos that went through the base, and that were read from the cache; the latter include those that were
+    computed just before to find near-duplicates."""
 
     n_computed: int
     n_read: int
@@ -134,7 +134,7 @@ class SanityBaseline(_Document):
     low: Share
     high: Share
     note: str = ""
-    accuracy_difference: Difference | None = None  # nor has a run of an older imgreg one
+    accuracy_difference: Difference | None = None  # a run of an older imgreg has none
     correct: tuple[bool, ...] = Field(default=(), exclude=True, repr=False)
 
 
@@ -250,19 +250,19 @@ class RunSummary(_Document):
     best_epoch: int
     kept_epoch: int
     finetuned_block: str | None = None  # block4 or block5, where VGG16 was trained on from there
-    finetuned_from: int | None = None  # the first epoch of that; kept_epoch tells whether it was kept
-    stopped_early: StoppedEarly | None = None  # nor has a run of an older imgreg this
+    finetuned_from: int | None = None  # the first fine-tuning epoch; kept if kept_epoch is not before it
+    stopped_early: StoppedEarly | None = None  # a run of an older imgreg has none
     best: Scores
     kept: Scores
     last: Scores
     test: TestScores | None
     verdict: Verdict
     sanity_baselines: tuple[SanityBaseline, ...] = ()  # a run of an older imgreg has none
-    baselines: tuple[Baseline, ...] = ()  # likewise, as in the next two
-    against_baselines: str = ""  # how the kept head stands against the best of them, a sentence
+    baselines: tuple[Baseline, ...] = ()  # likewise, as in the next
+    against_baselines: str = ""  # the kept head compared with the best of them, a sentence
     next_step: NextStep | None = None
-    calibration: CalibrationScores | None = None  # nor this
-    layers: tuple[LayerSummary, ...] = ()  # nor these
+    calibration: CalibrationScores | None = None
+    layers: tuple[LayerSummary, ...] = ()
     silenced_units: tuple[SilencedUnits, ...] = ()
     seconds: Seconds
     features: FeatureCounts

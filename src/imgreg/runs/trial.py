@@ -1,7 +1,7 @@
 """One training of a repeated comparison, as plain numbers in one JSON file in the cache.
 
 Not a run: no head is kept, only what statistics need. A trial's name is the hash of all that its figures depend on, so
-a study that was killed finds the trials it had, and two studies share those they have in common.
+a study that was killed finds its finished trials, and two studies share those they have in common.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs kept loaded, and photos through them: one photo a core at work, a bounded number waiting.
 
-In: a photo's bytes and a run's name. Out: the answer that `imgreg predict` gives. Photos are decoded in the bounded
-processes of data/isolated_reading.py; each run answers in a thread of its own, which takes all that wait at once.
+In: a photo's bytes and a run's name. Out: the answer that `imgreg predict` gives. A thread takes a photo through a
+bounded process of data/isolated_reading.py, which decodes it, and then through the run.
 Must not know: HTTP.
 """
 
@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Self, TypeVar
 
 from imgreg.api.predict import (
@@ -27,6 +25,7 @@ from imgreg.api.predict import (
     at_confidence,
     checked_card,
     load_classifier,
+    one_blas_thread,
     predict_decoded,
 )
 from imgreg.data import decode as decoding
@@ -50,62 +49,18 @@ class UnknownRunError(UsageError):
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A photo on its way through a run."""
-
-    path: Path
-    pixels: UInt8Array
-    classifier: Classifier
-    answer: Future[Prediction] = field(default_factory=Future)
-
-
 class _Loaded:
-    """A run that answers in a thread of its own, as soon as something is asked; `close` lets it finish what waits."""
-
-    def __init__(self, run: Path, *, watcher: Watcher) -> None:
-        self.run = run
-        self.size_px = checked_card(run).image_size
-        self.classifier = load_classifier([run], watcher=watcher)
-        self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
-        self._thread = Thread(target=self._answer, name=f"run {run.name}", daemon=True)
-        self._thread.start()
+    run: Path
+    size_px: int
+    classifier: Classifier
 
     def at(self, confidence: float | None) -> Classifier:
         """The run's classifier, with prediction sets where a level is given. raises UsageError"""
         return self.classifier if confidence is None else at_confidence(self.classifier, confidence, run=self.run)
 
-    def ask(self, asked: _Asked) -> Future[Prediction]:
-        self._asked.put(asked)
-        return asked.answer
 
-    def close(self) -> None:
-        self._asked.put(None)
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _answer(self) -> None:
-        while (first := self._asked.get()) is not None:
-            inside: deque[_Asked] = deque()
-            try:
-                for prediction in predict_decoded(self._together(first, inside)):
-                    inside.popleft().answer.set_result(prediction)
-            except Exception as error:  # noqa: BLE001 - whatever it was, those who asked must hear of it
-                for asked in inside:
-                    asked.answer.set_exception(error)
-
-    def _together(self, first: _Asked, inside: deque[_Asked]) -> Iterator[tuple[Path, UInt8Array, Classifier]]:
-        """The first, and all that are asked while it is worked on; those whose asker has gone are left out."""
-        asked: _Asked | None = first
-        while asked is not None:
-            if asked.answer.set_running_or_notify_cancel():
-                inside.append(asked)
-                yield asked.path, asked.pixels, asked.classifier
-            try:
-                asked = self._asked.get_nowait()
-            except Empty:
-                return
-        self._asked.put(None)  # closed meanwhile: for the loop outside
+def _load(run: Path, *, watcher: Watcher) -> _Loaded:
+    return _Loaded(run, checked_card(run).image_size, load_classifier([run], watcher=watcher))
 
 
 class Classifiers:
@@ -131,14 +86,12 @@ class Classifiers:
         self._work: Callable[[Callable[[bytes], UInt8Array], bytes], UInt8Array] = self._stack.enter_context(
             kept_workers(decoding.__name__)
         )
-        self._threads = self._stack.enter_context(ThreadPoolExecutor(os.cpu_count(), "decoding"))
+        self._stack.enter_context(one_blas_thread())  # for all threads alike
+        n_threads = 2 * (os.cpu_count() or 1)  # for each core one in the base, and one that decodes meanwhile
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(n_threads, "photo"))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for loaded in self._loaded.values():
-            loaded.close()
-        for loaded in self._loaded.values():
-            loaded.join()
         self._stack.close()
 
     @contextmanager
@@ -163,7 +116,10 @@ class Classifiers:
 
     def _newest(self) -> Path:
         """Looked for again when something has come to the models folder, or gone."""
-        changed = self.models.stat().st_mtime_ns if self.models.is_dir() else 0
+        try:
+            changed = self.models.stat().st_mtime_ns
+        except OSError:
+            changed = 0
         if self._found is None or self._found[0] != changed:
             self._found = (changed, newest_run(self.models))
         return self._found[1]
@@ -174,11 +130,11 @@ class Classifiers:
         key = (run, (run / "model.json").stat().st_mtime_ns)
         async with self._loading:
             if key not in self._loaded:
-                self._loaded[key] = await asyncio.to_thread(_Loaded, run, watcher=self._watcher)
+                self._loaded[key] = await asyncio.to_thread(_load, run, watcher=self._watcher)
             self._loaded.move_to_end(key)
             while len(self._loaded) > MAX_LOADED:
-                self._loaded.popitem(last=False)[1].close()
-        return self._loaded[key]
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
 
     async def predict(
         self, data: bytes, *, name: str = "photo", run: str | None = None, confidence: float | None = None
@@ -195,10 +151,13 @@ class Classifiers:
             If the run cannot be used.
         """
         loaded = await self.loaded(run)
-        loaded.at(confidence)  # refused before the photo is decoded
-        pixels = await self.decoded(partial(decoding.decode, size_px=loaded.size_px), data)
-        loaded = await self.loaded(loaded.run.name)  # another run may have taken its place
-        return await asyncio.wrap_future(loaded.ask(_Asked(Path(name), pixels, loaded.at(confidence))))
+        classifier = loaded.at(confidence)  # refused before the photo is decoded
+
+        def answer() -> Prediction:
+            pixels = self._work(partial(decoding.decode, size_px=loaded.size_px), data)
+            return predict_decoded(pixels, path=Path(name), classifier=classifier)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
 
     async def decoded(self, work: Callable[[bytes], UInt8Array], data: bytes) -> UInt8Array:
         """work(data) in a bounded process. raises PhotoError"""

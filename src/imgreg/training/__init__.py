@@ -1,1 +1,1 @@
-"""The Python API, one file a command: train, compare, predict, preview. Each orders the rooms below it; none prints."""
+"""Trainings: photos and settings in, trained heads, run folders and repeated trials out. Nothing here prints."""

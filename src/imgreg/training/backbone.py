@@ -1,4 +1,4 @@
-"""The frozen base that a command settled on."""
+"""The frozen base that a command chose."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from imgreg.config import Base
+from imgreg.errors import UsageError
 from imgreg.features.blocks import LAST_LAYER
 from imgreg.features.engines import (
     Engine,
@@ -16,10 +17,11 @@ from imgreg.features.engines import (
     engine_version,
     load_engine,
 )
-from imgreg.features.extract import BaseIdentity
+from imgreg.features.extract import BaseIdentity, BlockWorkers
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
+from imgreg.worker_pool import WorkerPool
 
 RESCALED = (
     "Preprocessing rescale: VGG16's weights were trained on its own preprocessing, so expect a higher loss than with "
@@ -28,11 +30,18 @@ RESCALED = (
 
 
 class Backbone:
-    """The base of a command: which weights, size, engine and precision. Settled on, and told, when first asked for; the
-    engine is loaded when that is asked for."""
+    """The base of a command: weights, size, engine and precision, chosen and reported at their first use; the engine is
+    loaded at its own first use."""
 
-    def __init__(self, settings: Base, *, watcher: Watcher) -> None:
+    def __init__(self, settings: Base, *, watcher: Watcher, pool: WorkerPool | None = None) -> None:
+        """
+        Parameters
+        ----------
+        pool : WorkerPool, optional
+            Computes the features if it can; otherwise this process does.
+        """
         self._settings = settings
+        self.block_workers = pool if isinstance(pool, BlockWorkers) else None
         self._watcher = watcher
         self.stored = settings.stored
         self.preprocessing = settings.preprocessing
@@ -40,7 +49,9 @@ class Backbone:
     def __getstate__(self) -> dict[str, Any]:
         """What another process gets: the base that was settled on, silent, its engine not loaded."""
         self.settle()
-        return {name: value for name, value in vars(self).items() if name != "engine"} | {"_watcher": Watcher()}
+        assert self.identity  # kept: it names this processor's arithmetic, not the other's
+        kept = {name: value for name, value in vars(self).items() if name != "engine"}
+        return kept | {"_watcher": Watcher(), "block_workers": None}
 
     def settle(self) -> tuple[Weights, EngineName, Precision, tuple[str, ...]]:
         """Choose now, so that anything missing is reported before slow work begins.
@@ -51,6 +62,8 @@ class Backbone:
 
         Raises
         ------
+        UsageError
+            If workers are to compute features, and the engine is not OpenVINO.
         MachineError, ArtefactError
             If the weights, engine or precision asked for are not available here.
         """
@@ -70,6 +83,8 @@ class Backbone:
         if self.preprocessing == "rescale":
             say(RESCALED)
         engine_name, precision = choose_engine(self._settings, say=say)
+        if self.block_workers is not None and engine_name != "openvino":
+            raise UsageError("--ray computes features in OpenVINO. Omit --engine, or use --engine openvino.")
         return weights, engine_name, precision, tuple(notes)
 
     @property
@@ -86,16 +101,16 @@ class Backbone:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user was told about the choice of weights, for the record."""
+        """The messages about the choice of weights, for the record."""
         return self._settled[3]
 
     @property
     def image_size(self) -> int:
         return self._settings.image_size or self.weights.image_size
 
-    @property
+    @cached_property
     def identity(self) -> BaseIdentity:
-        version = engine_version(self.engine_name)
+        version = engine_version(self.engine_name, self.precision)
         return BaseIdentity(
             self.weights.sha256, self.image_size, version, self.precision, self.stored, self.preprocessing
         )

@@ -26,7 +26,7 @@ from imgreg.session import Session
 from imgreg.training.cache import open_cache
 from imgreg.training.dataset import ResampledDataset
 
-_PORTION = 512  # photos whose whole features stand in memory at once
+_PORTION = 512  # photos whose whole features are in memory at once
 
 
 def baselines_of_split(
@@ -124,15 +124,15 @@ def baselines_of_study(
             on_view=watcher.stage("computing features"),
             on_block=watcher.stage("checking cached features"),
         )
-        told: list[str] = []
+        warnings: list[str] = []
         for done, repeat in enumerate(repeats):
             watcher.step("baselines", done, len(repeats), "")
             train, test = repeat.split.train, repeat.split.test
-            quiet = Watcher(say=told.append)
+            quiet = Watcher(say=warnings.append)
             for one in predict_baselines(train, test, classes=classes, source=source, watcher=quiet):
                 scores.setdefault(one.name, []).append(score(one.probabilities, labels_of(test, classes)))
         watcher.step("baselines", len(repeats), len(repeats), "")
-    for line in dict.fromkeys(told):
+    for line in dict.fromkeys(warnings):
         watcher.say(line)
     recipes = {name: [trial.test_loss for trial in row] for name, row in trials.items()}
     return tuple(

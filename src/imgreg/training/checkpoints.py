@@ -1,4 +1,4 @@
-"""Where an interrupted training stands: a checkpoint in the cache, named by all that the training's bits depend on.
+"""Checkpoints of interrupted trainings, in the cache, each named by all that the training's bits depend on.
 
 The same command again finds it, whatever the run is called; any other photo, setting, seed or version does not.
 """

@@ -15,7 +15,7 @@ from imgreg.data.index import Photo, labels_of
 from imgreg.data.split import Split
 from imgreg.features.extract import FeatureSource
 
-_PORTION = 512  # photos whose whole features stand in memory at once
+_PORTION = 512  # photos whose whole features are in memory at once
 
 
 @dataclass(frozen=True)

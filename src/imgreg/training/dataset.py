@@ -1,4 +1,4 @@
-"""What every training starts with: indexed and split photos, and a frozen base settled on."""
+"""What every training starts with: indexed and split photos, and the frozen base."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from imgreg.data.file_cache import FileCache
 from imgreg.data.index import PhotoIndex, index_photos
 from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
+from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder
 from imgreg.runs.folder import atomic_folder
@@ -64,7 +65,7 @@ def read_index(
     watcher = session.watcher
     with FileCache(cache_folder(), say=watcher.say) as file_cache:
         index = index_photos(
-            data,
+            local_copy(data, watcher=watcher),
             max_bad=photos.max_bad,
             file_cache=None if read_all else file_cache,
             on_file=watcher.stage("reading photos"),
@@ -110,7 +111,7 @@ def prepare_dataset(
         For an option that has no effect on a given split.
     """
     started = time.perf_counter()
-    index, told = read_index(data, photos, session=session, read_all=read_all)
+    index, notes = read_index(data, photos, session=session, read_all=read_all)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
         index, warnings = _in_families(index, base=base, session=session)
@@ -134,7 +135,7 @@ def prepare_dataset(
         raise UsageError(f"--val-fraction has no effect: {data} has its own validation split. Omit it.")
     if split.given and photos.folds not in ("auto", 0):
         raise UsageError(f"--folds has no effect: {data} has its own validation split. Omit it.")
-    return Dataset(index, split, (*told, *warnings), time.perf_counter() - started)
+    return Dataset(index, split, (*notes, *warnings), time.perf_counter() - started)
 
 
 def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
@@ -193,8 +194,8 @@ def resample_dataset(
     watcher = session.watcher
     if repeats * max(folds, 1) < 2:
         raise UsageError("--repeats 1 gives no confidence interval: use 2 or more (5 is a good start), or --folds.")
-    index, told = read_index(data, settings.photos, session=session)
-    notes = list(told)
+    index, found = read_index(data, settings.photos, session=session)
+    notes = list(found)
     if not own_test and any(photo.split == "test" for photo in index.photos):
         index = replace(index, photos=tuple(photo for photo in index.photos if photo.split != "test"))
         notes.append("The photos of the dataset's own test split take no part.")
@@ -202,7 +203,7 @@ def resample_dataset(
     if any(photo.split is not None for photo in index.photos):
         notes.append("The dataset's own split is not used: every repeat draws a new one.")
         watcher.say(notes[-1])
-    base = Backbone(settings.base, watcher=watcher)
+    base = Backbone(settings.base, watcher=watcher, pool=session.pool)
     index, families = _in_families(index, base=base, session=session)
     for line in families:
         watcher.say(line)
@@ -251,7 +252,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     Parameters
     ----------
     data : Path
-        The photos, among which neither the folder nor the cache may lie.
+        The photos. Neither the folder nor the cache may be inside.
     kind : str
         What follows the time in a name that the user did not give.
 
@@ -263,7 +264,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     Raises
     ------
     UsageError
-        If the folder exists, or would lie among the photos.
+        If the folder exists, or would be in the photo folder.
     BusyError
         If another process is making it.
     MachineError
@@ -289,7 +290,7 @@ def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None
 
 
 def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
-    """Photo folders are never written to. raises UsageError if `folder`, to be written, lies in one
+    """Photo folders are never written to. raises UsageError if `folder`, to be written, is in one
 
     A manifest may name photos in its own folder; beside them nothing is written, below them it may be.
     """

@@ -108,7 +108,7 @@ def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: Feat
     Raises
     ------
     UsageError
-        If its head cannot tell so many classes apart.
+        If its head's output cannot have so many classes.
     FeatureError
         If a feature is not finite.
     """
@@ -279,6 +279,7 @@ def extract_views(
         wanted,
         source=source,
         load=lambda: base.engine if source.layer == LAST_LAYER else base.engine_cut_at(source.layer),
+        elsewhere=base.block_workers,
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
     )

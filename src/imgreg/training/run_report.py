@@ -14,9 +14,9 @@ from imgreg.training.thumbnails import MAP, keep_pictures, read_pictures
 
 
 def write_run_report(folder: Path, run: Run, *, style: CurveStyle | None = None) -> tuple[str, ...]:
-    """Write report.html and its figures into the folder where the run stands, or is being written.
+    """Write report.html and its figures into the folder of a run.
 
-    Pictures that the run did not keep are made of the photos, where these are as they were.
+    Pictures that are not in the folder are made from the photos, if these have not changed.
 
     Returns
     -------

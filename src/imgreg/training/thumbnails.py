@@ -12,7 +12,7 @@ from imgreg.runs.folder import Run, SplitRow
 
 PICTURE_PX = 208
 FOLDER = "pictures"
-MAP = "-map"  # a picture's name ends so where a map is laid over it
+MAP = "-map"  # ends the name of a picture with a heatmap over it
 
 
 def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def keep_pictures(folder: Path, run: Run, rows: Iterable[SplitRow]) -> tuple[str
     Parameters
     ----------
     folder : Path
-        Where the run, or a comparison, stands or is being written.
+        Of the run, or of a comparison.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def photo_bytes(run: Run, row: SplitRow) -> bytes | None:
         return None
     try:
         path = (root if root.is_dir() else root.parent) / row.path
-        data = decoding.read_bytes(path) if path.is_file() else b""
+        data = decoding.read_bytes(path)
     except (OSError, PhotoError, ValueError):  # a stranger's run may name what no system can
         return None
     return data if hashlib.sha256(data).hexdigest() == row.sha256 else None

@@ -14,6 +14,7 @@ from imgreg.config import Settings
 from imgreg.data.index import PhotoIndex, labels_of
 from imgreg.data.resample import Repeat
 from imgreg.errors import DivergedError
+from imgreg.features.block_worker import refuse_other_bits
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
 from imgreg.heads.epochs import Hooks
@@ -39,6 +40,8 @@ class TrialTask:
         Of the trial, and of its checkpoint.
     intact : frozenset of str
         Blocks of the feature cache that need not be checked again.
+    index : Path or None
+        A copy of the feature cache's index, for a worker on another machine.
     """
 
     settings: Settings
@@ -49,6 +52,7 @@ class TrialTask:
     resume: bool | None
     cache: Path
     intact: frozenset[str]
+    index: Path | None = None
 
     @property
     def recipe(self) -> str:
@@ -87,11 +91,23 @@ def train_trial(task: TrialTask, prepared: Prepared, *, tell: Callable[[], None]
 
 
 def train_in_worker(task: TrialTask) -> TrialResult:
-    """Train a trial in a process that does nothing else, on one core; its features are read from the cache."""
+    """Train a trial in a process that does nothing else, on one core; its features are read from the cache.
+
+    Raises
+    ------
+    DivergedError
+        If a loss became NaN or infinite.
+    MachineError
+        If this is another machine, whose processor would compute other bits.
+    """
+    if task.index is not None:
+        refuse_other_bits(task.base.identity, expected={"engine": task.base.identity.engine_version})
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "IMGREG_CACHE": str(task.cache)}
     said: list[str] = []
     dataset = Dataset(PhotoIndex(Path(), (), (), task.classes), task.repeat.split, (), 0.0)
-    with FeatureCache(task.cache, say=said.append, limit_bytes=sys.maxsize, intact=task.intact) as cache:
+    with FeatureCache(
+        task.cache, say=said.append, limit_bytes=sys.maxsize, intact=task.intact, index=task.index
+    ) as cache:
         watcher = Watcher(say=said.append)
         prepared = prepare(dataset, base=task.base, settings=task.settings, cache=cache, watcher=watcher)
         try:

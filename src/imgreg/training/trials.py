@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -86,9 +86,10 @@ def run_trials(
         watcher.say("No interrupted training of these photos and settings was found; starting from the beginning.")
     diverged: dict[str, str] = {}
     n_trained = 0
-    with open_workers(session) as session, open_cache(session) as cache:
+    with open_workers(session) as session, open_cache(session) as cache, ExitStack() as shared:
         missing = [one for one in settings if any(of is one and key not in found for _, of, key in places)]
         prepared = _prepared(missing, resampled, cache=cache, watcher=watcher)
+        index = shared.enter_context(cache.shared_index()) if session.ray is not None else None
         tasks = [
             TrialTask(
                 one,
@@ -97,8 +98,9 @@ def run_trials(
                 classes=resampled.index.classes,
                 base=resampled.base,
                 resume=session.resume,
-                cache=cache_folder(),
+                cache=cache_folder().absolute(),
                 intact=cache.intact,
+                index=index,
             )
             for repeat, one, key in places
             if key not in found

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import parent_process
@@ -20,9 +19,8 @@ from typing import Any, TypeVar
 from imgreg.errors import MachineError
 from imgreg.fresh_process import FreshContext
 from imgreg.session import Session
-
-TRIES = 3  # of an item whose process is killed
-POLL_SECONDS = 0.2
+from imgreg.training.in_order import in_order
+from imgreg.training.ray_cluster import RayCluster
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,12 +28,21 @@ R = TypeVar("R")
 
 @contextlib.contextmanager
 def open_workers(session: Session) -> Iterator[Session]:
-    """The session with a pool of workers: its own, or else a new one, which ends with the block."""
+    """The session with a pool of workers: its own, or else a new one, which ends with the block.
+
+    Raises
+    ------
+    MachineError
+        If the Ray cluster that the session names does not answer.
+    """
     if session.pool is not None:
         yield session
-        return
-    with LocalPool(session.workers) as pool:
-        yield replace(session, pool=pool)
+    elif session.ray is not None:
+        with RayCluster(session.ray, n_workers=session.workers, watcher=session.watcher) as cluster:
+            yield replace(session, pool=cluster)
+    else:
+        with LocalPool(session.workers) as pool:
+            yield replace(session, pool=pool)
 
 
 class LocalPool:
@@ -110,57 +117,6 @@ class LocalPool:
             self._pool.stop()
             self._pool.join()
         self._pool, self._n_started = None, 0
-
-
-def in_order(
-    items: Sequence[T],
-    *,
-    start: Callable[[T], Future[R]],
-    is_lost: Callable[[Future[R]], bool],
-    n_at_once: int,
-    wanted: Callable[[T], bool],
-    on_wait: Callable[[int], None],
-) -> Iterator[tuple[T, Future[R]]]:
-    """`WorkerPool.map`, whoever works: keep so many items started, and give each with its future, in order.
-
-    Parameters
-    ----------
-    start : callable
-        Starts an item.
-    is_lost : callable
-        Whether a future, finished or not, will have no result because its worker is gone; its item is started again.
-    """
-    coming, tries = deque(range(len(items))), Counter[int]()
-    running: dict[int, Future[R]] = {}
-    finished: dict[int, Future[R]] = {}
-    try:
-        for place, item in enumerate(items):
-            while wanted(item) and place not in finished:
-                while coming and len(running) < n_at_once:
-                    if wanted(items[i := coming.popleft()]):
-                        running[i] = start(items[i])
-                        tries[i] += 1
-                on_wait(len(finished))
-                wait(running.values(), timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for i, future in list(running.items()):
-                    if is_lost(future):
-                        if tries[i] == TRIES:
-                            raise MachineError(
-                                f"A worker process was killed {TRIES} times at the same training ("
-                                f"{future.exception() if future.done() else 'it is gone'}). The machine may lack "
-                                "memory: use --workers 1."
-                            )
-                        coming.appendleft(i)
-                    elif future.done():
-                        finished[i] = future
-                    else:
-                        continue
-                    del running[i]
-            if wanted(item):
-                yield item, finished[place]
-    finally:
-        for future in running.values():
-            future.cancel()
 
 
 def usable_workers(*, bytes_each: int) -> int:

@@ -1,7 +1,7 @@
 "use strict";
 // Values at the pointer or at the arrow keys, for every figure that carries them (reports/hover.py).
 for (const figure of document.querySelectorAll("[data-hover]")) {
-  const told = JSON.parse(figure.dataset.hover);
+  const values = JSON.parse(figure.dataset.hover);
   const line = figure.querySelector(".hover-line");
   const text = figure.querySelector(".hover-text");
   const idle = text.textContent;
@@ -9,10 +9,10 @@ for (const figure of document.querySelectorAll("[data-hover]")) {
   const show = (i) => {
     now = i;
     line.hidden = false;
-    line.style.left = 100 * told.at[i] + "%";
-    line.style.top = 100 * told.top + "%";
-    line.style.height = 100 * (told.bottom - told.top) + "%";
-    text.textContent = told.texts[i];
+    line.style.left = 100 * values.at[i] + "%";
+    line.style.top = 100 * values.top + "%";
+    line.style.height = 100 * (values.bottom - values.top) + "%";
+    text.textContent = values.texts[i];
   };
   const clear = () => {
     now = -1;
@@ -23,8 +23,8 @@ for (const figure of document.querySelectorAll("[data-hover]")) {
     const box = figure.querySelector(".plot").getBoundingClientRect();
     const x = (event.clientX - box.left) / box.width;
     let best = 0;
-    told.at.forEach((at, i) => {
-      if (Math.abs(at - x) < Math.abs(told.at[best] - x)) best = i;
+    values.at.forEach((at, i) => {
+      if (Math.abs(at - x) < Math.abs(values.at[best] - x)) best = i;
     });
     show(best);
   });
@@ -33,7 +33,7 @@ for (const figure of document.querySelectorAll("[data-hover]")) {
   });
   figure.addEventListener("blur", clear);
   figure.addEventListener("keydown", (event) => {
-    const last = told.at.length - 1;
+    const last = values.at.length - 1;
     const to = { ArrowRight: now + 1, ArrowLeft: now < 0 ? last : now - 1, Home: 0, End: last }[event.key];
     if (event.key === "Escape") clear();
     if (to === undefined) return;
@@ -103,7 +103,7 @@ if (dialog) {
   });
 }
 // A button beside each command, which copies it; where the browser refuses, the command is selected.
-for (const code of document.querySelectorAll("pre > code")) {
+for (const code of document.querySelectorAll("pre:not(details pre) > code")) {
   const button = document.createElement("button");
   button.className = "copy";
   button.textContent = "Copy";

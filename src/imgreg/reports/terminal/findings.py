@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.data.index import PhotoIndex
 from imgreg.data.issues import SEVERITIES, Finding
-from imgreg.reports.terminal.parts import text_of
+from imgreg.reports.terminal.parts import line_to_copy, text_of
 from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SHOWN = 3  # of a finding's files, unless all are asked for
+SHOWN = 3  # of a finding's files, without --verbose
 _TONES = {"stops training": "bold red", "left out": "bold yellow", "take care": "bold yellow"}
 _WORDS = {"take care": "warning", "for your information": "note"}  # the others are shown as they are
 
 
-def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool) -> RenderableType:
-    """How many photos there are, then each finding: its code, how many, what to do, and some of its files.
+def findings_text(
+    index: PhotoIndex, findings: Sequence[Finding], *, every: bool, manifest: Path | None, command: str
+) -> RenderableType:
+    """How many photos there are, each finding (its code, how many, what to do, and some of its files), what next.
 
     Parameters
     ----------
     every : bool
         All files instead of some.
+    manifest : Path or None
+        The manifest that was written.
+    command : str
+        The next command.
     """
     from rich.console import Group
 
@@ -46,7 +53,9 @@ def findings_text(index: PhotoIndex, findings: Sequence[Finding], *, every: bool
                 text_of(f"{one.says[0].upper()}{one.says[1:]}. {one.advice}"),
                 *_files(one, every=every),
             ]
-    return Group(*lines)
+    if manifest is not None:
+        lines.append(line_to_copy("Manifest: ", str(manifest)))
+    return Group(*lines, line_to_copy("Next: ", command))
 
 
 def _files(one: Finding, *, every: bool) -> list[RenderableType]:

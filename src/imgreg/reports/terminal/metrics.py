@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.metrics import Metrics
 from imgreg.reports.rows import FIGURE_NAMES
-from imgreg.reports.terminal.parts import table_of, text_of
+from imgreg.reports.terminal.parts import note_lines, table_of, text_of
 from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
@@ -30,5 +30,5 @@ def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableTy
         text_of(f"{metrics.n_photos} photos. Precision, recall, F1 and AUC: {of}. Losses in nats.", style="dim"),
         text_of(""),
         counts,
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        *note_lines(notes),
     )

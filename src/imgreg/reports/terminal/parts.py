@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,15 @@ def line_to_copy(title: str, text: str) -> Text:
     line = text_of(f"{title}{text}")
     line.no_wrap, line.overflow = True, "ignore"
     return line
+
+
+def answer_lines(answer: Sequence[str]) -> list[RenderableType]:
+    """The sentences of an answer, the first in bold."""
+    return [text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)]
+
+
+def note_lines(notes: Iterable[str]) -> list[RenderableType]:
+    return [text_of(f"Note: {note}", style="yellow") for note in notes]
 
 
 def next_command(sentence: str) -> str:

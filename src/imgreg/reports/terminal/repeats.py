@@ -1,4 +1,4 @@
-"""What many trainings tell: a study, what more photos would bring, which labels are doubtful."""
+"""Results of many trainings: a study, a learning curve, doubtful labels, a range of learning rates."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.label_issues import LabelTable
 from imgreg.analysis.learning_curve import LearningCurve
-from imgreg.analysis.study import StudyTable, is_open
+from imgreg.analysis.results import Study
+from imgreg.analysis.study import is_open
 from imgreg.reports.terminal.parts import (
+    answer_lines,
     line_to_copy,
     nats,
+    note_lines,
     percent,
     report_line,
     sanity_lines,
@@ -21,7 +23,6 @@ from imgreg.reports.terminal.parts import (
     text_of,
 )
 from imgreg.reports.text import one_line
-from imgreg.runs.summary import SanityBaseline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,19 +36,11 @@ _WORDS = {
 }
 
 
-def study_text(
-    table: StudyTable,
-    *,
-    answer: Sequence[str],
-    notes: Sequence[str],
-    sanity_baselines: Sequence[SanityBaseline] = (),
-    baselines: Sequence[StudyBaseline] = (),
-    folder: Path,
-    more_repeats: str = "",
-) -> RenderableType:
-    """The answer, the ranked table in 80 columns, where the report is, and, where it is open, the command for more."""
+def study_text(done: Study, *, more_repeats: str) -> RenderableType:
+    """The answer, the ranked table in 80 columns, where the report is, and, if it is undecided, a command for more."""
     from rich.console import Group
 
+    table = done.table
     lines = table_of(
         "recipe", "param-\neters", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult"
     )
@@ -65,8 +58,9 @@ def study_text(
             found,
             text_of(word, style={"helped": "green", "hurt": "red"}.get(word, "")),
         )
+    scores = ", ".join(f"{one.name} {nats(one.test_loss)} ({percent(one.test_accuracy)})" for one in done.baselines)
     return Group(
-        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        *answer_lines(done.answer),
         text_of(""),
         lines,
         text_of(
@@ -74,20 +68,12 @@ def study_text(
             f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; negative is better.",
             style="dim",
         ),
-        *study_baseline_lines(baselines),
-        *sanity_lines(sanity_baselines, on="test"),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
-        report_line(folder),
-        *([line_to_copy("Next: ", more_repeats)] if more_repeats and is_open(table) else []),
+        *([text_of(f"Baselines on the same features, test loss (accuracy): {scores}.")] if scores else []),
+        *sanity_lines(done.sanity_baselines, on="test"),
+        *note_lines(done.notes),
+        report_line(done.folder),
+        *([line_to_copy("Next: ", more_repeats)] if is_open(table) else []),
     )
-
-
-def study_baseline_lines(baselines: Sequence[StudyBaseline]) -> list[RenderableType]:
-    """A line with each baseline's test loss and accuracy."""
-    if not baselines:
-        return []
-    scores = ", ".join(f"{one.name} {nats(one.test_loss)} ({percent(one.test_accuracy)})" for one in baselines)
-    return [text_of(f"Baselines on the same features, test loss (accuracy): {scores}.")]
 
 
 def learning_curve_text(
@@ -114,11 +100,11 @@ def learning_curve_text(
         f"{nats(of_loss.low)} to {nats(of_loss.high)}",
     )
     return Group(
-        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        *answer_lines(answer),
         text_of(""),
         lines,
         text_of(f"Means over {error.n_repeats} repeats, each on {error.n_test:.0f} test photos.", style="dim"),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        *note_lines(notes),
         report_line(folder),
     )
 
@@ -127,12 +113,10 @@ def learning_rate_text(*, answer: Sequence[str], notes: Sequence[str], folder: P
     """The suggestion, its reason, and where the figure is."""
     from rich.console import Group
 
-    figure = text_of(f"Figure: {folder / 'curve.png'}")
-    figure.no_wrap, figure.overflow = True, "ignore"
     return Group(
-        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
-        figure,
+        *answer_lines(answer),
+        *note_lines(notes),
+        line_to_copy("Figure: ", str(folder / "curve.png")),
     )
 
 
@@ -153,19 +137,13 @@ def label_issues_text(
             f"{row.forgotten:.1f}",
             row.history,
         )
-    sheet, listed = (
-        text_of(f"{what}: {folder / name}")
-        for what, name in (("Contact sheet", "sheet.png"), ("All photos", "label_issues.csv"))
-    )
-    for line in (sheet, listed):
-        line.no_wrap, line.overflow = True, "ignore"
     return Group(
-        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        *answer_lines(answer),
         text_of(""),
         lines,
         text_of("Own label: its probability according to heads that never saw the photo.", style="dim"),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
-        sheet,
-        listed,
+        *note_lines(notes),
+        line_to_copy("Contact sheet: ", str(folder / "sheet.png")),
+        line_to_copy("All photos: ", str(folder / "label_issues.csv")),
         report_line(folder),
     )

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer, settling_command
 from imgreg.analysis.conclusion import conclude
-from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.analysis.results import Comparison
 from imgreg.paths import with_places_of
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
@@ -27,6 +26,7 @@ from imgreg.reports.terminal.parts import (
     line_to_copy,
     nats,
     next_command,
+    note_lines,
     percent,
     report_line,
     sanity_lines,
@@ -47,15 +47,15 @@ _CURVE = 19
 _TONES = {"bad": "bold red", "good": "bold green", "short": "bold blue", "doubt": "bold yellow", "unsure": "bold"}
 
 
-def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence[str] = ()) -> RenderableType:
+def run_text(summary: RunSummary, *, printed: Collection[str] = (), typed: Sequence[str] = ()) -> RenderableType:
     """One run in a box: the verdict, the best and the last epoch, what to know, where the report is, what to do next.
 
     Parameters
     ----------
-    told : collection of str
-        Notes that the user has just read, and that are left out.
+    printed : collection of str
+        Notes that are on the terminal already, and are left out.
     typed : sequence of str
-        Words of the user's command: the next one names its places as they are named there.
+        Words of the user's command: the next command names its paths as they do.
     """
     from rich.console import Group
     from rich.panel import Panel
@@ -79,7 +79,7 @@ def run_text(summary: RunSummary, *, told: Collection[str] = (), typed: Sequence
         *(text_of(line) for line in _conditions(summary)),
         *baselines_lines(summary.baselines, on="validation"),
         *sanity_lines(summary.sanity_baselines, on="validation"),
-        *(text_of(f"Note: {note}", style="yellow") for note in notes(summary) if note not in told),
+        *note_lines(note for note in notes(summary) if note not in printed),
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
     title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
@@ -108,9 +108,8 @@ def _conditions(summary: RunSummary) -> Iterator[str]:
     """The test split's scores, the photos, the recipe where it was changed, and the weights, a line each."""
     test = summary.test
     if test:
-        told = optimism(test.n_photos, test.n_runs_scored)
         scores = f"loss {nats(test.loss)}, accuracy {percent(test.accuracy)}"
-        yield f"Test split ({test.n_photos} photos): {scores}. {told}".rstrip()
+        yield f"Test split ({test.n_photos} photos): {scores}. {optimism(test.n_photos, test.n_runs_scored)}".rstrip()
     yield ""
     photos = f"{summary.n_train} train, {summary.n_val} validation"
     if summary.n_folds:
@@ -122,21 +121,12 @@ def _conditions(summary: RunSummary) -> Iterator[str]:
     yield f"VGG16 weights: {summary.weights}."
 
 
-def comparison_text(
-    rows: Sequence[ComparisonRow],
-    *,
-    warnings: Sequence[str] = (),
-    against_baselines: str = "",
-    effects: Sequence[PhotoEffect] = (),
-    folder: Path | None = None,
-    told: Collection[str] = (),
-    command: str = "",
-) -> RenderableType:
-    """The answer in a sentence, the table, what stands against comparing unless told, and where the report is."""
+def comparison_text(comparison: Comparison, *, printed: Collection[str] = (), command: str = "") -> RenderableType:
+    """The answer in a sentence, the table, the warnings that are not printed yet, and where the report is."""
     from rich.console import Group
 
-    short = shortened(rows, limit=3 * _NAME)
-    effects, rows = renamed(effects, rows=rows, short=short), short
+    rows = shortened(comparison.rows, limit=3 * _NAME)
+    effects = renamed(comparison.effects, rows=comparison.rows, short=rows)
     table = table_of(
         "run",
         "kept\nepoch",
@@ -164,7 +154,7 @@ def comparison_text(
         )
     return Group(
         text_of(answer(rows, effects), style="bold"),
-        *([text_of(against_baselines)] if against_baselines else []),
+        *(text_of(line) for line in [comparison.against_baselines] if line),
         *(text_of(effect.sentence) for effect in effects),
         *(text_of(sentence) for sentence in verdicts_in_words(rows)),
         text_of(""),
@@ -177,8 +167,8 @@ def comparison_text(
         text_of(
             "Trainable parameters: " + ", ".join(f"{row.name} {row.n_parameters:,}" for row in rows) + ".", style="dim"
         ),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in warnings if sentence not in told),
-        *([report_line(folder)] if folder else []),
+        *note_lines(sentence for sentence in comparison.warnings if sentence not in printed),
+        report_line(comparison.folder),
         *([line_to_copy("Next: ", settling)] if (settling := settling_command(effects, command=command)) else []),
     )
 
@@ -194,10 +184,10 @@ def entries_text(entries: Sequence[Entry]) -> RenderableType:
     table = table_of("name", "val.\nloss", "\nacc.", "last\ngap", "verdict, validation\nloss by epoch")
     table.columns[-1].justify = "left"
     for one in entries:
-        told = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
+        below = " · ".join(part for part in (one.created[5:10], one_line(one.dataset, limit=14)) if part)
         if one.recipe:
-            told += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(told) - 3, 5))
-        name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(told, style="dim")])
+            below += " · " + one_line(one.recipe, limit=max(_LISTED_NAME - n_columns(below) - 3, 5))
+        name = Text("\n").join([text_of(one_line(one.name, limit=2 * _LISTED_NAME)), text_of(below, style="dim")])
         run = one.summary
         if run is None:
             table.add_row(name, "", "", "", text_of(one.kind))

@@ -1,4 +1,4 @@
-"""What a search for a recipe tells in a terminal."""
+"""The result of a search for a recipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.analysis.tune import NestedScore, OuterScore
-from imgreg.reports.terminal.parts import line_to_copy, nats, percent, report_line, table_of, text_of
+from imgreg.reports.terminal.parts import (
+    answer_lines,
+    line_to_copy,
+    nats,
+    note_lines,
+    percent,
+    report_line,
+    table_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,7 +48,7 @@ def tune_text(
         )
     place = line_to_copy("Run: ", str(run))
     return Group(
-        *(text_of(line, style="bold" if number == 0 else "") for number, line in enumerate(answer)),
+        *answer_lines(answer),
         text_of(""),
         lines,
         text_of(
@@ -47,7 +56,7 @@ def tune_text(
             f"{percent(nested.default_accuracy.mean)}.",
             style="dim",
         ),
-        *(text_of(f"Note: {sentence}", style="yellow") for sentence in notes),
+        *note_lines(notes),
         report_line(folder),
         place,
         line_to_copy("Recipe: ", train_command),

@@ -1,0 +1,166 @@
+"""imgreg extract on a Ray cluster of this machine: what nodes that die cost, the command's memory, and the rate.
+
+    python benchmarks/ray_cluster.py deaths [N]            nodes killed at random times, until N (20) were
+    python benchmarks/ray_cluster.py memory [PHOTOS ...]   the command's peak memory (1000 20000), drawn photos at 32 px
+    python benchmarks/ray_cluster.py rate DATA [SIZE_PX]   two workers against one process on two cores, in turns
+
+The features, the blocks' names and the index are compared with those of a command without Ray each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imgreg.config import Augmentation, Base
+from imgreg.data.augment import Augmenter
+from imgreg.data.index import Photo
+from imgreg.features.cache import FeatureCache
+from imgreg.features.extract import FeatureSource, extract
+from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
+from imgreg.training.backbone import Backbone
+from imgreg.training.ray_cluster import RayCluster
+
+N_VIEWS = 8
+ROUNDS = 5
+
+
+@contextlib.contextmanager
+def two_nodes(*, cpus_of_head: int) -> Iterator[Any]:
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus_of_head, "include_dashboard": False})
+    for _ in range(2 - cpus_of_head):
+        cluster.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = cluster.address
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def drawn(folder: Path, n: int) -> tuple[Photo, ...]:
+    """So many small photos, listed without the isolated reading that a command does first."""
+    import hashlib
+
+    folder.mkdir(parents=True)
+    photos = []
+    for number in range(n):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        path = folder / f"{number:06}.png"
+        Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC).save(path)
+        photos.append(Photo(str(path), "drawn", hashlib.sha256(path.read_bytes()).hexdigest()))
+    return tuple(photos)
+
+
+def extracted(
+    photos: tuple[Photo, ...], *, cluster: RayCluster | None, size_px: int = 32, n_views: int = 0
+) -> tuple[list[tuple[str, str, int]], float]:
+    """The index of a new cache, and the seconds from the first feature on: starting is not counted."""
+    cache = Path(tempfile.mkdtemp(prefix="imgreg-ray-"))
+    (cache / "base").symlink_to(cache_folder() / "base")
+    before = os.environ.get("IMGREG_CACHE")
+    os.environ["IMGREG_CACHE"] = str(cache)
+    times: list[tuple[float, int]] = []
+    try:
+        base = Backbone(Base(weights="starter", image_size=size_px), watcher=Watcher(), pool=cluster)
+        augmenter = Augmenter(Augmentation(backend="albumentations", views=N_VIEWS), seed=1, size_px=size_px)
+        wanted = {photo: [(0, None), *((n, augmenter) for n in range(1, n_views + 1))] for photo in photos}
+        with FeatureCache(cache, say=print) as features:
+            source = FeatureSource(features, base=base.identity)
+            extract(
+                wanted,
+                source=source,
+                load=lambda: base.engine,
+                elsewhere=base.block_workers,
+                on_view=lambda done, _: times.append((time.monotonic(), done)),
+            )
+        with contextlib.closing(sqlite3.connect(cache / "features" / "index.sqlite")) as index:
+            rows = index.execute("SELECT key, block, row FROM items ORDER BY key").fetchall()
+    finally:
+        shutil.rmtree(cache)
+        os.environ.pop("IMGREG_CACHE") if before is None else os.environ.update(IMGREG_CACHE=before)
+    (began, first), (ended, last) = times[0], times[-1]
+    return rows, (ended - began) / max(last - first, 1) * last
+
+
+def deaths(n_wanted: int) -> None:
+    draw, n_killed, n_runs = random.Random(0), 0, 0
+    with tempfile.TemporaryDirectory() as folder, two_nodes(cpus_of_head=0) as cluster:
+        photos = drawn(Path(folder) / "photos", 200)
+        expected, _ = extracted(photos, cluster=None, n_views=N_VIEWS)
+        stopped = threading.Event()
+
+        def kill() -> None:
+            nonlocal n_killed
+            while not stopped.wait(draw.uniform(2, 10)) and n_killed < n_wanted:
+                cluster.remove_node(draw.choice(sorted(cluster.worker_nodes, key=id)), allow_graceful=False)
+                n_killed += 1
+                cluster.add_node(num_cpus=1)
+
+        with RayCluster("auto", watcher=Watcher(say=print)) as connected:
+            killer = threading.Thread(target=kill)
+            killer.start()
+            try:
+                while n_killed < n_wanted:
+                    found, _ = extracted(photos, cluster=connected, n_views=N_VIEWS)
+                    n_runs += 1
+                    assert found == expected, "an index is not that of a run without Ray"
+                    print(f"{n_runs} extractions, {n_killed} nodes killed, nothing lost", flush=True)
+            finally:
+                stopped.set()
+                killer.join()
+
+
+def memory(counts: list[int]) -> None:
+    with two_nodes(cpus_of_head=2), RayCluster("auto", watcher=Watcher(say=print)) as connected:
+        for count in sorted(counts):
+            with tempfile.TemporaryDirectory() as folder:
+                rows, seconds = extracted(drawn(Path(folder) / "photos", count), cluster=connected)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            assert len(rows) == count
+            print(f"{count:,} photos: {count / seconds:,.0f} a second, the command's peak {peak:,.0f} MB", flush=True)
+
+
+def rate(data: Path, size_px: int) -> None:
+    from imgreg.data.index import index_photos
+
+    photos = index_photos(data, max_bad=0.1).photos
+    ratios = []
+    with two_nodes(cpus_of_head=2), RayCluster("auto", n_workers=2, watcher=Watcher(say=print)) as connected:
+        for number in range(ROUNDS):
+            seconds, found = {}, {}
+            for where in ("here", "ray") if number % 2 else ("ray", "here"):
+                cluster = connected if where == "ray" else None
+                found[where], seconds[where] = extracted(photos, cluster=cluster, size_px=size_px, n_views=2)
+            assert found["ray"] == found["here"]
+            ratios.append(seconds["here"] / seconds["ray"])
+            print(f"here {seconds['here']:.1f} s, Ray {seconds['ray']:.1f} s: {ratios[-1]:.2f}", flush=True)
+    print(f"{size_px} px, {len(photos)} photos: median {statistics.median(ratios):.2f} of one process on two cores")
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:] or ["deaths"]
+    if given[0] == "deaths":
+        deaths(int(given[1]) if given[1:] else 20)
+    elif given[0] == "memory":
+        memory([int(text) for text in given[1:]] or [1000, 20_000])
+    else:
+        rate(Path(given[1]), int(given[2]) if given[2:] else 64)

@@ -1,0 +1,152 @@
+"""One block of features, computed in a process on any machine and written into the shared cache folder.
+
+In: the views of a block. Out: a receipt of some hundred bytes; the features stay in the folder. Must not know: what
+sends the views, and the cache's index, which only the command itself opens.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from imgreg.data.members import file_of
+from imgreg.errors import DatasetError, MachineError
+from imgreg.features.cache import WrittenBlock, write_block
+from imgreg.features.engines import Engine, EngineSettings, Precision, engine_version, load_engine
+from imgreg.features.export import find_export
+from imgreg.features.extract import BaseIdentity, View, feature_rows, library_versions
+from imgreg.features.weights import Weights
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a block was computed with and where, and what was written.
+
+    Attributes
+    ----------
+    number : int
+        Of the block among those that were asked for.
+    made_with : str
+        Engine, versions and convolution kernel, as the keys of the features name them.
+    """
+
+    number: int
+    block: WrittenBlock
+    made_with: str
+    host: str
+
+
+def made_with(base: BaseIdentity) -> dict[str, str]:
+    """What features computed in this process depend on beside the base's weights: versions and the kind of processor.
+
+    Raises
+    ------
+    MachineError
+        If this processor cannot compute in the base's precision.
+    """
+    return {"imgreg": version("imgreg"), "engine": engine_version("openvino", _precision(base))} | library_versions()
+
+
+def _precision(base: BaseIdentity) -> Precision:
+    return "bfloat16" if base.precision == "bfloat16" else "float32"
+
+
+class BlockWorker:
+    """Computes blocks with a base that it loads once. It refuses if its features would have other bits."""
+
+    def __init__(self, base: BaseIdentity, *, layer: str, cache: Path, expected: Mapping[str, str]) -> None:
+        """
+        Parameters
+        ----------
+        layer : str
+            Whose output is wanted.
+        cache : Path
+            The shared cache folder, with the exported base.
+        expected : mapping of str to str
+            `made_with` of the command.
+        """
+        self._base, self._layer, self._cache, self._expected = base, layer, cache, dict(expected)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """Loaded once it is known that the bits will be the same.
+
+        Raises
+        ------
+        MachineError
+            If they would not, or the cache folder is not here.
+        """
+        refuse_other_bits(self._base, expected=self._expected)
+        if find_export(self._cache, self._base.weights_sha256, preprocessing=self._base.preprocessing) is None:
+            raise MachineError(
+                f"{self._cache}/base: no exported VGG16 on {socket.gethostname()}. Every machine needs the same folder "
+                "as IMGREG_CACHE, on a shared file system."
+            )
+        settings = EngineSettings(
+            "openvino",
+            _precision(self._base),
+            self._base.image_size,
+            preprocessing=self._base.preprocessing,
+            n_threads=1,
+            layer=self._layer,
+        )
+        return load_engine(
+            settings, weights_sha256=self._base.weights_sha256, find_weights=_no_weights, cache=self._cache
+        )
+
+    def compute(self, number: int, views: Sequence[View]) -> Receipt:
+        """Compute one block and write it.
+
+        Raises
+        ------
+        DatasetError
+            If a photo is not here, or changed since it was indexed.
+        """
+        rows = feature_rows(views, engine=self._engine, base=self._base)
+        try:
+            features = np.stack(list(rows))
+        except DatasetError as error:
+            missing = next((file for view in views if not Path(file := file_of(view.photo.where)).exists()), None)
+            if missing is None:
+                raise
+            raise DatasetError(
+                f"{missing}: not found on {socket.gethostname()}. Every machine needs the photos in the same place, "
+                "on a shared file system."
+            ) from error
+        return Receipt(
+            number, write_block(self._cache / "features", features), self._expected["engine"], socket.gethostname()
+        )
+
+
+def views_to_send(views: Sequence[View]) -> list[View]:
+    """The same views with nothing that computing them does not need, and with paths that hold on every machine."""
+    return [
+        replace(view, photo=replace(view.photo, where=str(view.photo.path.absolute()), seen=None)) for view in views
+    ]
+
+
+def refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str]) -> None:
+    """Compare what this process computes with against what the command does. raises MachineError"""
+    try:
+        found = made_with(base)
+    except MachineError as error:
+        found = {"engine": str(error)}
+    other = [
+        f"{name} {found.get(name)}, expected {value}" for name, value in expected.items() if found.get(name) != value
+    ]
+    if other:
+        raise MachineError(
+            f"{socket.gethostname()}: its features would have other bits than this command's ({'; '.join(other)}). "
+            "Install the same versions on every machine. For different processors, use --precision float32 and set "
+            "ONEDNN_MAX_CPU_ISA to an instruction set that all have, e.g. AVX2: it is passed to every worker."
+        )
+
+
+def _no_weights() -> Weights:
+    raise MachineError("the exported VGG16 in the cache is damaged. Run `imgreg cache verify`, which removes it.")

@@ -1,0 +1,265 @@
+"""A Ray cluster as workers: actors compute blocks of features, tasks train heads.
+
+In: an address, and work. Out: its results, the same as without Ray. Must not know: what is computed. Only receipts and
+settings travel through Ray; photos, features and trials stay on the shared file system.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from imgreg.errors import MachineError, UsageError
+from imgreg.features.block_worker import BlockWorker, made_with, views_to_send
+from imgreg.features.cache import WrittenBlock
+from imgreg.features.extract import FeatureSource, View
+from imgreg.progress import Watcher
+from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
+
+CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
+AWAY_SECONDS = 10.0  # for which a worker that cannot be reached is given nothing
+SILENT_SECONDS = 120.0  # without a result: then the user is told
+ANSWER_SECONDS = 10.0
+_HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RayCluster:
+    """A connection to a Ray cluster, a `WorkerPool`; use it with `with`. Only the address that is given is asked."""
+
+    def __init__(self, address: str, *, n_workers: int | None = None, watcher: Watcher) -> None:
+        """
+        Parameters
+        ----------
+        address : str
+            auto for the cluster of this machine, HOST:PORT, ray://HOST:10001, or local to start one here.
+        n_workers : int, optional
+            By default as many as the cluster has CPUs.
+        """
+        self._address, self._n_given, self._watcher = address, n_workers, watcher
+        self._ray: Any = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> RayCluster:
+        """
+        Raises
+        ------
+        MachineError
+            If Ray is not installed, or no cluster answers.
+        """
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do; else it warns
+        try:
+            import ray
+        except ImportError as error:
+            raise MachineError("--ray needs Ray, which is not installed: pip install 'imgreg[ray]'") from error
+        self._ray = ray
+        if not ray.is_initialized():
+            _refuse_silent(self._address)
+            own = {"include_dashboard": False} if self._address == "local" else {}
+            try:
+                with _signals_kept():
+                    ray.init(self._address, log_to_driver=False, logging_level="ERROR", **own)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise MachineError(
+                    f"--ray {self._address}: cannot connect ({error}). `ray status` on that machine shows its cluster."
+                ) from error
+            self._opened.callback(ray.shutdown)
+        # Ray prints what happens to machines on stdout, where a command's result goes.
+        self._opened.enter_context(redirect_stdout(_Lines(self._watcher.tell)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    @property
+    def is_started(self) -> bool:
+        """Always: this machine's process trains nothing."""
+        return True
+
+    def n_workers(self, *, bytes_each: int) -> int:
+        """As given, else as many as the cluster has CPUs and memory for; at least 1."""
+        has = self._ray.cluster_resources()
+        return self._n_given or max(1, min(int(has.get("CPU", 1)), int(has.get("memory", 0) // max(bytes_each, 1))))
+
+    def map(
+        self,
+        work: Callable[[T], R],
+        items: Sequence[T],
+        *,
+        n_at_once: int,
+        wanted: Callable[[T], bool] = lambda _: True,
+        on_wait: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[tuple[T, Future[R]]]:
+        """As `WorkerPool.map`. Ray starts an item again whose machine is lost."""
+        ray = self._ray
+        task = ray.remote(num_cpus=1, max_retries=3)(work).options(runtime_env=_runtime_env())
+
+        def is_lost(future: Future[R]) -> bool:
+            return future.done() and isinstance(future.exception(), ray.exceptions.RayError)
+
+        return in_order(
+            items,
+            start=lambda item: _as_future(ray, task.remote(item)),
+            is_lost=is_lost,
+            n_at_once=n_at_once,
+            wanted=wanted,
+            on_wait=on_wait,
+        )
+
+    def compute_blocks(
+        self, blocks: Sequence[Sequence[View]], *, source: FeatureSource
+    ) -> Iterator[tuple[int, WrittenBlock]]:
+        """As `BlockWorkers.compute_blocks`. A block whose worker is lost is computed by another.
+
+        Raises
+        ------
+        MachineError
+            If a machine's features would have other bits, it lacks the shared folder, or workers are lost at one block
+            several times.
+        DatasetError
+            If a photo changed, or is not there on another machine.
+        """
+        ray = self._ray
+        actor_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=3)(BlockWorker)
+        make = actor_class.options(runtime_env=_runtime_env())
+        cache = source.cache.folder.parent.resolve()
+        expected = made_with(source.base)
+        actors = [
+            make.remote(source.base, layer=source.layer, cache=cache, expected=expected)
+            for _ in range(min(self.n_workers(bytes_each=0), len(blocks)))
+        ]
+        try:
+            yield from self._receipts(blocks, actors)
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+    def _receipts(self, blocks: Sequence[Sequence[View]], actors: Sequence[Any]) -> Iterator[tuple[int, WrittenBlock]]:
+        ray = self._ray
+        coming, missing, tries = deque(range(len(blocks))), set(range(len(blocks))), Counter[int]()
+        running: dict[Any, tuple[int, int]] = {}  # call: (actor, block)
+        heard, away_until = time.monotonic(), [0.0] * len(actors)
+        while missing:
+            for number, actor in enumerate(actors):
+                while (
+                    time.monotonic() > away_until[number]
+                    and (block := _next_block(number, coming, list(running.values()))) is not None
+                ):
+                    running[actor.compute.remote(block, views_to_send(blocks[block]))] = number, block
+            if not running:  # every worker is away
+                time.sleep(POLL_SECONDS)
+            done, _ = ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
+            if not done and time.monotonic() - heard > SILENT_SECONDS:
+                self._watcher.say(
+                    "The Ray cluster has given no result for two minutes; waiting. `ray status` shows it."
+                )
+                heard = time.monotonic() + 86_400  # once is enough
+            for call in done:
+                number, block = running.pop(call)
+                try:
+                    receipt = ray.get(call)
+                    heard = time.monotonic()
+                except ray.exceptions.RayTaskError as error:
+                    raise _own(error) from None
+                except ray.exceptions.RayError as error:
+                    away_until[number] = time.monotonic() + AWAY_SECONDS
+                    tries[block] += not isinstance(error, ray.exceptions.ActorUnavailableError)  # its machine is gone
+                    if tries[block] == TRIES:
+                        raise MachineError(f"Workers of the Ray cluster were lost {TRIES} times: {error}") from error
+                    coming.appendleft(block)
+                    continue
+                if block in missing:
+                    missing.remove(block)
+                    yield block, receipt.block
+
+
+class _Lines(io.TextIOBase):
+    """Takes what is printed, and hands on the first line of each piece."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def write(self, text: str) -> int:
+        if line := text.strip().partition("\n")[0]:
+            self._tell(line)
+        return len(text)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray sets a handler of its own, which ends the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _next_block(actor: int, coming: deque[int], running: Sequence[tuple[int, int]]) -> int | None:
+    """What an actor is given next: a block that is new, else, if it has nothing to do, one that waits elsewhere.
+
+    An actor whose machine is gone may never be started again: what it had is computed by those that are idle.
+    """
+    n_own = sum(other == actor for other, _ in running)
+    if n_own < CALLS_IN_FLIGHT and coming:
+        return coming.popleft()
+    if n_own or coming:
+        return None
+    at_work = Counter(block for _, block in running)
+    return max((block for block, n in at_work.items() if n == 1), default=None)
+
+
+def _runtime_env() -> dict[str, Any]:
+    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    return {"env_vars": handed_on} if handed_on else {}
+
+
+def _as_future(ray: Any, call: Any) -> Future[Any]:
+    """A call's future, with the error that was raised there; cancelling it cancels the call."""
+    future: Future[Any] = Future()
+
+    def take(done: Future[Any]) -> None:
+        if future.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            future.set_result(done.result())
+        else:
+            future.set_exception(_own(error) if isinstance(error, ray.exceptions.RayTaskError) else error)
+
+    call.future().add_done_callback(take)
+    future.add_done_callback(lambda done: ray.cancel(call, force=True) if done.cancelled() else None)
+    return future
+
+
+def _own(error: Any) -> BaseException:
+    """The error as it was raised on another machine, without Ray's traceback in its message."""
+    cause: BaseException = error.cause
+    return cause
+
+
+def _refuse_silent(address: str) -> None:
+    """Before Ray waits for minutes: does anyone listen? raises UsageError, MachineError"""
+    if address in ("auto", "local"):
+        return
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
+    if place.hostname is None or (port := place.port) is None:
+        raise UsageError(f"--ray {address}: expected auto, HOST:PORT or ray://HOST:PORT.")
+    try:
+        socket.create_connection((place.hostname, port), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise MachineError(f"--ray {address}: nobody answers there ({error}). Is the cluster started?") from error

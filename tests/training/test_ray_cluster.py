@@ -1,0 +1,38 @@
+"""ray_cluster.py, as far as it needs no Ray: which block comes next, and what it says where there is no cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+
+import pytest
+
+from conftest import imgreg
+from imgreg.errors import MachineError, UsageError
+from imgreg.progress import Watcher
+from imgreg.training.ray_cluster import RayCluster, _next_block
+
+
+def test_an_idle_worker_takes_what_waits_elsewhere() -> None:
+    """New blocks first, two for each; then those of another worker, each once more at most."""
+    assert _next_block(0, deque([5, 6]), [(0, 4)]) == 5
+    assert _next_block(0, deque([5]), [(0, 3), (0, 4)]) is None
+    assert _next_block(1, deque(), [(0, 3), (0, 4)]) == 4
+    assert _next_block(1, deque(), [(0, 3), (0, 4), (1, 4)]) is None
+    assert _next_block(2, deque(), [(0, 3), (0, 4), (1, 4)]) == 3
+    assert _next_block(2, deque(), []) is None
+
+
+def test_no_cluster_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that nobody listens on, an address that is none, and Ray that is not installed."""
+    with pytest.raises(MachineError, match="127.0.0.1:9: nobody answers there"):
+        from imgreg.training.ray_cluster import _refuse_silent
+
+        _refuse_silent("127.0.0.1:9")
+    with pytest.raises(UsageError, match="expected auto, HOST:PORT or ray://HOST:PORT"):
+        _refuse_silent("somewhere")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MachineError, match=r"pip install 'imgreg\[ray\]'"), RayCluster("auto", watcher=Watcher()):
+        pass
+    done = imgreg("extract", "nowhere", "--ray", "auto")
+    assert (done.code, "imgreg[ray]" in done.err) == (5, True)
