@@ -65,6 +65,15 @@ def without_scheme(path: Path) -> Path:
     return Path(f"/{found[1]}") if found else path
 
 
+def as_typed(path: Path) -> str:
+    """A path as a user types it: an address with its two slashes.
+
+    >>> as_typed(Path("s3://pets/train")), as_typed(Path("pets"))
+    ('s3://pets/train', 'pets')
+    """
+    return address_of(path) or str(path)
+
+
 class Store:
     """What lies below an address."""
 
