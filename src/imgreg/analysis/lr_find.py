@@ -145,12 +145,12 @@ class TriedRates(BaseModel):
 
         >>> TriedRates(curve=LearningRateCurve(rates=(), losses=(), sweeps=()), tried={"plain": 1e-3, "cosine": 1e-3,
         ...     "rate 1e-4": 1e-4}).labels
-        {'rate 1e-4 (0.0001)': 0.0001, 'plain and 1 more (0.001)': 0.001}
+        {'0.0001 (rate 1e-4)': 0.0001, '0.001 (plain and 1 more)': 0.001}
         """
         found = {}
         for rate in sorted(set(self.tried.values())):
             first, *others = [recipe for recipe, own in self.tried.items() if own == rate]
-            found[f"{first}{f' and {len(others)} more' if others else ''} ({rate:g})"] = rate
+            found[f"{rate:g} ({first}{f' and {len(others)} more' if others else ''})"] = rate
         return found
 
     @property
@@ -159,10 +159,10 @@ class TriedRates(BaseModel):
         curve, control = self.curve, next(iter(self.tried))
         if curve.low is None or curve.high is None or curve.suggested is None:
             return f"A range test of {control} suggests no learning rate: its training loss hardly falls at any."
-        lie = [f"{label} {_where(rate, curve.low, curve.high)}" for label, rate in self.labels.items()]
+        lie = [f"{label}, {_where(rate, curve.low, curve.high)} that range" for label, rate in self.labels.items()]
         return (
             f"A range test of {control} suggests learning rates from {curve.low:.1e} to {curve.high:.1e}, "
-            f"{curve.suggested:g} to begin with; tried were {', '.join(lie)} this range."
+            f"{curve.suggested:g} to begin with. Rates tried: {'; '.join(lie)}."
         )
 
 
