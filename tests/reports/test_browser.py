@@ -66,6 +66,18 @@ def test_nothing_is_asked_for_and_no_name_is_run(browser, pages, name) -> None:
     page.close()
 
 
+def test_a_command_is_copied(browser, pages) -> None:
+    """Whole, by the button that stands on it."""
+    page, _, wrong = opened(browser, pages["run"], permissions=["clipboard-read", "clipboard-write"])
+    page.locator(".copy").last.click()
+    page.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("pre code").last.text_content()
+    assert copied.startswith("imgreg train ")
+    assert wrong == []
+    page.close()
+
+
 def test_the_policy_forbids_requests(browser, pages) -> None:
     """A picture from elsewhere, were it ever in the page, would not be fetched: a server of this test hears nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:

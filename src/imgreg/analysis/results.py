@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imgreg.analysis.baselines import StudyBaseline, comparison_sentence, shared_baselines
 from imgreg.analysis.compare import ComparisonRow, comparison_table, same_conditions, shared_suspicions
+from imgreg.analysis.lr_find import TriedRates
 from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
 from imgreg.analysis.study import StudyTable
 from imgreg.runs.folder import Run
@@ -72,6 +73,8 @@ class Study:
         Recipe to its trials, in the order of the repeats.
     groups : mapping of str to sequence of str
         Heading to the recipes that are drawn in one panel, the control first.
+    rates : TriedRates or None
+        The learning rates beside a range test's, where the plan has one.
     command : str
         The command line, without this machine's folders.
     """
@@ -84,6 +87,7 @@ class Study:
     notes: tuple[str, ...] = ()
     sanity_baselines: tuple[SanityBaseline, ...] = ()
     baselines: tuple[StudyBaseline, ...] = ()
+    rates: TriedRates | None = None
     command: str = ""
     n_trained: int = 0
     n_kept: int = 0

@@ -11,6 +11,7 @@ from statistics import fmean
 import tomli_w
 
 from imgreg.analysis.baselines import study_sentence
+from imgreg.analysis.lr_find import TriedRates
 from imgreg.analysis.results import Study
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import searched, study_answer, study_table, voted
@@ -28,7 +29,10 @@ from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.baselines import baselines_of_study
-from imgreg.training.dataset import ResampledDataset, new_folder, resample_dataset
+from imgreg.training.cache import open_cache
+from imgreg.training.dataset import Dataset, ResampledDataset, new_folder, resample_dataset
+from imgreg.training.fit import prepare
+from imgreg.training.learning_rates import sweep_rates
 from imgreg.training.run_values import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
@@ -95,6 +99,7 @@ def _study_of(
     trials = _with_derived(grid.trials, plan.derived)
     table = study_table(trials, n_parameters=_n_parameters(resampled, plan))
     baselines = baselines_of_study(resampled, trials, session=session)
+    rates = _tried_rates(resampled, plan, session=session) if plan.tests_rates else None
     warnings = _sanity_warnings(sanity, trials)
     for line in warnings:
         session.watcher.say(line)
@@ -104,14 +109,26 @@ def _study_of(
         table=table,
         trials=trials,
         groups=_panels(plan.groups or {"all recipes": tuple(grid.trials)}, trained=trials),
-        answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
+        answer=(*study_answer(table), *filter(None, [study_sentence(baselines), rates.sentence if rates else ""])),
         notes=(*resampled.notes, *grid.diverged.values(), *warnings, *of_recipes),
         sanity_baselines=sanity,
         baselines=baselines,
+        rates=rates,
         command=shared_command(session.command),
         n_trained=grid.n_trained,
         n_kept=grid.n_kept,
     )
+
+
+def _tried_rates(resampled: ResampledDataset, plan: StudyPlan, *, session: Session) -> TriedRates:
+    """A range test of the control on the train photos of the first repeat."""
+    control, split = plan.settings[0], resampled.repeats[0].split
+    optimizers = {one.recipe.name: one.recipe.optimizer for one in plan.settings}
+    tried = {name: one.learning_rate for name, one in optimizers.items() if one.name == control.recipe.optimizer.name}
+    with open_cache(session) as cache:
+        dataset = Dataset(resampled.index, split, (), 0.0)
+        prepared = prepare(dataset, base=resampled.base, settings=control, cache=cache, watcher=session.watcher)
+        return TriedRates(curve=sweep_rates(prepared, split.train, watcher=session.watcher), tried=tried)
 
 
 def _sanity_warnings(sanity: Sequence[SanityBaseline], trials: Mapping[str, Sequence[Trial]]) -> tuple[str, ...]:
@@ -164,6 +181,7 @@ def study_document(done: Study) -> dict[str, object]:
         "table": done.table.model_dump(mode="json"),
         "sanity_baselines": [one.model_dump(mode="json") for one in done.sanity_baselines],
         "baselines": [one.model_dump(mode="json") for one in done.baselines],
+        "learning_rates": None if done.rates is None else done.rates.model_dump(mode="json"),
         "n_trained": done.n_trained,
         "n_kept": done.n_kept,
         "seconds": done.seconds,

@@ -14,6 +14,7 @@ import numpy as np
 
 from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
+from imgreg.analysis.lr_find import TriedRates
 from imgreg.analysis.results import Study
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
@@ -23,6 +24,7 @@ from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours,
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
+from imgreg.reports.lr_find import learning_rate_figure
 from imgreg.reports.page import Chart, chart, write_page
 from imgreg.reports.run_axes import DASHED, FAINT, dress_epochs, within
 from imgreg.reports.text import one_line
@@ -48,8 +50,20 @@ def _capacity(done: Study, *, target: Path) -> Chart | None:
     )
 
 
+def _rates(rates: TriedRates, *, target: Path) -> Chart:
+    """The range test of the control, with the rates that were tried."""
+    control = next(iter(rates.tried))
+    return chart(
+        learning_rate_figure(rates.curve, marked=rates.labels, target=target),
+        heading=f"Range test of {control}",
+        alt=rates.sentence,
+        caption="Training loss of one batch after the other while the learning rate grows. Which rate gives the lowest "
+        "test loss, the table shows. Recipes with another optimizer are left out.",
+    )
+
+
 def study_report(done: Study, *, folder: Path, style: CurveStyle) -> None:
-    """Write report.html, and forest, curves and, with heads of different size, capacity as .png and .svg.
+    """Write report.html, and as .png and .svg forest, curves and, where there are any, capacity and learning_rates.
 
     Raises
     ------
@@ -81,6 +95,7 @@ def study_report(done: Study, *, folder: Path, style: CurveStyle) -> None:
         command=done.command,
         charts=(differences, *panels),
         capacity=_capacity(done, target=folder / "capacity.png"),
+        rates=None if done.rates is None else _rates(done.rates, target=folder / "learning_rates.png"),
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 

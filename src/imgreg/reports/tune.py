@@ -56,7 +56,7 @@ def tune_report(
     outer: Sequence[OuterScore],
     dimensions: Sequence[Dimension],
     importances: Mapping[str, float],
-    settings: Mapping[str, tuple[str | None, str | None]],
+    settings: Mapping[str, Sequence[str | None]],
     changes: Sequence[str],
     answer: Sequence[str],
     notes: Sequence[str],
