@@ -73,10 +73,12 @@ ONLY_IN = {
     "uvicorn": {"serve"},
     "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
+    "flatbuffers": {"export"},
     "click": {"cli"},
     "optuna": {"training/search.py"},
     "ray": {"training/ray_cluster.py"},
     "pyarrow": {"data/parquet_rows.py"},
+    "obstore": {"data/stores.py"},
 }
 
 

@@ -413,6 +413,24 @@ class CurveStyle(Config):
         return self
 
 
+class Tuning(Config):
+    """How far a search for a recipe goes, and what it is scored on."""
+
+    trials: int = Field(60, ge=1, le=10_000, description="Number of recipes that each search tries.")
+    seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Time for all searches; each gets an equal share of what is left, and ends with a batch of trials.",
+    )
+    folds: int = Field(
+        3,
+        ge=2,
+        le=20,
+        description="Outer folds: how many times the search itself is scored on photos that it never saw.",
+    )
+    inner_folds: int = Field(3, ge=2, le=20, description="Inner folds, on which each search compares recipes.")
+
+
 class Prediction(Config):
     """How a trained head answers, in the curves as in predict."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import platformdirs
 
+STORES = "stores"  # in the cache folder: what was fetched from object stores, as scheme/bucket/key
+
 
 def cache_folder() -> Path:
     """The user's cache folder: $IMGREG_CACHE, else the platform's own."""
@@ -20,14 +22,28 @@ def cache_folder() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("imgreg")
 
 
+def store_address(path: str | Path) -> str:
+    """The address that a file in the cache was fetched from; any other path as it is.
+
+    >>> store_address(cache_folder() / "stores" / "s3" / "pets" / "1.jpg"), store_address("1.jpg")
+    ('s3://pets/1.jpg', '1.jpg')
+    """
+    named, fetched = str(path), f"{cache_folder() / STORES}{os.sep}"
+    if not named.startswith(fetched):
+        return named
+    return named[len(fetched) :].replace(os.sep, "/").replace("/", "://", 1)
+
+
 def shared_path(path: str | Path) -> str:
     """A path as a shared file names it: a relative one as it is, one in the home folder from `~` on, others by name.
+
+    What was fetched from an object store has its address there.
 
     >>> shared_path("photos/cats"), shared_path(Path.home() / "photos"), shared_path(Path("/mnt/photos").absolute())
     ('photos/cats', '~/photos', 'photos')
     """
-    if not Path(path).is_absolute():
-        return str(path)
+    if (address := store_address(path)) != str(path) or not Path(path).is_absolute():
+        return address
     for home in home_folders():
         if Path(path).is_relative_to(home):
             return (Path("~") / Path(path).relative_to(home)).as_posix()

@@ -36,7 +36,7 @@ def test_photos_are_paired_by_content_whatever_their_order(plant) -> None:
     assert found.fixed == tuple(f"{i}.jpg" for i in range(8))
     assert found.broken == ("11.jpg",)
     assert found.p_mcnemar == pytest.approx(2 * (1 + 9) / 2**9)
-    assert "one way than chance would give: b fixes 8 photos and breaks 1" in found.sentence
+    assert "The difference in accuracy is significant: b fixes 8 photos and breaks 1" in found.sentence
 
 
 def test_the_difference_is_a_paired_t_interval(plant) -> None:

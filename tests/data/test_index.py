@@ -80,6 +80,20 @@ def test_json_lines_manifest(tmp_path: Path) -> None:
     assert names(index_photos(manifest, max_bad=0).photos) == [("c00.jpg", "0", None), ("w00.jpg", "1", "val")]
 
 
+def test_a_manifest_may_name_manifests(tmp_path: Path) -> None:
+    """Their rows stand in their place, with paths from their own folders; a second level is refused."""
+    paint_set(tmp_path / "photos", n_each=1)
+    (tmp_path / "photos" / "part-0.csv").write_text("path,label\ncold/c00.jpg,blue\n")
+    (tmp_path / "part-1.jsonl").write_text('{"path": "photos/warm/w00.jpg", "label": "red"}\n')
+    (tmp_path / "all.jsonl").write_text('{"path": "photos/part-0.csv", "split": "val"}\n{"path": "part-1.jsonl"}\n')
+    found = index_photos(tmp_path / "all.jsonl", max_bad=0)
+    assert names(found.photos) == [("c00.jpg", "blue", "val"), ("w00.jpg", "red", None)]
+    assert photo_folders(tmp_path / "all.jsonl") == {tmp_path / "photos" / name for name in ("cold", "warm")}
+    (tmp_path / "part-1.jsonl").write_text('{"path": "all.jsonl"}\n')
+    with pytest.raises(DatasetError, match=r"part-1\.jsonl, line 1: names another manifest"):
+        index_photos(tmp_path / "all.jsonl", max_bad=0)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -54,7 +54,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, *, shrinkage: f
     return 1.0 if len(true) < MIN_PHOTOS else _most_probable(true, p, shrinkage=shrinkage)
 
 
-def cross_validated(labels: ArrayLike, probabilities: ArrayLike, *, seed: int = 0) -> Float64Array:
+def cross_validated(labels: ArrayLike, probabilities: ArrayLike) -> Float64Array:
     """Apply to each photo the temperature fitted to the other folds' photos, 4 of 5.
 
     Returns
@@ -65,7 +65,7 @@ def cross_validated(labels: ArrayLike, probabilities: ArrayLike, *, seed: int = 
     true, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if len(true) < MIN_PHOTOS:
         return p
-    folds = np.random.default_rng(seed).permutation(len(true)) % N_FOLDS
+    folds = np.random.default_rng(0).permutation(len(true)) % N_FOLDS
     calibrated = p.copy()
     for fold in range(N_FOLDS):
         out = folds == fold

@@ -41,7 +41,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     The rules in their order; each finding would mislead the rules after it:
 
     1. the loss became NaN                         training       (what the verdict says)
-    2. the same pictures on both sides of a split  clean split
+    2. the same pictures in both splits            clean split
     3. classes told apart without their photos,    better photos
        where the head does not underfit
     4. labels that look wrong                      better labels

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from imgreg.atomic_write import left_behind
 from imgreg.data.file_cache import forget, record_files
+from imgreg.data.store_copy import fetched_contents
 from imgreg.errors import MachineError
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.heads.checkpoint import read_checkpoint
-from imgreg.paths import cache_folder
+from imgreg.paths import STORES, cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, TrialStore
 from imgreg.training.checkpoints import CHECKPOINTS
@@ -20,7 +21,7 @@ from imgreg.training.checkpoints import CHECKPOINTS
 
 @dataclass(frozen=True)
 class CacheReport:
-    """The cache's place and what lies there."""
+    """Where the cache is and what it holds."""
 
     folder: Path
     features: CacheContents
@@ -30,13 +31,17 @@ class CacheReport:
     n_checkpoints: int  # of interrupted trainings
     checkpoints_bytes: int
     file_cache_bytes: int  # metadata of photos that were read
+    n_fetched: int  # files from object stores
+    fetched_bytes: int
 
     @property
     def n_bytes(self) -> int:
         """All of it, in bytes."""
         bases = sum(n_bytes for _, n_bytes in self.bases)
         features = self.features.n_bytes + self.features.damaged_bytes
-        return features + bases + self.trials_bytes + self.checkpoints_bytes + self.file_cache_bytes
+        return (
+            features + bases + self.trials_bytes + self.checkpoints_bytes + self.file_cache_bytes + self.fetched_bytes
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def show_cache() -> CacheReport:
     trials_bytes, checkpoints_bytes, file_cache_bytes = (
         sum(path.stat().st_size for path in paths) for paths in (trials, checkpoints, record_files(folder))
     )
+    n_fetched, fetched_bytes = fetched_contents(folder)
     return CacheReport(
         folder=folder,
         features=contents,
@@ -76,6 +82,8 @@ def show_cache() -> CacheReport:
         n_checkpoints=len(checkpoints),
         checkpoints_bytes=checkpoints_bytes,
         file_cache_bytes=file_cache_bytes,
+        n_fetched=n_fetched,
+        fetched_bytes=fetched_bytes,
     )
 
 
@@ -112,7 +120,7 @@ def clear_cache() -> CacheReport:
         cache.clear()
     for base, _ in before.bases:
         _remove(base)
-    for name in (TRIALS, CHECKPOINTS):
+    for name in (TRIALS, CHECKPOINTS, STORES):
         if (before.folder / name).is_dir():
             _remove(before.folder / name)
     forget(before.folder)

@@ -15,6 +15,8 @@ from imgreg.atomic_write import write_atomic
 from imgreg.config import Base
 from imgreg.data.index import PhotoIndex, index_photos, labels_of
 from imgreg.data.issues import Finding, by_severity, connected, copies, inspect
+from imgreg.data.store_copy import local_copy
+from imgreg.data.stores import as_typed
 from imgreg.paths import path_from
 from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
@@ -60,7 +62,7 @@ def check(data: Path, *, base: Base, session: Session, fix: Path | None = None) 
     watcher = session.watcher
     if fix is not None:
         refuse_target(data, fix, suffix=".csv", option="--fix")
-    index = index_photos(data, max_bad=1.0, on_file=watcher.stage("reading photos"))
+    index = index_photos(local_copy(data, watcher=watcher), max_bad=1.0, on_file=watcher.stage("reading photos"))
     same = confirmed_pairs(index, base=Backbone(base, watcher=watcher), session=session)
     findings = by_severity([*inspect(index, same=same), *_shortcuts(index, same=same, watcher=watcher)])
     done = Check(data, index, findings, tuple(same))
@@ -106,7 +108,7 @@ def _shortcuts(index: PhotoIndex, *, same: Sequence[tuple[int, int]], watcher: W
 def check_document(done: Check) -> dict[str, object]:
     """What check --json prints."""
     return {
-        "data": str(done.data),
+        "data": as_typed(done.data),
         "n_photos": len(done.index.photos),
         "n_left_out": len(done.index.skipped),
         "classes": {label: sum(p.label == label for p in done.index.photos) for label in done.index.classes},

@@ -29,7 +29,7 @@ from imgreg.heads.calibration import FloatArray, apply_temperature
 from imgreg.heads.ensemble import mean_probabilities, tuned_probabilities
 from imgreg.heads.forward import majority
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
-from imgreg.paths import cache_folder
+from imgreg.paths import cache_folder, store_address
 from imgreg.progress import Watcher
 
 if TYPE_CHECKING:
@@ -364,9 +364,9 @@ def predict_decoded(photo: UInt8Array, *, path: Path, classifier: Classifier) ->
 def prediction_document(answer: Prediction) -> dict[str, object]:
     """What predict --json prints of a photo."""
     if answer.error is not None:
-        return {"path": str(answer.path), "error": answer.error}
+        return {"path": store_address(answer.path), "error": answer.error}
     document: dict[str, object] = {
-        "path": str(answer.path),
+        "path": store_address(answer.path),
         "label": answer.label,
         "probability": answer.probability,
         "probabilities": answer.probabilities,

@@ -21,8 +21,8 @@ def command() -> None:
 
     The cache holds photo features, metadata of files already read, the frozen VGG16 exported to OpenVINO, the trained
     trials of studies and the checkpoints of interrupted training runs (deleted after 30 days). It is in $IMGREG_CACHE,
-    or in your user cache folder. It holds no photos, and everything in it can be recomputed. train, compare and study
-    keep the features within --cache-size.
+    or in your user cache folder. The only photos in it are those fetched from object stores (s3://...), and everything
+    can be computed or fetched again. train, compare and study keep the features within --cache-size.
 
     \b
     Example:
@@ -62,6 +62,8 @@ def show(as_json: bool) -> None:
         click.echo(f"  studies   {_size(report.trials_bytes):>9}  {report.n_trials:,} trials")
     if report.file_cache_bytes:
         click.echo(f"  photos    {_size(report.file_cache_bytes):>9}  metadata of files already read")
+    if report.n_fetched:
+        click.echo(f"  fetched   {_size(report.fetched_bytes):>9}  {report.n_fetched:,} files from object stores")
     if report.n_checkpoints:
         click.echo(
             f"  resume    {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted training runs"
@@ -133,6 +135,7 @@ def _document(report: CacheReport) -> dict[str, object]:
         "bases": bases,
         "studies": {"n_trainings": report.n_trials, "n_bytes": report.trials_bytes},
         "photos": {"n_bytes": report.file_cache_bytes},
+        "fetched": {"n_files": report.n_fetched, "n_bytes": report.fetched_bytes},
         "interrupted": {"n_trainings": report.n_checkpoints, "n_bytes": report.checkpoints_bytes},
     }
 

@@ -27,7 +27,7 @@ from imgreg.runs.find import find_run
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.api.compare import Comparison
+    from imgreg.analysis.results import Comparison
 
 
 @click.command("compare", cls=GroupedCommand)
@@ -159,13 +159,5 @@ def _printed(done: Comparison, *, printed: set[str], command: str = "") -> Print
 
     return (
         lambda: comparison_document(done),
-        lambda: comparison_text(
-            done.rows,
-            warnings=done.warnings,
-            against_baselines=done.against_baselines,
-            effects=done.effects,
-            folder=done.folder,
-            printed=printed,
-            command=command,
-        ),
+        lambda: comparison_text(done, printed=printed, command=command),
     )

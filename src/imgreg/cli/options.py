@@ -53,6 +53,13 @@ def folds_option(function: F) -> F:
     return _option("folds", *FOLDS)(function)
 
 
+def tuning_options(function: F) -> F:
+    """What recipes.settings.tuning_from reads, except the time."""
+    for name in ("inner_folds", "folds", "trials"):
+        function = _option(name, config.Tuning, name)(function)
+    return function
+
+
 def base_options(function: F) -> F:
     """What says which base describes the photos, for commands that train nothing; see build_base."""
     for name in reversed(_BASE_OPTIONS):

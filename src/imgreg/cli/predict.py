@@ -15,6 +15,7 @@ import click
 from imgreg.cli.flags import mirror_option, models_option, verbosity_options, vote_option
 from imgreg.cli.run_option import chosen_runs, runs_option
 from imgreg.errors import DatasetError, UsageError
+from imgreg.paths import store_address
 
 if TYPE_CHECKING:
     from imgreg.api.predict import Classifier, Prediction
@@ -77,6 +78,7 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.predict import load_classifier, predict
         from imgreg.data.members import holds_photos
+        from imgreg.data.stores import address_of
 
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
@@ -85,13 +87,18 @@ def command(
         except UsageError as error:
             missing = next((photo for photo in photos if str(photo) != "-" and not _exists(photo)), None)
             raise UsageError(f"{error} There is no photo {missing} either." if missing else str(error)) from error
-        one_photo = len(photos) == 1 and not (str(photos[0]) == "-" or _is_folder(photos[0]) or holds_photos(photos[0]))
+        first = photos[0]
+        one_photo = (
+            len(photos) == 1
+            and str(first) != "-"
+            and not (_is_folder(first) or holds_photos(first) or address_of(first))
+        )
         classifier = load_classifier(
             chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
         )
         if len(chosen) > 1:
             watcher.say("Several runs vote: photos unlike the training set are not marked.")
-        answers = predict(_listed(photos), classifier=classifier)
+        answers = predict(_listed(photos, watcher), classifier=classifier)
         if not sys.stdout.isatty():  # there the answers themselves are the progress
             answers = _counted(answers, watcher)
         write = _write_json if as_json else _write_csv if as_csv else _write_text
@@ -100,11 +107,12 @@ def command(
         click.get_current_context().exit(3)
 
 
-def _listed(photos: tuple[Path, ...]) -> Iterator[Path]:
+def _listed(photos: tuple[Path, ...], watcher: Watcher) -> Iterator[Path]:
     from imgreg.data.discovery import photos_below
     from imgreg.data.members import holds_photos
+    from imgreg.data.store_copy import local_copy
 
-    for path in photos:
+    for path in (local_copy(one, watcher=watcher) for one in photos):
         if str(path) == "-":
             for line in sys.stdin.buffer:
                 if name := line.rstrip(b"\r\n"):
@@ -147,7 +155,7 @@ def _write_text(answers: Iterable[Prediction], classifier: Classifier) -> int:
         width = max(width, len(_ABSTAINED))
     n_bad = 0
     for answer in answers:
-        path = visible(str(answer.path)).replace("\n", "\\n")
+        path = visible(store_address(answer.path)).replace("\n", "\\n")
         if answer.error is not None:
             n_bad += 1
             click.echo(f"imgreg: {path}: {answer.error}", err=True)
@@ -215,7 +223,7 @@ def _write_csv(answers: Iterable[Prediction], classifier: Classifier) -> int:
             shares = [f"{found[label]:.6f}" if found else "" for label in classifier.classes]
             qualified = [_cell(getattr(answer, name)) for name in (*sets, *novelty)]
             probability = "" if answer.probability is None else f"{answer.probability:.6f}"
-            path = as_cell(str(answer.path))
+            path = as_cell(store_address(answer.path))
             table.writerow([path, answer.label or "", probability, *shares, *qualified, answer.error or ""])
             out.flush()
             n_bad += answer.error is not None

@@ -14,6 +14,7 @@ from imgreg.data.listed import PHOTO_SUFFIXES, SPLIT_FOLDERS, Listed, clean_labe
 from imgreg.data.manifest import METADATA_FILES, list_manifest, metadata_file
 from imgreg.data.members import file_of, holds_photos, photos_in
 from imgreg.data.parquet_rows import labelled_rows
+from imgreg.data.stores import address_of, without_scheme
 from imgreg.data.tar_members import labelled_photos
 from imgreg.errors import DatasetError, PhotoError
 
@@ -48,7 +49,10 @@ def list_files(root: Path) -> Iterator[Listed]:
 
 
 def photo_folders(root: Path) -> set[Path]:
-    """The folders that hold a data set's photos, where nothing may be written. raises DatasetError"""
+    """The folders of this machine that hold a data set's photos, where nothing may be written. raises DatasetError"""
+    if address_of(root) is not None:
+        return set()
+    root = without_scheme(root)
     if root.is_file() and holds_photos(root):
         return {root.parent}
     if root.is_file():

@@ -7,16 +7,16 @@ split folders, with file_name and label columns.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from imgreg.data.listed import SPLIT_FOLDERS, Listed, clean_label
 from imgreg.data.members import holds_photos
 from imgreg.errors import DatasetError
 
+MANIFEST_SUFFIXES = (".csv", ".jsonl")
 METADATA_FILES = ("metadata.csv", "metadata.jsonl")
 _PATH_COLUMNS = ("path", "file_name")
 _EXPECTED = (
@@ -25,8 +25,10 @@ _EXPECTED = (
 )
 
 
-def list_manifest(path: Path, *, split: str | None = None) -> Iterator[Listed]:
-    """List the rows of a manifest, in its order: photos, and tar or Parquet files of photos, which need no label.
+def list_manifest(path: Path, *, split: str | None = None, nested: bool = False) -> Iterator[Listed]:
+    """List the rows of a manifest, in its order, one at a time: photos, and tar or Parquet files of photos.
+
+    A row without a label may also name another manifest, whose rows then stand in its place.
 
     Parameters
     ----------
@@ -34,6 +36,8 @@ def list_manifest(path: Path, *, split: str | None = None) -> Iterator[Listed]:
         A .csv or .jsonl file. The paths in it start from its folder.
     split : str, optional
         Of rows that name none.
+    nested : bool
+        Another manifest names this one, which must then name none itself.
 
     Raises
     ------
@@ -44,14 +48,25 @@ def list_manifest(path: Path, *, split: str | None = None) -> Iterator[Listed]:
         name = next((row[column] for column in _PATH_COLUMNS if row.get(column) is not None), None)
         label = "" if row.get("label") is None else str(row["label"]).strip()
         given = str(row.get("split") or "").strip().lower()
-        has_labels = isinstance(name, str) and holds_photos(name)
+        has_labels = isinstance(name, str) and (holds_photos(name) or is_manifest(name))
         if name is None or (row.get("label") is None and not has_labels):
             raise DatasetError(f"{path}, line {line}: found columns {', '.join(map(str, row))}. {_EXPECTED}.")
         if not name or not isinstance(name, str) or not (label or has_labels):
             raise DatasetError(f"{path}, line {line}: path or label is empty. {_EXPECTED}.")
         if given and given not in SPLIT_FOLDERS:
             raise DatasetError(f"{path}, line {line}: found split {given!r}. {_EXPECTED}.")
-        yield Listed(str(path.parent / name), clean_label(label), SPLIT_FOLDERS.get(given, split))
+        given_split = SPLIT_FOLDERS.get(given, split)
+        if label or not is_manifest(name):
+            yield Listed(str(path.parent / name), clean_label(label), given_split)
+        elif nested:
+            raise DatasetError(f"{path}, line {line}: names another manifest, and is named by one. One level is read.")
+        else:
+            yield from list_manifest(path.parent / name, split=given_split, nested=True)
+
+
+def is_manifest(path: str | Path) -> bool:
+    """Whether a file's name is that of a manifest."""
+    return str(path).lower().endswith(MANIFEST_SUFFIXES)
 
 
 def metadata_file(folder: Path) -> Path | None:
@@ -66,17 +81,19 @@ def metadata_file(folder: Path) -> Path | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The rows with their lines, counted from 1. raises DatasetError"""
-    if path.suffix.lower() not in (".csv", ".jsonl"):
+    if not is_manifest(path):
         raise DatasetError(f"{path} is a file. {_EXPECTED}, or a folder of class folders.")
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        is_csv = path.suffix.lower() == ".csv"
+        newline = "" if is_csv else "\n"  # no other character ends a row of JSON Lines
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
+            yield from _csv_rows(path, file) if is_csv else _json_rows(path, file)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    yield from _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+def _csv_rows(path: Path, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    rows = csv.DictReader(file)
     try:
         for row in rows:
             yield rows.line_num, row
@@ -84,8 +101,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise DatasetError(f"{path}, line {rows.line_num}: not CSV ({error}). {_EXPECTED}.") from error
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, document in enumerate(text.split("\n"), start=1):
+def _json_rows(path: Path, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, document in enumerate(file, start=1):
         if not document.strip():
             continue
         try:

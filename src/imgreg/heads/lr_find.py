@@ -6,7 +6,7 @@ Imports Keras and TensorFlow when called.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,6 @@ def sweep_learning_rates(
     n_classes: int,
     rates: NDArray[np.floating],
     seed: int,
-    on_step: Callable[[], None] | None = None,
 ) -> NDArray[np.float64]:
     """Train a new head by one batch at each learning rate, with the recipe's optimizer, augmentation and dropout.
 
@@ -44,8 +43,6 @@ def sweep_learning_rates(
         Ascending; the recipe's own rate and schedule have no effect.
     seed : int
         Draws initial weights, order of the photos and dropout.
-    on_step : callable, optional
-        Called before each step; what it raises ends the sweep.
 
     Returns
     -------
@@ -70,8 +67,6 @@ def sweep_learning_rates(
     size, losses = min(recipe.training.batch_size, len(train.labels)), np.empty(0)
     batches = _batches(len(train.labels), size=size, n_views=recipe.n_views, seed=seed)
     for rate, (view, photos) in zip(rates, batches, strict=False):
-        if on_step is not None:
-            on_step()
         penalty = float(weight_penalty(model))
         features, labels, rows = next(views.portions(view, photos, multiple=size))
         step_rate = np.array([rate], dtype=np.float32)
@@ -99,7 +94,7 @@ def smooth_losses(losses: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _batches(n_photos: int, *, size: int, n_views: int, seed: int) -> Iterator[tuple[int, IntArray]]:
-    """View and rows of whole batches, one epoch after the other, each in an order and on a view of its own."""
+    """View and rows of whole batches, one epoch after the other, each in another order and on another view."""
     draw = np.random.default_rng([seed, 1])
     epoch = 0
     while True:

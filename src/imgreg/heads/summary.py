@@ -65,8 +65,8 @@ class LayerSummary:
     n_trainable: int
 
 
-def summarize_head(head: Head, *, image_size: int = 224, n_classes: int = 2) -> tuple[LayerSummary, ...]:
-    """List the layers of a head on VGG16's features of photos of `image_size` pixels.
+def summarize_head(head: Head, *, image_size: int = 224) -> tuple[LayerSummary, ...]:
+    """List the layers of a head on VGG16's features of photos of `image_size` pixels in two classes.
 
     >>> from imgreg.config import Head
     >>> for row in summarize_head(Head(units=(16,))):
@@ -77,7 +77,7 @@ def summarize_head(head: Head, *, image_size: int = 224, n_classes: int = 2) -> 
     classes (2,) 34
     probabilities (2,) 0
     """
-    return summarize_plan(plan_head(head, n_classes=n_classes), feature_shape=feature_shape(image_size))
+    return summarize_plan(plan_head(head, n_classes=2), feature_shape=feature_shape(image_size))
 
 
 def summarize_plan(plan: Sequence[Layer], *, feature_shape: tuple[int, int, int]) -> tuple[LayerSummary, ...]:

@@ -37,6 +37,7 @@ from imgreg.reports.rows import (
     stopped_in_words,
 )
 from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions, rate_in_words
+from imgreg.reports.run_photos import shown_photos
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.evaluations import optimism
 from imgreg.runs.folder import PRIVATE, Run
@@ -63,23 +64,6 @@ class Tile:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class ShownPhoto:
-    """One photo of a report. `picture` and `map` are data addresses; empty where there is none."""
-
-    place: str  # its id in the page
-    cell: str  # of the confusion matrix, row-column; empty for a train photo
-    path: str
-    label: str
-    answer: str
-    own: float  # probability of its own class
-    of_answer: float
-    picture: str
-    map: str = ""
-    course: str = ""  # points of a polyline in a box of 100 x 30: the own class's probability by epoch
-    best: float = 0.0  # the best epoch's x in the box
-
-
 def run_report(
     run: Run,
     *,
@@ -96,7 +80,7 @@ def run_report(
     pictures : mapping
         JPEG by the photo's sha256, of those that are available.
     maps : mapping
-        The same with Grad-CAM laid over them.
+        The same with Grad-CAM over them.
     architecture : sequence of tuple, optional
         Layers of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py).
     style : CurveStyle, optional
@@ -120,13 +104,6 @@ def run_report(
     drawn = performance_figures(measured) if measured else ()
     layered = layer_figures(run)
     figures, layers = ([_saved(one, folder) for one in each] for each in (drawn, layered))
-    mistakes, uncertain = (
-        [
-            _shown(run, row, scored, place=f"{kind}-{i}", pictures=pictures, maps=maps)
-            for i, row in enumerate(rows, start=1)
-        ]
-        for kind, rows in (("mistake", found.mistakes), ("uncertain", found.uncertain))
-    )
     compared = baselines_drawn(summary)
     sheet = folder / "views.png"
     write_page(
@@ -148,12 +125,7 @@ def run_report(
         on_test=scored.side == "test",
         scored_photos=f"{summary.n_test} test photos" if scored.side == "test" else held_out_in_words(summary),
         n_mistakes=int((scored.probabilities.argmax(axis=1) != scored.labels).sum()),
-        mistakes=mistakes,
-        uncertain=uncertain,
-        memorized=[
-            _learned(run, row, place=f"memorized-{i}", pictures=pictures)
-            for i, row in enumerate(found.memorized, start=1)
-        ],
+        **shown_photos(run, found, scored, pictures=pictures, maps=maps),
         words=recipe_in_words(settings),
         architecture=architecture,
         settings=settings,
@@ -247,49 +219,6 @@ def _curves(run: Run, *, options: PlotOptions) -> tuple[Chart, ...]:
     )
 
 
-def _shown(
-    run: Run, row: int, scored: Scored, *, place: str, pictures: Mapping[str, bytes], maps: Mapping[str, bytes]
-) -> ShownPhoto:
-    i = scored.rows.index(row)
-    p, photo = scored.probabilities[i], run.split[row]
-    answer, label = int(p.argmax()), int(scored.labels[i])
-    return ShownPhoto(
-        place=place,
-        cell=f"{label}-{answer}",
-        path=photo.path,
-        label=photo.label,
-        answer=run.summary.classes[answer],
-        own=float(p[label]),
-        of_answer=float(p[answer]),
-        picture=_address(pictures, photo.sha256),
-        map=_address(maps, photo.sha256),
-    )
-
-
-def _learned(run: Run, row: int, *, place: str, pictures: Mapping[str, bytes]) -> ShownPhoto:
-    own = run.history.train_true_class
-    assert own is not None  # most_memorized names none otherwise
-    train = [i for i, photo in enumerate(run.split) if photo.on("train")]
-    course, photo = own[:, train.index(row)], run.split[row]
-    x = np.linspace(0, 100, len(course)) if len(course) > 1 else np.array([50.0])
-    return ShownPhoto(
-        place=place,
-        cell="",
-        path=photo.path,
-        label=photo.label,
-        answer=photo.label,
-        own=float(course[run.summary.best_epoch - 1]),
-        of_answer=float(course[-1]),
-        picture=_address(pictures, photo.sha256),
-        course=" ".join(f"{a:.1f},{30 - 28 * b - 1:.1f}" for a, b in zip(x, course, strict=True)),
-        best=float(x[run.summary.best_epoch - 1]),
-    )
-
-
-def _address(pictures: Mapping[str, bytes], name: str) -> str:
-    return jpeg_address(pictures[name]) if name in pictures else ""
-
-
 def _as_jpeg(sheet: Path) -> str:
     from PIL import Image
 
@@ -300,7 +229,7 @@ def _as_jpeg(sheet: Path) -> str:
 
 
 def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Photos of each class on each side of the split, and their sum."""
+    """Photos of each class in each split, and their sum."""
     sides = [side for side, _ in (_SIDES_IN_FOLDS if run.summary.n_folds else _SIDES)]
     rows = [
         (label, tuple(sum(row.on(side) for row in run.split if row.label == label) for side in sides))

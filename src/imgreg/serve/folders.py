@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from imgreg.errors import UsageError
+from imgreg.errors import ArtefactError, UsageError
+from imgreg.runs.files import read_regular
 
 _DEPTH = 3  # below a root
 _MOST = 500  # listed
@@ -39,6 +41,15 @@ def find_folder(name: str, *, roots: Sequence[Path]) -> Path:
     if not folder.is_relative_to(root) or not folder.is_dir():
         raise UsageError(f"no folder {below!r} below {root.name}.")
     return folder
+
+
+def photos_of_run(run: Path, *, roots: Sequence[Path]) -> Path | None:
+    """The photos that a run was trained on, if they are still there and below a root; else None."""
+    try:
+        data = Path(json.loads(read_regular(run / "environment.json"))["data"]).resolve()
+    except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return data if any(data.is_relative_to(root.resolve()) for root in roots) and data.exists() else None
 
 
 def _with_classes(folder: Path, *, depth: int) -> Iterator[Path]:

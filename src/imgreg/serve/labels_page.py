@@ -1,8 +1,9 @@
-"""Doubtful labels, one key each: what label-issues found is shown, decisions are saved beside it as a manifest."""
+"""Doubtful labels: a label check is started, what it found is shown, decisions are saved beside it as a manifest."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,22 +15,60 @@ from starlette.routing import Route
 
 from imgreg.api.label_issues import SHOWN
 from imgreg.api.label_review import FIXES, LabelReview, read_label_review, save_decisions
-from imgreg.errors import ArtefactError
+from imgreg.errors import ArtefactError, BusyError, UsageError
+from imgreg.recipes.settings import build_settings
 from imgreg.runs.files import read_regular
 from imgreg.runs.listing import list_entries
 from imgreg.serve.body import body_of
-from imgreg.serve.classifiers import Classifiers
+from imgreg.serve.folders import find_folder, listed_folders, named_folders, photos_of_run
 from imgreg.serve.pages import page
 from imgreg.serve.runs_page import entry_folder
+from imgreg.serve.train_page import training_options
+from imgreg.serve.trainings import Trainings
+
+RECIPE = "low_lr"  # as imgreg label-issues has it
+_RUN = "run/"  # before the name of a run that stands in a folder's place
 
 
-def labels_page_routes(classifiers: Classifiers) -> list[Route]:
-    models = classifiers.models
+def labels_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Route]:
+    models = trainings.models
 
     async def show(_: Request) -> Response:
         entries, _damaged = await run_in_threadpool(list_entries, models)
-        checks = [entry for entry in reversed(entries) if entry.kind == "label issues"]
-        return page("label_checks.html.j2", at="/labels", checks=checks)
+        newest = entries[::-1]
+        runs = [entry.name for entry in newest if entry.kind == "run" and photos_of_run(entry.folder, roots=roots)]
+        return page(
+            "label_checks.html.j2",
+            at="/labels",
+            checks=[entry for entry in newest if entry.kind == "label issues"],
+            folders=named_folders(await run_in_threadpool(listed_folders, roots), roots=roots),
+            roots=roots,
+            runs=runs,
+            started=[one for one in trainings.started("label-issues") if one[1].state != "finished"],
+        )
+
+    async def start(request: Request) -> Response:
+        query = request.query_params
+        chosen, options = query.get("folder", ""), training_options(query)
+        run = chosen.removeprefix(_RUN) if chosen.startswith(_RUN) else None
+        if run is None:
+            data = find_folder(chosen, roots=roots)
+            build_settings(RECIPE, options)  # tells now what is out of range
+        elif options:
+            raise UsageError(f"{', '.join(options)}: a run's own settings are used. Leave these fields empty.")
+        elif (found := photos_of_run(entry_folder(models, run), roots=roots)) is None:
+            raise UsageError(f"the photos of {run} are not below a --root.")
+        else:
+            data = found
+        repeats = query.get("repeats") or "3"
+        if not re.fullmatch("[1-9][0-9]?", repeats):
+            raise UsageError(f"repeats {repeats!r}: expected 1 to 99.")
+        asked = {"command": "label-issues", "recipe": RECIPE, "options": options, "run": run, "repeats": int(repeats)}
+        try:
+            number = trainings.start(data, name=query.get("name") or None, **asked)
+        except BusyError as error:
+            raise HTTPException(409, str(error)) from error
+        return JSONResponse({"place": f"/train/{number}"})
 
     async def review(request: Request) -> Response:
         found = await run_in_threadpool(_review, request)
@@ -83,6 +122,7 @@ def labels_page_routes(classifiers: Classifiers) -> list[Route]:
 
     return [
         Route("/labels", show),
+        Route("/labels/start", start, methods=["POST"]),
         Route("/labels/{name}", review),
         Route("/labels/{name}/{sha256}.jpg", picture),
         Route("/labels/{name}/decisions", decide, methods=["POST"]),

@@ -18,6 +18,7 @@ from imgreg.serve.classifiers import Classifiers
 from imgreg.serve.pages import page
 
 NOTE_HEADER = "X-Imgreg-Note"
+_PREVIEW_PX = 500
 
 
 def predict_page_routes(classifiers: Classifiers) -> list[Route]:
@@ -45,4 +46,15 @@ def predict_page_routes(classifiers: Classifiers) -> list[Route]:
         note = likeness_note(known_likeness(explained))
         return Response(picture, media_type="image/jpeg", headers={NOTE_HEADER: note})
 
-    return [Route("/", show), Route("/heatmap", heatmap, methods=["POST"])]
+    async def preview(request: Request) -> Response:
+        """The photo at reduced size as JPEG, for a browser that cannot draw its format."""
+        with classifiers.place():
+            data = await body_of(request)
+            pixels = await classifiers.decoded(partial(decoding.picture, longest_px=_PREVIEW_PX), data)
+            return Response(await asyncio.to_thread(jpeg, pixels), media_type="image/jpeg")
+
+    return [
+        Route("/", show),
+        Route("/heatmap", heatmap, methods=["POST"]),
+        Route("/picture", preview, methods=["POST"]),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +26,35 @@ _NUMBERS = ("epochs", "image_size", "folds")
 def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Route]:
     async def show(_: Request) -> Response:
         folders = named_folders(await run_in_threadpool(listed_folders, roots), roots=roots)
-        recipes = recipe_names()
-        newest = list(reversed(trainings.all.items()))
         return page(
-            "train.html.j2", at="/train", folders=folders, roots=roots, recipes=recipes, weights=WEIGHTS, all=newest
+            "train.html.j2",
+            at="/train",
+            folders=folders,
+            roots=roots,
+            recipes=recipe_names(),
+            weights=WEIGHTS,
+            started=trainings.started("train"),
         )
 
     async def start(request: Request) -> Response:
         query = request.query_params
         data = find_folder(query.get("folder", ""), roots=roots)
-        recipe, options = query.get("recipe", "regularized"), _options(dict(query))
+        recipe, options = query.get("recipe", "regularized"), training_options(query)
         if recipe not in recipe_names():
             raise UsageError(f"recipe {recipe!r}: unknown.")
         build_settings(recipe, options)  # tells now what is out of range
         try:
-            number = trainings.start(data, name=query.get("name") or None, recipe=recipe, options=options)
+            number = trainings.start(
+                data, name=query.get("name") or None, command="train", recipe=recipe, options=options
+            )
         except BusyError as error:
             raise HTTPException(409, str(error)) from error
         return JSONResponse({"place": f"/train/{number}"})
 
     async def watch(request: Request) -> Response:
         training = _find(request)
-        return page("training.html.j2", at="/train", training=training, data=Path(training.asked["data"]).name)
+        at = {"train": "/train", "label-issues": "/labels"}[training.asked["command"]]
+        return page("training.html.j2", at=at, asked=training.asked, data=Path(training.asked["data"]).name)
 
     async def state(request: Request) -> Response:
         return JSONResponse(_find(request).document())
@@ -81,7 +88,7 @@ def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Ro
     ]
 
 
-def _options(given: dict[str, str]) -> dict[str, Any]:
+def training_options(given: Mapping[str, str]) -> dict[str, Any]:
     """The form's values as build_settings takes them; what is empty is left to the recipe."""
     options: dict[str, Any] = {}
     for name in _NUMBERS:

@@ -1,6 +1,6 @@
-"""A training in a process of its own: what is asked as JSON in, what happens as JSON lines out.
+"""A training or label check in a process of its own: what is asked as JSON in, what happens as JSON lines out.
 
-usage: python -m imgreg.serve.train_worker '{"data": ..., "models": ..., "name": ..., "recipe": ..., "options": {...}}'
+usage: python -m imgreg.serve.train_worker '{"command": "train", "data": ..., "models": ..., "recipe": ..., ...}'
 
 It is stopped by closing its stdin, also by the death of the server; finished epochs are then kept in the cache, and the
 same training goes on from there when it is asked again.
@@ -17,12 +17,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from imgreg.api.label_issues import find_label_issues
 from imgreg.api.train import train
+from imgreg.api.verify import recorded_settings
 from imgreg.errors import ImgregError
 from imgreg.progress import Watcher
 from imgreg.recipes.settings import build_settings
+from imgreg.runs.folder import read_run
 from imgreg.runs.history import Epoch
 from imgreg.session import Session
+
+FOLDS = 5  # of a label check, as imgreg label-issues has them
 
 
 def main(asked: dict[str, Any]) -> None:
@@ -43,16 +48,44 @@ def main(asked: dict[str, Any]) -> None:
 
     threading.Thread(target=wait_for_the_end_of_stdin, daemon=True).start()
     watcher = Watcher(say=lambda line: _send(say=line), step=step, epoch=epoch)
-    settings = build_settings(asked["recipe"], asked["options"])
-    words = ["imgreg", "train", asked["data"], "--recipe", asked["recipe"]]
-    words += [word for name, value in asked["options"].items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    session = Session(models=Path(asked["models"]), name=asked["name"], command=shlex.join(words), watcher=watcher)
     try:
-        _send(run=train(Path(asked["data"]), settings=settings, session=session).name)
+        _send(made=made(asked, watcher=watcher))
     except ImgregError as error:
         _send(error=str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def made(asked: dict[str, Any], *, watcher: Watcher) -> str:
+    """Train, or check labels, and return the name of the folder that this made. raises ImgregError
+
+    Parameters
+    ----------
+    asked : dict
+        command
+            train or label-issues.
+        data, models, name
+            Folders of the photos and of the results, and the result's name or None.
+        recipe, options
+            As build_settings takes them.
+        run
+            Of a label check: the name of the run whose settings are used instead, or None.
+        repeats
+            Of a label check.
+    """
+    data, models = Path(asked["data"]), Path(asked["models"])
+    options = asked["options"] | ({"repeats": asked["repeats"]} if asked["command"] == "label-issues" else {})
+    words = ["imgreg", asked["command"], asked["data"], "--recipe", asked["recipe"]]
+    words += [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    if asked.get("run"):
+        settings, words = recorded_settings(read_run(models / asked["run"])), []  # no command line has all of these
+    else:
+        settings = build_settings(asked["recipe"], asked["options"])
+    session = Session(models=models, name=asked["name"], command=shlex.join(words), watcher=watcher)
+    if asked["command"] == "train":
+        return train(data, settings=settings, session=session).name
+    done = find_label_issues(data, settings=settings, repeats=asked["repeats"], folds=FOLDS, session=session)
+    return done.folder.name
 
 
 def _send(**message: Any) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that pages start, watch, stop and resume: one process each, one at a time."""
+"""Trainings and label checks that pages start, watch, stop and resume: one process each, one at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any, Literal
 
 from imgreg.errors import BusyError
@@ -25,16 +25,16 @@ _SECONDS_TO_STOP = 10
 
 @dataclass
 class Training:
-    """One training: what was asked, and what its process has reported so far.
+    """One training or label check: what was asked, and what its process has reported so far.
 
     Attributes
     ----------
     asked : dict
-        As train_worker takes it.
+        As train_worker's `made` takes it.
     epochs : dict
         Figures by epoch; a resumed training goes on where it was.
-    run : str
-        The run's name, once it is finished.
+    made : str
+        The name of the folder that it made, once it is finished.
     """
 
     asked: dict[str, Any]
@@ -42,7 +42,7 @@ class Training:
     stage: str = "starting"
     done: int = 0
     total: int = 0
-    run: str = ""
+    made: str = ""
     error: str = ""
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -65,10 +65,13 @@ class Training:
         Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
     def stop(self) -> None:
-        """Ask the process to end; what it has computed is kept in the cache."""
+        """Ask the process to end, and end it if it does not; what it has computed is kept in the cache."""
         if self.is_running and self.process is not None and self.process.stdin is not None:
             self.state = "stopping"
             self.process.stdin.close()
+            killer = Timer(_SECONDS_TO_STOP, self.process.kill)  # Keras, while it is loaded, hears nothing for long
+            killer.daemon = True
+            killer.start()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         others: deque[str] = deque(maxlen=20)  # what libraries print; shown where the process dies
@@ -81,7 +84,7 @@ class Training:
             else:
                 self._receive(message)
         process.wait()
-        if self.run:
+        if self.made:
             self.state = "finished"
         elif self.state == "stopping":
             self.state = "stopped"
@@ -96,8 +99,8 @@ class Training:
             self.epochs[message["epoch"]["epoch"]] = message["epoch"]
         elif "say" in message:
             self.lines.append(message["say"])
-        elif "run" in message:
-            self.run = message["run"]
+        elif "made" in message:
+            self.made = message["made"]
         elif "error" in message:
             self.error = message["error"]
 
@@ -105,24 +108,31 @@ class Training:
         """What a page shows of it."""
         rows = [self.epochs.get(number, {}) for number in range(1, max(self.epochs, default=0) + 1)]
         curves = {name: [number(row.get(name, math.nan)) for row in rows] for name in CURVES}
-        shown = ("state", "stage", "done", "total", "run", "error", "lines")
+        shown = ("state", "stage", "done", "total", "made", "error", "lines")
         return {name: getattr(self, name) for name in shown} | curves
 
 
 class Trainings:
-    """All trainings since the server was started, by a random name."""
+    """All trainings and label checks since the server was started, by a random name."""
 
     def __init__(self, models: Path) -> None:
         self.models = models
         self.all: OrderedDict[str, Training] = OrderedDict()
 
-    def start(self, data: Path, *, name: str | None, recipe: str, options: dict[str, Any]) -> str:
-        """Start a training. raises UsageError for a name that is no folder's, BusyError while another runs"""
+    def start(self, data: Path, *, name: str | None, **asked: Any) -> str:
+        """Start what is asked as train_worker's `made` takes it.
+
+        Raises
+        ------
+        UsageError
+            For a name that is no folder's.
+        BusyError
+            While another one runs.
+        """
         if name is not None:
             checked_name(name)
         self._refuse_second()
-        models = str(self.models.resolve())
-        training = Training({"data": str(data), "models": models, "name": name, "recipe": recipe, "options": options})
+        training = Training({"data": str(data), "models": str(self.models.resolve()), "name": name} | asked)
         number = secrets.token_hex(8)
         self.all[number] = training
         while len(self.all) > _KEPT:
@@ -135,17 +145,18 @@ class Trainings:
         self._refuse_second()
         training.start()
 
+    def started(self, command: str) -> list[tuple[str, Training]]:
+        """Those of one command, the newest first."""
+        return [(number, one) for number, one in reversed(self.all.items()) if one.asked["command"] == command]
+
     def close(self) -> None:
         """Stop what runs, and wait for it."""
         for training in self.all.values():
             training.stop()
         for training in self.all.values():
             if training.process is not None:
-                try:
-                    training.process.wait(_SECONDS_TO_STOP)
-                except subprocess.TimeoutExpired:
-                    training.process.kill()
+                training.process.wait()
 
     def _refuse_second(self) -> None:
         if any(training.is_running for training in self.all.values()):
-            raise BusyError("Another training is running. Stop it first, or wait until it is done.")
+            raise BusyError("Another training or label check is running. Stop it first, or wait until it is done.")

@@ -1,11 +1,15 @@
 "use strict";
 // Photos are sent one by one, a few at a time; each answer is shown as it comes. Nothing is kept but in this page.
 const AT_ONCE = 4;
+const MOST = 1000; // photos of one drop
+const PHOTO = /\.(jpe?g|mpo|png|webp|bmp|gif|tiff?|avif|hei[cf])$/i; // names that are taken from folders
 const cards = document.querySelector("#cards");
 const status = document.querySelector("#status");
 const progress = document.querySelector("#progress");
 const photos = []; // { file, name, card, answers: Map(run -> document) }
 const waiting = []; // [photo, run, confidence]
+let drawing = Promise.resolve(); // previews by the server, one after another
+let note = ""; // what was left out of the last drop
 let asking = 0;
 let asked = 0;
 let done = 0;
@@ -116,7 +120,8 @@ const tell = () => {
   document.querySelector("#working").hidden = done === asked;
   progress.max = Math.max(asked, 1);
   progress.value = done;
-  status.textContent = asked === 0 ? "" : `${done} of ${asked} answered${unread ? `; ${unread} could not be read` : ""}`;
+  const answered = asked ? `${done} of ${asked} answered${unread ? `; ${unread} could not be read` : ""}` : "";
+  status.textContent = [answered, note].filter(Boolean).join(". ");
   document.querySelector("#csv").disabled = done === 0;
   document.querySelector("#clear").disabled = photos.length === 0;
 };
@@ -141,21 +146,35 @@ const next = async () => {
   }
   next();
 };
-const add = (files) => {
+// A preview of what the browser cannot draw, such as HEIC and TIFF, by the server's own decoder.
+const preview = async (file, image) => {
+  if (!image.isConnected) return;
+  try {
+    const response = await send("/picture", {}, file);
+    if (!response.ok) throw new Error(await explained(response));
+    image.src = URL.createObjectURL(await response.blob());
+  } catch {
+    image.replaceWith(element("div", { className: "gone", textContent: "no preview" }));
+  }
+};
+const add = (files, leftOut = "") => {
   const runs = [...document.querySelectorAll("[name=run]:checked")].map((box) => box.value);
   if (!runs.length) {
     status.textContent = "Choose a run first.";
     return;
   }
   const confidence = document.querySelector("#confidence").value;
-  for (const file of files) {
-    const name = file.webkitRelativePath || file.name || "photo";
-    const image = element("img", { alt: name });
+  const added = [];
+  note = leftOut;
+  for (const { file, name } of files) {
+    const image = element("img", { alt: name, loading: "lazy" });
     image.src = URL.createObjectURL(file);
-    image.addEventListener("error", () => {
-      image.replaceWith(element("div", { className: "gone", textContent: "no preview" }));
-    });
     image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+    const undrawn = () => {
+      URL.revokeObjectURL(image.src);
+      drawing = drawing.then(() => preview(file, image));
+    };
+    image.addEventListener("error", undrawn, { once: true });
     const answers = element("ul", { className: "answers" });
     for (const run of runs) {
       const item = element("li", {}, element("span", { className: "quiet", textContent: "waiting…" }));
@@ -165,14 +184,53 @@ const add = (files) => {
     const card = element("li", {}, element("div", { className: "picture" }, image), element("small", { textContent: name }), answers);
     const photo = { file, name, card, answers: new Map() };
     photos.push(photo);
-    cards.prepend(card);
+    added.push(card);
     for (const run of runs) {
       asked += 1;
       waiting.push([photo, run, confidence]);
     }
   }
+  cards.prepend(...added);
   tell();
   for (let i = 0; i < AT_ONCE; i++) next();
+};
+
+const named = (file) => ({ file, name: file.webkitRelativePath || file.name || "photo" });
+// The photos of whole folders, in the order of their names, and what is said of those that were left out.
+const chosen = (found, nameOf) => {
+  const photos = found.filter((one) => PHOTO.test(nameOf(one)));
+  photos.sort((a, b) => nameOf(a).localeCompare(nameOf(b), undefined, { numeric: true }));
+  const [others, more] = [found.length - photos.length, photos.length - MOST];
+  const notes = [
+    ...(others ? [`${others} ${others === 1 ? "file" : "files"} of other kinds left out`] : []),
+    ...(more > 0 ? [`the first ${MOST} of ${photos.length} photos were taken`] : []),
+    ...(photos.length ? [] : ["no photos were found there"]),
+  ];
+  return [photos.slice(0, MOST), notes.join("; ")];
+};
+const walk = async (entry, found) => {
+  if (entry.isFile) {
+    found.push(entry);
+    status.textContent = `Reading folders: ${found.length} files`;
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // 100 at most
+    if (!some.length) return;
+    for (const one of some) await walk(one, found);
+  }
+};
+const addEntries = async (entries) => {
+  const found = [];
+  try {
+    for (const entry of entries) await walk(entry, found);
+    const [taken, leftOut] = chosen(found, (entry) => entry.fullPath);
+    const files = taken.map((entry) => new Promise((resolve, reject) => entry.file(resolve, reject)));
+    add((await Promise.all(files)).map((file, i) => ({ file, name: taken[i].fullPath.slice(1) })), leftOut);
+  } catch (error) {
+    status.textContent = `A folder cannot be read: ${error.message}`;
+  }
 };
 
 const cell = (value) => {
@@ -201,10 +259,15 @@ if (cards) {
   const drop = document.querySelector("#drop");
   for (const input of document.querySelectorAll("#pick, #camera")) {
     input.addEventListener("change", () => {
-      add([...input.files]);
+      add([...input.files].map(named));
       input.value = "";
     });
   }
+  document.querySelector("#folder").addEventListener("change", (event) => {
+    const [files, leftOut] = chosen([...event.target.files], (file) => file.webkitRelativePath);
+    add(files.map(named), leftOut);
+    event.target.value = "";
+  });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     drop.classList.add("over");
@@ -212,12 +275,17 @@ if (cards) {
   for (const end of ["dragleave", "drop"]) document.addEventListener(end, () => drop.classList.remove("over"));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    add([...event.dataTransfer.files]);
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    if (entries.some((entry) => entry.isDirectory)) addEntries(entries);
+    else add([...event.dataTransfer.files].map(named));
   });
-  document.addEventListener("paste", (event) => add([...event.clipboardData.files]));
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData.files.length) add([...event.clipboardData.files].map(named));
+  });
   document.querySelector("#csv").addEventListener("click", download);
   document.querySelector("#clear").addEventListener("click", () => {
     photos.length = waiting.length = asked = done = 0;
+    note = "";
     cards.replaceChildren();
     tell();
     document.querySelector("#pick").focus();

@@ -1,8 +1,10 @@
 "use strict";
-// A training as it goes: curves, stage and messages, asked for every second until it has ended.
+// A training or label check as it goes: curves, stage and messages, asked for every second until it has ended.
 const place = location.pathname;
 const [status, progress] = [document.querySelector("#status"), document.querySelector("#progress")];
-const [stop, resume, report, use] = ["#stop", "#resume", "#report", "#use"].map((id) => document.querySelector(id));
+const [stop, resume] = [document.querySelector("#stop"), document.querySelector("#resume")];
+const links = document.querySelectorAll("[data-to]"); // to what was made
+const [loss, accuracy] = [document.querySelector("#loss"), document.querySelector("#accuracy")];
 const error = document.querySelector("#error");
 let drawn = "";
 let timer = 0;
@@ -24,19 +26,20 @@ const show = (update) => {
   stop.hidden = !running;
   resume.hidden = !["stopped", "failed"].includes(update.state);
   resume.textContent = update.state === "failed" ? "Try again" : "Resume";
-  report.hidden = use.hidden = update.state !== "finished";
-  report.href = `/runs/${encodeURIComponent(update.run)}/report.html`;
-  use.href = `/?run=${encodeURIComponent(update.run)}`;
+  for (const link of links) {
+    link.hidden = update.state !== "finished";
+    link.href = link.dataset.to.replace("NAME", () => encodeURIComponent(update.made));
+  }
   error.hidden = !update.error;
   error.firstElementChild.textContent = update.error;
   document.querySelector("#lines").replaceChildren(
     ...update.lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })),
   );
   const key = JSON.stringify([update.val_loss, update.train_loss]);
-  if (key === drawn) return; // what the pointer shows stays
+  if (key === drawn || !loss) return; // what the pointer shows stays
   drawn = key;
-  drawCurves(document.querySelector("#loss"), { title: "Loss (nats)", series: series(update, "loss") });
-  drawCurves(document.querySelector("#accuracy"), { title: "Accuracy", series: series(update, "accuracy"), high: 1 });
+  drawCurves(loss, { title: "Loss (nats)", series: series(update, "loss") });
+  drawCurves(accuracy, { title: "Accuracy", series: series(update, "accuracy"), high: 1 });
 };
 const watch = async () => {
   clearTimeout(timer);

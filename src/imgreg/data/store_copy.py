@@ -1,0 +1,277 @@
+"""An address in an object store in, a local folder with the same files out.
+
+The folder lies in the cache, below `stores/`, and its files have the objects' names, so that everything else reads it
+as any folder. Only objects that are new, or have another ETag or size, are fetched, in parallel. What is listed and
+fetched is kept in SQLite: memory does not grow with the number of objects. Must not know: what the files hold.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from imgreg.data.listed import PHOTO_SUFFIXES
+from imgreg.data.manifest import MANIFEST_SUFFIXES, is_manifest, list_manifest
+from imgreg.data.members import SUFFIXES as MEMBER_SUFFIXES
+from imgreg.data.members import file_of
+from imgreg.data.stores import PORTION, THREADS, Store, StoredObject, address_of, without_scheme
+from imgreg.errors import DatasetError, MachineError, UsageError
+from imgreg.paths import STORES, cache_folder
+from imgreg.progress import Watcher
+
+FREE_BYTES = 2**30  # left on the disk
+INDEX = "objects.sqlite"
+
+_KNOWN = (*PHOTO_SUFFIXES, *MEMBER_SUFFIXES, *MANIFEST_SUFFIXES, ".txt")
+_NAME_REFUSED = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    path TEXT PRIMARY KEY, size INT, version TEXT, fetched TEXT, listed INT
+) WITHOUT ROWID
+"""
+
+
+def local_copy(data: Path, *, watcher: Watcher) -> Path:
+    """Fetch what an address names and is not here yet.
+
+    Parameters
+    ----------
+    data : Path
+        An address of a folder (all photos, manifests, tar and Parquet files below it), of one such file, or of a
+        manifest (and the files that it names); or a path of this machine, which is given back.
+
+    Returns
+    -------
+    Path
+        The folder or file in the cache.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such bucket or object, or an object changed while it was fetched.
+    MachineError
+        If obstore or credentials are missing, the store does not answer, or the disk is too small.
+    """
+    address = address_of(data)
+    if address is None:
+        return without_scheme(data)
+    parts = address.split("://")[1].split("/")
+    if {"", ".", ".."} & set(parts):
+        raise UsageError(f"{address}: expected a bucket and names between slashes, without dots alone.")
+    name = parts[-1] if len(parts) > 1 and Path(parts[-1]).suffix.lower() in _KNOWN else None
+    with _Copy(address.rpartition("/")[0] if name else address, watcher=watcher) as copy:
+        if name is None:
+            copy.fetch(copy.listed(), whole=True)
+            return copy.folder
+        if not (found := copy.store.heads([name])):
+            raise DatasetError(f"{address}: no such object. Check the address and the region.")
+        copy.fetch([found])
+        if is_manifest(name):
+            copy.fetch(map(copy.store.heads, _portions(copy.named_by(copy.folder / name))))
+        return copy.folder / name
+
+
+def fetched_contents(folder: Path) -> tuple[int, int]:
+    """Number of fetched files in a cache folder, and their bytes."""
+    if not (folder / STORES / INDEX).is_file():
+        return 0, 0
+    with closing(sqlite3.connect(folder / STORES / INDEX)) as index:
+        n_files, n_bytes = index.execute("SELECT count(*), sum(size) FROM objects WHERE fetched IS NOT NULL").fetchone()
+    return n_files, n_bytes or 0
+
+
+class _Copy:
+    """A folder that becomes a copy of an address, and the record of what it holds; one process at a time makes it."""
+
+    def __init__(self, address: str, *, watcher: Watcher) -> None:
+        self.store = Store(address)
+        self._watcher = watcher
+        self._below = f"{address.replace('://', '/', 1)}/"
+        self._range = (self._below, f"{self._below[:-1]}0")  # "0" follows "/"
+        self._stores = cache_folder() / STORES
+        self.folder = self._stores / self._below
+
+    def __enter__(self) -> _Copy:
+        self._stores.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._stores / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            self._watcher.say(f"{self.store.address}: waiting for another imgreg process that fetches photos.")
+            self._lock.acquire()
+        for left in self._stores.glob(".partial-*"):
+            left.unlink(missing_ok=True)
+        if not (self._stores / INDEX).exists():  # no file without its record
+            for fetched in self._stores.glob("[!.]*/"):
+                shutil.rmtree(fetched)
+        self._index = sqlite3.connect(self._stores / INDEX, isolation_level=None)
+        self._index.execute("PRAGMA journal_mode = WAL")
+        self._index.execute("PRAGMA synchronous = NORMAL")
+        self._index.execute(_SCHEMA)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._index.close()
+        self._lock.release()
+
+    def listed(self) -> Iterator[Sequence[StoredObject]]:
+        """All objects, in portions. raises ImgregError, DatasetError if there is none"""
+        n_listed = 0
+        for portion in self.store.objects():
+            n_listed += len(portion)
+            self._watcher.step("listing objects", n_listed, 0, "")
+            yield portion
+        if not n_listed:
+            raise DatasetError(f"{self.store.address}: found no objects. Check the bucket and the prefix.")
+
+    def named_by(self, manifest: Path) -> Iterator[str]:
+        """Keys of the files that a manifest names. raises DatasetError for one that is not below the manifest"""
+        keys: str | None = None
+        for item in list_manifest(manifest):
+            key = os.path.relpath(file_of(item.where), self.folder).replace(os.sep, "/")
+            if key.startswith("../"):
+                raise DatasetError(
+                    f"{self.store.address}/{manifest.name} names {item.where}, which is not below "
+                    f"{self.store.address}. Move the manifest to a folder above the photos."
+                )
+            if key != keys:  # members of one tar stand together
+                yield key
+            keys = key
+
+    def fetch(self, portions: Iterable[Sequence[StoredObject]], *, whole: bool = False) -> None:
+        """Fetch the objects that are new or changed.
+
+        Parameters
+        ----------
+        whole : bool
+            These are all objects there are: other files are removed from the folder.
+        """
+        started = time.perf_counter()
+        self._index.execute("UPDATE objects SET listed = 0 WHERE path >= ? AND path < ?", self._range)
+        for portion in portions:
+            self._take_down([one for one in portion if _is_wanted(one)])
+        n_removed = self._remove_unlisted() if whole else 0
+        n_kept, n_new, n_bytes = self._index.execute(
+            "SELECT count(fetched), count(*) - count(fetched), coalesce(sum(size) FILTER (WHERE fetched IS NULL), 0) "
+            "FROM objects WHERE path >= ? AND path < ? AND listed = 1",
+            self._range,
+        ).fetchone()
+        if n_new:
+            self._refuse_small_disk(n_bytes)
+            self._fetch_new(n_new, n_bytes)
+        seconds = time.perf_counter() - started
+        (self._watcher.say if n_new or n_removed else self._watcher.tell)(
+            f"{self.store.address}: fetched {n_new:,} files, {_size(n_bytes)}, in {seconds:.1f} s "
+            f"({_size(n_bytes / seconds)}/s); {n_kept:,} were here, {n_removed:,} removed."
+        )
+
+    def _take_down(self, objects: Sequence[StoredObject]) -> None:
+        """Record a portion of what is listed; a file that is here with the same version and size is not fetched."""
+        paths = [self._below + one.key for one in objects]
+        marks = ",".join("?" * len(paths))
+        had = dict(self._index.execute(f"SELECT path, fetched FROM objects WHERE path IN ({marks})", paths))
+        rows = []
+        for path, one in zip(paths, objects, strict=True):
+            same = had.get(path) == one.version and _size_on_disk(self._stores / path) == one.size
+            rows.append((path, one.size, one.version, one.version if same else None))
+        self._index.execute("BEGIN")
+        self._index.executemany("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, 1)", rows)
+        self._index.execute("COMMIT")
+
+    def _remove_unlisted(self) -> int:
+        unlisted = "FROM objects WHERE path >= ? AND path < ? AND listed = 0"
+        n_removed = 0
+        for (path,) in self._index.execute(f"SELECT path {unlisted}", self._range):
+            with suppress(FileNotFoundError):
+                (self._stores / path).unlink()
+                n_removed += 1
+            with suppress(OSError):  # its folder, where it is empty now
+                (self._stores / path).parent.rmdir()
+        self._index.execute(f"DELETE {unlisted}", self._range)
+        return n_removed
+
+    def _refuse_small_disk(self, n_bytes: int) -> None:
+        free = shutil.disk_usage(self._stores).free
+        if n_bytes > free - FREE_BYTES:
+            raise MachineError(
+                f"{self.store.address}: {_size(n_bytes)} are to be fetched, but {self._stores} has {_size(free)} free "
+                f"({_size(FREE_BYTES)} are left alone). Set IMGREG_CACHE to a folder on a larger disk, or give a "
+                "smaller prefix or a manifest of fewer photos."
+            )
+
+    def _fetch_new(self, n_new: int, n_bytes: int) -> None:
+        done, done_bytes, (after, end), started = 0, 0, self._range, time.perf_counter()
+        with ThreadPoolExecutor(THREADS) as pool:
+            while rows := self._index.execute(
+                "SELECT path, size, version FROM objects "
+                "WHERE path > ? AND path < ? AND listed = 1 AND fetched IS NULL ORDER BY path LIMIT ?",
+                (after, end, PORTION),
+            ).fetchall():
+                fetched: list[tuple[str, str]] = []
+                try:
+                    for path, size, version in pool.map(self._fetch_one, rows):
+                        fetched.append((version, path))
+                        done, done_bytes = done + 1, done_bytes + size
+                        rate = _size(done_bytes / (time.perf_counter() - started))
+                        note = f"{_size(done_bytes)} of {_size(n_bytes)}, {rate}/s"
+                        self._watcher.step("fetching", done, n_new, note)
+                finally:  # after an error too; what has not begun by then, pool.map cancels
+                    self._index.execute("BEGIN")
+                    self._index.executemany("UPDATE objects SET fetched = ? WHERE path = ?", fetched)
+                    self._index.execute("COMMIT")
+                after = rows[-1][0]
+
+    def _fetch_one(self, row: tuple[str, int, str]) -> tuple[str, int, str]:
+        """Write one object's file, whole or not at all. raises ImgregError"""
+        path, size, version = row
+        target, one = self._stores / path, StoredObject(path[len(self._below) :], size, version)
+        partial = self._stores / f".partial-{threading.get_ident()}"
+        try:
+            with partial.open("wb") as file:
+                for piece in self.store.pieces(one):
+                    file.write(piece)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.replace(target)
+        except OSError as error:
+            if error.errno not in _NAME_REFUSED:
+                raise MachineError(f"{target}: cannot be written ({error.strerror}).") from error
+            where = f"{self.store.address}/{one.key}"
+            self._watcher.say(f"{where}: left out, since the disk refuses this name ({error.strerror}).")
+        finally:
+            partial.unlink(missing_ok=True)
+        return row
+
+
+def _is_wanted(one: StoredObject) -> bool:
+    """Whether it may be a photo, or hold or list some: no hidden file, no mark of a folder, no other kind of file."""
+    suffix = Path(one.key).suffix.lower()
+    hidden = any(part.startswith(".") for part in one.key.split("/"))
+    return not hidden and (suffix in _KNOWN or (not suffix and one.size > 0))
+
+
+def _portions(keys: Iterator[str]) -> Iterator[Sequence[str]]:
+    while part := list(itertools.islice(keys, PORTION)):
+        yield part
+
+
+def _size_on_disk(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,254 @@
+"""stores.py, store_copy.py: photos in an object store, against an S3 server on this machine whose answers go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote
+
+import pytest
+
+from conftest import imgreg, paint_set
+from imgreg.data import store_copy, stores
+from imgreg.data.discovery import photo_folders
+from imgreg.data.index import index_photos
+from imgreg.data.store_copy import local_copy
+from imgreg.errors import DatasetError, ImgregError, MachineError, UsageError
+from imgreg.progress import Watcher
+
+obstore = pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
+moto = pytest.importorskip("moto.server", reason="install moto[server] for an S3 server on this machine")
+
+Fault = Callable[[str, str, int], str]  # (method, key, how many times before) -> "", "500", "cut" or "slow"
+
+
+class Server:
+    """An S3 server behind a proxy that counts requests for objects and makes faults."""
+
+    def __init__(self, port: int) -> None:
+        self.asked: Counter[str] = Counter()
+        self.fault: Fault = lambda *_: ""
+        server = self
+
+        class Proxy(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                key = unquote(self.path.partition("?")[0]).strip("/")
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                fault = server.fault(self.command, key, server.asked[key])
+                server.asked[key] += 1
+                if fault == "slow":
+                    time.sleep(1)
+                if fault == "500":
+                    self.send_error(500)
+                    return
+                upstream = http.client.HTTPConnection("127.0.0.1", port)
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                answer = upstream.getresponse()
+                data = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                        self.send_header(name, value)
+                length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
+                self.send_header("Content-Length", length or "0")
+                self.end_headers()
+                self.wfile.write(data[: len(data) // 2] if fault == "cut" else data)
+                if fault == "cut":
+                    self.close_connection = True
+
+            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = answer  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+        Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def put(self, bucket: str, files: dict[str, bytes]) -> None:
+        store = obstore.store.from_url(f"s3://{bucket}")
+        for key, data in files.items():
+            obstore.put(store, key, data)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    backend = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    backend.start()
+    _, port = backend.get_host_and_port()
+    server = Server(port)
+    before = dict(os.environ)
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.http.server_address[1]}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "us-east-1",
+    }
+    yield server
+    os.environ.clear()
+    os.environ.update(before)
+    server.http.shutdown()
+    backend.stop()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("IMGREG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint_set(tmp_path_factory.mktemp("stores") / "folders", n_each=4)
+
+
+@pytest.fixture
+def bucket(server: Server, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new bucket with the photos below pets/, a mark of a folder, and files that are no photos."""
+    monkeypatch.setattr(stores, "PORTION", 3)
+    monkeypatch.setattr(store_copy, "PORTION", 3)
+    server.fault = lambda *_: ""
+    name = f"b{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
+    connection = http.client.HTTPConnection("127.0.0.1", server.http.server_address[1])
+    connection.request("PUT", f"/{name}")
+    connection.getresponse().read()
+    files = {f"pets/{path.relative_to(folders).as_posix()}": path.read_bytes() for path in folders.glob("*/*")}
+    server.put(name, files | {"pets/cold/": b"", "pets/.hidden/x.jpg": b"x", "pets/warm/film.mp4": b"x"})
+    server.asked.clear()
+    yield name
+    server.fault = lambda *_: ""
+
+
+def quiet(said: list[str]) -> Watcher:
+    return Watcher(say=said.append, tell=said.append)
+
+
+def fetched(server: Server) -> int:
+    return sum(n for key, n in server.asked.items() if "." in key)
+
+
+def test_only_what_changed_is_fetched_again(server: Server, folders: Path, bucket: str, cache: Path) -> None:
+    """All photos once; then nothing; then the one that changed; what is gone from the bucket goes from the copy."""
+    address, said = Path(f"s3://{bucket}/pets"), []
+    copy = local_copy(address, watcher=quiet(said))
+    assert index_photos(copy, max_bad=0).digest == index_photos(folders, max_bad=0).digest
+    assert fetched(server) == 8
+    assert "fetched 8 files, 0.0 MB" in said[0]
+    server.asked.clear()
+    local_copy(address, watcher=quiet(said))
+    assert fetched(server) == 0
+    server.put(bucket, {"pets/cold/c00.jpg": (folders / "cold" / "c01.jpg").read_bytes()})
+    obstore.delete(obstore.store.from_url(f"s3://{bucket}"), "pets/warm/w00.jpg")
+    server.asked.clear()
+    local_copy(address, watcher=quiet(said))
+    assert set(server.asked) == {bucket, f"{bucket}/pets/cold/c00.jpg"}
+    assert "fetched 1 files" in said[-1]
+    assert "6 were here, 1 removed" in said[-1]
+    assert not (copy / "warm" / "w00.jpg").exists()
+    (copy / "cold" / "c02.jpg").write_bytes(b"short")
+    local_copy(address, watcher=Watcher())
+    assert (copy / "cold" / "c02.jpg").read_bytes() == (folders / "cold" / "c02.jpg").read_bytes()
+    assert photo_folders(address) == set()
+
+
+def test_faults_are_tried_again(server: Server, folders: Path, bucket: str, cache: Path, monkeypatch) -> None:
+    """Errors of the server, answers that end early and answers that do not come cost time, and nothing else."""
+    monkeypatch.setattr(stores, "_CLIENT", {"timeout": timedelta(seconds=0.5)})
+    monkeypatch.setattr(stores, "PIECE_BYTES", 700)
+    kinds = {"c00": "500", "c01": "cut", "c02": "slow", "w00": "cut", bucket: "500"}
+    server.fault = lambda _, key, n: kinds.get(Path(key).stem, "") if n in (0, 2) else ""
+    copy = local_copy(Path(f"s3://{bucket}/pets"), watcher=Watcher())
+    assert index_photos(copy, max_bad=0).digest == index_photos(folders, max_bad=0).digest
+
+
+def test_an_object_that_cannot_be_read_ends_the_command(
+    server: Server, folders: Path, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, with what to do; nothing half is left; the next command fetches the others only."""
+    monkeypatch.setattr(stores, "ATTEMPTS", 2)
+    monkeypatch.setattr(stores, "_RETRIES", {"max_retries": 0})
+    server.fault = lambda _, key, n: "cut" if key.endswith("w03.jpg") else ""
+    with pytest.raises(MachineError, match=r"pets/warm/w03\.jpg: cannot be read .*what was fetched is kept"):
+        local_copy(Path(f"s3://{bucket}/pets"), watcher=Watcher())
+    assert not list(cache.rglob("w03.jpg"))
+    assert not list(cache.rglob(".partial-*"))
+    server.fault = lambda *_: ""
+    server.asked.clear()
+    copy = local_copy(Path(f"s3://{bucket}/pets"), watcher=Watcher())
+    assert index_photos(copy, max_bad=0).digest == index_photos(folders, max_bad=0).digest
+    assert fetched(server) <= 2  # the last portion's
+
+
+def test_errors_say_what_to_do(server: Server, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bucket, nothing below a prefix, no such object, an address that is none, a full disk, no credentials."""
+
+    def refused(address: str) -> ImgregError:
+        with pytest.raises(ImgregError) as caught:
+            local_copy(Path(address), watcher=Watcher())
+        return caught.value
+
+    error = refused("s3://no-such-bucket-here/pets")
+    assert isinstance(error, DatasetError)
+    assert "no such bucket or object (NoSuchBucket). Check the address" in str(error)
+    assert f"s3://{bucket}/none: found no objects. Check the bucket and the prefix." in str(
+        refused(f"s3://{bucket}/none")
+    )
+    assert "no such object" in str(refused(f"s3://{bucket}/none.tar"))
+    assert isinstance(refused(f"s3://{bucket}/pets/../x"), UsageError)
+    with monkeypatch.context() as patched:
+        patched.setattr(store_copy, "FREE_BYTES", 1 << 60)
+        assert "are to be fetched, but" in str(refused(f"s3://{bucket}/pets"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(cache / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # boto3's
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # obstore's: nobody listens
+    monkeypatch.setattr(stores, "_RETRIES", {"max_retries": 0})
+    assert "no access (Generic S3 error: Missing AccessKeyId)" in str(refused(f"s3://{bucket}/pets"))
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    error = refused(f"s3://{bucket}/pets")
+    assert isinstance(error, MachineError)
+    assert "no access" in str(error)
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in str(error)
+
+
+def test_a_manifest_in_a_bucket(server: Server, folders: Path, bucket: str, cache: Path) -> None:
+    """Only the files that it names are fetched; one that is gone is left out; one outside its folder is refused."""
+    rows = [{"path": f"{label}/{label[0]}0{n}.jpg", "label": label} for label in ("cold", "warm") for n in (0, 1, 9)]
+    server.put(bucket, {"pets/some.jsonl": "\n".join(map(json.dumps, rows)).encode()})
+    index = index_photos(local_copy(Path(f"s3://{bucket}/pets/some.jsonl"), watcher=Watcher()), max_bad=0.5)
+    assert [index.relative(one) for one in (*index.photos, *index.skipped)] == [
+        *("cold/c00.jpg", "cold/c01.jpg", "warm/w00.jpg", "warm/w01.jpg"),
+        *("cold/c09.jpg", "warm/w09.jpg"),
+    ]
+    assert not list(cache.rglob("c02.jpg"))
+    server.put(bucket, {"pets/bad.csv": b"path,label\n../../../../x.jpg,cold\n"})
+    with pytest.raises(DatasetError, match="which is not below"):
+        local_copy(Path(f"s3://{bucket}/pets/bad.csv"), watcher=Watcher())
+
+
+def test_commands_name_addresses(trained, server: Server, folders: Path, bucket: str, cache: Path) -> None:
+    """predict prints the objects' addresses; check reads a bucket; the cache shows and clears what was fetched."""
+    done = imgreg(
+        "predict", f"s3://{bucket}/pets/cold", f"s3://{bucket}/pets/warm/w01.jpg", "--run", trained.folder, "--json"
+    )
+    assert [json.loads(line)["path"] for line in done.out.splitlines()] == [
+        *(f"s3://{bucket}/pets/cold/c0{n}.jpg" for n in range(4)),
+        f"s3://{bucket}/pets/warm/w01.jpg",
+    ]
+    assert imgreg("check", f"s3://{bucket}/pets", "--weights", "starter", "--json").json["n_photos"] == 8
+    assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 8
+    imgreg("cache", "clear")
+    assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 0
