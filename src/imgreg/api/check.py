@@ -16,6 +16,7 @@ from imgreg.config import Base
 from imgreg.data.index import PhotoIndex, index_photos, labels_of
 from imgreg.data.issues import Finding, by_severity, connected, copies, inspect
 from imgreg.data.store_copy import local_copy
+from imgreg.data.stores import as_typed
 from imgreg.paths import path_from
 from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
@@ -107,7 +108,7 @@ def _shortcuts(index: PhotoIndex, *, same: Sequence[tuple[int, int]], watcher: W
 def check_document(done: Check) -> dict[str, object]:
     """What check --json prints."""
     return {
-        "data": str(done.data),
+        "data": as_typed(done.data),
         "n_photos": len(done.index.photos),
         "n_left_out": len(done.index.skipped),
         "classes": {label: sum(p.label == label for p in done.index.photos) for label in done.index.classes},

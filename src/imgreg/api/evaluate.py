@@ -13,8 +13,10 @@ from imgreg.analysis.metrics import Metrics, measure
 from imgreg.api.predict import Vote, load_classifier, predict
 from imgreg.data.index import Photo, index_photos
 from imgreg.data.store_copy import local_copy
+from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, MachineError
 from imgreg.heads.store import load_card
+from imgreg.paths import store_address
 from imgreg.progress import Watcher
 from imgreg.runs.evaluations import optimism, write_evaluation
 from imgreg.runs.folder import read_run
@@ -80,13 +82,15 @@ def evaluate(
     index = index_photos(local_copy(data, watcher=watcher), max_bad=max_bad, on_file=watcher.stage("reading photos"))
     photos = [photo for photo in index.photos if split is None or photo.split == split]
     if not photos:
-        raise DatasetError(f"{data}: no photos in split {split!r}. Found: {_splits(index.photos)}.")
+        raise DatasetError(f"{as_typed(data)}: no photos in split {split!r}. Found: {_splits(index.photos)}.")
     unknown = sorted({photo.label for photo in photos} - set(classifier.classes))
     if unknown or (missing := sorted(set(classifier.classes) - {photo.label for photo in photos})):
         found = f"class {unknown[0]!r}, unknown to the run" if unknown else f"no photo of class {missing[0]!r}"
-        raise DatasetError(f"{data}: found {found}. Expected photos of each class: {', '.join(classifier.classes)}.")
+        raise DatasetError(
+            f"{as_typed(data)}: found {found}. Expected photos of each class: {', '.join(classifier.classes)}."
+        )
     for bad in index.skipped:
-        watcher.say(f"skipped {bad.path}: {bad.reason}")
+        watcher.say(f"skipped {store_address(bad.path)}: {bad.reason}")
     notes = _seen(runs, photos)
     rows, said = [], []
     for done, answer in enumerate(predict([photo.path for photo in photos], classifier=classifier), start=1):
@@ -110,7 +114,7 @@ def evaluation_document(done: Evaluation) -> dict[str, object]:
     return {
         "runs": [str(run) for run in done.runs],
         "vote": done.vote,
-        "data": str(done.data),
+        "data": as_typed(done.data),
         "notes": list(done.notes),
         "n_runs_scored": done.n_runs_scored,
         **done.metrics.model_dump(mode="json"),

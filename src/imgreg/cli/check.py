@@ -41,13 +41,14 @@ def command(data: Path, fix: Path | None, cache_bytes: int | None, watcher: Watc
       imgreg train clean.csv
     """
     from imgreg.api.check import check, check_document
+    from imgreg.data.stores import as_typed
     from imgreg.reports.terminal.findings import findings_text
 
     base, every = build_base(options), bool(click.get_current_context().params["verbose"])
     done = check(data, base=base, session=Session(cache_bytes=cache_bytes, watcher=watcher), fix=fix)
-    following = f"check {shlex.quote(str(data))} --fix clean.csv"
+    following = f"check {shlex.quote(as_typed(data))} --fix clean.csv"
     if fix is not None or not done.stops:
-        following = f"train {shlex.quote(str(fix or data))}"
+        following = f"train {shlex.quote(as_typed(fix or data))}"
     return (
         lambda: check_document(done),
         lambda: findings_text(done.index, done.findings, every=every, manifest=fix, command=f"imgreg {following}"),

@@ -65,6 +65,15 @@ def without_scheme(path: Path) -> Path:
     return Path(f"/{found[1]}") if found else path
 
 
+def as_typed(path: Path) -> str:
+    """A path as a user types it: an address with its two slashes.
+
+    >>> as_typed(Path("s3://pets/train")), as_typed(Path("pets"))
+    ('s3://pets/train', 'pets')
+    """
+    return address_of(path) or str(path)
+
+
 class Store:
     """What lies below an address."""
 
@@ -166,6 +175,11 @@ def _explained(error: Exception, address: str) -> ImgregError:
     reason = code[1] if code else (text.splitlines() or [kind])[0][:300]
     if "NoSuchBucket" in text or isinstance(error, FileNotFoundError):
         return DatasetError(f"{address}: no such bucket or object ({reason}). Check the address and the region.")
+    if kind == "InvalidPathError":
+        return DatasetError(
+            f"{address}: an object's name cannot be a path ({reason}). Rename it, or give a prefix or a manifest "
+            "without it."
+        )
     if kind == "PreconditionError":
         return DatasetError(f"{address}: the object changed while it was fetched. Run the command again.")
     if kind in ("PermissionDeniedError", "UnauthenticatedError") or re.search(

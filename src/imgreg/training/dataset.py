@@ -16,8 +16,9 @@ from imgreg.data.index import PhotoIndex, index_photos
 from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.data.store_copy import local_copy
+from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, UsageError
-from imgreg.paths import cache_folder
+from imgreg.paths import cache_folder, store_address
 from imgreg.runs.folder import atomic_folder
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
@@ -62,7 +63,7 @@ def read_index(
     DatasetError
         If too many files cannot be read, or the same picture is in several classes.
     """
-    watcher = session.watcher
+    watcher, named = session.watcher, as_typed(data)
     with FileCache(cache_folder(), say=watcher.say) as file_cache:
         index = index_photos(
             local_copy(data, watcher=watcher),
@@ -72,7 +73,7 @@ def read_index(
         )
     warnings = list(index.notes)
     for number, bad in enumerate(index.skipped, start=1):
-        (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {bad.path}: {bad.reason}")
+        (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {store_address(bad.path)}: {bad.reason}")
     if len(index.skipped) > SKIPPED_SHOWN:
         watcher.say(f"{len(index.skipped)} files skipped in total")
     if index.skipped:
@@ -82,7 +83,7 @@ def read_index(
         )
     if index.cross_class and not photos.allow_leakage:
         raise DatasetError(
-            f"{data}: {index.cross_class} Remove the wrong ones (`imgreg check {data}` lists them), or continue with "
+            f"{named}: {index.cross_class} Remove the wrong ones (`imgreg check {named}` lists them), or continue with "
             "--allow-leakage."
         )
     warnings += [index.cross_class] if index.cross_class else []
@@ -110,7 +111,7 @@ def prepare_dataset(
     UsageError
         For an option that has no effect on a given split.
     """
-    started = time.perf_counter()
+    started, named = time.perf_counter(), as_typed(data)
     index, notes = read_index(data, photos, session=session, read_all=read_all)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
@@ -124,7 +125,7 @@ def prepare_dataset(
         )
         if not photos.allow_leakage:
             raise DatasetError(
-                f"{data}: {leak} Remove the duplicates (`imgreg check {data} --fix clean.csv` writes a manifest "
+                f"{named}: {leak} Remove the duplicates (`imgreg check {named} --fix clean.csv` writes a manifest "
                 "without them), or continue with --allow-leakage."
             )
         warnings.append(leak)
@@ -132,9 +133,9 @@ def prepare_dataset(
     for line in warnings:
         session.watcher.say(line)
     if split.given and "val_fraction" in photos.model_fields_set:
-        raise UsageError(f"--val-fraction has no effect: {data} has its own validation split. Omit it.")
+        raise UsageError(f"--val-fraction has no effect: {named} has its own validation split. Omit it.")
     if split.given and photos.folds not in ("auto", 0):
-        raise UsageError(f"--folds has no effect: {data} has its own validation split. Omit it.")
+        raise UsageError(f"--folds has no effect: {named} has its own validation split. Omit it.")
     return Dataset(index, split, (*notes, *warnings), time.perf_counter() - started)
 
 
@@ -252,7 +253,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     Parameters
     ----------
     data : Path
-        The photos, among which neither the folder nor the cache may lie.
+        The photos. Neither the folder nor the cache may be inside.
     kind : str
         What follows the time in a name that the user did not give.
 
@@ -264,7 +265,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     Raises
     ------
     UsageError
-        If the folder exists, or would lie among the photos.
+        If the folder exists, or would be in the photo folder.
     BusyError
         If another process is making it.
     MachineError
@@ -290,7 +291,7 @@ def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None
 
 
 def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
-    """Photo folders are never written to. raises UsageError if `folder`, to be written, lies in one
+    """Photo folders are never written to. raises UsageError if `folder`, to be written, is in one
 
     A manifest may name photos in its own folder; beside them nothing is written, below them it may be.
     """
