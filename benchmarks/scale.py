@@ -2,6 +2,7 @@
 
 usage: python benchmarks/scale.py [N ...]        (default 100 1000 10000)
        python benchmarks/scale.py memory [N_PHOTOS [VIEWS]]        (default 20000 and 8; needs 10 GB of disk)
+       python benchmarks/scale.py simulate [N_PHOTOS]       (default 10000000; see simulation.py; needs 8 GB of disk)
 
 The first form runs `imgreg train` in fresh processes with an empty cache, on drawn pictures at 64 px, one augmented
 view each, 3 epochs, and the same again with what was kept. Memory is told beyond what TensorFlow and OpenVINO take
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simulation
 from drawn import draw_sample
 from timing import show
 
@@ -157,6 +159,10 @@ if __name__ == "__main__":
     arguments = sys.argv[1:]
     if arguments[:1] == ["child"]:
         child(Path(arguments[1]), int(arguments[2]), int(arguments[3]))
+    elif arguments[:1] == ["simulate"]:
+        simulation.simulate(int(*arguments[1:] or ["10000000"]))
+    elif arguments[:1] == ["simulate-child"]:
+        simulation.child(Path(arguments[1]))
     elif arguments[:1] == ["memory"]:
         memory(*(int(text) for text in (arguments[1:] + ["20000", "8"][len(arguments[1:]) :])))
     else:

@@ -16,6 +16,7 @@ from imgreg.data.store_copy import local_copy
 from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, MachineError
 from imgreg.heads.store import load_card
+from imgreg.paths import store_address
 from imgreg.progress import Watcher
 from imgreg.runs.evaluations import optimism, write_evaluation
 from imgreg.runs.folder import read_run
@@ -89,7 +90,7 @@ def evaluate(
             f"{as_typed(data)}: found {found}. Expected photos of each class: {', '.join(classifier.classes)}."
         )
     for bad in index.skipped:
-        watcher.say(f"skipped {bad.path}: {bad.reason}")
+        watcher.say(f"skipped {store_address(bad.path)}: {bad.reason}")
     notes = _seen(runs, photos)
     rows, said = [], []
     for done, answer in enumerate(predict([photo.path for photo in photos], classifier=classifier), start=1):

@@ -63,6 +63,7 @@ class FileCache:
         self._path = folder / FILE
         self._index: sqlite3.Connection | None = None
         self._new: list[tuple[object, ...]] = []
+        self._swept = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._index = sqlite3.connect(self._path, timeout=60, isolation_level=None)
@@ -124,7 +125,9 @@ class FileCache:
             return
         try:
             self._index.execute("BEGIN IMMEDIATE")
-            self._index.execute("DELETE FROM files WHERE used < ?", (int(time.time()) - UNUSED_SECONDS,))
+            if not self._swept:  # it looks through the whole table
+                self._index.execute("DELETE FROM files WHERE used < ?", (int(time.time()) - UNUSED_SECONDS,))
+                self._swept = True
             self._index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._index.execute("COMMIT")
         except sqlite3.Error as error:
