@@ -4,8 +4,8 @@
     python benchmarks/ray_cluster.py memory [PHOTOS ...]   the command's peak memory (1000 20000), drawn photos at 32 px
     python benchmarks/ray_cluster.py rate DATA [SIZE_PX]   two workers against one process on two cores, in turns
 
-The features, the names of their blocks and the index are compared with those of a command without Ray each time. What is
-printed goes to stderr: stdout is taken while Ray is connected.
+Features, names of blocks and index are compared with those of a command without Ray each time. What is printed goes to
+stderr: stdout is taken while Ray is connected.
 """
 
 from __future__ import annotations

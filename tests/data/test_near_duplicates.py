@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from imgreg.data.index import index_photos
-from imgreg.data.metadata import look_of
+from imgreg.data import near_duplicates
+from imgreg.data.index import Photo, index_photos
+from imgreg.data.metadata import ImageMetadata, look_of
 from imgreg.data.near_duplicates import MOST_BITS, near_pairs
 
 
@@ -65,14 +66,18 @@ def test_pairs_are_found_once_and_copies_to_the_byte_are_none(tmp_path: Path, ph
     assert pairs == {("p1.png", "p2.jpg"), ("p1.png", "p3.jpg")}
 
 
-def test_many_photos_are_compared_in_portions(monkeypatch, tmp_path: Path, photo: Image.Image) -> None:
-    """A pair whose photos fall into different portions is found all the same."""
-    monkeypatch.setattr("imgreg.data.near_duplicates._PORTION", 2)
-    for kind in ("cold", "warm"):
-        (tmp_path / kind).mkdir()
-    for turns in range(1, 4):
-        photo.rotate(90 * turns).save(tmp_path / "cold" / f"c{turns}.png")
-    photo.save(tmp_path / "cold" / "a.png")
-    photo.resize((160, 120)).save(tmp_path / "warm" / "z.png")
-    index = index_photos(tmp_path, max_bad=0)
-    assert [tuple(index.photos[r].path.name for r in pair) for pair in near_pairs(index.photos)] == [("a.png", "z.png")]
+def test_the_parts_that_are_compared_lose_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is compared at once, the pairs are those of comparing each with each."""
+    draw = np.random.default_rng(0)
+    looks = [int(draw.integers(2**63)) for _ in range(12)]
+    looks = [look ^ (1 << int(draw.integers(60))) for look in looks for _ in range(3)]
+    photos = [
+        Photo(f"{row}.jpg", "a", f"{row:064}", seen=ImageMetadata(b"", 1, 1, 1, "JPEG", False, look=look).packed())
+        for row, look in enumerate(looks)
+    ]
+    expected = [(a, b) for a in range(36) for b in range(a + 1, 36) if (looks[a] ^ looks[b]).bit_count() <= MOST_BITS]
+    assert len(expected) >= 36
+    for rows, columns in ((1024, 16_384), (5, 7), (7, 2)):
+        monkeypatch.setattr(near_duplicates, "_ROWS", rows)
+        monkeypatch.setattr(near_duplicates, "_COLUMNS", columns)
+        assert near_pairs(photos) == expected

@@ -28,6 +28,7 @@ from imgreg.progress import Watcher
 
 obstore = pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
 moto = pytest.importorskip("moto.server", reason="install moto[server] for an S3 server on this machine")
+boto3 = pytest.importorskip("boto3")  # comes with moto
 
 Fault = Callable[[str, str, int], str]  # (method, key, how many times before) -> "", "500", "cut" or "slow"
 
@@ -208,6 +209,8 @@ def test_errors_say_what_to_do(server: Server, bucket: str, cache: Path, monkeyp
     )
     assert "no such object" in str(refused(f"s3://{bucket}/none.tar"))
     assert isinstance(refused(f"s3://{bucket}/pets/../x"), UsageError)
+    boto3.client("s3").put_object(Bucket=bucket, Key="odd/a/../../x.jpg", Body=b"x")
+    assert "an object's name cannot be a path" in str(refused(f"s3://{bucket}/odd"))
     with monkeypatch.context() as patched:
         patched.setattr(store_copy, "FREE_BYTES", 1 << 60)
         assert "are to be fetched, but" in str(refused(f"s3://{bucket}/pets"))

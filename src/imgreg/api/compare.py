@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imgreg.analysis.results import Comparison, comparison_of
+from imgreg.analysis.results import Comparison as Comparison
+from imgreg.analysis.results import comparison_of
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.reports.tensorboard import write_events, write_experiment

@@ -12,7 +12,7 @@ import tomli_w
 
 from imgreg.analysis.baselines import study_sentence
 from imgreg.analysis.lr_find import TriedRates
-from imgreg.analysis.results import Study
+from imgreg.analysis.results import Study as Study
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
 from imgreg.analysis.study import searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings

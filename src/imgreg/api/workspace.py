@@ -85,7 +85,8 @@ class Workspace:
         Parameters
         ----------
         data : path
-            A folder of class folders, of train/ and val/ (and test/) with those inside, or a CSV or JSON Lines file
+            A folder of class folders, of train/ and val/ (and test/) with those inside, or of tar or Parquet files; the
+            address of one in an object store (s3://, gs://, az://); or a CSV or JSON Lines file
             with path,label[,split].
         recipe : str or Recipe
             A bundled recipe's name, a TOML file, or a Recipe.

@@ -27,7 +27,7 @@ from imgreg.runs.find import find_run
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.analysis.results import Comparison
+    from imgreg.api.compare import Comparison
 
 
 @click.command("compare", cls=GroupedCommand)

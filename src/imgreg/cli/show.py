@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from imgreg.analysis.results import Study
+    from imgreg.api.study import Study
     from imgreg.cli.flags import Printed
 
 

@@ -42,9 +42,10 @@ def command(
 ) -> Printed:
     """Train a regularized head on a folder of photos.
 
-    DATA contains one folder of photos per class, or train/ and val/ (and optionally test/) with those inside, or is a
-    CSV or JSON Lines file with path,label[,split]. It is never written to. The run gets its own folder under models/,
-    with the curves, a report, the trained head and the history of every epoch.
+    DATA contains one folder of photos per class, or train/ and val/ (and optionally test/) with those inside, or tar or
+    Parquet files, or is a CSV or JSON Lines file with path,label[,split], or the address of any of these in an object
+    store (s3://, gs://, az://). It is never written to. The run gets its own folder under models/, with the curves, a
+    report, the trained head and the history of every epoch.
 
     \b
     Example:

@@ -12,7 +12,7 @@ import numpy as np
 from imgreg.data.index import Photo
 
 MOST_BITS = 8  # of 64 in which two pictures of a pair differ
-_PORTION = 1024
+_ROWS, _COLUMNS = 1024, 16_384  # compared at once: 128 MB
 
 
 def near_pairs(photos: Sequence[Photo]) -> list[tuple[int, int]]:
@@ -26,10 +26,11 @@ def near_pairs(photos: Sequence[Photo]) -> list[tuple[int, int]]:
     rows = [i for i, photo in enumerate(photos) if photo.metadata is not None and not photo.metadata.is_plain]
     looks = np.array([photos[i].metadata.look for i in rows], dtype=np.uint64)  # type: ignore[union-attr]
     pairs = []
-    for start in range(0, len(rows), _PORTION):
-        differing = np.bitwise_count(looks[start : start + _PORTION, None] ^ looks[None, :])
-        for a, b in zip(*np.nonzero(differing <= MOST_BITS), strict=True):
-            one, other = rows[start + int(a)], rows[int(b)]
-            if one < other and photos[one].sha256 != photos[other].sha256:
-                pairs.append((one, other))
-    return pairs
+    for start in range(0, len(rows), _ROWS):
+        for left in range(start, len(rows), _COLUMNS):
+            differing = np.bitwise_count(looks[start : start + _ROWS, None] ^ looks[None, left : left + _COLUMNS])
+            for a, b in zip(*np.nonzero(differing <= MOST_BITS), strict=True):
+                one, other = rows[start + int(a)], rows[left + int(b)]
+                if one < other and photos[one].sha256 != photos[other].sha256:
+                    pairs.append((one, other))
+    return sorted(pairs)

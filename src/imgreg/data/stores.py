@@ -175,6 +175,11 @@ def _explained(error: Exception, address: str) -> ImgregError:
     reason = code[1] if code else (text.splitlines() or [kind])[0][:300]
     if "NoSuchBucket" in text or isinstance(error, FileNotFoundError):
         return DatasetError(f"{address}: no such bucket or object ({reason}). Check the address and the region.")
+    if kind == "InvalidPathError":
+        return DatasetError(
+            f"{address}: an object's name cannot be a path ({reason}). Rename it, or give a prefix or a manifest "
+            "without it."
+        )
     if kind == "PreconditionError":
         return DatasetError(f"{address}: the object changed while it was fetched. Run the command again.")
     if kind in ("PermissionDeniedError", "UnauthenticatedError") or re.search(
