@@ -16,6 +16,7 @@ from imgreg.data.decode import read_bytes
 from imgreg.data.discovery import list_files, photo_folders, photos_below
 from imgreg.data.file_cache import stamp_of
 from imgreg.data.index import PhotoIndex, index_photos
+from imgreg.data.parquet_rows import labelled_rows, read_row
 from imgreg.data.tar_members import labelled_photos
 from imgreg.errors import DatasetError, PhotoError
 
@@ -113,6 +114,25 @@ def test_a_table_without_labels_or_images_says_what_it_has(tmp_path: Path) -> No
     table.write_bytes(b"PAR1" + bytes(100))
     with pytest.raises(DatasetError, match="not a Parquet file that pyarrow reads"):
         index_photos(table, max_bad=0)
+
+
+def test_random_damage_to_a_table_is_only_told(folders: Path, tmp_path: Path) -> None:
+    """Whatever bytes of its end change, listing and reading give photos or PhotoError."""
+    rows: list[dict[str, object]] = [{"image": {"bytes": data}, "label": label} for _, data, label in photos(folders)]
+    whole = write_parquet(tmp_path / "x.parquet", rows).read_bytes()
+    draw, n_told = random.Random(0), 0
+    for n in range(60):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            data[-1 - draw.randrange(2000)] = draw.randrange(256)
+        table = tmp_path / f"{n}.parquet"
+        table.write_bytes(data)
+        try:
+            for row in range(len(labelled_rows(str(table), split=None))):
+                read_row(str(table), str(row))
+        except PhotoError:
+            n_told += 1
+    assert n_told > 20
 
 
 def test_bad_members_are_named_and_left_out(folders: Path, tmp_path: Path) -> None:
