@@ -5,10 +5,10 @@ usage: python benchmarks/accuracy.py [--repeats N] [--rows A,B,...] DATA [DATA .
 
 Each DATA is a folder of photos; a split that it comes with is not used. All rows of a repeat have the same test photos
 (a quarter), which nothing else sees, and the same features (bundled starter weights, their own image size, cached).
-Of the other photos, heads train on four fifths and choose their epoch and temperature on the rest, or are
-cross-validated (5 folds, the mean of the 5 heads answers), as `imgreg train` does and `imgreg predict` answers.
-Logistic regression and nearest neighbours are fitted to all of them, their penalty and number of
-neighbours chosen by 5-fold cross-validation inside.
+Of the other photos, heads train on four fifths and take their temperature (and a recipe that keeps the best epoch,
+that too) from the rest, or are cross-validated (5 folds, the mean of the 5 heads answers), as `imgreg train` does and
+`imgreg predict` answers. Logistic regression and nearest neighbours are fitted to all of them, their penalty and
+number of neighbours chosen by 5-fold cross-validation inside.
 
 rows   regularized           the default recipe
        regularized-5-folds   the same, cross-validated
@@ -134,7 +134,7 @@ class Bench:
             finetuning=self.finetuning.get(recipe.finetune.block),
         )
         fitted = fit_split(prepared, split, seed=seed)
-        held_out = fitted.history.val_probabilities[fitted.history.best.epoch - 1]
+        held_out = fitted.history.val_probabilities[fitted.history.kept.epoch - 1]
         temperature = fit_temperature(labels_of(split.val, self.classes), held_out)
         return apply_temperature(predict_with(prepared, fitted, split.test), temperature)
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,12 @@ def drawn(folder: Path, n: int) -> tuple[Photo, ...]:
 
 
 def extracted(
-    photos: tuple[Photo, ...], *, cluster: RayCluster | None, size_px: int = 32, n_views: int = 0
+    photos: tuple[Photo, ...],
+    *,
+    cluster: RayCluster | None,
+    size_px: int = 32,
+    n_views: int = 0,
+    on_view: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[list[tuple[str, str, int]], float]:
     """The index of a new cache, and the seconds from the first feature on: starting is not counted."""
     cache = Path(tempfile.mkdtemp(prefix="imgreg-ray-"))
@@ -79,6 +84,11 @@ def extracted(
     before = os.environ.get("IMGREG_CACHE")
     os.environ["IMGREG_CACHE"] = str(cache)
     times: list[tuple[float, int]] = []
+
+    def shown(done: int, total: int) -> None:
+        times.append((time.monotonic(), done))
+        on_view(done, total)
+
     try:
         base = Backbone(Base(weights="starter", image_size=size_px), watcher=Watcher(), pool=cluster)
         augmenter = Augmenter(Augmentation(backend="albumentations", views=N_VIEWS), seed=1, size_px=size_px)
@@ -90,7 +100,7 @@ def extracted(
                 source=source,
                 load=lambda: base.engine,
                 elsewhere=base.block_workers,
-                on_view=lambda done, _: times.append((time.monotonic(), done)),
+                on_view=shown,
             )
         with contextlib.closing(sqlite3.connect(cache / "features" / "index.sqlite")) as index:
             rows = index.execute("SELECT key, block, row FROM items ORDER BY key").fetchall()
@@ -110,9 +120,13 @@ def deaths(n_wanted: int) -> None:
 
         def kill() -> None:
             nonlocal n_killed
-            while not stopped.wait(draw.uniform(2, 10)) and n_killed < n_wanted:
-                cluster.remove_node(draw.choice(sorted(cluster.worker_nodes, key=id)), allow_graceful=False)
-                n_killed += 1
+            while not stopped.wait(draw.uniform(0.5, 8)) and n_killed < n_wanted:
+                if len(cluster.worker_nodes) == 2:
+                    cluster.remove_node(draw.choice(list(cluster.worker_nodes)), allow_graceful=False)
+                    n_killed += 1
+
+        def replace(*_: object) -> None:  # Ray starts nodes in the main thread only
+            if len(cluster.worker_nodes) < 2:
                 cluster.add_node(num_cpus=1)
 
         with RayCluster("auto", watcher=Watcher(say=print)) as connected:
@@ -120,7 +134,7 @@ def deaths(n_wanted: int) -> None:
             killer.start()
             try:
                 while n_killed < n_wanted:
-                    found, _ = extracted(photos, cluster=connected, n_views=N_VIEWS)
+                    found, _ = extracted(photos, cluster=connected, n_views=N_VIEWS, on_view=replace)
                     n_runs += 1
                     assert found == expected, "an index is not that of a run without Ray"
                     print(f"{n_runs} extractions, {n_killed} nodes killed, nothing lost", flush=True)

@@ -1,16 +1,18 @@
-"""`imgreg serve` under load: its rate against the base's own, latencies, memory, and a plain Starlette + Keras app.
+"""`imgreg serve` under load: its rate and CPU time against the base's own, latencies, memory, pages, and a plain app.
 
 usage: python benchmarks/serve.py [IMAGE_SIZE] [PHOTOS]        (default 128 px, 100 photos a round)
 
 A run is trained on drawn pictures (2 epochs; how good it is does not matter). The peer is what a user would write
-first: one file, Pillow and Keras' predict on the same network with the same weights. Both servers run at once, on this
-machine only, and are asked in turn; three rounds, medians. The base's own rate is that of the same photos, decoded
-before, in this process. Bounded: some thousand requests, a few minutes.
+first: one file with Starlette, Pillow and Keras' predict on the same network with the same weights. Both servers run
+at once, on this machine only, and are asked in turn; three rounds, medians. The base's own rate is that of the same
+photos, decoded before, in this process; where others use the machine, compare the CPU time a photo instead. Bounded:
+some thousand requests, a few minutes.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import statistics
 import subprocess
@@ -20,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drawn import draw_sample
@@ -33,6 +35,7 @@ from imgreg.data.decode import decode
 CLIENTS = 8
 ROUNDS = 3
 MEMORY_REQUESTS = 1500
+PAGES = ("/", "/runs", "/runs/run/report.html", "/labels", "/check", "/train", "/nothing")
 PEER = """
 import io, sys
 import keras, numpy as np, uvicorn
@@ -70,15 +73,21 @@ def main(image_size: int, n_photos: int) -> None:
         theirs = [sys.executable, "-c", PEER, str(root / "whole.keras")]
         with serving(ours, files[0]) as (port, server), serving(theirs, files[0]) as (peer_port, _):
             rates: dict[str, list[float]] = {"base": [], "serve": [], "peer": []}
+            cpu: dict[str, list[float]] = {"base": [], "serve": []}
             for _ in range(ROUNDS):
+                before = time.process_time()
                 took = seconds(lambda: list(photo_probabilities(pixels, classifier=classifier)))
                 rates["base"].append(n_photos / took)
+                cpu["base"].append((time.process_time() - before) / n_photos)
+                before = cpu_seconds(server.pid)
                 rates["serve"].append(n_photos / seconds(lambda: ask_all(port, photos)))
+                cpu["serve"].append((cpu_seconds(server.pid) - before) / n_photos)
                 rates["peer"].append(len(few) / seconds(lambda: ask_all(peer_port, few)))
             medians = {name: statistics.median(values) for name, values in rates.items()}
             alone = [seconds(lambda one=one: ask(port, one)) for one in photos[:20]]
             loaded = latencies(port, photos, per_second=medians["serve"] / 2)
             peer_alone = [seconds(lambda one=one: ask(peer_port, one)) for one in photos[:20]]
+            first_bytes = {path: statistics.median(first_byte(port, path) for _ in range(9)) for path in PAGES}
             before = memory_mb(server.pid)
             ask_all(port, [files[i % len(files)] for i in range(MEMORY_REQUESTS)])
             grown = memory_mb(server.pid) - before
@@ -93,11 +102,15 @@ def main(image_size: int, n_photos: int) -> None:
             "image_size": image_size,
             "photos_per_second": {name: round(value, 1) for name, value in medians.items()},
             "of_base": round(medians["serve"] / medians["base"], 2),
+            "cpu_milliseconds_a_photo": {name: round(1000 * statistics.median(one), 1) for name, one in cpu.items()},
+            "first_byte_milliseconds": {path: round(1000 * value, 1) for path, value in first_bytes.items()},
             "milliseconds": {name: round(1000 * value, 1) for name, value in milliseconds.items()},
             "memory_mb": round(before),
             "memory_growth_mb": round(grown),
         },
         *(f"{name:6} {value:8.1f} photos/s" for name, value in medians.items()),
+        *(f"{name:6} {1000 * statistics.median(one):8.1f} ms of CPU a photo" for name, one in cpu.items()),
+        *(f"{path:15} {1000 * value:8.1f} ms to the first byte" for path, value in first_bytes.items()),
         *(f"{name:15} {1000 * value:8.1f} ms" for name, value in milliseconds.items()),
         f"memory {before:.0f} MB, {grown:+.0f} MB after {MEMORY_REQUESTS} requests",
     )
@@ -179,18 +192,40 @@ def _together(works: Sequence[Callable[[], None]]) -> None:
             done.result()
 
 
-def memory_mb(pid: int) -> float:
-    """Resident memory of a process and of those that it started."""
-    total, waiting = 0.0, [pid]
+def first_byte(port: int, path: str) -> float:
+    """Seconds from the request of a page to the beginning of its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.connect()
+    began = time.perf_counter()
+    connection.request("GET", path, headers={"Accept": "text/html"})
+    answer = connection.getresponse()
+    took = time.perf_counter() - began
+    answer.read()
+    connection.close()
+    return took
+
+
+def processes(pid: int) -> Iterator[int]:
+    """A process and those that it started, in any of its threads."""
+    waiting = [pid]
     while waiting:
         one = waiting.pop()
-        try:
-            status = Path(f"/proc/{one}/status").read_text()
-            waiting += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
-        except OSError:  # it has ended
-            continue
-        total += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0) / 1000
-    return total
+        with suppress(OSError):  # it has ended
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                waiting += map(int, (thread / "children").read_text().split())
+            yield one
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of these processes."""
+    lines = [line for one in processes(pid) for line in Path(f"/proc/{one}/status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1000
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that these processes have taken, user and system."""
+    stats = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in processes(pid)]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

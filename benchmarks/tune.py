@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from imgreg.analysis.tune import DROP_Z, nested_score
+from imgreg.config import Tuning
 from imgreg.progress import Watcher
 from imgreg.recipes.search_space import load_space
 from imgreg.recipes.settings import build_settings
@@ -60,9 +61,7 @@ def main() -> None:
                 data,
                 settings=settings,
                 space=load_space(),
-                n_trials=given.trials,
-                folds=given.folds,
-                inner_folds=given.inner_folds,
+                tuning=Tuning(trials=given.trials, folds=given.folds, inner_folds=given.inner_folds),
                 session=session,
                 sampler=sampler,
                 drop_z=drop_z,

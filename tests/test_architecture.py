@@ -73,6 +73,7 @@ ONLY_IN = {
     "uvicorn": {"serve"},
     "jinja2": {"reports", "serve"},
     "tensorboard": {"reports"},
+    "flatbuffers": {"export"},
     "click": {"cli"},
     "optuna": {"training/search.py"},
     "ray": {"training/ray_cluster.py"},

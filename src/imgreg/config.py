@@ -413,6 +413,24 @@ class CurveStyle(Config):
         return self
 
 
+class Tuning(Config):
+    """How far a search for a recipe goes, and what it is scored on."""
+
+    trials: int = Field(60, ge=1, le=10_000, description="Number of recipes that each search tries.")
+    seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Time for all searches; each gets an equal share of what is left, and ends with a batch of trials.",
+    )
+    folds: int = Field(
+        3,
+        ge=2,
+        le=20,
+        description="Outer folds: how many times the search itself is scored on photos that it never saw.",
+    )
+    inner_folds: int = Field(3, ge=2, le=20, description="Inner folds, on which each search compares recipes.")
+
+
 class Prediction(Config):
     """How a trained head answers, in the curves as in predict."""
 
@@ -430,14 +448,17 @@ class Finetune(Config):
         description="Fine-tune VGG16 from this block on (block4: block4 and block5) after the head is trained.",
     )
     learning_rate: float = Field(
-        1e-5, ge=0, le=1, description="Adam's learning rate of the unfrozen convolutions while fine-tuning."
+        1e-5, ge=0, le=1, description="Adam's learning rate of the unfrozen convolutions, at first."
     )
     head_learning_rate: float = Field(
-        1e-4, ge=0, le=1, description="Adam's learning rate of the head while fine-tuning."
+        1e-4, ge=0, le=1, description="Adam's learning rate of the head while fine-tuning, at first."
     )
-    epochs: int = Field(10, ge=1, le=100_000, description="Maximum number of fine-tuning epochs.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="Schedule of both rates; cosine: they fall to 0 over the fine-tuning epochs."
+    )
+    epochs: int = Field(12, ge=1, le=100_000, description="Maximum number of fine-tuning epochs.")
     patience_epochs: int = Field(
-        3,
+        0,
         ge=0,
         description="Stop fine-tuning after this many epochs without a better validation cross-entropy than in an "
         "earlier fine-tuning epoch; 0: off.",
@@ -445,7 +466,7 @@ class Finetune(Config):
 
     def idle(self) -> dict[str, str]:
         if self.block == "none":
-            others = ("learning_rate", "head_learning_rate", "epochs", "patience_epochs")
+            others = ("learning_rate", "head_learning_rate", "schedule", "epochs", "patience_epochs")
             return dict.fromkeys(others, "without fine-tuning (block = none)")
         return {}
 

@@ -185,6 +185,7 @@ def test_better_features_go_from_weights_to_finetuning_to_size() -> None:
         for kind in ({}, {"weights": "imagenet"}, {"weights": "imagenet", "finetuned_block": "block5"})
     ]
     assert "--weights imagenet" in said[0]
+    assert "--finetune block5" in said[0]  # without them
     assert f"imgreg train {shlex.quote(DATA)} --recipe plain --finetune block5" in said[1]
     assert "larger than 128 px (`imgreg train 'my photos/ants' --recipe plain --image-size 256`)" in said[2]
 

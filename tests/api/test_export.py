@@ -50,6 +50,7 @@ def test_every_format_is_there_with_its_parity(exports: Path) -> None:
 def test_metadata_is_inside(exports: Path) -> None:
     """ONNX, OpenVINO and LiteRT carry the classes in the model's own file."""
     import onnxruntime
+    from tensorflow.lite.tools import flatbuffer_utils
 
     from imgreg.lazy_imports import load_openvino
 
@@ -60,6 +61,9 @@ def test_metadata_is_inside(exports: Path) -> None:
     with zipfile.ZipFile(exports / "litert" / "model.tflite") as attached:
         assert attached.read("labels.txt") == b"cold\nwarm\n"
         assert json.loads(attached.read("metadata.json"))["input"] == "uint8 RGB, NHWC, not preprocessed"
+    read = flatbuffer_utils.read_model(str(exports / "litert" / "model.tflite"))
+    (place,) = [one.buffer for one in read.metadata if one.name == b"TFLITE_METADATA"]
+    assert read.buffers[place].data[4:8].tobytes() == b"M001"
 
 
 def test_float16_is_half_the_size(exports: Path, trained: Trained, tmp_path: Path) -> None:

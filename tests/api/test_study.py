@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import numpy as np
 import pytest
 
 from conftest import Finished, imgreg, naming, paint_set
+from imgreg.api.study import study as study_of
+from imgreg.recipes.topics import plan_study
+from imgreg.session import Session
 
 SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "3", "--set", "head.units=[8]", "--repeats", "2")
 
@@ -43,6 +47,26 @@ def study(data: Path, models: Path, *more: object) -> Finished:
 
 def figures(document: dict[str, Any]) -> Any:
     return document["table"], document["answer"]
+
+
+def test_a_study_of_schedules_shows_which_rates_a_range_test_suggests(data: Path, tmp_path: Path, trials: Path) -> None:
+    """Beside the rates tried, in the answer, the page and study.json, from which the report is rebuilt."""
+    plan = plan_study(
+        ["schedule"], {"weights": "starter", "image_size": 64, "epochs": 1, "overrides": {"head.units": [8]}}
+    )
+    assert plan.tests_rates
+    assert not plan_study(["dropout"], {}).tests_rates
+    settings = tuple(one for one in plan.settings if one.recipe.name in ("plain", "rate 1e-4", "sgd"))
+    done = study_of(data, replace(plan, settings=settings, groups={}), repeats=2, session=Session(models=tmp_path))
+    rates = json.loads((done.folder / "study.json").read_text())["learning_rates"]
+    assert rates["tried"] == {"plain": 1e-3, "rate 1e-4": 1e-4}
+    assert rates["curve"]["rates"][0] == pytest.approx(1e-7)
+    assert done.answer[-1].startswith("A range test of plain suggests")
+    page, figure = ((done.folder / name).read_bytes() for name in ("report.html", "learning_rates.png"))
+    assert b"Range test of plain" in page
+    (done.folder / "learning_rates.png").unlink()
+    assert imgreg("report", done.folder).code == 0
+    assert [(done.folder / name).read_bytes() for name in ("report.html", "learning_rates.png")] == [page, figure]
 
 
 def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: Path) -> None:

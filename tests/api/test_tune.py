@@ -13,7 +13,10 @@ import pytest
 
 import imgreg.training.nested_search as nested_search
 from conftest import Finished, imgreg, naming, paint_set
+from imgreg import Workspace
+from imgreg.config import Tuning
 from imgreg.data.resample import Repeat
+from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe
 from imgreg.recipes.search_space import load_space
 from imgreg.recipes.settings import build_settings
@@ -108,6 +111,11 @@ def test_the_folder_holds_a_recipe_a_report_and_every_trial(tuned: Tuned) -> Non
     page = (folder / "report.html").read_text()
     assert document["answer"][0][:40] in page
     assert not naming(folder, tuned.models.parent)
+    drawn = {path: path.read_bytes() for path in folder.iterdir() if path.suffix in (".html", ".png", ".svg")}
+    for path in drawn:
+        path.unlink()
+    assert imgreg("report", "first", "--models", tuned.models).code == 0
+    assert {path: path.read_bytes() for path in folder.iterdir() if path in drawn} == drawn
 
 
 def test_the_nested_score_is_of_the_trials_outside(tuned: Tuned) -> None:
@@ -128,15 +136,20 @@ def test_the_same_search_again_trains_nothing_and_finds_the_same(tuned: Tuned) -
         tuned.data,
         settings=build_settings("plain", options | {"overrides": overrides}),
         space=load_space(tuned.data.parent / "mine.toml"),
-        n_trials=2,
-        folds=2,
-        inner_folds=2,
+        tuning=Tuning(trials=2, folds=2, inner_folds=2),
         session=Session(),
     )
     first = tuned.first.json
     assert (again.n_trained, again.n_kept) == (0, first["n_trained"] + first["n_kept"])
     assert [one.model_dump(mode="json") for one in again.outer] == first["outer_folds"]
     assert [one.model_dump(mode="json") for one in again.last.trials] == first["trials"]
+
+
+def test_a_search_is_scored_by_two_folds_at_least(tmp_path: Path) -> None:
+    """As on the command line, from which the notebook's method has its bounds."""
+    with pytest.raises(UsageError, match="folds = 1: expected 2 or more"):
+        Workspace(tmp_path).tune(tmp_path, folds=1)
+    assert imgreg("tune", tmp_path, "--folds", "1").code == 2
 
 
 @pytest.mark.parametrize(("given", "told"), [("20", "expected a time"), ("0m", "expected a time"), ("m5", "a time")])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from imgreg.errors import MachineError
-from imgreg.features.cache import STRAY_SECONDS, CacheCheck, FeatureCache, feature_key
+from imgreg.features.cache import MAPPED_BLOCKS, STRAY_SECONDS, CacheCheck, FeatureCache, feature_key
 
 KEYS = [feature_key("photo", n) for n in range(10)]
 FEATURES = np.random.default_rng(0).random((10, 2, 2, 8)).astype(np.float16)
@@ -52,6 +52,24 @@ def test_any_flipped_byte_is_noticed_told_and_set_aside(tmp_path: Path) -> None:
         assert "damaged" in said[0]
         block.unlink()
     assert list((tmp_path / "features" / "damaged").iterdir())
+
+
+def test_a_block_that_is_computed_again_is_not_read_from_the_damaged_file(tmp_path: Path) -> None:
+    """Blocks stay mapped from one training to the next; the damaged one has the same name, and lies elsewhere now."""
+    fill(tmp_path)
+    (block,) = (tmp_path / "features").glob("*.npy")
+    with FeatureCache(tmp_path, say=lambda line: None) as cache:
+        assert not cache.missing(KEYS)
+        cache.read(KEYS)
+        changed = block.stat().st_mtime_ns
+        with block.open("r+b") as file:
+            file.seek(-2, os.SEEK_END)
+            file.write(b"??")
+    with FeatureCache(tmp_path, say=lambda line: None) as cache:
+        assert cache.missing(KEYS) == set(KEYS)
+        cache.write(KEYS, FEATURES)
+        os.utime(block, ns=(changed, changed))  # as on a disk with coarse times
+        np.testing.assert_array_equal(cache.read(KEYS), FEATURES)
 
 
 def test_a_block_that_is_gone_is_told(tmp_path: Path) -> None:
@@ -123,7 +141,7 @@ def test_many_blocks_need_few_open_files(tmp_path: Path) -> None:
         for number, key in enumerate(keys):
             cache.write([key], FEATURES[:1] + np.float16(number))
     in_use = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 64
-    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 32, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + MAPPED_BLOCKS + 32, hard))
     try:
         with FeatureCache(tmp_path, say=silent) as cache:
             assert not cache.missing(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +58,8 @@ def fitted() -> FittedHead:
     return fit_head(RECIPE, SplitFeatures(through_block(train), through_block(val), 2), seed=0)
 
 
-def tuned(fitted: FittedHead, **changed: float) -> FittedHead:
-    recipe = RECIPE.model_copy(update={"finetune": RECIPE.finetune.model_copy(update=changed)})
+def tuned(fitted: FittedHead, recipe: Recipe = RECIPE, **changed: float) -> FittedHead:
+    recipe = recipe.model_copy(update={"finetune": recipe.finetune.model_copy(update=changed)})
     train, val = photos(16, seed=1), photos(8, seed=2)
     return finetune(recipe, fitted, SplitFeatures(train, val, 2), unfrozen=Unfrozen(BLOCK), seed=0)
 
@@ -85,6 +86,19 @@ def test_fine_tuning_lowers_the_train_loss_and_moves_the_block(fitted: FittedHea
     val = photos(8, seed=2)
     answers = tuned_answers(val, recipe=RECIPE, fitted=done, precision="float32", n_classes=2)
     assert score(answers, val.labels)[0] == pytest.approx(done.history.best.val_loss, abs=1e-6)
+
+
+def test_a_recipe_that_keeps_the_last_epoch_keeps_fine_tunings_last(fitted: FittedHead) -> None:
+    """Though its validation loss is not the lowest: a head that is already perfect gives way. Both rates fall by a
+    cosine; with early stopping the best epoch is kept."""
+    rows = tuple(replace(row, val_loss=0.0) for row in fitted.history.epochs)
+    perfect = replace(fitted, history=replace(fitted.history, epochs=rows))
+    recipe = RECIPE.model_copy(update={"training": RECIPE.training.model_copy(update={"keep": "last"})})
+    done = tuned(perfect, recipe, epochs=4)
+    assert (len(done.blocks), done.history.kept_epoch) == (1, 6)
+    rates = [row.learning_rate for row in done.history.epochs[2:]]
+    np.testing.assert_allclose(rates, [0.01 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)], rtol=1e-6)
+    assert tuned(perfect, recipe, patience_epochs=5).blocks == ()
 
 
 def test_the_blocks_parameters_are_counted(fitted: FittedHead) -> None:

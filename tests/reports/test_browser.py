@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from conftest import NEEDS_CHROMIUM
-from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import LabelRow
-from imgreg.analysis.photo_effects import photo_effects
+from imgreg.analysis.results import comparison_of
 from imgreg.data.discovery import list_files
 from imgreg.reports.comparison import comparison_report
 from imgreg.reports.label_issues import label_issues_report
@@ -39,14 +38,8 @@ def pages(tmp_path_factory, make_run, overfitting, healthy):
     run_report(run, folder=one, pictures=pictures, maps=pictures)
     runs = [run, make_run(healthy, classes=HANGUL, name="b" * 300)]
     many = tmp_path_factory.mktemp("many")
-    comparison_report(
-        runs,
-        rows=comparison_table([each.summary for each in runs]),
-        warnings=(EVIL,),
-        effects=photo_effects(runs),
-        pictures={row.path: grey for row in run.split},
-        folder=many,
-    )
+    comparison = replace(comparison_of(runs, folder=many), warnings=(EVIL,))
+    comparison_report(comparison, runs=runs, pictures={row.path: grey for row in run.split}, folder=many)
     return {"run": one / "report.html", "comparison": many / "report.html"}
 
 
@@ -70,6 +63,18 @@ def test_nothing_is_asked_for_and_no_name_is_run(browser, pages, name) -> None:
     assert wrong == []
     assert page.title() != "owned"
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page.close()
+
+
+def test_a_command_is_copied(browser, pages) -> None:
+    """Whole, by the button that stands on it."""
+    page, _, wrong = opened(browser, pages["run"], permissions=["clipboard-read", "clipboard-write"])
+    page.locator(".copy").last.click()
+    page.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("pre code").last.text_content()
+    assert copied.startswith("imgreg train ")
+    assert wrong == []
     page.close()
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.baselines import baseline_sentence
-from imgreg.analysis.compare import comparison_table, same_conditions
-from imgreg.analysis.photo_effects import photo_effects
+from imgreg.analysis.results import comparison_of
 from imgreg.reports.comparison import comparison_report
 from imgreg.reports.figure import LIGHT, recipe_colours
 from imgreg.reports.run import run_report
@@ -281,10 +280,7 @@ def test_comparison_shows_answer_table_and_what_is_not_comparable(tmp_path, make
         make_run(healthy, name="가" * 300, weights_note=note),
     ]
     runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "l2"}))
-    rows = comparison_table([run.summary for run in runs])
-    comparison_report(
-        runs, rows=rows, warnings=same_conditions(runs), effects=photo_effects(runs), pictures={}, folder=tmp_path
-    )
+    comparison_report(comparison_of(runs, folder=tmp_path), runs=runs, pictures={}, folder=tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"{EVIL} is better here: validation loss 0.35 vs. 0.51 for plain (difference 0.15," in page.text
     assert "318 and 300, 300 in common" in page.text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.learning_curve import learning_curve, learning_curve_answer
+from imgreg.analysis.results import Study
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.study import study_answer, study_table
 from imgreg.config import CurveStyle
@@ -55,17 +56,16 @@ def beside(metadata: int) -> tuple[SanityBaseline, ...]:
 def page_of(folder: Path, *, metadata: int) -> str:
     table = study_table(TRIALS)
     folder.mkdir()
-    study_report(
-        table,
+    done = Study(
+        folder=folder,
+        table=table,
         trials=TRIALS,
         groups={"all": NAMES},
         answer=study_answer(table),
-        notes=(),
         sanity_baselines=beside(metadata),
         command="imgreg study data",
-        style=CurveStyle(),
-        folder=folder,
     )
+    study_report(done, folder=folder, style=CurveStyle())
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

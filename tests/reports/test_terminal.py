@@ -14,6 +14,7 @@ from rich.console import Console
 from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
+from imgreg.analysis.results import comparison_of
 from imgreg.reports.terminal.repeats import label_issues_text, learning_curve_text
 from imgreg.reports.terminal.runs import comparison_text, entries_text, run_text
 from imgreg.runs.listing import Entry
@@ -24,6 +25,10 @@ def printed(renderable, *, width=80):
     text = io.StringIO()
     Console(file=text, width=width, no_color=True, force_terminal=False).print(renderable)
     return text.getvalue()
+
+
+def compared(runs, **changes):
+    return replace(comparison_of(runs, folder=Path("models/compare")), **changes)
 
 
 def listed(*summaries, width=80):
@@ -70,12 +75,12 @@ def test_run_box_says_the_verdict_and_where_the_report_is(make_run, overfitting)
 
 def test_what_was_told_is_not_repeated(make_run, overfitting):
     """A note that stands on the terminal already is left out of the box and of a comparison."""
-    run = make_run(overfitting, warnings=("photos are few",)).summary
-    assert "photos are few" in printed(run_text(run))
-    assert "photos are few" not in printed(run_text(run, printed={"photos are few"}))
-    rows = comparison_table([run, run.model_copy(update={"name": "b"})])
-    assert "odd" in printed(comparison_text(rows, warnings=["odd"]))
-    assert "odd" not in printed(comparison_text(rows, warnings=["odd"], printed={"odd"}))
+    run = make_run(overfitting, warnings=("photos are few",))
+    assert "photos are few" in printed(run_text(run.summary))
+    assert "photos are few" not in printed(run_text(run.summary, printed={"photos are few"}))
+    both = compared([run, make_run(overfitting, name="b")], warnings=("odd",))
+    assert "odd" in printed(comparison_text(both))
+    assert "odd" not in printed(comparison_text(both, printed={"odd"}))
 
 
 def test_the_next_command_can_be_copied(make_run, overfitting):
@@ -95,7 +100,7 @@ def test_every_text_fits_80_columns(odd_runs):
     summaries = [run.summary for run in odd_runs]
     rows = comparison_table(summaries)
     texts = [printed(run_text(summary)) for summary in summaries]
-    texts += [printed(comparison_text(rows)), listed(*summaries)]
+    texts += [printed(comparison_text(compared(odd_runs))), listed(*summaries)]
     for text in texts:
         assert max(cell_len(line) for line in text.splitlines()) <= 80
     exploding = f"{rows[-1].gap_difference:+.0f}"  # nats: hundreds of times the control's gap
@@ -233,8 +238,9 @@ def test_names_are_not_markup_and_send_no_codes(odd_runs):
 
 def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfitting, healthy):
     """The answer comes first, then a line a run with its share of the control's gap, then the warnings."""
-    rows = comparison_table([make_run(overfitting).summary, make_run(healthy, name="regularized").summary])
-    text = printed(comparison_text(rows, warnings=("They have different seeds: 0 and 1.",)))
+    runs = [make_run(overfitting), make_run(healthy, name="regularized")]
+    comparison = compared(runs, warnings=("They have different seeds: 0 and 1.",), effects=())
+    text, rows = printed(comparison_text(comparison)), comparison.rows
     assert text.startswith("Validation loss of the kept heads: plain")
     line = next(line for line in text.splitlines() if line.startswith("regularized  "))
     assert line.split()[1:] == [
@@ -256,14 +262,12 @@ def test_comparison_names_each_runs_own_verdict(make_run, overfitting, plant):
     falling = plant(np.linspace(0.69, 0.3, 12), np.linspace(0.69, 0.35, 12))
     runs = [make_run(overfitting), make_run(falling, name="short")]
     runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "low_lr"}))
-    flat = " ".join(printed(comparison_text(comparison_table([run.summary for run in runs]))).split())
+    flat = " ".join(printed(comparison_text(compared(runs))).split())
     assert "plain: Overfitting from epoch" in flat
     assert "low_lr: Stopped too early: the validation loss was still falling" in flat
 
 
 def test_comparison_says_where_the_report_is(make_run, overfitting, tmp_path):
-    """Given the comparison's folder, the last line is the report's path."""
-    rows = comparison_table([make_run(overfitting).summary])
-    text = printed(comparison_text(rows, folder=tmp_path), width=200)
+    """The last line is the report's path."""
+    text = printed(comparison_text(comparison_of([make_run(overfitting)], folder=tmp_path)), width=200)
     assert text.splitlines()[-1] == f"Report: {tmp_path / 'report.html'}"
-    assert "Report" not in printed(comparison_text(rows))

@@ -36,6 +36,9 @@ def test_what_regularizes_is_named_with_its_strength() -> None:
     assert "label smoothing 0.1" in words("plain", training__label_smoothing=0.1)
     assert "mirror image" not in told
     assert "averaged over the photo and its mirror image" in words("plain", prediction__mirror=True)
+    assert "learning rates 1e-06 and 0.0001, falling to 0" in words(
+        "plain", finetune__block="block5", finetune__learning_rate=1e-6
+    )
     assert "dropout 0.5, 0.2" in words("plain", head__units=[8, 4], head__dropout=[0.5, 0.2])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from conftest import NEEDS_CHROMIUM, imgreg, paint_set
 from imgreg.errors import UsageError
+from imgreg.progress import Watcher
+from imgreg.runs.folder import read_run
+from imgreg.serve import train_worker
 from imgreg.serve.folders import find_folder, listed_folders
 from serve.conftest import serving
 from serve.test_pages import opened
@@ -80,6 +84,50 @@ def test_a_training_is_watched_stopped_and_resumed(browser, rooted) -> None:
         told = rooted.ask("GET", f"{place}/state").json
         assert (told["state"], 0 < len(told["val_loss"]) < 2000) == ("running", True)
     assert rooted.ask("POST", f"{place}/stop").json["state"] == "stopping"
+
+
+@pytest.fixture(scope="module")
+def labelled(photos, served, models):
+    """A server whose roots hold the photos of its runs too."""
+    data = read_run(models / "first").data
+    with serving(models, roots=[photos, data.parent]) as address:
+        yield address
+
+
+@NEEDS_CHROMIUM
+def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, models) -> None:
+    """Runs whose photos are below a root are offered, with their own settings; a stopped check waits on the page."""
+    with opened(browser, labelled, "/labels") as page:
+        assert page.locator("optgroup option").all_inner_texts() == ["second", "first"]
+        page.select_option("[name=folder]", "run/first")
+        page.locator("#start button").press("Enter")
+        page.locator("#stop").press("Enter")
+        page.locator("#status", has_text="stopped").wait_for(timeout=60_000)
+        assert page.locator("nav [aria-current]").inner_text() == "Labels"
+        page.goto(f"{labelled.address}/labels")
+        assert page.get_by_role("link", name="first").count() == 1
+    for query, status, says in (
+        ("folder=run/first&epochs=2", 400, "own settings"),
+        ("folder=run/..", 404, "no '..'"),
+        ("folder=run/doubtful", 400, "not below"),
+        ("folder=0/clean&repeats=0", 400, "expected 1 to 99"),
+        ("folder=0/clean&epochs=0", 400, "epochs"),
+    ):
+        answer = labelled.ask("POST", f"/labels/start?{query}")
+        assert (answer.status, says in answer.json["error"]) == (status, True), answer.body
+
+
+def test_what_is_checked_is_reviewed_on_the_page(labelled, models, trained, monkeypatch) -> None:
+    """The worker checks the photos of a run by the run's settings, and what it made is a page to review."""
+    monkeypatch.setattr(train_worker, "FOLDS", 2)
+    asked = {"command": "label-issues", "data": str(trained.data), "models": str(models), "name": "checked-here"}
+    asked |= {"recipe": "low_lr", "options": {}, "run": "first", "repeats": 1}
+    try:
+        assert train_worker.made(asked, watcher=Watcher()) == "checked-here"
+        answer = labelled.ask("GET", "/labels/checked-here", Accept="text/html")
+        assert (answer.status, b"labels to review" in answer.body, b"Reproduce" in answer.body) == (200, True, False)
+    finally:
+        shutil.rmtree(models / "checked-here", ignore_errors=True)
 
 
 @pytest.mark.parametrize(

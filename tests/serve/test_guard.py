@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from imgreg.serve import body
 from serve.conftest import serving
 
 
@@ -60,6 +63,20 @@ def test_a_long_body_is_refused_also_in_chunks(trained) -> None:
         assert served.ask("POST", "/predict", b"a" * 1001).status == 413
         assert served.ask("POST", "/predict", iter([b"a" * 600, b"b" * 600])).status == 413
         assert served.ask("POST", "/predict", iter([b"a" * 600, b"b" * 400])).status == 422
+
+
+def test_a_body_that_comes_too_slowly_gives_its_place_back(trained, monkeypatch) -> None:
+    """Whoever holds a place without sending is answered 408, and the connection is closed."""
+    monkeypatch.setattr(body, "SECONDS", 0.2)
+    with (
+        serving(trained.folder.parent) as served,
+        socket.create_connection(("127.0.0.1", served.port), timeout=20) as slow,
+    ):
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1234")
+        with slow.makefile("rb") as answer:
+            told = answer.read()  # to its end: the connection is closed
+    assert told.startswith(b"HTTP/1.1 408")
+    assert b"did not arrive" in told
 
 
 def test_beyond_loopback_a_token_is_demanded(trained) -> None:

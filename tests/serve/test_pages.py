@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import csv
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from conftest import NEEDS_CHROMIUM, imgreg
 from imgreg.data.discovery import list_files
@@ -73,6 +75,54 @@ def test_dropped_photos_are_answered_as_predict_answers(browser, served, trained
         page.locator(".map").wait_for(state="detached")
         page.locator("#clear").click()
         assert page.locator("#cards > li").count() == 0
+
+
+def test_a_folder_is_dropped_whole(browser, served, trained, tmp_path) -> None:
+    """Its photos, also those of folders within, are answered in the order of their names; other files are counted. The
+    server draws what the browser cannot."""
+    folder = tmp_path / "album"
+    (folder / "old").mkdir(parents=True)
+    (folder / "notes.txt").write_text("no photo")
+    for number, target in ((2, "old/p10.jpg"), (1, "old/p9.jpg"), (0, "a.jpg")):
+        shutil.copy(trained.data / "warm" / f"w0{number}.jpg", folder / target)
+    with Image.open(folder / "a.jpg") as photo:
+        photo.save(folder / "scan.tif")
+    with opened(browser, served) as page:
+        page.locator("#drop").scroll_into_view_if_needed()
+        place = page.locator("#drop").bounding_box()
+        carried = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        devtools = page.context.new_cdp_session(page)
+        for kind in ("dragEnter", "drop"):
+            devtools.send(
+                "Input.dispatchDragEvent", {"type": kind, "x": place["x"] + 9, "y": place["y"] + 9, "data": carried}
+            )
+        page.locator("#status", has_text="4 of 4 answered. 1 file of other kinds left out").wait_for(timeout=60_000)
+        names = page.locator("#cards small").all_inner_texts()
+        assert names == [f"album/{name}" for name in ("a.jpg", "old/p9.jpg", "old/p10.jpg", "scan.tif")]
+        page.locator("#cards > li", has_text="scan.tif").scroll_into_view_if_needed()
+        page.locator("img[alt='album/scan.tif'][src^='blob:']").wait_for()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("[...document.images].map(image => image.naturalWidth > 0)") == [True] * 4
+        page.set_input_files("#folder", folder)
+        page.locator("#status", has_text="8 of 8 answered. 1 file of other kinds left out").wait_for(timeout=60_000)
+
+
+def test_a_pasted_photo_is_answered(browser, served, trained) -> None:
+    """As from a screenshot; pasted text changes nothing."""
+    data = base64.b64encode((trained.data / "warm" / "w00.jpg").read_bytes()).decode()
+    with opened(browser, served) as page:
+        page.evaluate(
+            """text => {
+              for (const item of ["text", new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], "image.png")]) {
+                const carried = new DataTransfer();
+                if (item === "text") carried.setData("text/plain", "words");
+                else carried.items.add(item);
+                document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: carried }));
+              }
+            }""",
+            data,
+        )
+        page.locator("#status", has_text="1 of 1 answered").wait_for()
 
 
 def test_a_photo_that_cannot_be_read_says_so_beside_the_others(browser, served, trained) -> None:
@@ -151,7 +201,9 @@ def test_the_address_with_the_token_opens_the_page(browser, models) -> None:
     with serving(models, token="secret", beyond_loopback=True) as served:
         page = browser.new_page()
         page.goto(served.address)
-        page.locator("#status", has_text="lacks the token").wait_for()
+        page.fill("#token", "wrong")
+        page.locator("#token").press("Enter")
+        page.locator("#status", has_text="not the token").wait_for()
         page.goto(f"{served.address}/#secret")
         page.locator("h1", has_text="Classify photos").wait_for()
         assert page.evaluate("document.cookie") == ""

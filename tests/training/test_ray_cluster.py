@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from pathlib import Path
 
 import pytest
 
 from conftest import imgreg
 from imgreg.errors import MachineError, UsageError
 from imgreg.progress import Watcher
-from imgreg.training.ray_cluster import RayCluster, _next_block
+from imgreg.training.ray_cluster import RayCluster, _next_block, _refuse_silent
 
 
 def test_an_idle_worker_takes_what_waits_elsewhere() -> None:
@@ -23,16 +24,14 @@ def test_an_idle_worker_takes_what_waits_elsewhere() -> None:
     assert _next_block(2, deque(), []) is None
 
 
-def test_no_cluster_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cluster_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that nobody listens on, an address that is none, and Ray that is not installed."""
     with pytest.raises(MachineError, match="127.0.0.1:9: nobody answers there"):
-        from imgreg.training.ray_cluster import _refuse_silent
-
         _refuse_silent("127.0.0.1:9")
     with pytest.raises(UsageError, match="expected auto, HOST:PORT or ray://HOST:PORT"):
         _refuse_silent("somewhere")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MachineError, match=r"pip install 'imgreg\[ray\]'"), RayCluster("auto", watcher=Watcher()):
         pass
-    done = imgreg("extract", "nowhere", "--ray", "auto")
+    done = imgreg("extract", tmp_path, "--ray", "auto")
     assert (done.code, "imgreg[ray]" in done.err) == (5, True)

@@ -100,8 +100,8 @@ def mean_difference(differences: NDArray[np.float64], *, within: tuple[float, fl
     differences : (n,) float64
         Of each photo.
     within : (float, float)
-        What a difference can be. The interval is clipped to it: the truth lies there too, so that the interval covers
-        it as often.
+        The range of possible differences. The interval is clipped to it, which does not change how often it covers the
+        true difference.
 
     Examples
     --------

@@ -26,7 +26,7 @@ _SIDES: tuple[tuple[_Side, str], ...] = (("val", "validated"), ("train", "traine
 
 
 class ComparisonRow(BaseModel):
-    """One run in a comparison. Losses are plain cross-entropies in nats, accuracies lie in 0..1.
+    """One run in a comparison. Losses are plain cross-entropies in nats, accuracies are between 0 and 1.
 
     The kept epoch's head answers; the best epoch has the lowest validation loss. A gap is validation minus train
     cross-entropy. `gap_difference` is gap_last less the first run's (the control's), `gap_share` the one as a share of

@@ -115,7 +115,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> float:
-    """Exact two-sided p-value that two classifiers, judged on the same photos, err equally often.
+    """Exact two-sided p-value that two classifiers, tested on the same photos, err equally often.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Do some labels look wrong, and about how many? Asked of all photos at once, each judged by all others.
+"""Do some labels look wrong, and about how many? Estimated from all photos at once, each scored by all others.
 
 In: descriptors (the channels' means over the feature map) and labels. Out: an estimate. Must not know: heads, files.
 
 Curves cannot tell wrong labels from a hard task: both end in confident errors. The margins can. Where classes merely
-overlap they lie around one middle; where labels are wrong, a second heap lies mirrored at the other side of zero.
+overlap they have one mode; where labels are wrong, they have a second one, mirrored at zero.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-MOST = 4000  # photos looked at: more would tell no more
+MOST = 4000  # photos: more would not change the estimate
 
 Float64Array = NDArray[np.float64]
 
@@ -27,8 +27,8 @@ class LabelNoise(BaseModel):
     share : float
         Of labels that look wrong.
     likelihood_ratio : float
-        Twice the logarithm: how much better two heaps explain the margins than one. With no wrong label it is above 8
-        once in 400 times, were the margins normal.
+        Twice the logarithm: how much better a mixture of two normals fits the margins than one normal. With no wrong
+        label and normal margins it is above 8 once in 400 times.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,7 +56,7 @@ def estimate_label_noise(descriptors: NDArray[np.floating], labels: NDArray[np.i
     ----------
     Mixture of right and wrong labels: Lawrence & Schoelkopf 2001 (ICML, "Estimating a kernel Fisher discriminant in the
     presence of label noise"); leave-one-out of ridge regression in closed form: Allen 1974,
-    doi:10.1080/00401706.1974.10489157. The mirrored second heap is imgreg's own simplification.
+    doi:10.1080/00401706.1974.10489157. That the second component mirrors the first is imgreg's simplification.
     """
     if len(labels) < 20 or len(np.unique(labels)) < 2:
         return None
@@ -64,7 +64,7 @@ def estimate_label_noise(descriptors: NDArray[np.floating], labels: NDArray[np.i
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
     margins = leave_one_out_margins(descriptors[rows], labels[rows])
-    share, ratio = _two_heaps(margins)
+    share, ratio = _fit_mixture(margins)
     return LabelNoise(share=share, likelihood_ratio=ratio, n_photos=len(rows))
 
 
@@ -100,8 +100,8 @@ def leave_one_out_margins(descriptors: NDArray[np.floating], labels: NDArray[np.
     return np.asarray((of_own - scores.max(axis=1)) / 2)
 
 
-def _two_heaps(margins: Float64Array) -> tuple[float, float]:
-    """Share of the mirrored heap, and twice the gain in log-likelihood over one heap."""
+def _fit_mixture(margins: Float64Array) -> tuple[float, float]:
+    """Share of the mirrored component, and twice the gain in log-likelihood over one normal."""
     from scipy.optimize import minimize
     from scipy.stats import norm
 
@@ -115,12 +115,12 @@ def _two_heaps(margins: Float64Array) -> tuple[float, float]:
     spread = float(margins.std())
     if spread < 1e-9:
         return 0.0, 0.0
-    one_heap = float(-norm.logpdf(margins, margins.mean(), spread).sum())
-    share, least = 0.0, one_heap
+    one_normal = float(-norm.logpdf(margins, margins.mean(), spread).sum())
+    share, least = 0.0, one_normal
     bounds = [(1e-6, None), (math.log(spread / 50), math.log(spread * 2)), (-9.0, -1e-3)]
     for start in (0.05, 0.2, 0.35):
         begin = [float(np.median(np.abs(margins))), math.log(spread * 0.6), math.log(start / (1 - start))]
         found = minimize(cost, begin, method="L-BFGS-B", bounds=bounds)
         if found.fun < least:
             share, least = float(1 / (1 + math.exp(-found.x[2]))), float(found.fun)
-    return share, 2 * (one_heap - least)
+    return share, 2 * (one_normal - least)

@@ -98,9 +98,9 @@ def learning_curve(
     """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
 
     The interval is a bootstrap over the repeats, refitted each time; deviations are stretched as repeats share
-    photos (Nadeau & Bengio's factor, see effects.py). It speaks of this law: that the curve goes on by it beyond twice
-    today's photos is hope. Its ends are clipped to what the score can be: the truth lies there too, and is covered as
-    often.
+    photos (Nadeau & Bengio's factor, see effects.py). It assumes this law: beyond twice
+    today's photos, it may no longer hold. Its ends are clipped to the score's range, which does not change how often it
+    covers the true value.
 
     Parameters
     ----------

@@ -114,16 +114,60 @@ def learning_rate_answer(curve: LearningRateCurve, *, current: float, command: s
             f"({curve.losses[0]:.2f} at the lowest rate, {min(curve.losses):.2f} at best). More steps or a smaller "
             "batch size may help.",
         )
-    inside = curve.low <= current <= curve.high
-    where = "inside" if inside else "below" if current < curve.low else "above"
+    where = _where(current, curve.low, curve.high)
     first = f"Try learning rates from {curve.low:.1e} to {curve.high:.1e}; begin with {curve.suggested:g}."
     reason = (
         f"The training loss falls fastest at {curve.steepest:.1e} (single sweeps: {curve.steepest_low:.1e} to "
         f"{curve.steepest_high:.1e}) and is lowest at {curve.minimum:.1e}; beyond that it is unstable."
     )
     own = f"The recipe's own rate, {current:g}, lies {where} this range."
-    follow = "" if inside else f" Compare: `{command} --learning-rate {curve.suggested:g}`."
+    follow = "" if where == "inside" else f" Compare: `{command} --learning-rate {curve.suggested:g}`."
     return first, reason, own + follow
+
+
+class TriedRates(BaseModel):
+    """The learning rates of a study beside the range that a range test of its control suggests.
+
+    Attributes
+    ----------
+    tried : dict of str to float
+        Recipe to its rate, of those with the control's optimizer; the control first.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    curve: LearningRateCurve
+    tried: dict[str, float]
+
+    @property
+    def labels(self) -> dict[str, float]:
+        """Each rate that was tried, the lowest first, by whom.
+
+        >>> TriedRates(curve=LearningRateCurve(rates=(), losses=(), sweeps=()), tried={"plain": 1e-3, "cosine": 1e-3,
+        ...     "rate 1e-4": 1e-4}).labels
+        {'0.0001 (rate 1e-4)': 0.0001, '0.001 (plain and 1 more)': 0.001}
+        """
+        found = {}
+        for rate in sorted(set(self.tried.values())):
+            first, *others = [recipe for recipe, own in self.tried.items() if own == rate]
+            found[f"{rate:g} ({first}{f' and {len(others)} more' if others else ''})"] = rate
+        return found
+
+    @property
+    def sentence(self) -> str:
+        """The range, and where the tried rates lie."""
+        curve, control = self.curve, next(iter(self.tried))
+        if curve.low is None or curve.high is None or curve.suggested is None:
+            return f"A range test of {control} suggests no learning rate: its training loss hardly falls at any."
+        lie = [f"{label}, {_where(rate, curve.low, curve.high)} that range" for label, rate in self.labels.items()]
+        return (
+            f"A range test of {control} suggests learning rates from {curve.low:.1e} to {curve.high:.1e}, "
+            f"{curve.suggested:g} to begin with. Rates tried: {'; '.join(lie)}."
+        )
+
+
+def _where(rate: float, low: float, high: float) -> str:
+    return "inside" if low <= rate <= high else "below" if rate < low else "above"
 
 
 def _steepest(losses: NDArray[np.floating]) -> int:

@@ -41,7 +41,7 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     The rules in their order; each finding would mislead the rules after it:
 
     1. the loss became NaN                         training       (what the verdict says)
-    2. the same pictures on both sides of a split  clean split
+    2. the same pictures in both splits            clean split
     3. classes told apart without their photos,    better photos
        where the head does not underfit
     4. labels that look wrong                      better labels
@@ -196,11 +196,12 @@ def _beyond_the_head(run: RunSummary, *, photos: str, earlier: EarlierFindings) 
 
 def _wider(run: RunSummary, *, photos: str) -> str:
     """What could give better features: other weights, then VGG16's own last block, then larger images."""
+    tuned = _again(run, photos=photos, option="--finetune", value="block5")
     if run.weights == "starter":
         other = _again(run, photos=photos, option="--weights", value="imagenet")
-        return f"For a better score, use the ImageNet weights instead of the starter weights (`{other}`)."
+        without = "" if run.finetuned_block else f" Without them, fine-tuning VGG16's last block may help (`{tuned}`)."
+        return f"For a better score, use the ImageNet weights instead of the starter weights (`{other}`).{without}"
     if run.finetuned_block is None:
-        tuned = _again(run, photos=photos, option="--finetune", value="block5")
         return f"Fine-tuning VGG16's last block may give a better score: try `{tuned}`."
     larger = _again(run, photos=photos, option="--image-size", value=str(min(2 * run.image_size, 1024)))
     return f"For a better score, use images larger than {run.image_size} px (`{larger}`)."

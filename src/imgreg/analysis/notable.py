@@ -1,6 +1,6 @@
-"""Which photos are worth a look: the worst mistakes, the least certain answers, and what was learned by heart.
+"""Which photos are worth a look: the worst mistakes, the least certain answers, and what was memorized.
 
-In: a run. Out: rows of its split, the most telling first. Must not know: photos' files, and how they are shown.
+In: a run. Out: rows of its split, the most instructive first. Must not know: photos' files, and how they are shown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def worst_mistakes(labels: ArrayLike, probabilities: ArrayLike, *, limit: int) -
 
 
 def least_certain(probabilities: ArrayLike, *, limit: int) -> NDArray[np.intp]:
-    """Rows whose two likeliest classes lie closest, right or wrong.
+    """Rows whose two most probable classes are closest, right or wrong.
 
     >>> least_certain([[0.9, 0.1], [0.45, 0.55], [0.3, 0.7]], limit=2)
     array([1, 2])
@@ -72,10 +72,10 @@ def most_memorized(train_own: NDArray[np.float32] | None, *, best: int, limit: i
 
 @dataclass(frozen=True)
 class Notable:
-    """Rows of run.split that a report shows, the most telling first."""
+    """Rows of run.split that a report shows, the most instructive first."""
 
     mistakes: tuple[int, ...]
-    uncertain: tuple[int, ...]  # right answers only: the wrong ones stand among the mistakes
+    uncertain: tuple[int, ...]  # right answers only: the wrong ones are among the mistakes
     memorized: tuple[int, ...]
 
     @property

@@ -90,7 +90,7 @@ class Performance:
 
 
 def scored_photos(run: Run) -> Scored:
-    """The photos a run's kept head is judged by."""
+    """The photos that a run's kept head is evaluated on."""
     side: Literal["test", "val"] = "test" if run.test_probabilities is not None else "val"
     rows = tuple(i for i, row in enumerate(run.split) if row.on(side))
     labels = np.array([run.summary.classes.index(run.split[i].label) for i in rows], dtype=np.int64)

@@ -1,7 +1,7 @@
 """How two heads differ photo by photo on the same validation photos: how much, how sure, where only one is right.
 
 In: runs. Out: an effect a run, and the photos that change their answer. Must not know: how they are shown.
-It speaks of these heads on these photos; what a recipe would do again, repeats tell (effects.py).
+It compares these heads on these photos; repeats show what a recipe would do again (effects.py).
 """
 
 from __future__ import annotations

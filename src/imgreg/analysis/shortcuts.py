@@ -1,4 +1,4 @@
-"""Shortcuts: do a few plain numbers a photo, which show nothing of what it is of, tell the classes apart?
+"""Shortcuts: do a few numbers of each photo that do not describe its subject predict its class?
 
 In: numbers and classes. Out: Shortcuts. Must not know: photos, networks, how they are shown.
 """
@@ -43,7 +43,7 @@ class Shortcut:
 def find_shortcut(
     name: str, numbers: Float64Array, labels: NDArray[np.integer], *, groups: NDArray[np.integer] | None = None
 ) -> Shortcut | None:
-    """Look whether a control's numbers tell the classes apart, by 5-fold cross-validation.
+    """Check whether a sanity baseline's numbers predict the class, by 5-fold cross-validation.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def find_shortcut(
     Returns
     -------
     Shortcut or None
-        None where the numbers do not tell the classes apart, and where there are too few photos to say so.
+        None where the numbers do not predict the class, and where there are too few photos to say so.
 
     Examples
     --------

@@ -142,7 +142,7 @@ def is_open(table: StudyTable) -> bool:
 
 
 def voted(name: str, voters: Sequence[Trial]) -> Trial:
-    """What the mean of several heads' probabilities gives on one repeat, as a trial of its own.
+    """What the mean of several heads' probabilities gives on one repeat, as a trial.
 
     The loss is that of the mean; the answer counted right or wrong is the one most heads give, the mean among equals.
     The curves are the means of the heads' own.

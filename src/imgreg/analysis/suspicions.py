@@ -89,9 +89,9 @@ def suspect_result(
         Of these photos that are of the most frequent class.
     """
     found = []
-    telling = [one for one in sanity_baselines if _tells(one, accuracy=accuracy, largest_share=largest_share)]
-    if telling:
-        one = max(telling, key=lambda it: it.accuracy)
+    predictive = [one for one in sanity_baselines if _predicts(one, accuracy=accuracy, largest_share=largest_share)]
+    if predictive:
+        one = max(predictive, key=lambda it: it.accuracy)
         found.append(
             Suspicion(
                 kind=SHORTCUT,
@@ -127,7 +127,7 @@ def suspect_result(
     return tuple(found)
 
 
-def _tells(one: SanityBaseline, *, accuracy: float, largest_share: float) -> bool:
+def _predicts(one: SanityBaseline, *, accuracy: float, largest_share: float) -> bool:
     if one.name not in EXPLAINS:
         return False
     share_is_large = explains(one.name, low=one.low, largest_share=largest_share, reached=accuracy)

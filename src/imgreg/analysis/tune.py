@@ -221,7 +221,7 @@ def tune_answer(nested: NestedScore, *, changes: Sequence[str]) -> tuple[str, ..
     )
     if not changes:
         return first, optimism, f"On all photos the search found nothing better than {default}, which is handed over."
-    advice = "" if effect.word == "helped" else f" {default} is as safe a choice until more photos tell."
+    advice = "" if effect.word == "helped" else f" {default} is as safe a choice until you have more photos."
     if effect.word == "hurt":
         advice = f" Keep {default}."
     return first, optimism, f"The recipe found on all photos has {', '.join(changes)}.{advice}"

@@ -275,7 +275,7 @@ def _small_clear_rise(it: Evidence) -> Finding | None:
 
 
 def _stalled(it: Evidence) -> Finding | None:
-    """The validation loss stands still: while the gap doubled, or for a quarter of the epochs while train improves."""
+    """The validation loss has stalled: while the gap doubled, or for a quarter of the epochs while train improves."""
     gap = it.gap
     widened = it.stalled < 0.75 * it.end and gap[-1] > max(2 * gap[it.stalled], 0.15 * it.guessing_loss)
     improves = it.train_smooth[it.lowest] - it.train_smooth[-1] >= SMALL_RISE * it.guessing_loss

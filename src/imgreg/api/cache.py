@@ -21,7 +21,7 @@ from imgreg.training.checkpoints import CHECKPOINTS
 
 @dataclass(frozen=True)
 class CacheReport:
-    """The cache's place and what lies there."""
+    """Where the cache is and what it holds."""
 
     folder: Path
     features: CacheContents

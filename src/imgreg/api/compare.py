@@ -1,46 +1,25 @@
-"""imgreg compare: several recipes on the same split, seed and features; or finished runs side by side."""
+"""imgreg compare: several recipes on the same split, seed and features; or finished runs."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgreg.analysis.baselines import comparison_sentence, shared_baselines
-from imgreg.analysis.compare import (
-    ComparisonRow,
-    comparison_table,
-    same_conditions,
-    shared_suspicions,
-)
-from imgreg.analysis.photo_effects import PhotoEffect, photo_effects
+from imgreg.analysis.results import Comparison as Comparison
+from imgreg.analysis.results import comparison_of
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.reports.tensorboard import write_events, write_experiment
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import Run, atomic_folder, read_run, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, folder_beside, named_folder
-from imgreg.runs.summary import Baseline, RunSummary
 from imgreg.session import Session
 from imgreg.training.dataset import new_folder
 from imgreg.training.record import record
 from imgreg.training.thumbnails import keep_pictures, read_pictures
 from imgreg.training.train import conclude, train_heads
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Compared runs. `folder` holds report.html with its figures beside it, table.csv and comparison.json."""
-
-    folder: Path
-    runs: tuple[RunSummary, ...]
-    rows: tuple[ComparisonRow, ...]
-    warnings: tuple[str, ...]  # what makes the runs not comparable, and their suspicions
-    baselines: tuple[Baseline, ...]  # if all runs share them
-    against_baselines: str  # a sentence, empty without baselines
-    effects: tuple[PhotoEffect, ...]  # of each run against the first, where they share their validation photos
 
 
 def compare(
@@ -143,7 +122,7 @@ def compare_runs(folders: Sequence[Path], *, session: Session) -> Comparison:
 
 
 def _write(folder: Path, target: Path, *, runs: Sequence[Run], style: CurveStyle | None) -> Comparison:
-    comparison = put_side_by_side(target, runs)
+    comparison = comparison_of(runs, folder=target)
     shared = _shared_document(comparison)
     documents = shared["table"]
     lines = [tuple(", ".join(v) if isinstance(v, list) else v for v in row.values()) for row in documents]
@@ -153,40 +132,19 @@ def _write(folder: Path, target: Path, *, runs: Sequence[Run], style: CurveStyle
     return comparison
 
 
-def put_side_by_side(target: Path, runs: Sequence[Run]) -> Comparison:
-    """Everything that is said of compared runs; the first is the control."""
-    summaries = tuple(run.summary for run in runs)
-    warnings = (*same_conditions(runs), *shared_suspicions(runs))
-    rows = comparison_table(summaries)
-    return Comparison(
-        folder=target,
-        runs=summaries,
-        rows=rows,
-        warnings=warnings,
-        baselines=shared_baselines(summaries),
-        against_baselines=comparison_sentence({row.name: run for row, run in zip(rows, summaries, strict=True)}),
-        effects=photo_effects(runs),
-    )
-
-
 def write_comparison_report(
     folder: Path, runs: Sequence[Run], comparison: Comparison, *, style: CurveStyle | None = None
 ) -> None:
     """Write report.html and its figures into the folder of a comparison."""
     from imgreg.reports.comparison import SHOWN_PHOTOS, comparison_report
 
-    effects = comparison.effects
-    changed = {path for one in effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
+    changed = {path for one in comparison.effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
     shown = [row for row in runs[0].split if row.path in changed and row.on("val")]
     keep_pictures(folder, runs[0], shown)
     had = read_pictures(folder, (row.sha256 for row in shown))
     comparison_report(
-        runs,
-        rows=comparison.rows,
-        warnings=comparison.warnings,
-        baselines=comparison.baselines,
-        against_baselines=comparison.against_baselines,
-        effects=effects,
+        comparison,
+        runs=runs,
         pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
         folder=folder,
         style=style or CurveStyle(),

@@ -87,7 +87,7 @@ def export_run(
     Raises
     ------
     UsageError
-        If a format is unknown or cannot store float16, its folder exists, or it would lie among the run's photos.
+        If a format is unknown or cannot store float16, its folder exists, or it would be in the photo folder.
     MachineError
         If a package is missing.
     ArtefactError

@@ -85,7 +85,7 @@ def save_decisions(review: LabelReview, decisions: Mapping[str, str]) -> Path:
     Raises
     ------
     UsageError
-        For an unknown photo or decision, or if the label check lies in the photo folder.
+        For an unknown photo or decision, or if the label check is in the photo folder.
     OSError
         If the disk refuses.
     """

@@ -6,11 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from imgreg.analysis.lr_find import LearningRateCurve, learning_rate_answer, learning_rate_curve
+from imgreg.analysis.lr_find import LearningRateCurve, learning_rate_answer
 from imgreg.config import Settings
-from imgreg.heads.lr_find import sweep_learning_rates
 from imgreg.paths import shared_command, shared_text
 from imgreg.runs.folder import write_json
 from imgreg.session import Session
@@ -18,9 +15,7 @@ from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
 from imgreg.training.dataset import new_folder, prepare_dataset
 from imgreg.training.fit import prepare
-
-LOWEST, HIGHEST = 1e-7, 1.0
-N_STEPS = 140  # 20 a decade
+from imgreg.training.learning_rates import sweep_rates
 
 
 @dataclass(frozen=True)
@@ -51,24 +46,9 @@ def find_learning_rate(data: Path, *, settings: Settings, sweeps: int, session: 
         base = Backbone(settings.base, watcher=watcher)
         dataset = prepare_dataset(data, settings.photos, base=base, session=session)
         base.settle()
-        rates = np.geomspace(LOWEST, HIGHEST, N_STEPS)
-        losses = []
         with open_cache(session) as cache:
             prepared = prepare(dataset, base=base, settings=settings, cache=cache, watcher=watcher)
-            train = prepared.labelled(dataset.split.train, augmented=True)
-            for number in range(sweeps):
-                watcher.step("raising the learning rate", number, sweeps, "")
-                losses.append(
-                    sweep_learning_rates(
-                        settings.recipe,
-                        train=train,
-                        n_classes=len(prepared.classes),
-                        rates=rates,
-                        seed=settings.seed + number,
-                    )
-                )
-            watcher.step("raising the learning rate", sweeps, sweeps, "")
-        curve = learning_rate_curve(rates, losses)
+            curve = sweep_rates(prepared, dataset.split.train, sweeps=sweeps, watcher=watcher)
         done = LearningRateResult(
             folder=target,
             curve=curve,
@@ -105,4 +85,5 @@ def _write(folder: Path, done: LearningRateResult, *, settings: Settings, data: 
         "command": shared_command(command),
     }
     write_json(folder / "lr_find.json", learning_rate_document(done) | shared)
-    learning_rate_figure(done.curve, current=settings.recipe.optimizer.learning_rate, target=folder / "curve.png")
+    current = settings.recipe.optimizer.learning_rate
+    learning_rate_figure(done.curve, marked={f"the recipe's rate, {current:g}": current}, target=folder / "curve.png")

@@ -28,7 +28,7 @@ def preview(
     Raises
     ------
     UsageError
-        If the target is no PNG, lies among the photos, or in a folder that is not there.
+        If the target is no PNG, is in the photo folder, or in a folder that does not exist.
     DatasetError
         If the photos cannot be used as a dataset.
     """

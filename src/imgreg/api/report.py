@@ -1,4 +1,4 @@
-"""imgreg report: the report of a run, a comparison or a study, rebuilt from its folder. No TensorFlow."""
+"""imgreg report: the report of a run, a comparison, a study or a tuning, rebuilt from its folder. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from imgreg.analysis.baselines import StudyBaseline
+from imgreg.analysis.lr_find import TriedRates
+from imgreg.analysis.results import Study, comparison_of
 from imgreg.analysis.study import StudyTable
 from imgreg.config import CurveStyle
 from imgreg.errors import ArtefactError
@@ -35,23 +37,25 @@ def rebuild_report(folder: Path, *, style: CurveStyle | None = None) -> Path:
     Raises
     ------
     ArtefactError
-        If the folder is none of the three, or is damaged.
+        If the folder is none of these, or is damaged.
     """
     if (folder / "model.json").is_file():
         from imgreg.training.run_report import write_run_report
 
         renew_sums(folder, write_run_report(folder, read_run(folder), style=style))
     elif (folder / "comparison.json").is_file():
-        from imgreg.api.compare import put_side_by_side, write_comparison_report
+        from imgreg.api.compare import write_comparison_report
 
         runs = [read_run(run) for run in _runs_of(folder)]
-        write_comparison_report(folder, runs, put_side_by_side(folder, runs), style=style)
+        write_comparison_report(folder, runs, comparison_of(runs, folder=folder), style=style)
     elif (folder / "study.json").is_file():
         _rebuild_study(folder, style=style)
+    elif (folder / "tune.json").is_file():
+        _rebuild_tune(folder)
     else:
         raise ArtefactError(
-            f"{folder}: found no model.json, comparison.json or study.json. Expected the folder of a run, a "
-            "comparison or a study, e.g. models/first-try; `imgreg runs` lists the runs."
+            f"{folder}: found no model.json, comparison.json, study.json or tune.json. Expected the folder of a run, a "
+            "comparison, a study or a tuning, e.g. models/first-try; `imgreg runs` lists the runs."
         )
     return folder / "report.html"
 
@@ -70,7 +74,7 @@ def _runs_of(folder: Path) -> list[Path]:
 
 
 def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
-    from imgreg.api.study import Study, draw_study
+    from imgreg.reports.study import study_report
 
     study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
     try:
@@ -84,12 +88,24 @@ def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
             notes=study["notes"],
             sanity_baselines=tuple(SanityBaseline.model_validate(one) for one in study["sanity_baselines"]),
             baselines=tuple(StudyBaseline.model_validate(one) for one in study["baselines"]),
+            rates=None if (rates := study.get("learning_rates")) is None else TriedRates.model_validate(rates),
             command=study["command"],
         )
-        draw_study(folder, done, style=style or CurveStyle.model_validate(study["curves"]))
+        study_report(done, folder=folder, style=style or CurveStyle.model_validate(study["curves"]))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
+
+
+def _rebuild_tune(folder: Path) -> None:
+    from imgreg.api.tune import draw_tune
+
+    document = _document(folder / "tune.json")
+    try:
+        draw_tune(folder, document)
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtefactError(f"{folder}: not a readable tuning ({first}). It is damaged: run it again.") from error
 
 
 def _document(path: Path) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import tomli_w
 
-from imgreg.analysis.baselines import StudyBaseline, study_sentence
+from imgreg.analysis.baselines import study_sentence
+from imgreg.analysis.lr_find import TriedRates
+from imgreg.analysis.results import Study as Study
 from imgreg.analysis.sanity_baselines import largest_share, sanity_warnings
-from imgreg.analysis.study import StudyTable, searched, study_answer, study_table, voted
+from imgreg.analysis.study import searched, study_answer, study_table, voted
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import UsageError
 from imgreg.features.blocks import count_tuned
@@ -27,39 +29,14 @@ from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.baselines import baselines_of_study
-from imgreg.training.dataset import ResampledDataset, new_folder, resample_dataset
+from imgreg.training.cache import open_cache
+from imgreg.training.dataset import Dataset, ResampledDataset, new_folder, resample_dataset
+from imgreg.training.fit import prepare
+from imgreg.training.learning_rates import sweep_rates
 from imgreg.training.run_values import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
-
-
-@dataclass(frozen=True)
-class Study:
-    """A finished study. `folder` holds report.html, study.json, table.csv, forest.png, curves.png and the recipes.
-
-    Attributes
-    ----------
-    trials : mapping of str to sequence of Trial
-        Recipe to its trials, in the order of the repeats.
-    groups : mapping of str to sequence of str
-        Heading to the recipes that are drawn in one panel, the control first.
-    command : str
-        The command line, without this machine's folders.
-    """
-
-    folder: Path
-    table: StudyTable
-    trials: Mapping[str, Sequence[Trial]]
-    groups: Mapping[str, Sequence[str]]
-    answer: tuple[str, ...]
-    notes: tuple[str, ...]
-    sanity_baselines: tuple[SanityBaseline, ...]
-    baselines: tuple[StudyBaseline, ...]
-    command: str = ""
-    n_trained: int = 0
-    n_kept: int = 0
-    seconds: float = 0.0
 
 
 def study(
@@ -122,6 +99,7 @@ def _study_of(
     trials = _with_derived(grid.trials, plan.derived)
     table = study_table(trials, n_parameters=_n_parameters(resampled, plan))
     baselines = baselines_of_study(resampled, trials, session=session)
+    rates = _tried_rates(resampled, plan, session=session) if plan.tests_rates else None
     warnings = _sanity_warnings(sanity, trials)
     for line in warnings:
         session.watcher.say(line)
@@ -131,14 +109,26 @@ def _study_of(
         table=table,
         trials=trials,
         groups=_panels(plan.groups or {"all recipes": tuple(grid.trials)}, trained=trials),
-        answer=(*study_answer(table), *filter(None, [study_sentence(baselines)])),
+        answer=(*study_answer(table), *filter(None, [study_sentence(baselines), rates.sentence if rates else ""])),
         notes=(*resampled.notes, *grid.diverged.values(), *warnings, *of_recipes),
         sanity_baselines=sanity,
         baselines=baselines,
+        rates=rates,
         command=shared_command(session.command),
         n_trained=grid.n_trained,
         n_kept=grid.n_kept,
     )
+
+
+def _tried_rates(resampled: ResampledDataset, plan: StudyPlan, *, session: Session) -> TriedRates:
+    """A range test of the control on the train photos of the first repeat."""
+    control, split = plan.settings[0], resampled.repeats[0].split
+    optimizers = {one.recipe.name: one.recipe.optimizer for one in plan.settings}
+    tried = {name: one.learning_rate for name, one in optimizers.items() if one.name == control.recipe.optimizer.name}
+    with open_cache(session) as cache:
+        dataset = Dataset(resampled.index, split, (), 0.0)
+        prepared = prepare(dataset, base=resampled.base, settings=control, cache=cache, watcher=session.watcher)
+        return TriedRates(curve=sweep_rates(prepared, split.train, watcher=session.watcher), tried=tried)
 
 
 def _sanity_warnings(sanity: Sequence[SanityBaseline], trials: Mapping[str, Sequence[Trial]]) -> tuple[str, ...]:
@@ -191,6 +181,7 @@ def study_document(done: Study) -> dict[str, object]:
         "table": done.table.model_dump(mode="json"),
         "sanity_baselines": [one.model_dump(mode="json") for one in done.sanity_baselines],
         "baselines": [one.model_dump(mode="json") for one in done.baselines],
+        "learning_rates": None if done.rates is None else done.rates.model_dump(mode="json"),
         "n_trained": done.n_trained,
         "n_kept": done.n_kept,
         "seconds": done.seconds,
@@ -199,6 +190,8 @@ def study_document(done: Study) -> dict[str, object]:
 
 def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: CurveStyle) -> None:
     """Write a study whose notes and folder are as shared files have them, without this machine's folders."""
+    from imgreg.reports.study import study_report
+
     how = {"command": done.command, "groups": {heading: list(names) for heading, names in done.groups.items()}}
     write_json(folder / "study.json", study_document(done) | how | {"curves": style.model_dump(mode="json")})
     figures = ("recipe", "n_parameters", "test_loss", "test_accuracy", "best_epoch", "gap_last")
@@ -212,22 +205,4 @@ def _write(folder: Path, done: Study, *, settings: Sequence[Settings], style: Cu
     write_text(folder / "settings.toml", tomli_w.dumps({one.recipe.name: shared_settings(one) for one in settings}))
     trials = {name: [trial.model_dump(mode="json") for trial in row] for name, row in done.trials.items()}
     write_json(folder / "trials.json", trials)
-    draw_study(folder, done, style=style)
-
-
-def draw_study(folder: Path, done: Study, *, style: CurveStyle) -> None:
-    """Write report.html and its figures into the folder of a study."""
-    from imgreg.reports.study import study_report
-
-    study_report(
-        done.table,
-        trials=done.trials,
-        groups=done.groups,
-        answer=done.answer,
-        notes=done.notes,
-        sanity_baselines=done.sanity_baselines,
-        baselines=done.baselines,
-        command=done.command,
-        style=style,
-        folder=folder,
-    )
+    study_report(done, folder=folder, style=style)

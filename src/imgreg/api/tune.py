@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -18,7 +21,7 @@ from imgreg.analysis.tune import (
     tune_answer,
 )
 from imgreg.api.train import train
-from imgreg.config import Recipe, Settings
+from imgreg.config import Recipe, Settings, Tuning
 from imgreg.errors import UsageError
 from imgreg.paths import shared_command, shared_text
 from imgreg.recipes import recipe_with, typed
@@ -77,15 +80,12 @@ def tune(
     *,
     settings: Settings,
     space: Space,
-    n_trials: int,
-    folds: int,
-    inner_folds: int,
-    seconds: float | None = None,
+    tuning: Tuning,
     session: Session,
 ) -> Tuned:
     """Search for a recipe inside each outer fold and on all photos, score it outside, and train a run with it.
 
-    Each outer fold has a search of its own, on inner folds of its train photos; what that picks is trained on all of
+    Each outer fold has a separate search, on inner folds of its train photos; what that picks is trained on all of
     them and scored on the outer photos, which no search saw, beside the default recipe. The recipe that is handed over
     comes from a last search, on all photos. Finished trainings are kept in the cache: the same command again goes on.
 
@@ -93,12 +93,6 @@ def tune(
     ----------
     settings : Settings
         With the default recipe, the first trial of each search.
-    n_trials : int
-        Recipes in each search.
-    folds, inner_folds : int
-        Outer folds, and inner folds of each search; 2 or more.
-    seconds : float, optional
-        Time for all searches; each gets an equal share of what is left, and ends with a batch of trials.
 
     Raises
     ------
@@ -115,16 +109,7 @@ def tune(
         if run.exists():
             raise UsageError(f"{run} exists already. Choose another --name, or remove it first.")
         with open_workers(session) as working:
-            found = search_nested(
-                data,
-                settings=settings,
-                space=space,
-                n_trials=n_trials,
-                folds=folds,
-                inner_folds=inner_folds,
-                seconds=seconds,
-                session=working,
-            )
+            found = search_nested(data, settings=settings, space=space, tuning=tuning, session=working)
         done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run, models=session.models)
         done = replace(done, seconds=round(time.perf_counter() - started, 1))
         _write(folder, done, data=data, command=session.command)
@@ -198,16 +183,19 @@ def tune_document(done: Tuned) -> dict[str, object]:
 
 
 def _write(folder: Path, done: Tuned, *, data: Path, command: str) -> None:
-    from imgreg.reports.tune import Dimension, tune_report
-
     shared = {
         "tune": done.folder.name,
         "run": done.run.name,
         "notes": [shared_text(line, data) for line in done.notes],
         "train_command": shared_command(done.train_command),
         "command": shared_command(command),
+        "settings": {
+            key: [_shown(recipe, done.space).get(key) for recipe in (done.default, done.recipe)] for key in done.space
+        },
+        "space": {key: dataclasses.asdict(one) for key, one in done.space.items()},
     }
-    write_json(folder / "tune.json", tune_document(done) | shared)
+    document = tune_document(done) | shared
+    write_json(folder / "tune.json", document)
     write_text(folder / "best.toml", tomli_w.dumps(done.recipe.rendered()))
     header = ("trial", "status", "loss", *done.space)
     rows = [
@@ -215,25 +203,40 @@ def _write(folder: Path, done: Tuned, *, data: Path, command: str) -> None:
         for one in done.trials
     ]
     write_text(folder / "trials.csv", rows_to_csv(header, rows))
+    draw_tune(folder, document)
+
+
+def draw_tune(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write report.html and its figures into the folder where a search stands, or is being written.
+
+    Parameters
+    ----------
+    document : mapping
+        The contents of tune.json.
+
+    Raises
+    ------
+    KeyError, TypeError, AttributeError, ValidationError
+        If the document is not what `tune` wrote.
+    """
+    from imgreg.reports.tune import Dimension, tune_report
+
     tune_report(
-        done.trials,
-        nested=done.nested,
-        outer=done.outer,
+        [SearchTrial.model_validate(one) for one in document["trials"]],
+        nested=NestedScore.model_validate(document["nested"]),
+        outer=[OuterScore.model_validate(one) for one in document["outer_folds"]],
         dimensions=[
-            Dimension(key, labels=one.labels)
-            if isinstance(one, Choices)
-            else Dimension(key, low=one.low, high=one.high, log=one.log)
-            for key, one in done.space.items()
+            Dimension(key, labels=Choices(tuple(one["values"])).labels)
+            if "values" in one
+            else Dimension(key, low=one["low"], high=one["high"], log=one["log"])
+            for key, one in document["space"].items()
         ],
-        importances=done.importances,
-        settings={
-            key: (_shown(done.default, done.space).get(key), _shown(done.recipe, done.space).get(key))
-            for key in done.space
-        },
-        changes=done.changes,
-        answer=done.answer,
-        notes=[shared_text(line, data) for line in done.notes],
-        command=shared_command(command),
-        train_command=shared_command(done.train_command),
+        importances=document["importances"],
+        settings=document["settings"],
+        changes=document["changes"],
+        answer=document["answer"],
+        notes=document["notes"],
+        command=document["command"],
+        train_command=document["train_command"],
         folder=folder,
     )

@@ -14,15 +14,14 @@ from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
 from imgreg.config import CHEAP_BASELINES, Base, Recipe
 from imgreg.errors import UsageError
-from imgreg.recipes.settings import build_settings
+from imgreg.recipes.settings import build_settings, tuning_from
 from imgreg.recipes.topics import StudyPlan, plan_study
 from imgreg.runs.find import find_run
 from imgreg.runs.folder import list_runs
 from imgreg.session import Session
 
 if TYPE_CHECKING:
-    from imgreg.api.compare import Comparison
-    from imgreg.api.study import Study
+    from imgreg.analysis.results import Comparison, Study
 
 
 @dataclass(frozen=True)
@@ -234,11 +233,7 @@ class Workspace:
         data: PathLike,
         *,
         recipe: str | Recipe = "regularized",
-        trials: int = 60,
-        seconds: float | None = None,
         space: PathLike | None = None,
-        folds: int = 3,
-        inner_folds: int = 3,
         name: str | None = None,
         resume: bool | None = None,
         **options: Any,
@@ -249,30 +244,24 @@ class Workspace:
         ----------
         recipe : str or Recipe
             The recipe to begin with, which is the first trial.
-        trials : int
-            Number of recipes that each search tries.
-        seconds : float, optional
-            Time after which the searches end with as many trials as there were.
         space : path, optional
             A TOML file of what to vary; by default the space that comes with imgreg.
-        folds, inner_folds : int
-            Outer folds, which score the search, and inner folds, on which it compares recipes.
         **options
-            As in `train`.
+            As in `train`, and of the search (`config.Tuning`): `trials`, the number of recipes that each search tries;
+            `seconds`, after which the searches end with as many as there were; `folds`, the outer folds, which score
+            the search; `inner_folds`, on which it compares recipes.
         """
         from imgreg.api.tune import tune, tune_document
         from imgreg.recipes.search_space import DEFAULT_SPACE, load_space
 
-        settings = build_settings(recipe, options)
+        tuning, others = tuning_from(options)
+        settings = build_settings(recipe, others)
         with self._session(name=name, resume=resume) as session:
             done = tune(
                 Path(data),
                 settings=settings,
                 space=load_space(DEFAULT_SPACE if space is None else Path(space)),
-                n_trials=trials,
-                folds=folds,
-                inner_folds=inner_folds,
-                seconds=seconds,
+                tuning=tuning,
                 session=session,
             )
         rows = [{"trial": one.number, "status": one.status, "loss": one.loss, **one.values} for one in done.trials]
@@ -381,7 +370,7 @@ class Workspace:
         Parameters
         ----------
         repeats : int
-            Number of cross-validations, each with folds of its own.
+            Number of cross-validations, each with other folds.
         folds : int
             Folds of each, 2 or more: every photo is scored by the head of its fold.
         **options

@@ -159,13 +159,5 @@ def _printed(done: Comparison, *, printed: set[str], command: str = "") -> Print
 
     return (
         lambda: comparison_document(done),
-        lambda: comparison_text(
-            done.rows,
-            warnings=done.warnings,
-            against_baselines=done.against_baselines,
-            effects=done.effects,
-            folder=done.folder,
-            printed=printed,
-            command=command,
-        ),
+        lambda: comparison_text(done, printed=printed, command=command),
     )

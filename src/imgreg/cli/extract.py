@@ -9,7 +9,7 @@ import click
 
 from imgreg.cli.flags import cache_size_option, ray_option, result_options
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, recipe_option, settings_options
+from imgreg.cli.options import Printed, features_options, recipe_option
 from imgreg.progress import Watcher
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("extract", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="Recipe whose features are wanted: its augmented views, its seed.")
-@settings_options
+@features_options
 @ray_option
 @cache_size_option
 @result_options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -25,11 +25,22 @@ from imgreg.session import Session
 F = TypeVar("F", bound=Callable[..., Any])
 COMPARED = ("plain", "regularized")  # by default
 _ALIASES = {"learning_rate": ("--lr",), "batch_size": ("--batch",), "image_size": ("--imgsz",)}
+_OF_HEADS = ("epochs", "batch_size", "patience", "learning_rate", "dropout", "l2", "val_fraction", "split_seed")
 _BASE_OPTIONS = ("weights", "image_size", "engine", "precision")
 
 
 def settings_options(function: F) -> F:
     """Every option that recipes.settings.build_settings reads, except the recipe and --folds."""
+    return _settings_options(function, RECIPE_OPTIONS | SETTINGS_OPTIONS)
+
+
+def features_options(function: F) -> F:
+    """Those of `settings_options` that cached features depend on."""
+    wanted = RECIPE_OPTIONS | SETTINGS_OPTIONS
+    return _settings_options(function, {name: where for name, where in wanted.items() if name not in _OF_HEADS})
+
+
+def _settings_options(function: F, wanted: Mapping[str, tuple[type[Config], str]]) -> F:
     augment = click.option(
         "--augment",
         metavar="none|keras|albumentations|FILE",
@@ -42,7 +53,7 @@ def settings_options(function: F) -> F:
         metavar="KEY=VALUE",
         help="Set any recipe key, e.g. head.dropout=0.5. Repeatable; `imgreg recipes plain` lists the keys.",
     )
-    decorators = [_option(name, *where) for name, where in (RECIPE_OPTIONS | SETTINGS_OPTIONS).items()]
+    decorators = [_option(name, *where) for name, where in wanted.items()]
     for decorator in reversed([overrides, augment, *decorators]):
         function = decorator(function)
     return function
@@ -51,6 +62,13 @@ def settings_options(function: F) -> F:
 def folds_option(function: F) -> F:
     """--folds, for commands that keep the run of a cross-validation."""
     return _option("folds", *FOLDS)(function)
+
+
+def tuning_options(function: F) -> F:
+    """What recipes.settings.tuning_from reads, except the time."""
+    for name in ("inner_folds", "folds", "trials"):
+        function = _option(name, config.Tuning, name)(function)
+    return function
 
 
 def base_options(function: F) -> F:

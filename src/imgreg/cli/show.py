@@ -59,13 +59,5 @@ def printed_study(done: Study, *, command: str, repeats: int) -> Printed:
 
     return (
         lambda: study_document(done),
-        lambda: study_text(
-            done.table,
-            answer=done.answer,
-            notes=done.notes,
-            sanity_baselines=done.sanity_baselines,
-            baselines=done.baselines,
-            folder=done.folder,
-            more_repeats=with_option(command, "--repeats", str(2 * repeats)),
-        ),
+        lambda: study_text(done, more_repeats=with_option(command, "--repeats", str(2 * repeats))),
     )

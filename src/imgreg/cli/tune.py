@@ -10,8 +10,8 @@ import click
 
 from imgreg.cli.flags import workers_option
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
-from imgreg.recipes.settings import build_settings
+from imgreg.cli.options import Printed, recipe_option, session_options, settings_options, tuning_options
+from imgreg.recipes.settings import build_settings, tuning_from
 from imgreg.session import Session
 
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
@@ -30,14 +30,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
 @click.command("tune", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="The recipe to begin with, which is the first trial.")
-@click.option(
-    "--trials",
-    type=click.IntRange(min=1, max=10_000),
-    default=60,
-    show_default=True,
-    metavar="N",
-    help="Number of recipes that each search tries.",
-)
+@tuning_options
 @click.option(
     "--time",
     "seconds",
@@ -52,33 +45,13 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
     help="What to vary, and in which ranges.  [default: learning rate, dropout, L2, units, pool, normalization, label "
     "smoothing, augmentation]",
 )
-@click.option(
-    "--folds",
-    type=click.IntRange(min=2, max=20),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="Outer folds: how many times the search itself is scored on photos that it never saw.",
-)
-@click.option(
-    "--inner-folds",
-    type=click.IntRange(min=2, max=20),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="Inner folds, on which each search compares recipes.",
-)
 @settings_options
 @workers_option
 @session_options
 def command(
     data: Path,
     recipe: str,
-    trials: int,
-    seconds: float | None,
     space: Path | None,
-    folds: int,
-    inner_folds: int,
     session: Session,
     **options: Any,
 ) -> Printed:
@@ -99,14 +72,12 @@ def command(
     from imgreg.recipes.search_space import DEFAULT_SPACE, load_space
     from imgreg.reports.terminal.tune import tune_text
 
+    tuning, others = tuning_from(options)
     done = tune(
         data,
-        settings=build_settings(recipe, options),
+        settings=build_settings(recipe, others),
         space=load_space(space or DEFAULT_SPACE),
-        n_trials=trials,
-        folds=folds,
-        inner_folds=inner_folds,
-        seconds=seconds,
+        tuning=tuning,
         session=session,
     )
     return (

@@ -1,4 +1,4 @@
-"""Work on files that may be hostile, each in a process of its own with bounds on time and memory.
+"""Work on files that may be hostile, each in a separate process with bounds on time and memory.
 
 In: a function and its items. Out: results in order. A file that takes too long, too much memory, or the process with
 it, costs its own result and nothing else. Must not know: what the work is.
@@ -33,13 +33,13 @@ F = TypeVar("F")
 
 
 class _ReaderDiedError(PhotoError):
-    """The process that read the file ended, of its own or by a signal."""
+    """The process that read the file exited, or was ended by a signal."""
 
 
 def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[T, PhotoError], F]) -> Iterator[R | F]:
     """work(item) for each item, in order, a process a core. Some items are asked for ahead of what is given back.
 
-    An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process of its own,
+    An item that runs out of memory or time, or breaks its process, is tried once more in a fresh process,
     with more time: neither what earlier items left behind nor what else the machine does must decide about it.
 
     Parameters
@@ -47,7 +47,7 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
     work : callable
         A function of a module, which returns what can be pickled; it may raise PhotoError.
     failed : callable
-        What stands for an item whose work was given up: codes too-slow, out-of-memory and damaged.
+        The result for an item whose work was given up: codes too-slow, out-of-memory and damaged.
 
     Raises
     ------

@@ -202,7 +202,7 @@ def _imbalance(photos: Sequence[Photo], classes: Sequence[str]) -> Iterable[Find
     few = [c for c in classes if counts[c] < FEW_PHOTOS]
     if few:
         says = ", ".join(f"class {c!r} has {counts[c]} photos" for c in few)
-        advice = f"Add photos: fewer than {FEW_PHOTOS} per class tell nothing; a hundred are a good start."
+        advice = f"Add photos: fewer than {FEW_PHOTOS} per class show little; a hundred are a good start."
         yield Finding("few-photos", "take care", says, advice, ())
 
 

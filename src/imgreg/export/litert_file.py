@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from imgreg.export.litert_metadata import classifier_metadata, with_metadata
 from imgreg.export.parity import Answer, UInt8Array
 from imgreg.export.source import Dtype, Source
+
+_LABELS = "labels.txt"
 
 
 def write(source: Source, folder: Path, *, dtype: Dtype) -> None:
@@ -21,17 +24,22 @@ def write(source: Source, folder: Path, *, dtype: Dtype) -> None:
     if dtype == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    (folder / "model.tflite").write_bytes(converter.convert())
+    card = source.saved.card
+    metadata = classifier_metadata(
+        name=source.metadata["run"],
+        description=f"Tells {', '.join(card.classes)} apart.",
+        version=source.metadata["imgreg"],
+        image_size=card.image_size,
+        labels_file=_LABELS,
+    )
+    (folder / "model.tflite").write_bytes(with_metadata(converter.convert(), metadata))
     _attach(folder / "model.tflite", source)
 
 
 def _attach(model: Path, source: Source) -> None:
-    """Append labels.txt and metadata.json as a zip file, which is how TensorFlow Lite's metadata format attaches files.
-
-    Its table of tensor metadata is left out: tflite-support, which writes it, has no release for Python 3.12.
-    """
+    """Append labels.txt and metadata.json as a zip file, as TensorFlow Lite's metadata format attaches files."""
     files = {
-        "labels.txt": "".join(f"{label}\n" for label in source.saved.card.classes),
+        _LABELS: "".join(f"{label}\n" for label in source.saved.card.classes),
         "metadata.json": json.dumps(source.metadata, indent=2, ensure_ascii=False),
     }
     with zipfile.ZipFile(model, "a") as attached:

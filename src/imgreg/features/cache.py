@@ -11,6 +11,7 @@ instructions for the latter.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -32,6 +33,7 @@ Float16Array = NDArray[np.float16]
 
 BLOCK_ROWS = 64
 DEFAULT_LIMIT_BYTES = 20 * 10**9
+MAPPED_BLOCKS = 64  # that stay mapped, for the next training on the same photos
 STRAY_SECONDS = 86_400  # a file that no entry names is left alone for so long: its writer may still be at work
 
 _COPY = ".index-"  # begins the name of a copy of the index
@@ -84,7 +86,7 @@ def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
 
 @dataclass(frozen=True)
 class CacheContents:
-    """What lies in the feature cache, in numbers."""
+    """What the feature cache holds, in numbers."""
 
     n_features: int
     n_blocks: int
@@ -181,7 +183,7 @@ class FeatureCache:
     def read(self, keys: Sequence[str]) -> Float16Array:
         """Features by key, (n, h, w, c) float16. raises KeyError for a key that `missing` was not asked about
 
-        One block is open at a time: a training reads thousands of them.
+        The last MAPPED_BLOCKS stay mapped, no more: a training may read thousands, and each is an open file.
         """
         rows_by_block: dict[str, list[tuple[int, int]]] = {}
         for place, key in enumerate(keys):
@@ -190,7 +192,9 @@ class FeatureCache:
         features: Float16Array | None = None
         for name, rows in rows_by_block.items():
             try:
-                block = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+                path = self._path(name)
+                found = path.stat()
+                block = _mapped(path, found.st_ino, found.st_mtime_ns)
             except FileNotFoundError as error:
                 raise MachineError(
                     f"{self._path(name)} is missing: another imgreg evicted it from the feature cache to make room. "
@@ -369,6 +373,13 @@ class FeatureCache:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
+
+
+@functools.lru_cache(MAPPED_BLOCKS)
+def _mapped(path: Path, _inode: int, _changed_ns: int) -> Float16Array:
+    """A block; a file that was put in its place since is mapped anew."""
+    block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return block
 
 
 def _open_index(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:

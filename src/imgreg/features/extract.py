@@ -143,26 +143,44 @@ def extract(
             by_content.setdefault(view.photo.sha256, []).append(key)
     keys = [key for same in by_content.values() for key in same]
     blocks = [keys[start : start + BLOCK_ROWS] for start in range(0, len(keys), BLOCK_ROWS)]
-    done, engine = 0, load() if keys else None  # loading exports the base, where others find it too
-    if engine is not None and elsewhere is None:
-        rows = feature_rows([asked[key] for key in keys], engine=engine, base=source.base)
-        for block in blocks:
-            features = []
-            for row in islice(rows, len(block)):
-                features.append(row)
-                done += 1
-                if on_view is not None:
-                    on_view(done, len(keys))
-            source.cache.write(block, np.stack(features))
-    elif elsewhere is not None and keys:
+    if blocks:
+        engine = load()  # which exports the base into the cache, where other machines find it
         views = [[asked[key] for key in block] for block in blocks]
-        for number, written in elsewhere.compute_blocks(views, source=source):
-            source.cache.add(blocks[number], written)
-            done += len(blocks[number])
+        n_done = 0
+        counts = (
+            _computed_here(views, blocks, source=source, engine=engine)
+            if elsewhere is None
+            else _computed_elsewhere(views, blocks, source=source, workers=elsewhere)
+        )
+        for n_more in counts:
+            n_done += n_more
             if on_view is not None:
-                on_view(done, len(keys))
+                on_view(n_done, len(keys))
     source.cache.shrink()
     return Extraction(n_computed=len(missing), n_read=len(asked) - len(missing))
+
+
+def _computed_here(
+    views: Sequence[Sequence[View]], blocks: Sequence[Sequence[str]], *, source: FeatureSource, engine: Engine
+) -> Iterator[int]:
+    """Compute and write block by block, and give 1 after each feature."""
+    rows = feature_rows([view for block in views for view in block], engine=engine, base=source.base)
+    for keys in blocks:
+        features = []
+        for row in islice(rows, len(keys)):
+            features.append(row)
+            if len(features) == len(keys):
+                source.cache.write(keys, np.stack(features))
+            yield 1
+
+
+def _computed_elsewhere(
+    views: Sequence[Sequence[View]], blocks: Sequence[Sequence[str]], *, source: FeatureSource, workers: BlockWorkers
+) -> Iterator[int]:
+    """Enter what others write into the index, and give the number of features after each block."""
+    for number, written in workers.compute_blocks(views, source=source):
+        source.cache.add(blocks[number], written)
+        yield len(blocks[number])
 
 
 def feature_rows(views: Sequence[View], *, engine: Engine, base: BaseIdentity) -> Iterator[Float16Array]:

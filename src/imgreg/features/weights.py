@@ -1,6 +1,6 @@
 """Which weights the frozen base carries: resolved to a checked local file before any network is built.
 
-`auto` takes ImageNet's if they lie in Keras' cache or can be downloaded, else the bundled starter weights, and says
+`auto` takes ImageNet's if they are in Keras' cache or can be downloaded, else the bundled starter weights, and says
 so. `imagenet`, `starter` and a path are strict: they work, or they are an error that says what to do.
 """
 

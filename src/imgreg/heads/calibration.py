@@ -1,6 +1,6 @@
 """What a run keeps to calibrate and qualify its answers: a temperature, held-out scores, train photos' descriptors.
 
-The numbers stand in model.json, the arrays in calibration.safetensors, which is checked like the head: size, hash,
+The numbers are in model.json, the arrays in calibration.safetensors, which is checked like the head: size, hash,
 shapes, values. Must not know: how the numbers were found.
 """
 

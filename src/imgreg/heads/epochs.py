@@ -80,7 +80,7 @@ class Phase:
     keeps_last: bool = False
 
     def is_over(self, val_losses: Sequence[float]) -> bool:
-        """Whether early stopping ends it after these epochs of its own."""
+        """Whether early stopping ends it after these epochs."""
         since_better = epochs_since_better(val_losses, min_delta=self.min_delta)
         return self.patience_epochs > 0 and since_better >= self.patience_epochs
 

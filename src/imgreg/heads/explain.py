@@ -1,7 +1,7 @@
 """Where a head looks: Grad-CAM on the frozen VGG16 and the head, as one flat graph. Imports Keras when called.
 
 The graph is cut at the base's last convolution (block5_conv3), on whose maps the class's evidence is shown: below the
-cut the photos go up once, above it stand the last pooling and the head, whatever its pool and layers.
+cut the photos are computed once, above it are the last pooling and the head, whatever its pool and layers.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _above(head: Any, pool: Any, *, size_px: int) -> Any:
     return keras.Model(start, x)
 
 
-@functools.lru_cache(maxsize=1)  # the heads of a comparison stand on the same base
+@functools.lru_cache(maxsize=1)  # the heads of a comparison share a base
 def _cut(base: Weights) -> tuple[Any, Any]:
     import keras
 

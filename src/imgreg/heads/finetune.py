@@ -1,8 +1,8 @@
 """Train VGG16's last convolutions on, together with heads that are trained already. Imports Keras when called.
 
 In: heads at the epoch that was kept, and the features at the last layer that stays frozen. Out: the same heads, and
-their convolutions, at the best of the new epochs if its validation loss is lower, and the history with the new epochs
-behind the old. Both are scored as the heads were: clean photos, in inference mode, plain cross-entropy.
+their convolutions, at the epoch that the recipe keeps, and the history with the new epochs behind the old. Both are
+scored as the heads were: clean photos, in inference mode, plain cross-entropy.
 
 BatchNormalization stays as the head's training left it: its moving statistics, gamma and beta do not change, so that
 a rate of 0 changes nothing.
@@ -25,7 +25,7 @@ from imgreg.features.blocks import Arrays, block_of, count_tuned, tuned_layers
 from imgreg.features.engines import Precision
 from imgreg.heads.build import build_head, set_weights, weights_by_name
 from imgreg.heads.epochs import NO_HOOKS, EpochTask, Exchanged, HeadState, Hooks, Phase, SplitViews, train_together
-from imgreg.heads.optimizer import build_optimizer
+from imgreg.heads.optimizer import build_optimizer, epoch_rates
 from imgreg.heads.steps import compiled_answer, smoothed_cross_entropy, weight_penalty
 from imgreg.heads.training_curves import Curves, FittedHead, SplitFeatures
 from imgreg.heads.views import Labelled, Views
@@ -50,10 +50,11 @@ class Unfrozen:
 def finetune(
     recipe: Recipe, fitted: FittedHead, data: SplitFeatures, *, unfrozen: Unfrozen, seed: int, hooks: Hooks = NO_HOOKS
 ) -> FittedHead:
-    """Train the heads and the block on; the epoch of the lowest plain validation cross-entropy is kept.
+    """Train the heads and the block on, and keep those of the epoch that the recipe says: the last or the best.
 
-    Where that is an epoch of the frozen base, its heads are kept, and no block. Where fine-tuning diverges, the epochs
-    before are the result, with a warning in it.
+    The best, by plain validation cross-entropy, may be an epoch of the frozen base; then its heads are kept, and no
+    block. Early stopping keeps the best. Where fine-tuning diverges, the epochs before are the result, with a warning
+    in it.
 
     Parameters
     ----------
@@ -80,6 +81,7 @@ def finetune(
         fitted.finetuned_from or len(fitted.history.epochs) + 1,
         recipe.finetune.epochs,
         patience_epochs=recipe.finetune.patience_epochs,
+        keeps_last=recipe.training.keep == "last" and not recipe.finetune.patience_epochs,
     )
     if hooks.resume_from is not None and fitted.finetuned_from is not None:
         model.resume(heads, hooks.resume_from.variables, n_epochs=len(fitted.history.epochs) + 1 - phase.first)
@@ -152,13 +154,11 @@ class _TunedModel(Exchanged):
         self._trained = [*of_block, *of_head]
         settings = recipe.finetune
         parts = [(of_block, settings.learning_rate), (of_head, settings.head_learning_rate)]
-        self._optimizers = []
-        for variables, rate in parts:
-            optimizer = build_optimizer(Optimizer(name="adam"), variables=variables)
-            optimizer.learning_rate = rate
-            self._optimizers.append((optimizer, variables))
+        self._optimizers = [
+            (build_optimizer(Optimizer(name="adam"), variables=variables), variables, rate) for variables, rate in parts
+        ]
         self._step = self._compiled_step(label_smoothing=recipe.training.label_smoothing)
-        state = [v for optimizer, _ in self._optimizers for v in optimizer.variables]
+        state = [v for optimizer, _, _ in self._optimizers for v in optimizer.variables]
         super().__init__([*self.keras.variables, *state], forward=compiled_answer(self.keras))
         self._unused = [np.array(v.numpy()) for v in state]  # as they are before any step
 
@@ -182,18 +182,24 @@ class _TunedModel(Exchanged):
     def train_epoch(
         self, photos: Views, head: HeadState, *, task: EpochTask, on_step: Callable[[], None] | None
     ) -> tuple[float, float]:
-        """Take a head's steps of one epoch. Gives the mean objective and the head's learning rate."""
-        batch_size, rows = self._recipe.training.batch_size, head.fold.train
+        """Take a head's steps of one epoch. Gives the mean objective and the head's first learning rate."""
+        settings, batch_size, rows = self._recipe.finetune, self._recipe.training.batch_size, head.fold.train
         order = rows[head.draw.permutation(len(rows))]
-        objectives = []
+        schedule = Optimizer(learning_rate=1, schedule=settings.schedule, decay_epochs=settings.epochs)
+        n_steps, epoch = math.ceil(len(order) / batch_size), len(task.val_losses) + 1
+        factors = epoch_rates(schedule, epoch=epoch, n_steps=n_steps, val_losses=())
+        objectives, done = [], 0
         for features, labels, portion in photos.portions(task.view, order, multiple=batch_size):
             classes = labels.astype(np.int32)
             for start in range(0, len(portion), batch_size):
                 if on_step is not None:
                     on_step()
                 some = portion[start : start + batch_size].astype(np.int32)
+                for optimizer, _, rate in self._optimizers:
+                    optimizer.learning_rate = rate * float(factors[done])
+                done += 1
                 objectives.append(len(some) * float(self._step(features, classes, some)))
-        return math.fsum(objectives) / len(order), self._recipe.finetune.head_learning_rate
+        return math.fsum(objectives) / len(order), float(factors[0]) * settings.head_learning_rate
 
     def divergence(self, number: int, what: str, *, rate: float) -> str:
         """The message for fine-tuning that diverged."""
@@ -219,7 +225,7 @@ class _TunedModel(Exchanged):
                     loss += tf.add_n([part for layer in watched for part in layer.losses])
                 objective = loss + weight_penalty(model)
             gradients = iter(tape.gradient(objective, variables))
-            for optimizer, own in optimizers:
+            for optimizer, own, _ in optimizers:
                 optimizer.apply([next(gradients) for _ in own], own)
             return objective
 

@@ -94,7 +94,7 @@ def smooth_losses(losses: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _batches(n_photos: int, *, size: int, n_views: int, seed: int) -> Iterator[tuple[int, IntArray]]:
-    """View and rows of whole batches, one epoch after the other, each in an order and on a view of its own."""
+    """View and rows of whole batches, one epoch after the other, each in another order and on another view."""
     draw = np.random.default_rng([seed, 1])
     epoch = 0
     while True:

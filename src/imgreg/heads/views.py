@@ -45,7 +45,7 @@ class Labelled:
 class Views:
     """The features of `photos`, view by view, as tensors. `first` are kept first, then those asked for first.
 
-    kept_bytes   never more than so much of features stands in memory, portions aside
+    kept_bytes   at most so many bytes of features are in memory, besides the portions
     """
 
     def __init__(self, photos: Labelled, *, kept_bytes: int, first: Sequence[int] = (0,)) -> None:

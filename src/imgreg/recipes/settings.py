@@ -81,6 +81,20 @@ def build_settings(
         raise UsageError(validation_text(error, config.Settings)) from error
 
 
+def tuning_from(options: Mapping[str, Any]) -> tuple[config.Tuning, dict[str, Any]]:
+    """What the options say of a search, and the other options. Raises UsageError for a value out of range.
+
+    >>> tuning_from({"trials": 20, "folds": None, "epochs": 5})[0].trials
+    20
+    """
+    own = {name: value for name in config.Tuning.model_fields if (value := options.get(name)) is not None}
+    others = {name: value for name, value in options.items() if name not in config.Tuning.model_fields}
+    try:
+        return config.Tuning.model_validate(own), others
+    except ValidationError as error:
+        raise UsageError(validation_text(error, config.Tuning)) from error
+
+
 def options_of(settings: config.Settings) -> tuple[str, ...]:
     """The options beside the recipe, as the command line takes them.
 

@@ -54,11 +54,14 @@ class StudyPlan:
         Rows made of other recipes' heads.
     groups : dict of str to tuple of str
         Heading to the recipes that are drawn in one panel, the control first; empty for all in one.
+    tests_rates : bool
+        Whether a range test of the control's learning rate belongs to the study.
     """
 
     settings: tuple[Settings, ...]
     derived: tuple[Derived, ...] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tests_rates: bool = False
 
 
 def plan_study(topics: Sequence[str], options: Mapping[str, Any]) -> StudyPlan:
@@ -77,7 +80,7 @@ def plan_study(topics: Sequence[str], options: Mapping[str, Any]) -> StudyPlan:
     control = build_settings(CONTROL, options, ranges_where_augmented=True)
     chosen = load_topics(topics, overrides=recipe_overrides(options))
     settings = (control, *(with_recipe(control, recipe) for recipe in chosen.recipes))
-    return StudyPlan(settings, chosen.derived, chosen.groups)
+    return StudyPlan(settings, chosen.derived, chosen.groups, tests_rates="schedule" in chosen.groups)
 
 
 def topic_names() -> tuple[str, ...]:

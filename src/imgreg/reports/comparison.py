@@ -1,6 +1,6 @@
 """report.html of several runs compared, and its figures beside it: the answer first.
 
-In: runs read back from their folders, rows and effects about them, small pictures of some of their photos. Out: files.
+In: a comparison, its runs read back from their folders, small pictures of some of their photos. Out: files.
 Must not know: how runs are made, where photos are.
 """
 
@@ -15,6 +15,7 @@ from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer_parts, is_decided, settling_command
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.analysis.results import Comparison
 from imgreg.analysis.suspicions import DATA_FAULTS
 from imgreg.config import CurveStyle
 from imgreg.paths import shared_command
@@ -38,7 +39,6 @@ from imgreg.reports.run import METRICS, raw
 from imgreg.reports.run_axes import AS_MEASURED, BOTH_SIDES, Metric, PlotOptions, Side, shared_limits
 from imgreg.runs.folder import Run
 from imgreg.runs.history import History
-from imgreg.runs.summary import Baseline
 
 SHOWN_PHOTOS = 8  # of those that only one of two runs gets right, each way
 
@@ -53,29 +53,19 @@ class Changed:
 
 
 def comparison_report(
-    runs: Sequence[Run],
+    comparison: Comparison,
     *,
-    rows: Sequence[ComparisonRow],
-    warnings: Sequence[str],
-    baselines: Sequence[Baseline] = (),
-    against_baselines: str = "",
-    effects: Sequence[PhotoEffect],
+    runs: Sequence[Run],
     pictures: Mapping[str, bytes],
     folder: Path,
     style: CurveStyle = AS_MEASURED,
 ) -> None:
     """Write report.html, and overlay, panels, validation and forest as .png and .svg, into a folder.
 
-    The first run is the control.
-
     Parameters
     ----------
-    rows : sequence of ComparisonRow
-        comparison_table of the same runs, in the same order.
-    warnings : sequence of str
-        What a reader must know before comparing (same_conditions).
-    baselines : sequence of Baseline, optional
-        Those that all runs share; against_baselines says in a sentence which runs they beat.
+    runs : sequence of Run
+        Those compared, in the same order.
     pictures : mapping
         JPEG by the photo's path in the control's split, of those that are available.
 
@@ -84,8 +74,8 @@ def comparison_report(
     OSError
         If the disk refuses.
     """
-    short = shortened(rows, limit=60)
-    effects, rows = renamed(effects, rows=rows, short=short), short
+    rows = shortened(comparison.rows, limit=60)
+    effects = renamed(comparison.effects, rows=comparison.rows, short=rows)
     histories = {row.name: run.history for row, run in zip(rows, runs, strict=True)}
     options = PlotOptions(style, colours=recipe_colours([run.summary.recipe for run in runs]))
     overlay(histories, target=folder / "overlay.png", options=options)
@@ -99,12 +89,12 @@ def comparison_report(
         runs=runs,
         commands=[shared_command(run.summary.command) for run in runs],
         rows=rows,
-        **_claim(runs, rows=rows, effects=effects, warnings=warnings),
+        **_claim(runs, rows=rows, effects=effects, warnings=comparison.warnings),
         verdicts=verdicts_in_words(rows),
         shares=[share_of_gap(row) for row in rows],
         share_in_words=SHARE_IN_WORDS.format(rows[0].name),
-        baselines=baselines,
-        against_baselines=against_baselines,
+        baselines=comparison.baselines,
+        against_baselines=comparison.against_baselines,
         effects=effects,
         forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],

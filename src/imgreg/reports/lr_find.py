@@ -1,7 +1,8 @@
-"""The figure of a learning-rate search. In: a curve. Out: a PNG, and an SVG beside it."""
+"""The figure of a range test. In: a curve. Out: a PNG, and an SVG beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from imgreg.analysis.lr_find import LearningRateCurve
@@ -10,13 +11,13 @@ from imgreg.reports.figure import LIGHT, dress, new_figure, save_figure
 _ROOM = 1.3  # of the first loss, above which a diverging curve leaves the figure
 
 
-def learning_rate_figure(curve: LearningRateCurve, *, current: float, target: Path) -> None:
-    """Draw the smoothed training loss over the learning rate, with the suggested range and the recipe's own rate.
+def learning_rate_figure(curve: LearningRateCurve, *, marked: Mapping[str, float], target: Path) -> str:
+    """Draw the smoothed training loss over the learning rate, with the suggested range. Returns the SVG.
 
     Parameters
     ----------
-    current : float
-        The recipe's learning rate.
+    marked : mapping of str to float
+        Label to a rate that is marked.
     """
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
@@ -28,7 +29,9 @@ def learning_rate_figure(curve: LearningRateCurve, *, current: float, target: Pa
     )
     if curve.low is not None and curve.high is not None:
         axes.axvspan(curve.low, curve.high, color=LIGHT.runs[2], alpha=0.2, linewidth=0, label="suggested range")
-    axes.axvline(current, color=LIGHT.runs[0], linestyle=(0, (3.2, 1.6)), label=f"the recipe's rate, {current:g}")
+    others = (LIGHT.runs[0], *LIGHT.runs[3:])
+    for number, (label, rate) in enumerate(marked.items()):
+        axes.axvline(rate, color=others[number % len(others)], linestyle=(0, (3.2, 1.6)), label=label)
     axes.set_xscale("log")
     lowest, first = min(curve.losses), curve.losses[0]
     axes.set_ylim(lowest - 0.05 * first, max(_ROOM * first, lowest + 0.1))
@@ -36,4 +39,4 @@ def learning_rate_figure(curve: LearningRateCurve, *, current: float, target: Pa
     axes.set_ylabel("training loss (nats), smoothed", fontsize=11)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=10, labelcolor=LIGHT.ink)
     dress(axes)
-    save_figure(figure, target)
+    return save_figure(figure, target)

@@ -80,7 +80,7 @@ def run_report(
     pictures : mapping
         JPEG by the photo's sha256, of those that are available.
     maps : mapping
-        The same with Grad-CAM laid over them.
+        The same with Grad-CAM over them.
     architecture : sequence of tuple, optional
         Layers of the head: name, kind, detail, output_shape, n_parameters, n_trainable (heads/summary.py).
     style : CurveStyle, optional
@@ -229,7 +229,7 @@ def _as_jpeg(sheet: Path) -> str:
 
 
 def _counts(run: Run) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Photos of each class on each side of the split, and their sum."""
+    """Photos of each class in each split, and their sum."""
     sides = [side for side, _ in (_SIDES_IN_FOLDS if run.summary.n_folds else _SIDES)]
     rows = [
         (label, tuple(sum(row.on(side) for row in run.split if row.label == label) for side in sides))

@@ -1,6 +1,6 @@
 """A study's report and its figures: effects as a forest, validation curves by topic, the ranked table.
 
-In: a StudyTable and its trials. Out: PNG, SVG and HTML files. Must not know: how trials are made.
+In: a finished study. Out: PNG, SVG and HTML files. Must not know: how trials are made.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.conclusion import Conclusion, doubted
 from imgreg.analysis.curves import gaussian_smoothed
+from imgreg.analysis.lr_find import TriedRates
+from imgreg.analysis.results import Study
 from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
@@ -23,6 +24,7 @@ from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours,
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
+from imgreg.reports.lr_find import learning_rate_figure
 from imgreg.reports.page import Chart, chart, write_page
 from imgreg.reports.run_axes import DASHED, FAINT, dress_epochs, within
 from imgreg.reports.text import one_line
@@ -33,12 +35,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _capacity(
-    table: StudyTable, *, trials: Mapping[str, Sequence[Trial]], groups: Mapping[str, Sequence[str]], target: Path
-) -> Chart | None:
+def _capacity(done: Study, *, target: Path) -> Chart | None:
     """Losses over the number of parameters, where a group of recipes has heads of different size; else no file."""
-    sizes = {row.recipe: row.n_parameters for row in table.rows if row.n_parameters is not None}
-    points = capacity_points(trials, groups=groups, n_parameters=sizes)
+    sizes = {row.recipe: row.n_parameters for row in done.table.rows if row.n_parameters is not None}
+    points = capacity_points(done.trials, groups=done.groups, n_parameters=sizes)
     if not points:
         return None
     return chart(
@@ -50,31 +50,27 @@ def _capacity(
     )
 
 
-def study_report(
-    table: StudyTable,
-    *,
-    trials: Mapping[str, Sequence[Trial]],
-    groups: Mapping[str, Sequence[str]],
-    answer: Sequence[str],
-    notes: Sequence[str],
-    sanity_baselines: Sequence[SanityBaseline] = (),
-    baselines: Sequence[StudyBaseline] = (),
-    command: str,
-    style: CurveStyle,
-    folder: Path,
-) -> None:
-    """Write report.html, and forest, curves and, with heads of different size, capacity as .png and .svg.
+def _rates(rates: TriedRates, *, target: Path) -> Chart:
+    """The range test of the control, with the rates that were tried."""
+    control = next(iter(rates.tried))
+    return chart(
+        learning_rate_figure(rates.curve, marked=rates.labels, target=target),
+        heading=f"Range test of {control}",
+        alt=rates.sentence,
+        caption="Training loss of one batch after the other while the learning rate grows. Which rate gives the lowest "
+        "test loss, the table shows. Recipes with another optimizer are left out.",
+    )
 
-    Parameters
-    ----------
-    groups : mapping
-        Heading -> recipes that are drawn in one panel, the control first.
+
+def study_report(done: Study, *, folder: Path, style: CurveStyle) -> None:
+    """Write report.html, and as .png and .svg forest, curves and, where there are any, capacity and learning_rates.
 
     Raises
     ------
     OSError
         If the disk refuses.
     """
+    table, trials, groups = done.table, done.trials, done.groups
     effects = [row.effect for row in table.rows if row.effect is not None]
     forest = forest_figure(effects, control=table.control, what="test loss (nats)")
     save_figure(_curves(trials, groups=groups, style=style), folder / "curves.png")
@@ -90,15 +86,16 @@ def study_report(
         target=folder / "report.html",
         table=table,
         derived=_derived_in_words(table),
-        doubt=_doubt(table, sanity_baselines),
+        doubt=_doubt(table, done.sanity_baselines),
         helped=any(row.effect is not None and row.effect.word == "helped" for row in table.rows),
-        answer=answer,
-        notes=notes,
-        sanity_baselines=sanity_baselines,
-        baselines=baselines,
-        command=command,
+        answer=done.answer,
+        notes=done.notes,
+        sanity_baselines=done.sanity_baselines,
+        baselines=done.baselines,
+        command=done.command,
         charts=(differences, *panels),
-        capacity=_capacity(table, trials=trials, groups=groups, target=folder / "capacity.png"),
+        capacity=_capacity(done, target=folder / "capacity.png"),
+        rates=None if done.rates is None else _rates(done.rates, target=folder / "learning_rates.png"),
         raw={name: [trial.model_dump(mode="json") for trial in row] for name, row in trials.items()},
     )
 

@@ -36,7 +36,7 @@ class Dimension:
     log: bool = False
 
     def place(self, value: Any) -> float:
-        """Where a value stands between the ends, 0 to 1.
+        """Where a value is between the ends, 0 to 1.
 
         >>> Dimension("head.l2", low=0.001, high=0.1, log=True).place(0.01)
         0.5
@@ -56,7 +56,7 @@ def tune_report(
     outer: Sequence[OuterScore],
     dimensions: Sequence[Dimension],
     importances: Mapping[str, float],
-    settings: Mapping[str, tuple[str | None, str | None]],
+    settings: Mapping[str, Sequence[str | None]],
     changes: Sequence[str],
     answer: Sequence[str],
     notes: Sequence[str],

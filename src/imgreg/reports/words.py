@@ -148,7 +148,8 @@ def _finetune(finetune: dict[str, Any]) -> list[str]:
     if finetune.get("block", "none") == "none":
         return []
     blocks = "block5" if finetune["block"] == "block5" else "block4 and block5"
+    falling = ", falling to 0 by a cosine" if finetune["schedule"] == "cosine" else ""
     return [
-        f"Then {blocks} of VGG16 and the head are trained on by Adam, with learning rates "
-        f"{finetune['learning_rate']:g} and {finetune['head_learning_rate']:g}, for up to {finetune['epochs']} epochs."
+        f"Then {blocks} of VGG16 and the head are fine-tuned by Adam, for up to {finetune['epochs']} epochs, with "
+        f"learning rates {finetune['learning_rate']:g} and {finetune['head_learning_rate']:g}{falling}."
     ]

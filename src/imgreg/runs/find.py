@@ -61,7 +61,7 @@ def find_run(named: Path, *, models: Path) -> Path:
 
 
 def find_folder(named: Path, *, models: Path) -> Path:
-    """The folder of a run, a comparison or a study, named as in find_run. raises UsageError if there is none"""
+    """The folder of a run, a comparison and so on, named as in find_run. raises UsageError if there is none"""
     places = (models / named, named) if len(named.parts) == 1 else (named, models / named)
     for folder in places:
         if folder.is_dir():

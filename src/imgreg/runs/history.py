@@ -21,7 +21,7 @@ Float32Array = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One row of history.csv. Losses are mean cross-entropies in nats; accuracies lie in 0..1."""
+    """One row of history.csv. Losses are mean cross-entropies in nats; accuracies are between 0 and 1."""
 
     epoch: int  # counted from 1
     learning_rate: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -89,7 +90,10 @@ def make_app(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error_response(request, error.detail, error.status_code, error.headers)
+    unexplained = {404: "There is no such page.", 405: f"There is nothing here for {request.method}."}
+    bare = error.detail == HTTPStatus(error.status_code).phrase
+    message = unexplained.get(error.status_code, error.detail) if bare else error.detail
+    return _error_response(request, message, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -106,5 +110,6 @@ async def _full(request: Request, _: Exception) -> Response:
 def _error_response(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """As JSON for scripts and programs, as a page for a person who follows a link."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return page("error.html.j2", at="", status_code=status, status=status, message=error)
+        heading = {404: "Not found", 503: "Busy"}.get(status, "That did not work")
+        return page("error.html.j2", at="", status_code=status, heading=heading, message=error)
     return JSONResponse({"error": error}, status, headers)

@@ -7,13 +7,13 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-_SECONDS = 60.0
+SECONDS = 60.0
 
 
 async def body_of(request: Request) -> bytes:
     """The whole body. raises HTTPException 408 if it takes too long, and 413 by the guard if it is too large"""
     try:
-        return await asyncio.wait_for(request.body(), _SECONDS)
+        return await asyncio.wait_for(request.body(), SECONDS)
     except TimeoutError as error:
-        told = f"The request did not arrive within {_SECONDS:.0f} seconds."
+        told = f"The request did not arrive within {SECONDS:g} seconds."
         raise HTTPException(408, told, {"Connection": "close"}) from error

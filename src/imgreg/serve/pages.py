@@ -46,7 +46,7 @@ def shared_routes(*, token: str | None) -> list[Route | Mount]:
         if request.method == "GET":
             return page("sign_in.html.j2", at="")
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
-            return JSONResponse({"error": "The address lacks the token that `imgreg serve` printed."}, 401)
+            return JSONResponse({"error": "This is not the token that imgreg serve printed."}, 401)
         response = Response(status_code=204)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return response

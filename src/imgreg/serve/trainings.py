@@ -10,7 +10,7 @@ import sys
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any, Literal
 
 from imgreg.errors import BusyError
@@ -65,10 +65,13 @@ class Training:
         Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
     def stop(self) -> None:
-        """Ask the process to end; what it has computed is kept in the cache."""
+        """Ask the process to end, and end it if it does not; what it has computed is kept in the cache."""
         if self.is_running and self.process is not None and self.process.stdin is not None:
             self.state = "stopping"
             self.process.stdin.close()
+            killer = Timer(_SECONDS_TO_STOP, self.process.kill)  # Keras, while it is loaded, hears nothing for long
+            killer.daemon = True
+            killer.start()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         others: deque[str] = deque(maxlen=20)  # what libraries print; shown where the process dies
@@ -152,10 +155,7 @@ class Trainings:
             training.stop()
         for training in self.all.values():
             if training.process is not None:
-                try:
-                    training.process.wait(_SECONDS_TO_STOP)
-                except subprocess.TimeoutExpired:
-                    training.process.kill()
+                training.process.wait()
 
     def _refuse_second(self) -> None:
         if any(training.is_running for training in self.all.values()):

@@ -101,7 +101,7 @@ class Backbone:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user was told about the choice of weights, for the record."""
+        """The messages about the choice of weights, for the record."""
         return self._settled[3]
 
     @property

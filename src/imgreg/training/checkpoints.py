@@ -26,7 +26,6 @@ _LATER = {  # settings added since that format: in the key only where they diffe
     "head": ("output", "layers"),
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
     "training": ("min_delta", "keep"),
-    "finetune": ("block", "learning_rate", "head_learning_rate", "epochs", "patience_epochs"),
 }
 _VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
@@ -59,13 +58,13 @@ def training_key(
 def _recipe_document(recipe: Recipe) -> dict[str, Any]:
     """The recipe as a key names it: a setting that was added later, left at its default, changes no key."""
     document = recipe.model_dump(mode="json", exclude={"name", "source", "expect"})
+    if recipe.finetune.block == "none":
+        del document["finetune"]
     for table, names in _LATER.items():
         defaults = type(getattr(recipe, table))().model_dump(mode="json")
         for name in names:
             if document[table][name] == defaults[name]:
                 del document[table][name]
-        if not document[table]:  # a table that was added later
-            del document[table]
     return document
 
 

@@ -253,7 +253,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     Parameters
     ----------
     data : Path
-        The photos, among which neither the folder nor the cache may lie.
+        The photos. Neither the folder nor the cache may be inside.
     kind : str
         What follows the time in a name that the user did not give.
 
@@ -265,7 +265,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
     Raises
     ------
     UsageError
-        If the folder exists, or would lie among the photos.
+        If the folder exists, or would be in the photo folder.
     BusyError
         If another process is making it.
     MachineError
@@ -291,7 +291,7 @@ def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None
 
 
 def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
-    """Photo folders are never written to. raises UsageError if `folder`, to be written, lies in one
+    """Photo folders are never written to. raises UsageError if `folder`, to be written, is in one
 
     A manifest may name photos in its own folder; beside them nothing is written, below them it may be.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgreg.analysis.tune import DROP_Z, Losses, OuterScore
-from imgreg.config import Settings
+from imgreg.config import Settings, Tuning
 from imgreg.data.resample import Repeat, resplit
 from imgreg.errors import DivergedError, UsageError
 from imgreg.heads.forward import cross_entropies
@@ -42,10 +42,7 @@ def search_nested(
     *,
     settings: Settings,
     space: Space,
-    n_trials: int,
-    folds: int,
-    inner_folds: int,
-    seconds: float | None = None,
+    tuning: Tuning,
     session: Session,
     sampler: Sampler = "tpe",
     drop_z: float = DROP_Z,
@@ -58,12 +55,6 @@ def search_nested(
     ----------
     settings : Settings
         With the default recipe, the first trial of each search.
-    n_trials : int
-        Recipes in each search.
-    folds, inner_folds : int
-        Outer folds, and inner folds of each search; 2 or more.
-    seconds : float, optional
-        Time for all searches; each gets an equal share of what is left, and ends with a batch of trials.
     sampler, drop_z
         As in `search`.
 
@@ -75,19 +66,19 @@ def search_nested(
         If the default recipe's loss became NaN or infinite.
     """
     watcher = session.watcher
+    folds, n_searches = tuning.folds, tuning.folds + 1
     resampled = resample_dataset(data, settings, repeats=1, folds=folds, session=session, own_test=False)
-    n_searches = folds + 1
-    work = _Work(settings, session, space, n_trials, inner_folds, n_searches * n_trials * inner_folds + 2 * folds)
+    work = _Work(settings, session, space, tuning, n_searches * tuning.trials * tuning.inner_folds + 2 * folds)
     watcher.say(
         f"At most {work.n_planned} trainings: {n_searches} searches ({folds} outer folds, then all photos) of "
-        f"{n_trials} trials on {inner_folds} inner folds, and {2 * folds} to score the outer folds. Trials that "
-        "are clearly worse than the best are dropped early."
+        f"{tuning.trials} trials on {tuning.inner_folds} inner folds, and {2 * folds} to score the outer folds. Trials "
+        "that are clearly worse than the best are dropped early."
     )
     slow = slow_settings(space)
     notes = [f"{', '.join(slow)}: VGG16 computes new features for every value, which takes long."] if slow else []
     work.note = "default recipe on the outer folds"
     defaults = work.trials(resampled, [settings])[settings.recipe.name]
-    ends = None if seconds is None else time.monotonic() + seconds
+    ends = None if tuning.seconds is None else time.monotonic() + tuning.seconds
 
     def found_in(repeat: Repeat, where: str, n_left: int) -> Search:
         now = time.monotonic()
@@ -103,8 +94,8 @@ def search_nested(
     everyone = Repeat(0, 0, replace(resampled.repeats[0].split, train=resampled.index.photos, val=(), test=()))
     found = found_in(everyone, "all photos", 1)
     counts = [*(score.n_trials for score in outer), len(found.trials)]
-    if min(counts) < n_trials:
-        notes.append(f"The time was up before {n_trials} trials: the searches have {', '.join(map(str, counts))}.")
+    if min(counts) < tuning.trials:
+        notes.append(f"The time was up before {tuning.trials} trials: the searches have {', '.join(map(str, counts))}.")
     for line in notes:
         watcher.say(line)
     return NestedSearch(tuple(outer), found, (*resampled.notes, *notes), work.n_trained, work.n_kept)
@@ -117,8 +108,7 @@ class _Work:
     settings: Settings
     session: Session
     space: Space
-    n_trials: int
-    inner_folds: int
+    tuning: Tuning
     n_planned: int
     n_trained: int = 0
     n_kept: int = 0
@@ -162,7 +152,7 @@ class _Work:
         def score(candidates: Sequence[Candidate], fold: int) -> list[Losses | None]:
             built = {one.number: self.candidate(one) for one in candidates}
             possible = [settings for settings in built.values() if settings is not None]
-            self.note = f"{where}, trial {candidates[-1].number + 1} of {self.n_trials}"
+            self.note = f"{where}, trial {candidates[-1].number + 1} of {self.tuning.trials}"
             found = self.trials(replace(inner, repeats=(inner.repeats[fold],)), possible)
             return [_losses(found, built[one.number]) for one in candidates]
 
@@ -202,7 +192,7 @@ def _search(
     inner = resplit(
         photos,
         repeats=1,
-        folds=work.inner_folds,
+        folds=work.tuning.inner_folds,
         test_fraction=TEST_FRACTION,
         val_fraction=work.settings.photos.val_fraction,
         seed=work.settings.photos.split_seed,
@@ -213,14 +203,14 @@ def _search(
         work.scorer(replace(resampled, repeats=inner), where),
         default={key: setting_of(recipe, key) for key in work.space},
         is_inside=holds(work.space, recipe),
-        n_folds=work.inner_folds,
-        n_trials=work.n_trials,
+        n_folds=work.tuning.inner_folds,
+        n_trials=work.tuning.trials,
         seed=(work.settings.seed + 1000 * repeat.fold) % 2**32,
         sampler=sampler,
         drop_z=drop_z,
         is_over=lambda: ends is not None and time.monotonic() >= ends,
     )
-    work.n_planned -= work.n_trials * work.inner_folds - (work.n_done - before)
+    work.n_planned -= work.tuning.trials * work.tuning.inner_folds - (work.n_done - before)
     return found
 
 

@@ -66,23 +66,28 @@ class RayCluster:
         except ImportError as error:
             raise MachineError("--ray needs Ray, which is not installed: pip install 'imgreg[ray]'") from error
         self._ray = ray
-        if not ray.is_initialized():
-            _refuse_silent(self._address)
-            own = {"include_dashboard": False} if self._address == "local" else {}
-            try:
-                with _signals_kept():
-                    ray.init(self._address, log_to_driver=False, logging_level="ERROR", **own)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise MachineError(
-                    f"--ray {self._address}: cannot connect ({error}). `ray status` on that machine shows its cluster."
-                ) from error
-            self._opened.callback(ray.shutdown)
-        # Ray prints what happens to machines on stdout, where a command's result goes.
-        self._opened.enter_context(redirect_stdout(_Lines(self._watcher.tell)))
+        with ExitStack() as opening:
+            # Ray prints what happens to machines on stdout, where a command's result goes.
+            opening.enter_context(redirect_stdout(_Lines(self._watcher.tell)))
+            if not ray.is_initialized():
+                self._connect()
+                opening.callback(ray.shutdown)
+            self._opened = opening.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def _connect(self) -> None:
+        _refuse_silent(self._address)
+        own = {"include_dashboard": False} if self._address == "local" else {}
+        try:
+            with _signals_kept():
+                self._ray.init(self._address, log_to_driver=False, logging_level="ERROR", **own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise MachineError(
+                f"--ray {self._address}: cannot connect ({error}). `ray status` on that machine shows its cluster."
+            ) from error
 
     @property
     def is_started(self) -> bool:
@@ -179,7 +184,8 @@ class RayCluster:
                     tries[block] += not isinstance(error, ray.exceptions.ActorUnavailableError)  # its machine is gone
                     if tries[block] == TRIES:
                         raise MachineError(f"Workers of the Ray cluster were lost {TRIES} times: {error}") from error
-                    coming.appendleft(block)
+                    if block in missing:
+                        coming.appendleft(block)
                     continue
                 if block in missing:
                     missing.remove(block)

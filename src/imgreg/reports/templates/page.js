@@ -102,3 +102,19 @@ if (dialog) {
     }
   });
 }
+// A button beside each command, which copies it; where the browser refuses, the command is selected.
+for (const code of document.querySelectorAll("pre:not(details pre) > code")) {
+  const button = document.createElement("button");
+  button.className = "copy";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected";
+    }
+  });
+  code.parentElement.append(button);
+}

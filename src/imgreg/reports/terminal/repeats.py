@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.baselines import StudyBaseline
 from imgreg.analysis.label_issues import LabelTable
 from imgreg.analysis.learning_curve import LearningCurve
-from imgreg.analysis.study import StudyTable, is_open
+from imgreg.analysis.results import Study
+from imgreg.analysis.study import is_open
 from imgreg.reports.terminal.parts import (
     answer_lines,
     line_to_copy,
@@ -23,7 +23,6 @@ from imgreg.reports.terminal.parts import (
     text_of,
 )
 from imgreg.reports.text import one_line
-from imgreg.runs.summary import SanityBaseline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,19 +36,11 @@ _WORDS = {
 }
 
 
-def study_text(
-    table: StudyTable,
-    *,
-    answer: Sequence[str],
-    notes: Sequence[str],
-    sanity_baselines: Sequence[SanityBaseline] = (),
-    baselines: Sequence[StudyBaseline] = (),
-    folder: Path,
-    more_repeats: str = "",
-) -> RenderableType:
+def study_text(done: Study, *, more_repeats: str) -> RenderableType:
     """The answer, the ranked table in 80 columns, where the report is, and, if it is undecided, a command for more."""
     from rich.console import Group
 
+    table = done.table
     lines = table_of(
         "recipe", "param-\neters", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult"
     )
@@ -67,9 +58,9 @@ def study_text(
             found,
             text_of(word, style={"helped": "green", "hurt": "red"}.get(word, "")),
         )
-    scores = ", ".join(f"{one.name} {nats(one.test_loss)} ({percent(one.test_accuracy)})" for one in baselines)
+    scores = ", ".join(f"{one.name} {nats(one.test_loss)} ({percent(one.test_accuracy)})" for one in done.baselines)
     return Group(
-        *answer_lines(answer),
+        *answer_lines(done.answer),
         text_of(""),
         lines,
         text_of(
@@ -77,11 +68,11 @@ def study_text(
             f"{table.n_train:.0f} train and {table.n_test:.0f} test photos; negative is better.",
             style="dim",
         ),
-        *([text_of(f"Baselines on the same features, test loss (accuracy): {scores}.")] if baselines else []),
-        *sanity_lines(sanity_baselines, on="test"),
-        *note_lines(notes),
-        report_line(folder),
-        *([line_to_copy("Next: ", more_repeats)] if more_repeats and is_open(table) else []),
+        *([text_of(f"Baselines on the same features, test loss (accuracy): {scores}.")] if scores else []),
+        *sanity_lines(done.sanity_baselines, on="test"),
+        *note_lines(done.notes),
+        report_line(done.folder),
+        *([line_to_copy("Next: ", more_repeats)] if is_open(table) else []),
     )
 
 

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.analysis.compare import ComparisonRow
 from imgreg.analysis.comparison_answer import answer, settling_command
 from imgreg.analysis.conclusion import conclude
-from imgreg.analysis.photo_effects import PhotoEffect
+from imgreg.analysis.results import Comparison
 from imgreg.paths import with_places_of
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
@@ -122,21 +121,12 @@ def _conditions(summary: RunSummary) -> Iterator[str]:
     yield f"VGG16 weights: {summary.weights}."
 
 
-def comparison_text(
-    rows: Sequence[ComparisonRow],
-    *,
-    warnings: Sequence[str] = (),
-    against_baselines: str = "",
-    effects: Sequence[PhotoEffect] = (),
-    folder: Path | None = None,
-    printed: Collection[str] = (),
-    command: str = "",
-) -> RenderableType:
+def comparison_text(comparison: Comparison, *, printed: Collection[str] = (), command: str = "") -> RenderableType:
     """The answer in a sentence, the table, the warnings that are not printed yet, and where the report is."""
     from rich.console import Group
 
-    short = shortened(rows, limit=3 * _NAME)
-    effects, rows = renamed(effects, rows=rows, short=short), short
+    rows = shortened(comparison.rows, limit=3 * _NAME)
+    effects = renamed(comparison.effects, rows=comparison.rows, short=rows)
     table = table_of(
         "run",
         "kept\nepoch",
@@ -164,7 +154,7 @@ def comparison_text(
         )
     return Group(
         text_of(answer(rows, effects), style="bold"),
-        *([text_of(against_baselines)] if against_baselines else []),
+        *(text_of(line) for line in [comparison.against_baselines] if line),
         *(text_of(effect.sentence) for effect in effects),
         *(text_of(sentence) for sentence in verdicts_in_words(rows)),
         text_of(""),
@@ -177,8 +167,8 @@ def comparison_text(
         text_of(
             "Trainable parameters: " + ", ".join(f"{row.name} {row.n_parameters:,}" for row in rows) + ".", style="dim"
         ),
-        *note_lines(sentence for sentence in warnings if sentence not in printed),
-        *([report_line(folder)] if folder else []),
+        *note_lines(sentence for sentence in comparison.warnings if sentence not in printed),
+        report_line(comparison.folder),
         *([line_to_copy("Next: ", settling)] if (settling := settling_command(effects, command=command)) else []),
     )
 

@@ -1,7 +1,7 @@
 "use strict";
 // Curves over epochs as SVG, redrawn whole at each call; values at the pointer or at the arrow keys.
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { width: 560, height: 320, left: 48, right: 12, top: 12, bottom: 38 };
+const BOX = { width: 560, height: 320, left: 54, right: 14, top: 12, bottom: 46 };
 
 const made = (tag, attributes = {}, text = "") => {
   const element = document.createElementNS(SVG, tag);
@@ -35,9 +35,9 @@ const drawCurves = (figure, { title, series, low = 0, high }) => {
   }
   const epochStep = Math.max(1, stepOf(nEpochs, 8));
   for (let epoch = epochStep > 1 ? epochStep : 1; epoch <= nEpochs; epoch += epochStep) {
-    svg.append(made("text", { x: x(epoch), y: BOX.height - BOX.bottom + 16, "text-anchor": "middle" }, epoch));
+    svg.append(made("text", { x: x(epoch), y: BOX.height - BOX.bottom + 21, "text-anchor": "middle" }, epoch));
   }
-  svg.append(made("text", { x: (BOX.left + BOX.width) / 2, y: BOX.height - 6, "text-anchor": "middle" }, "epoch"));
+  svg.append(made("text", { x: (BOX.left + BOX.width) / 2, y: BOX.height - 5, "text-anchor": "middle" }, "epoch"));
   for (const one of series) {
     const segments = [[]];
     one.values.forEach((value, i) => {

@@ -1,11 +1,18 @@
 "use strict";
-// The token stands in the address after #, which browsers send nowhere; it is sent once, for a cookie.
+// The token stands in the address after #, which browsers send nowhere, or is typed; it is sent once, for a cookie.
 const status = document.querySelector("#status");
-fetch("/sign-in", { method: "POST", headers: { "X-Imgreg-Token": location.hash.slice(1) } })
-  .then(async (response) => {
+const signIn = async (token) => {
+  try {
+    const response = await fetch("/sign-in", { method: "POST", headers: { "X-Imgreg-Token": encodeURIComponent(token) } });
     if (response.ok) location.replace("/");
     else status.textContent = (await response.json()).error;
-  })
-  .catch(() => {
+  } catch {
     status.textContent = "The server cannot be reached.";
-  });
+  }
+};
+document.querySelector("#sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  signIn(document.querySelector("#token").value.trim());
+});
+if (location.hash.length > 1) signIn(location.hash.slice(1));
+else document.querySelector("#token").focus();
