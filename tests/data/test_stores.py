@@ -214,6 +214,11 @@ def test_errors_say_what_to_do(server: Server, bucket: str, cache: Path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(store_copy, "FREE_BYTES", 1 << 60)
         assert "are to be fetched, but" in str(refused(f"s3://{bucket}/pets"))
+    record = cache / "stores" / store_copy.INDEX
+    kept = record.read_bytes()
+    record.write_bytes(b"x" * 4096)
+    assert "cannot be used (file is not a database). Remove" in str(refused(f"s3://{bucket}/pets"))
+    record.write_bytes(kept)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(cache / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # boto3's

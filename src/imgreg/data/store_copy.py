@@ -115,10 +115,16 @@ class _Copy:
         if not (self._stores / INDEX).exists():  # no file without its record
             for fetched in self._stores.glob("[!.]*/"):
                 shutil.rmtree(fetched)
-        self._index = sqlite3.connect(self._stores / INDEX, isolation_level=None)
-        self._index.execute("PRAGMA journal_mode = WAL")
-        self._index.execute("PRAGMA synchronous = NORMAL")
-        self._index.execute(_SCHEMA)
+        try:
+            self._index = sqlite3.connect(self._stores / INDEX, isolation_level=None)
+            self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.execute("PRAGMA synchronous = NORMAL")
+            self._index.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise MachineError(
+                f"{self._stores / INDEX} cannot be used ({error}). Remove {self._stores}; its files are fetched again."
+            ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
