@@ -14,12 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from conftest import imgreg, tree
-from imgreg.api import predict
 from imgreg.serve import classifiers
 from imgreg.serve.app import make_app
 from serve.conftest import serving
@@ -50,19 +47,28 @@ def test_answers_are_those_of_predict_to_the_byte(served, models, trained, photo
     assert tree(models) == before
 
 
-def test_one_blas_thread_multiplies_a_photos_features(trained, photos, monkeypatch) -> None:
+BLAS_THREADS = """
+import sys
+from pathlib import Path
+from threadpoolctl import threadpool_info, threadpool_limits
+from imgreg.api import predict
+
+def n_threads():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+answered, seen = predict.mean_probabilities, []
+predict.mean_probabilities = lambda *given, **named: (seen.append(n_threads()), answered(*given, **named))[1]
+run, photo = map(Path, sys.argv[1:])
+with threadpool_limits(2, user_api="blas"):
+    list(predict.predict([photo], classifier=predict.load_classifier([run], one_photo=True)))
+    print(seen, n_threads())
+"""
+
+
+def test_one_blas_thread_multiplies_a_photos_features(trained, photos) -> None:
     """In predict as in the server, so that both give the same bits; afterwards there are as many as before."""
-
-    def n_threads() -> set[int]:
-        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
-
-    seen = []
-    monkeypatch.setattr(
-        predict, "mean_probabilities", lambda *given, **named: seen.append(n_threads()) or np.ones((1, 2))
-    )
-    with threadpool_limits(2, user_api="blas"):
-        list(predict.predict(photos[:1], classifier=predict.load_classifier([trained.folder], one_photo=True)))
-        assert (seen, n_threads()) == ([{1}], {2})
+    command = [sys.executable, "-c", BLAS_THREADS, str(trained.folder), str(photos[0])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[{1}] {2}\n"
 
 
 @pytest.mark.parametrize(

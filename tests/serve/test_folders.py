@@ -103,6 +103,7 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
         assert page.locator("optgroup option").all_inner_texts() == ["second", "first"]
         page.select_option("[name=folder]", "run/first")
         page.locator("#start button").press("Enter")
+        page.locator("#stop").wait_for()
         page.locator("#stop").press("Enter")
         page.locator("#status", has_text="stopped").wait_for(timeout=60_000)
         assert page.locator("nav [aria-current]").inner_text() == "Labels"
