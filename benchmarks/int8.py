@@ -2,11 +2,12 @@
 
 usage: python benchmarks/int8.py [--photos N] [--calibration N] [--ranges FOLDER] DATA ...
 
-needs: pip install nncf. Bundled starter weights at their own image size. The base is quantized after training by NNCF,
-with the ranges of its activations from a fixed set of pictures, by default the bundled leaves, and for comparison from
-the first photos of each DATA itself. Rates take turns, three rounds. Every variant describes --photos photos of
-each DATA at most; a logistic regression on the flattened features is cross-validated in five folds, the same for each, and every
-photo's loss is paired with that of float32 (95 % interval of the mean difference). Prints JSON lines.
+needs: pip install nncf. Bundled starter weights at their own image size. The base is quantized after training by
+NNCF, with the ranges of its activations from a fixed set of pictures, by default the bundled leaves, and for
+comparison from the first photos of each DATA itself. Rates take turns, three rounds. Every variant describes --photos
+photos of each DATA at most; a logistic regression on the flattened features is cross-validated in five folds, the
+same for each, and every photo's loss is paired with that of float32 (95 % interval of the mean difference). Prints
+JSON lines.
 """
 
 from __future__ import annotations
