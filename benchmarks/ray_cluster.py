@@ -4,7 +4,8 @@
     python benchmarks/ray_cluster.py memory [PHOTOS ...]   the command's peak memory (1000 20000), drawn photos at 32 px
     python benchmarks/ray_cluster.py rate DATA [SIZE_PX]   two workers against one process on two cores, in turns
 
-The features, the blocks' names and the index are compared with those of a command without Ray each time.
+Features, names of blocks and index are compared with those of a command without Ray each time. What is printed goes to
+stderr: stdout is taken while Ray is connected.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def deaths(n_wanted: int) -> None:
                     found, _ = extracted(photos, cluster=connected, n_views=N_VIEWS, on_view=replace)
                     n_runs += 1
                     assert found == expected, "an index is not that of a run without Ray"
-                    print(f"{n_runs} extractions, {n_killed} nodes killed, nothing lost", flush=True)
+                    print(f"{n_runs} extractions, {n_killed} nodes killed, nothing lost", file=sys.stderr)
             finally:
                 stopped.set()
                 killer.join()
@@ -150,7 +151,9 @@ def memory(counts: list[int]) -> None:
                 rows, seconds = extracted(drawn(Path(folder) / "photos", count), cluster=connected)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             assert len(rows) == count
-            print(f"{count:,} photos: {count / seconds:,.0f} a second, the command's peak {peak:,.0f} MB", flush=True)
+            print(
+                f"{count:,} photos: {count / seconds:,.0f} a second, the command's peak {peak:,.0f} MB", file=sys.stderr
+            )
 
 
 def rate(data: Path, size_px: int) -> None:
@@ -166,8 +169,11 @@ def rate(data: Path, size_px: int) -> None:
                 found[where], seconds[where] = extracted(photos, cluster=cluster, size_px=size_px, n_views=2)
             assert found["ray"] == found["here"]
             ratios.append(seconds["here"] / seconds["ray"])
-            print(f"here {seconds['here']:.1f} s, Ray {seconds['ray']:.1f} s: {ratios[-1]:.2f}", flush=True)
-    print(f"{size_px} px, {len(photos)} photos: median {statistics.median(ratios):.2f} of one process on two cores")
+            print(f"here {seconds['here']:.1f} s, Ray {seconds['ray']:.1f} s: {ratios[-1]:.2f}", file=sys.stderr)
+    print(
+        f"{size_px} px, {len(photos)} photos: median {statistics.median(ratios):.2f} of one process on two cores",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":
