@@ -1,16 +1,18 @@
-"""int8 against bfloat16 and float32: how fast, how alike, and what it costs: python benchmarks/int8.py DATA ...
+"""int8 against bfloat16 and float32: how fast, how alike, and what it costs:
+
+usage: python benchmarks/int8.py [--photos N] [--calibration N] DATA ...
 
 needs: pip install nncf. Bundled starter weights at their own image size. The base is quantized after training by NNCF,
 with the ranges of its activations from a fixed set of pictures, the bundled leaves, and for comparison from the first
-photos of each DATA itself. Rates take turns, three rounds. Each DATA's photos (400 at most) are described by every
+photos of each DATA itself. Rates take turns, three rounds. Each DATA's photos (--photos at most) are described by every
 variant; a logistic regression on the flattened features is cross-validated in five folds, the same for each, and
 every photo's loss is paired with that of float32 (95 % interval of the mean difference). Prints JSON lines.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -28,16 +30,17 @@ from imgreg.progress import Watcher
 from imgreg.training.backbone import Backbone
 
 LEAVES = Path(__file__).parents[1] / "datasets" / "leaves"
-N_PHOTOS, N_CALIBRATION, N_TIMED, ROUNDS, FOLDS = 400, 200, 100, 3, 5
+N_TIMED, ROUNDS, FOLDS = 60, 3, 5
 
 
 def photos_of(data: Path, size_px: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, size, size, 3) uint8, spread evenly over the classes, and their labels."""
-    classes = sorted(folder for folder in data.iterdir() if folder.is_dir())
+    files = sorted(path for path in data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    classes = sorted({path.parent.name for path in files})
     rows = []
-    for label, folder in enumerate(classes):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        chosen = files[:: max(1, len(files) * len(classes) // n)][: n // len(classes)]
+    for label, name in enumerate(classes):
+        own = [path for path in files if path.parent.name == name]
+        chosen = own[:: max(1, len(own) * len(classes) // n)][: n // len(classes)]
         rows += [(decode_file(path, size_px=size_px), label) for path in chosen]
     order = np.random.default_rng(0).permutation(len(rows))
     return np.stack([rows[i][0] for i in order]), np.array([rows[i][1] for i in order])
@@ -83,7 +86,12 @@ def quantized(network: Any, pictures: np.ndarray) -> tuple[Any, float]:
     return nncf.quantize(network, dataset, subset_size=len(pictures)), time.monotonic() - began
 
 
-def main(sets: list[Path]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--photos", type=int, default=400)
+    parser.add_argument("--calibration", type=int, default=200)
+    given = parser.parse_args()
     base = Backbone(Base(weights="starter"), watcher=Watcher())
     path = find_export(cache_folder(), base.weights.sha256) or export_base(base.weights, cache=cache_folder())
     core, size_px = load_openvino().Core(), base.image_size
@@ -93,7 +101,7 @@ def main(sets: list[Path]) -> None:
         model.reshape([1, size_px, size_px, 3])
         return model
 
-    leaves, _ = photos_of(LEAVES, size_px, N_CALIBRATION)
+    leaves, _ = photos_of(LEAVES, size_px, given.calibration)
     by_leaves, seconds = quantized(network(), leaves)
     variants = {
         "float32": Variant(network(), "f32"),
@@ -101,16 +109,16 @@ def main(sets: list[Path]) -> None:
         "int8 (leaves)": Variant(by_leaves, "f32"),
     }
     print(json.dumps({"size_px": size_px, "calibration_seconds": round(seconds, 1)}), flush=True)
-    timed, rates = photos_of(sets[0], size_px, N_TIMED)[0], {name: list[float]() for name in variants}
+    timed, rates = photos_of(given.data[0], size_px, N_TIMED)[0], {name: list[float]() for name in variants}
     for _ in range(ROUNDS):
         for name, variant in variants.items():
             began = time.monotonic()
             variant(timed)
             rates[name].append(len(timed) / (time.monotonic() - began))
     print(json.dumps({"photos_per_second": {name: round(median(each), 1) for name, each in rates.items()}}), flush=True)
-    for data in sets:
-        photos, labels = photos_of(data, size_px, N_PHOTOS)
-        by_own, _ = quantized(network(), photos[:N_CALIBRATION])
+    for data in given.data:
+        photos, labels = photos_of(data, size_px, given.photos)
+        by_own, _ = quantized(network(), photos[: given.calibration])
         described = {name: variant(photos) for name, variant in variants.items()}
         described["int8 (own photos)"] = Variant(by_own, "f32")(photos)
         reference = described["float32"].reshape(len(photos), -1).astype(np.float32)
@@ -134,4 +142,4 @@ def main(sets: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(list(map(Path, sys.argv[1:])))
+    main()

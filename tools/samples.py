@@ -17,6 +17,7 @@ SAMPLES = {
     "good-enough": ("train",),
     "regularization": ("compare",),
     "techniques": ("study", "--repeats", "5", "--epochs", "30"),
+    "better-recipe": ("tune", "--trials", "8", "--epochs", "15"),
     "more-photos": ("learning-curve", "--repeats", "5"),
 }
 SMALL = ("--weights", "starter", "--image-size", "64")

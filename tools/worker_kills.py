@@ -30,7 +30,20 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("--weights", "starter", "--image-size", "64", "--topic", "dropout", "--repeats", "2", "--epochs", "20")
+SMALL = (
+    "--weights",
+    "starter",
+    "--image-size",
+    "64",
+    "--topic",
+    "dropout",
+    "--repeats",
+    "2",
+    "--sanity-baselines",
+    "none",
+    "--epochs",
+    "20",
+)
 COMMAND_SHARE = 0.2  # of the kills
 KILLS_A_STUDY = 5  # at most, so that it comes to an end
 SAME = ("table.csv", "trials.json")

@@ -156,7 +156,7 @@ def test_only_what_changed_is_fetched_again(server: Server, folders: Path, bucke
     server.asked.clear()
     local_copy(address, watcher=quiet(said))
     assert set(server.asked) == {bucket, f"{bucket}/pets/cold/c00.jpg"}
-    assert "fetched 1 files" in said[-1]
+    assert "fetched 1 file," in said[-1]
     assert "6 were here, 1 removed" in said[-1]
     assert not (copy / "warm" / "w00.jpg").exists()
     (copy / "cold" / "c02.jpg").write_bytes(b"short")
@@ -214,6 +214,11 @@ def test_errors_say_what_to_do(server: Server, bucket: str, cache: Path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(store_copy, "FREE_BYTES", 1 << 60)
         assert "are to be fetched, but" in str(refused(f"s3://{bucket}/pets"))
+    record = cache / "stores" / store_copy.INDEX
+    kept = record.read_bytes()
+    record.write_bytes(b"x" * 4096)
+    assert "cannot be used (file is not a database). Remove" in str(refused(f"s3://{bucket}/pets"))
+    record.write_bytes(kept)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(cache / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # boto3's
@@ -237,6 +242,12 @@ def test_a_manifest_in_a_bucket(server: Server, folders: Path, bucket: str, cach
         *("cold/c09.jpg", "warm/w09.jpg"),
     ]
     assert not list(cache.rglob("c02.jpg"))
+    server.put(bucket, {f"long/{300 * 'x'}.jpg": b"x", "long/a": b"x", "long/a/b.jpg": b"x"})
+    said: list[str] = []
+    copy = local_copy(Path(f"s3://{bucket}/long"), watcher=quiet(said))
+    assert [path.name for path in copy.rglob("*.jpg")] == ["b.jpg"] or (copy / "a").is_file()
+    assert sum("left out, since the disk refuses this name" in line for line in said) == 2
+    assert "fetched 1 file," in said[-1]
     server.put(bucket, {"pets/bad.csv": b"path,label\n../../../../x.jpg,cold\n"})
     with pytest.raises(DatasetError, match="which is not below"):
         local_copy(Path(f"s3://{bucket}/pets/bad.csv"), watcher=Watcher())

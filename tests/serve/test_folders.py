@@ -74,7 +74,7 @@ def test_a_training_is_watched_stopped_and_resumed(browser, rooted) -> None:
         for name, value in (("epochs", "2000"), ("image_size", "64"), ("folds", "0"), ("name", "live")):
             page.fill(f"[name={name}]", value)
         page.locator("#start button").press("Enter")
-        page.locator("#loss polyline").nth(1).wait_for(timeout=60_000)
+        page.locator("#loss polyline").nth(1).wait_for(timeout=180_000)
         place = page.url.removeprefix(rooted.address)
         assert rooted.ask("POST", "/train/start?folder=0/clean").status == 409
         page.locator("#stop").press("Enter")
@@ -109,7 +109,7 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
     for query, status, says in (
         ("folder=run/first&epochs=2", 400, "own settings"),
         ("folder=run/..", 404, "no '..'"),
-        ("folder=run/doubtful", 400, "not below"),
+        ("folder=run/doubtful", 400, "no run"),
         ("folder=0/clean&repeats=0", 400, "expected 1 to 99"),
         ("folder=0/clean&epochs=0", 400, "epochs"),
     ):

@@ -16,6 +16,7 @@ from imgreg.api.predict import checked_card, load_classifier, photo_probabilitie
 from imgreg.atomic_write import WINDOWS, write_atomic
 from imgreg.data import decode as decoding
 from imgreg.data.isolated_reading import in_workers
+from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, PhotoError, UsageError
 from imgreg.heads.explain import Explanation, explain
 from imgreg.heads.store import load_head
@@ -61,6 +62,7 @@ def explain_photos(
         If the run is damaged.
     """
     watcher = watcher or Watcher()
+    photos = [local_copy(photo, watcher=watcher) for photo in photos]
     card = checked_card(run)
     saved = load_head(run)
     if label is not None and label not in card.classes:

@@ -66,7 +66,10 @@ def photos_below(path: Path) -> Iterator[Path]:
     Tar and Parquet files, of which `path` may be one, give the photos in them.
     """
     for where in _names_below(path) if path.is_dir() else [str(path)]:
-        yield from map(Path, photos_in(where) if holds_photos(where) else [where])
+        if where.lower().endswith(".parquet"):
+            yield from map(Path, next(in_workers(photos_in, [where], failed=lambda file, _: [file])))
+        else:
+            yield from map(Path, photos_in(where) if holds_photos(where) else [where])
 
 
 def _files_of_photos(root: Path) -> list[Listed]:

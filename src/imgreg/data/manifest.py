@@ -82,7 +82,9 @@ def metadata_file(folder: Path) -> Path | None:
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The rows with their lines, counted from 1. raises DatasetError"""
     if not is_manifest(path):
-        raise DatasetError(f"{path} is a file. {_EXPECTED}, or a folder of class folders.")
+        raise DatasetError(
+            f"{path} is a file. {_EXPECTED}, a tar (not compressed) or Parquet file, or a folder of class folders."
+        )
     try:
         is_csv = path.suffix.lower() == ".csv"
         newline = "" if is_csv else "\n"  # no other character ends a row of JSON Lines

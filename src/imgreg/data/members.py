@@ -56,12 +56,10 @@ def read_member(where: str) -> bytes | None:
         raise PhotoError(f"{path} cannot be read: {error.strerror or error}", code=code) from error
 
 
-def photos_in(path: str | Path) -> Sequence[str]:
+def photos_in(path: str) -> Sequence[str]:
     """Names of all photos in a tar or Parquet file, with or without a label; the file itself if it cannot be read."""
     try:
-        names = (
-            tar_members.photo_names(str(path)) if str(path).lower().endswith(".tar") else parquet_rows.rows(str(path))
-        )
+        names = tar_members.photo_names(path) if path.lower().endswith(".tar") else parquet_rows.rows(path)
     except (OSError, PhotoError):
-        return [str(path)]
+        return [path]
     return [f"{path}{SEPARATOR}{name}" for name in names]

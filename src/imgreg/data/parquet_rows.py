@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import json
 import os
 import threading
@@ -84,7 +85,7 @@ def read_row(path: str, row: str) -> bytes:
     if not 0 <= number < table.file.metadata.num_rows:
         raise PhotoError(f"{path} has no row {row}", code="missing")
     group = bisect.bisect_right(table.starts, number) - 1
-    data = _row_group(path, _stamp(path), group)[number - table.starts[group]].as_py()
+    data = _arrow_errors(lambda: _row_group(path, _stamp(path), group)[number - table.starts[group]].as_py())
     if data is None:
         raise PhotoError("the row has no image bytes (a path alone is not read)", code="empty")
     return bytes(data)
@@ -113,7 +114,12 @@ def _open(path: str, stamp: tuple[int, int, int]) -> _Table:  # noqa: ARG001 - n
         import pyarrow.parquet
     except ImportError as error:
         raise MachineError(f"{path}: run pip install 'imgreg[parquet]' to read Parquet files.") from error
-    file = _arrow_errors(lambda: pyarrow.parquet.ParquetFile(path))
+    table: _Table = _arrow_errors(lambda: _described(pyarrow.parquet.ParquetFile(path)))
+    return table
+
+
+def _described(file: Any) -> _Table:
+    """file   pyarrow's ParquetFile. raises PhotoError"""
     schema = file.schema_arrow
     features = _features(schema.metadata or {})
     image = _column(schema, features, kind="Image", names=_IMAGE_NAMES, fits=_is_image)
@@ -122,10 +128,8 @@ def _open(path: str, stamp: tuple[int, int, int]) -> _Table:  # noqa: ARG001 - n
         raise PhotoError(f"found no column of image bytes among {names}; expected one called image", code="unsupported")
     label = _column(schema, features, kind="ClassLabel", names=_LABEL_NAMES, fits=lambda _: True)
     classes = features.get(label, {}).get("names", ()) if label else ()
-    starts = [0]
-    for group in range(file.metadata.num_row_groups):
-        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
-    return _Table(file, image, label, tuple(map(str, classes)), tuple(starts))
+    n_rows = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+    return _Table(file, image, label, tuple(map(str, classes)), tuple(itertools.accumulate(n_rows, initial=0)))
 
 
 @functools.lru_cache(maxsize=2)
@@ -142,7 +146,7 @@ def _row_group(path: str, stamp: tuple[int, int, int], group: int) -> Any:
             code="out-of-memory",
         )
     with _READING:
-        read = _arrow_errors(lambda: table.file.read_row_group(group, columns=[table.bytes_column], use_threads=False))
+        read = table.file.read_row_group(group, columns=[table.bytes_column], use_threads=False)
     column = read[table.image].combine_chunks()
     return column.field("bytes") if table.is_struct else column
 
@@ -180,7 +184,8 @@ def _arrow_errors(read: Any) -> Any:
         return read()
     except MemoryError as error:  # pyarrow's own is one too
         raise PhotoError("reading it needs more memory than imgreg allows", code="out-of-memory") from error
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, IndexError, KeyError, pyarrow.ArrowException) as error:  # what damage leads to
         if isinstance(error, OSError) and error.errno is not None:  # the system's; pyarrow's own for damage has none
             raise
-        raise PhotoError(f"not a Parquet file that pyarrow reads: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PhotoError(f"not a Parquet file that pyarrow reads: {reason}") from error

@@ -115,10 +115,16 @@ class _Copy:
         if not (self._stores / INDEX).exists():  # no file without its record
             for fetched in self._stores.glob("[!.]*/"):
                 shutil.rmtree(fetched)
-        self._index = sqlite3.connect(self._stores / INDEX, isolation_level=None)
-        self._index.execute("PRAGMA journal_mode = WAL")
-        self._index.execute("PRAGMA synchronous = NORMAL")
-        self._index.execute(_SCHEMA)
+        try:
+            self._index = sqlite3.connect(self._stores / INDEX, isolation_level=None)
+            self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.execute("PRAGMA synchronous = NORMAL")
+            self._index.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise MachineError(
+                f"{self._stores / INDEX} cannot be used ({error}). Remove {self._stores}; its files are fetched again."
+            ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -170,10 +176,10 @@ class _Copy:
         ).fetchone()
         if n_new:
             self._refuse_small_disk(n_bytes)
-            self._fetch_new(n_new, n_bytes)
-        seconds = time.perf_counter() - started
+            n_new, n_bytes = self._fetch_new(n_new, n_bytes)
+        seconds, files = time.perf_counter() - started, "file" if n_new == 1 else "files"
         (self._watcher.say if n_new or n_removed else self._watcher.tell)(
-            f"{self.store.address}: fetched {n_new:,} files, {_size(n_bytes)}, in {seconds:.1f} s "
+            f"{self.store.address}: fetched {n_new:,} {files}, {_size(n_bytes)}, in {seconds:.1f} s "
             f"({_size(n_bytes / seconds)}/s); {n_kept:,} were here, {n_removed:,} removed."
         )
 
@@ -211,7 +217,8 @@ class _Copy:
                 "smaller prefix or a manifest of fewer photos."
             )
 
-    def _fetch_new(self, n_new: int, n_bytes: int) -> None:
+    def _fetch_new(self, n_new: int, n_bytes: int) -> tuple[int, int]:
+        """Fetch what is listed and not here. Returns the number of files, and their bytes. raises ImgregError"""
         done, done_bytes, (after, end), started = 0, 0, self._range, time.perf_counter()
         with ThreadPoolExecutor(THREADS) as pool:
             while rows := self._index.execute(
@@ -221,7 +228,9 @@ class _Copy:
             ).fetchall():
                 fetched: list[tuple[str, str]] = []
                 try:
-                    for path, size, version in pool.map(self._fetch_one, rows):
+                    for (path, size, version), written in zip(rows, pool.map(self._fetch_one, rows), strict=True):
+                        if not written:
+                            continue
                         fetched.append((version, path))
                         done, done_bytes = done + 1, done_bytes + size
                         rate = _size(done_bytes / (time.perf_counter() - started))
@@ -232,9 +241,10 @@ class _Copy:
                     self._index.executemany("UPDATE objects SET fetched = ? WHERE path = ?", fetched)
                     self._index.execute("COMMIT")
                 after = rows[-1][0]
+        return done, done_bytes
 
-    def _fetch_one(self, row: tuple[str, int, str]) -> tuple[str, int, str]:
-        """Write one object's file, whole or not at all. raises ImgregError"""
+    def _fetch_one(self, row: tuple[str, int, str]) -> bool:
+        """Write one object's file, whole or not at all; False if the disk takes no such name. raises ImgregError"""
         path, size, version = row
         target, one = self._stores / path, StoredObject(path[len(self._below) :], size, version)
         partial = self._stores / f".partial-{threading.get_ident()}"
@@ -249,9 +259,10 @@ class _Copy:
                 raise MachineError(f"{target}: cannot be written ({error.strerror}).") from error
             where = f"{self.store.address}/{one.key}"
             self._watcher.say(f"{where}: left out, since the disk refuses this name ({error.strerror}).")
+            return False
         finally:
             partial.unlink(missing_ok=True)
-        return row
+        return True
 
 
 def _is_wanted(one: StoredObject) -> bool:

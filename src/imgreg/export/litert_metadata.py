@@ -2,7 +2,7 @@
 
 In: a model's bytes, and what is said of it. Out: the same model with the table in it. Must not know: runs. The table is
 written field by field, as the schema numbers them: tflite-support, the library for it, is dead, and MediaPipe's comes
-with 300 MB of other packages.
+with 600 MB of other packages.
 
 References
 ----------

@@ -44,7 +44,9 @@ def find_folder(name: str, *, roots: Sequence[Path]) -> Path:
 
 
 def photos_of_run(run: Path, *, roots: Sequence[Path]) -> Path | None:
-    """The photos that a run was trained on, if they are still there and below a root; else None."""
+    """The photos that a run was trained on; None if they are gone or not below a root, and for what is no run."""
+    if not (run / "model.json").is_file():
+        return None
     try:
         data = Path(json.loads(read_regular(run / "environment.json"))["data"]).resolve()
     except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -57,7 +57,7 @@ def labels_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[R
         elif options:
             raise UsageError(f"{', '.join(options)}: a run's own settings are used. Leave these fields empty.")
         elif (found := photos_of_run(entry_folder(models, run), roots=roots)) is None:
-            raise UsageError(f"the photos of {run} are not below a --root.")
+            raise UsageError(f"{run} is no run whose photos are below a --root.")
         else:
             data = found
         repeats = query.get("repeats") or "3"
