@@ -1,12 +1,13 @@
 """int8 against bfloat16 and float32: how fast, how alike, and what it costs:
 
-usage: python benchmarks/int8.py [--photos N] [--calibration N] DATA ...
+usage: python benchmarks/int8.py [--photos N] [--calibration N] [--ranges FOLDER] DATA ...
 
-needs: pip install nncf. Bundled starter weights at their own image size. The base is quantized after training by NNCF,
-with the ranges of its activations from a fixed set of pictures, the bundled leaves, and for comparison from the first
-photos of each DATA itself. Rates take turns, three rounds. Each DATA's photos (--photos at most) are described by every
-variant; a logistic regression on the flattened features is cross-validated in five folds, the same for each, and
-every photo's loss is paired with that of float32 (95 % interval of the mean difference). Prints JSON lines.
+needs: pip install nncf. Bundled starter weights at their own image size. The base is quantized after training by
+NNCF, with the ranges of its activations from a fixed set of pictures, by default the bundled leaves, and for
+comparison from the first photos of each DATA itself. Rates take turns, three rounds. Every variant describes --photos
+photos of each DATA at most; a logistic regression on the flattened features is cross-validated in five folds, the
+same for each, and every photo's loss is paired with that of float32 (95 % interval of the mean difference). Prints
+JSON lines.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--photos", type=int, default=400)
     parser.add_argument("--calibration", type=int, default=200)
+    parser.add_argument("--ranges", type=Path, default=LEAVES)
     given = parser.parse_args()
     base = Backbone(Base(weights="starter"), watcher=Watcher())
     path = find_export(cache_folder(), base.weights.sha256) or export_base(base.weights, cache=cache_folder())
@@ -101,12 +103,11 @@ def main() -> None:
         model.reshape([1, size_px, size_px, 3])
         return model
 
-    leaves, _ = photos_of(LEAVES, size_px, given.calibration)
-    by_leaves, seconds = quantized(network(), leaves)
+    fixed, seconds = quantized(network(), photos_of(given.ranges, size_px, given.calibration)[0])
     variants = {
         "float32": Variant(network(), "f32"),
         "bfloat16": Variant(network(), "bf16"),
-        "int8 (leaves)": Variant(by_leaves, "f32"),
+        f"int8 ({given.ranges.name})": Variant(fixed, "f32"),
     }
     print(json.dumps({"size_px": size_px, "calibration_seconds": round(seconds, 1)}), flush=True)
     timed, rates = photos_of(given.data[0], size_px, N_TIMED)[0], {name: list[float]() for name in variants}

@@ -47,7 +47,7 @@ SMALL = (
 COMMAND_SHARE = 0.2  # of the kills
 KILLS_A_STUDY = 5  # at most, so that it comes to an end
 SAME = ("table.csv", "trials.json")
-GONE_SECONDS = 20
+GONE_SECONDS = 120  # a worker that imports TensorFlow does not look for its command
 
 
 def main() -> None:

@@ -140,7 +140,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     """Exit 4, and what was expected."""
     done = imgreg("report", tmp_path)
     assert done.code == 4
-    assert "found no model.json, comparison.json or study.json" in done.err
+    assert "found no model.json, comparison.json, study.json or tune.json" in done.err
 
 
 def test_a_name_in_split_csv_cannot_lead_out_of_the_run(run: Path) -> None:

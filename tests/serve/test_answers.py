@@ -47,6 +47,30 @@ def test_answers_are_those_of_predict_to_the_byte(served, models, trained, photo
     assert tree(models) == before
 
 
+BLAS_THREADS = """
+import sys
+from pathlib import Path
+from threadpoolctl import threadpool_info, threadpool_limits
+from imgreg.api import predict
+
+def n_threads():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+answered, seen = predict.mean_probabilities, []
+predict.mean_probabilities = lambda *given, **named: (seen.append(n_threads()), answered(*given, **named))[1]
+run, photo = map(Path, sys.argv[1:])
+with threadpool_limits(2, user_api="blas"):
+    list(predict.predict([photo], classifier=predict.load_classifier([run], one_photo=True)))
+    print(seen, n_threads())
+"""
+
+
+def test_one_blas_thread_multiplies_a_photos_features(trained, photos) -> None:
+    """In predict as in the server, so that both give the same bits; afterwards there are as many as before."""
+    command = [sys.executable, "-c", BLAS_THREADS, str(trained.folder), str(photos[0])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[{1}] {2}\n"
+
+
 @pytest.mark.parametrize(
     ("query", "body", "status", "says"),
     [

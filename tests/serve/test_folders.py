@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from conftest import NEEDS_CHROMIUM, imgreg, paint_set
 from imgreg.errors import UsageError
 from imgreg.progress import Watcher
 from imgreg.runs.folder import read_run
-from imgreg.serve import train_worker
+from imgreg.serve import train_worker, trainings
 from imgreg.serve.folders import find_folder, listed_folders
 from serve.conftest import serving
 from serve.test_pages import opened
@@ -101,6 +103,7 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
         assert page.locator("optgroup option").all_inner_texts() == ["second", "first"]
         page.select_option("[name=folder]", "run/first")
         page.locator("#start button").press("Enter")
+        page.locator("#stop").wait_for()
         page.locator("#stop").press("Enter")
         page.locator("#status", has_text="stopped").wait_for(timeout=60_000)
         assert page.locator("nav [aria-current]").inner_text() == "Labels"
@@ -128,6 +131,24 @@ def test_what_is_checked_is_reviewed_on_the_page(labelled, models, trained, monk
         assert (answer.status, b"labels to review" in answer.body, b"Reproduce" in answer.body) == (200, True, False)
     finally:
         shutil.rmtree(models / "checked-here", ignore_errors=True)
+
+
+def test_a_process_that_does_not_stop_is_ended(tmp_path, monkeypatch) -> None:
+    """As one that hears nothing while it loads a library; what it started is ended with it."""
+    deaf = tmp_path / "python"
+    deaf.write_text("#!/bin/sh\nsleep 60 &\nexec sleep 60\n")
+    deaf.chmod(0o755)
+    monkeypatch.setattr(trainings.sys, "executable", str(deaf))
+    monkeypatch.setattr(trainings, "SECONDS_TO_STOP", 0.1)
+    training = trainings.Training({})
+    training.start()
+    training.stop()
+    assert training.process.wait(20) == -signal.SIGKILL
+    for _ in range(200):
+        if training.state == "stopped":
+            break
+        time.sleep(0.05)
+    assert training.state == "stopped"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections import OrderedDict, deque
@@ -20,7 +22,7 @@ from imgreg.serve.runs_page import CURVES
 
 State = Literal["running", "stopping", "stopped", "finished", "failed"]
 _KEPT = 20
-_SECONDS_TO_STOP = 10
+SECONDS_TO_STOP = 10
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Training:
             stderr=subprocess.STDOUT,
             text=True,
             errors="backslashreplace",
+            start_new_session=True,
         )
         Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
@@ -69,7 +72,8 @@ class Training:
         if self.is_running and self.process is not None and self.process.stdin is not None:
             self.state = "stopping"
             self.process.stdin.close()
-            killer = Timer(_SECONDS_TO_STOP, self.process.kill)  # Keras, while it is loaded, hears nothing for long
+            # Keras, while it is loaded, hears nothing for long.
+            killer = Timer(SECONDS_TO_STOP, _kill, (self.process,))
             killer.daemon = True
             killer.start()
 
@@ -110,6 +114,15 @@ class Training:
         curves = {name: [number(row.get(name, math.nan)) for row in rows] for name in CURVES}
         shown = ("state", "stage", "done", "total", "made", "error", "lines")
         return {name: getattr(self, name) for name in shown} | curves
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End it with the processes that it started, which would go on and keep its output open."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 class Trainings:
