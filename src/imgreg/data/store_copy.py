@@ -212,7 +212,7 @@ class _Copy:
         free = shutil.disk_usage(self._stores).free
         if n_bytes > free - FREE_BYTES:
             raise MachineError(
-                f"{self.store.address}: {_size(n_bytes)} are to be fetched, but {self._stores} has {_size(free)} free "
+                f"{self.store.address}: needs {_size(n_bytes)}, but {self._stores} has {_size(free)} free "
                 f"({_size(FREE_BYTES)} are left alone). Set IMGREG_CACHE to a folder on a larger disk, or give a "
                 "smaller prefix or a manifest of fewer photos."
             )
