@@ -71,12 +71,14 @@ class Variant:
 def losses_of(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cross-validated loss of each photo, and whether it was right."""
     flat = features.reshape(len(features), -1).astype(np.float32)
-    own, fold = np.empty(len(labels)), np.arange(len(labels)) % FOLDS
+    own, right = np.empty(len(labels)), np.empty(len(labels), bool)
+    fold = np.arange(len(labels)) % FOLDS
     for number in range(FOLDS):
         out = fold == number
         fit = fit_logistic_regression(flat[~out], labels[~out])
-        own[out] = fit.probabilities(flat[out])[np.arange(out.sum()), labels[out]]
-    return -np.log(own.clip(1e-12)), own > 0.5
+        predicted = fit.probabilities(flat[out])
+        own[out], right[out] = predicted[np.arange(out.sum()), labels[out]], predicted.argmax(axis=1) == labels[out]
+    return -np.log(own.clip(1e-12)), right
 
 
 def quantized(network: Any, pictures: np.ndarray) -> tuple[Any, float]:

@@ -100,7 +100,7 @@ def extracted(
                 wanted,
                 source=source,
                 load=lambda: base.engine,
-                elsewhere=base.block_workers,
+                workers=base.block_workers,
                 on_view=shown,
             )
         with contextlib.closing(sqlite3.connect(cache / "features" / "index.sqlite")) as index:

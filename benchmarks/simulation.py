@@ -3,7 +3,7 @@
 What runs is imgreg's own: a manifest in 100 parts is listed (`list_files`), what is known of each file is looked up and
 taken down (`FileCache`), the photos are cut into blocks, the blocks are handed to 64 workers with two calls each
 (`in_order`, a worker in a thousand lost), and their receipts go into the features' index (`extract`, `FeatureCache`).
-It works through portions of 64,000 photos, so that memory does not grow, is killed once in the middle and begun again.
+It works through portions of 64,000 photos, so that memory does not grow, is killed once (after a fifth) and restarted.
 
 What does not run: reading and decoding photos, VGG16, Ray, the network, a shared file system, the split and the
 training. A file's size, times and hash, and a block's features (64 rows of 2 bytes), are drawn.
@@ -116,7 +116,7 @@ def child(root: Path) -> None:
                     photo: [(0, None)] for photo in _indexed(portion, files)
                 }
                 source = FeatureSource(cache, base=BASE)
-                done = extract(wanted, source=source, load=lambda: cast(Engine, None), elsewhere=workers)
+                done = extract(wanted, source=source, load=lambda: cast(Engine, None), workers=workers)
             n, n_computed, n_read = n + len(portion), n_computed + done.n_computed, n_read + done.n_read
             times = {"seconds": round(time.perf_counter() - started, 1), "cpu": round(time.process_time(), 1)}
             print(

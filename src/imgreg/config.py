@@ -413,6 +413,10 @@ class CurveStyle(Config):
         return self
 
 
+LABEL_RECIPE, LABEL_REPEATS, LABEL_FOLDS = "low_lr", 3, 5  # defaults of a label check
+SWEEPS = 3  # default number of heads in a learning rate range test
+
+
 class Tuning(Config):
     """How far a search for a recipe goes, and what it is scored on."""
 

@@ -1,4 +1,4 @@
-"""What works on many items at the same time, and gives the results in order: this machine's processes, or others.
+"""The interface of a pool of workers: processes on this machine or on others.
 
 In: nothing. Out: the interface alone. Must not know: which work it is, who does it.
 """
@@ -14,14 +14,14 @@ R = TypeVar("R")
 
 
 class WorkerPool(Protocol):
-    """Workers that live as long as a command."""
+    """A pool of worker processes that is kept for the length of a command."""
 
     @property
     def is_started(self) -> bool:
-        """Whether they are there: then it takes no time to start them."""
+        """Whether the workers are already running."""
 
     def n_workers(self, *, bytes_each: int) -> int:
-        """How many items can be worked on at the same time, where each takes so much memory; at least 1."""
+        """Number of items that can run at the same time if each needs `bytes_each` of memory; at least 1."""
 
     def map(
         self,

@@ -128,7 +128,7 @@ def test_photos_that_are_not_there_are_asked_for(run: Path, named: dict[str, str
     (run / "environment.json").write_text(json.dumps(environment | named))
     done = imgreg("verify", run)
     assert done.code == 3
-    assert "Give their current location with --data" in done.err
+    assert f"Give their {'current ' if named else ''}location with --data" in done.err
 
 
 def test_verify_reads_every_photo(run: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_string_labels_and_plain_bytes_in_parquet(folders: Path, tmp_path: Path)
     index = index_photos(write_parquet(tmp_path / "pets.parquet", rows), max_bad=0.5)
     assert index.digest == index_photos(folders, max_bad=0).digest
     assert left_out(index) == {
-        "pets.parquet::8": "no-label: its label is NoneType, expected a number or a name",
+        "pets.parquet::8": "no-label: it has no label",
         "pets.parquet::9": "empty: the row has no image bytes (a path alone is not read)",
     }
 
@@ -160,7 +160,7 @@ def test_bad_members_are_named_and_left_out(folders: Path, tmp_path: Path) -> No
         "pets.tar::c.jpg": "no-label: its label is -1",
         "pets.tar::d.jpg": "no-label: its .json member is not JSON",
         "pets.tar::e.jpg": "no-label: its .json member has none of the keys label, cls, class",
-        "pets.tar::f.jpg": "no-label: its label is no class name of one line",
+        "pets.tar::f.jpg": "no-label: its label is not a one-line class name",
         "pets.tar::g.cls": "missing: no photo beside it",
         "pets.tar::h.jpg": "not-a-file: a link, device or sparse file in the tar",
     }
@@ -245,7 +245,7 @@ def test_a_manifest_names_members_and_whole_files(folders: Path, tmp_path: Path)
 
 
 def test_a_member_is_known_by_its_tar(folders: Path, tmp_path: Path) -> None:
-    """A tar that changes is read anew, also by a process that has read it."""
+    """A tar that changes is read again, also by a process that has read it."""
     tar = tmp_path / "x.tar"
     first, second = photos(folders)[0][1], photos(folders)[1][1]
     for data in (first, second):
@@ -286,3 +286,21 @@ def test_commands_work_on_members(trained, tmp_path: Path) -> None:
     for path in trained.data.glob("*/*"):
         assert answers[f"{tar}::{path.name}"] == answers[str(path)]
     assert answers[f"{tar}::copy.jpg"] == answers[f"{tar}::{first}"] is not None
+
+
+def test_odd_labels_are_named(tmp_path: Path) -> None:
+    """Labels that are no names or numbers: the photo is left out, not the tar."""
+    (tmp_path / "classes.txt").write_text("cats\n\ndogs\n")
+    labels = {"a.cls": b"--5", "b.json": b'{"label": "\\ud800"}', "c.cls": b"1", "d.cls": b"2"}
+    with tarfile.open(tmp_path / "pets.tar", "w") as tar:
+        for name, data in {**labels, **{f"{name[0]}.jpg": b"x" for name in labels}}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    found = {item.where[-5]: item.label or str(item.problem) for item in list_files(tmp_path / "pets.tar")}
+    assert found == {
+        "a": "--5",
+        "b": "its label is not valid Unicode",
+        "c": "its label is 1, an empty line of the class names",
+        "d": "dogs",
+    }

@@ -242,6 +242,13 @@ def test_a_manifest_in_a_bucket(server: Server, folders: Path, bucket: str, cach
         *("cold/c09.jpg", "warm/w09.jpg"),
     ]
     assert not list(cache.rglob("c02.jpg"))
+    outer = {"path": "some.jsonl", "split": "val"}
+    server.put(bucket, {"pets/all.jsonl": json.dumps(outer).encode()})
+    obstore.delete(obstore.store.from_url(f"s3://{bucket}"), "pets/cold/c00.jpg")
+    nested = index_photos(local_copy(Path(f"s3://{bucket}/pets/all.jsonl"), watcher=Watcher()), max_bad=0.9)
+    assert [(nested.relative(one), one.split) for one in nested.photos] == [
+        (f"{path}.jpg", "val") for path in ("cold/c01", "warm/w00", "warm/w01")
+    ]
     server.put(bucket, {f"long/{300 * 'x'}.jpg": b"x", "long/a": b"x", "long/a/b.jpg": b"x"})
     said: list[str] = []
     copy = local_copy(Path(f"s3://{bucket}/long"), watcher=quiet(said))

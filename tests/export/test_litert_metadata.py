@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("ai_edge_litert", reason="imgreg[export] is not installed")
+pytest.importorskip("flatbuffers", reason="imgreg[export] is not installed")
 
 from flatbuffers import encode, number_types, packer
 from flatbuffers.table import Table

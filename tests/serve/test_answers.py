@@ -62,13 +62,18 @@ run, photo = map(Path, sys.argv[1:])
 with threadpool_limits(2, user_api="blas"):
     list(predict.predict([photo], classifier=predict.load_classifier([run], one_photo=True)))
     print(seen, n_threads())
+    first, second = predict.one_blas_thread(), predict.one_blas_thread()  # as of two threads: the first leaves first
+    first.__enter__(), second.__enter__(), first.__exit__(None, None, None)
+    print(n_threads())
+    second.__exit__(None, None, None)
+    print(n_threads())
 """
 
 
 def test_one_blas_thread_multiplies_a_photos_features(trained, photos) -> None:
     """In predict as in the server, so that both give the same bits; afterwards there are as many as before."""
     command = [sys.executable, "-c", BLAS_THREADS, str(trained.folder), str(photos[0])]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[{1}] {2}\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[{1}] {2}\n{1}\n{2}\n"
 
 
 @pytest.mark.parametrize(

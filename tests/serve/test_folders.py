@@ -112,7 +112,7 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
     for query, status, says in (
         ("folder=run/first&epochs=2", 400, "own settings"),
         ("folder=run/..", 404, "no '..'"),
-        ("folder=run/doubtful", 400, "no run"),
+        ("folder=run/doubtful", 400, "not a run"),
         ("folder=0/clean&repeats=0", 400, "expected 1 to 99"),
         ("folder=0/clean&epochs=0", 400, "epochs"),
     ):
@@ -122,11 +122,11 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
 
 def test_what_is_checked_is_reviewed_on_the_page(labelled, models, trained, monkeypatch) -> None:
     """The worker checks the photos of a run by the run's settings, and what it made is a page to review."""
-    monkeypatch.setattr(train_worker, "FOLDS", 2)
+    monkeypatch.setattr(train_worker, "LABEL_FOLDS", 2)
     asked = {"command": "label-issues", "data": str(trained.data), "models": str(models), "name": "checked-here"}
     asked |= {"recipe": "low_lr", "options": {}, "run": "first", "repeats": 1}
     try:
-        assert train_worker.made(asked, watcher=Watcher()) == "checked-here"
+        assert train_worker.run_command(asked, watcher=Watcher()) == "checked-here"
         answer = labelled.ask("GET", "/labels/checked-here", Accept="text/html")
         assert (answer.status, b"labels to review" in answer.body, b"Reproduce" in answer.body) == (200, True, False)
     finally:

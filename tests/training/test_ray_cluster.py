@@ -14,7 +14,7 @@ from imgreg.progress import Watcher
 from imgreg.training.ray_cluster import RayCluster, _next_block, _refuse_silent
 
 
-def test_an_idle_worker_takes_what_waits_elsewhere() -> None:
+def test_an_idle_worker_takes_what_another_has_not_finished() -> None:
     """New blocks first, two for each; then those of another worker, each once more at most."""
     assert _next_block(0, deque([5, 6]), [(0, 4)]) == 5
     assert _next_block(0, deque([5]), [(0, 3), (0, 4)]) is None
@@ -26,7 +26,7 @@ def test_an_idle_worker_takes_what_waits_elsewhere() -> None:
 
 def test_no_cluster_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that nobody listens on, an address that is none, and Ray that is not installed."""
-    with pytest.raises(MachineError, match="127.0.0.1:9: nobody answers there"):
+    with pytest.raises(MachineError, match="127.0.0.1:9: no connection"):
         _refuse_silent("127.0.0.1:9")
     with pytest.raises(UsageError, match="expected auto, HOST:PORT or ray://HOST:PORT"):
         _refuse_silent("somewhere")

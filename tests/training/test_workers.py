@@ -48,7 +48,7 @@ def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
 
 def test_an_item_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     """Three processes, then an error that says what may help."""
-    with LocalPool() as pool, pytest.raises(MachineError, match="killed 3 times .* use --workers 1"):
+    with LocalPool() as pool, pytest.raises(MachineError, match="lost 3 times .* use --workers 1"):
         list(pool.map(work, [(tmp_path, "always")], n_at_once=1))
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -113,6 +113,7 @@ def test_memory_bounds_the_number_of_workers() -> None:
     """A process a core where they are small, one where not even one fits."""
     assert usable_workers(bytes_each=2**60) == 1
     assert 1 <= usable_workers(bytes_each=1) <= (os.cpu_count() or 1)
+    assert usable_workers(bytes_each=2**60, held=2**70) == usable_workers(bytes_each=1)
 
 
 def settings_of(**recipes: dict[str, object]) -> list[Settings]:

@@ -97,10 +97,9 @@ def learning_curve(
 ) -> LearningCurve:
     """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
 
-    The interval is a bootstrap over the repeats, refitted each time; deviations are stretched as repeats share
-    photos (Nadeau & Bengio's factor, see effects.py). It assumes this law: beyond twice
-    today's photos, it may no longer hold. Its ends are clipped to the score's range, which does not change how often it
-    covers the true value.
+    The interval is a bootstrap over the repeats, refitted each time; deviations are stretched as repeats share photos
+    (Nadeau & Bengio's factor, see effects.py). It assumes that this law holds, which is uncertain beyond twice today's
+    photos. Its ends are clipped to the score's range, which does not change how often it covers the true value.
 
     Parameters
     ----------

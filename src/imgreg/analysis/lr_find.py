@@ -141,7 +141,7 @@ class TriedRates(BaseModel):
 
     @property
     def labels(self) -> dict[str, float]:
-        """Each rate that was tried, the lowest first, by whom.
+        """Label to learning rate, in ascending order; a label names the recipes.
 
         >>> TriedRates(curve=LearningRateCurve(rates=(), losses=(), sweeps=()), tried={"plain": 1e-3, "cosine": 1e-3,
         ...     "rate 1e-4": 1e-4}).labels
@@ -162,7 +162,7 @@ class TriedRates(BaseModel):
         lie = [f"{label}, {_where(rate, curve.low, curve.high)} that range" for label, rate in self.labels.items()]
         return (
             f"A range test of {control} suggests learning rates from {curve.low:.1e} to {curve.high:.1e}, "
-            f"{curve.suggested:g} to begin with. Rates tried: {'; '.join(lie)}."
+            f"starting with {curve.suggested:g}. Rates tried: {'; '.join(lie)}."
         )
 
 

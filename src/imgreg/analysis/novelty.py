@@ -87,7 +87,8 @@ def leave_one_out_threshold(references: Float16Array, *, accepted: float = ACCEP
     n = len(references)
     if n < MIN_REFERENCES:
         return None
-    similarity = unit_rows(references) @ unit_rows(references).T
+    rows = unit_rows(references)
+    similarity = rows @ rows.T
     np.fill_diagonal(similarity, -np.inf)
     ordered = np.sort(_mean_of_nearest(similarity))
     return float(ordered[min(math.ceil((n + 1) * accepted), n) - 1])
@@ -99,6 +100,6 @@ def _mean_of_nearest(similarity: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def unit_rows(rows: NDArray[np.floating]) -> Float32Array:
-    """Scale each row to length 1; a row of zeros stays."""
+    """Scale each row to length 1; rows of zeros are left unchanged."""
     rows = np.asarray(rows, dtype=np.float32)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12)))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from imgreg.atomic_write import left_behind
 from imgreg.data.file_cache import forget, record_files
-from imgreg.data.store_copy import fetched_contents
+from imgreg.data.store_copy import clear_fetched, fetched_contents
 from imgreg.errors import MachineError
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.heads.checkpoint import read_checkpoint
-from imgreg.paths import STORES, cache_folder
+from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, TrialStore
 from imgreg.training.checkpoints import CHECKPOINTS
@@ -120,9 +120,10 @@ def clear_cache() -> CacheReport:
         cache.clear()
     for base, _ in before.bases:
         _remove(base)
-    for name in (TRIALS, CHECKPOINTS, STORES):
+    for name in (TRIALS, CHECKPOINTS):
         if (before.folder / name).is_dir():
             _remove(before.folder / name)
+    clear_fetched(before.folder)
     forget(before.folder)
     return before
 

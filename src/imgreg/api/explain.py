@@ -62,11 +62,11 @@ def explain_photos(
         If the run is damaged.
     """
     watcher = watcher or Watcher()
-    photos = [local_copy(photo, watcher=watcher) for photo in photos]
     card = checked_card(run)
     saved = load_head(run)
     if label is not None and label not in card.classes:
         raise UsageError(f"--class {label}: expected one of the run's classes, {', '.join(card.classes)}.")
+    photos = [local_copy(photo, watcher=watcher) for photo in photos]
     trained_on = read_run(run).data
     if trained_on is not None and trained_on.is_dir():
         refuse_inside(trained_on, out, option="--out")

@@ -23,6 +23,7 @@ from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.dataset import new_folder, resample_dataset
 from imgreg.training.trials import run_trials
+from imgreg.training.workers import open_workers
 
 SHOWN = 48  # photos on the contact sheet, and to review
 PICTURES = "pictures"
@@ -65,9 +66,9 @@ def find_label_issues(data: Path, *, settings: Settings, repeats: int, folds: in
     """
     if folds < 2:
         raise UsageError(f"--folds {folds}: expected 2 or more, so that every photo is scored.")
-    with new_folder(session, data=data, kind="label-issues") as (folder, target):
-        resampled = resample_dataset(data, settings, repeats=repeats, folds=folds, session=session)
-        grid = run_trials(resampled, settings=[settings], session=session)
+    with new_folder(session, data=data, kind="label-issues") as (folder, target), open_workers(session) as working:
+        resampled = resample_dataset(data, settings, repeats=repeats, folds=folds, session=working)
+        grid = run_trials(resampled, settings=[settings], session=working)
         table = label_table(resampled.index, resampled.repeats, grid.trials[settings.recipe.name])
         done = LabelIssues(
             folder=target,

@@ -20,6 +20,7 @@ from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.session import Session
 from imgreg.training.dataset import new_folder, resample_dataset
 from imgreg.training.trials import run_trials
+from imgreg.training.workers import open_workers
 
 STEPS = 6  # sizes at most, each half the next
 
@@ -60,13 +61,13 @@ def find_learning_curve(
     DivergedError
         If a loss became NaN or infinite.
     """
-    with new_folder(session, data=data, kind="learning-curve") as (folder, target):
-        resampled = resample_dataset(data, settings, repeats=repeats, session=session)
+    with new_folder(session, data=data, kind="learning-curve") as (folder, target), open_workers(session) as working:
+        resampled = resample_dataset(data, settings, repeats=repeats, session=working)
         sizes = _sizes(data, resampled.repeats, more=more)
         subsets = tuple(
             _smaller(repeat, size, of=sizes[-1], settings=settings) for repeat in resampled.repeats for size in sizes
         )
-        grid = run_trials(replace(resampled, repeats=subsets), settings=[settings], session=session)
+        grid = run_trials(replace(resampled, repeats=subsets), settings=[settings], session=working)
         trials = grid.trials[settings.recipe.name]
         rows = [trials[start : start + len(sizes)] for start in range(0, len(trials), len(sizes))]
         n_test = fmean(len(repeat.split.test) for repeat in resampled.repeats)

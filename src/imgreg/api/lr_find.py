@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imgreg.analysis.lr_find import LearningRateCurve, learning_rate_answer
 from imgreg.config import Settings
+from imgreg.data.stores import as_typed
 from imgreg.paths import shared_command, shared_text
 from imgreg.runs.folder import write_json
 from imgreg.session import Session
@@ -55,7 +56,7 @@ def find_learning_rate(data: Path, *, settings: Settings, sweeps: int, session: 
             answer=learning_rate_answer(
                 curve,
                 current=settings.recipe.optimizer.learning_rate,
-                command=f"imgreg train {shlex.quote(str(data))} --recipe {shlex.quote(settings.recipe.name)}",
+                command=f"imgreg train {shlex.quote(as_typed(data))} --recipe {shlex.quote(settings.recipe.name)}",
             ),
             notes=dataset.warnings,
         )

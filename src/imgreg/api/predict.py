@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from msgspec import structs
@@ -116,6 +117,11 @@ class Classifier:
     one_photo: bool = False
     confidence: float | None = None
     thresholds: NDArray[np.float32] | None = None
+
+    @property
+    def size_px(self) -> int:
+        """Width and height that photos are decoded to; of the first run."""
+        return self.members[0].runs[0].card.image_size
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -449,14 +455,30 @@ def _training_distance(stored: NDArray[np.float16], member: _Member) -> float | 
     return float(distances(descriptor, references=member.references)[0])
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
+class _BlasUsers:
+    """Threads inside `one_blas_thread`: the limit is the process's, so the first sets it and the last lifts it."""
+
+    lock, n, limit = Lock(), 0, cast(Any, None)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Let one thread multiply a photo's features with the head's weights, while the others work on the next photos.
 
     A product with one row is too small to share: several threads wait for each other longer than they compute, and
     where every core is busy 8 ms instead of 0.5 (docs/log.md). How many there are would also decide about the last bit.
     """
-    limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
-    return limited
+    with _BlasUsers.lock:
+        if _BlasUsers.n == 0:
+            _BlasUsers.limit = _blas().limit(limits=1, user_api="blas")
+        _BlasUsers.n += 1
+    try:
+        yield
+    finally:
+        with _BlasUsers.lock:
+            _BlasUsers.n -= 1
+            if _BlasUsers.n == 0:
+                _BlasUsers.limit.restore_original_limits()
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
     from imgreg.reports.study import study_report
 
     study, kept = _document(folder / "study.json"), _document(folder / "trials.json")
-    try:
+    with _readable(folder, "study"):
         trials = {name: [Trial.model_validate(trial) for trial in row] for name, row in kept.items()}
         done = Study(
             folder=folder,
@@ -92,20 +94,24 @@ def _rebuild_study(folder: Path, *, style: CurveStyle | None) -> None:
             command=study["command"],
         )
         study_report(done, folder=folder, style=style or CurveStyle.model_validate(study["curves"]))
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArtefactError(f"{folder}: not a readable study ({first}). It is damaged: run it again.") from error
 
 
 def _rebuild_tune(folder: Path) -> None:
     from imgreg.api.tune import draw_tune
 
     document = _document(folder / "tune.json")
-    try:
+    with _readable(folder, "tuning"):
         draw_tune(folder, document)
+
+
+@contextmanager
+def _readable(folder: Path, kind: str) -> Iterator[None]:
+    """What a damaged document leads to, as an ArtefactError."""
+    try:
+        yield
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArtefactError(f"{folder}: not a readable tuning ({first}). It is damaged: run it again.") from error
+        raise ArtefactError(f"{folder}: not a readable {kind} ({first}). It is damaged: run it again.") from error
 
 
 def _document(path: Path) -> Any:

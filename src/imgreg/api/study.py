@@ -80,9 +80,9 @@ def study(
     names = [one.recipe.name for one in plan.settings]
     if len(set(names)) < max(len(names), 2):
         raise UsageError(f"study: found recipes {', '.join(names)}, expected at least two, without repetition.")
-    with new_folder(session, data=data, kind="study") as (folder, target), open_workers(session) as session:
-        resampled = resample_dataset(data, plan.settings[0], repeats=repeats, folds=folds, session=session)
-        found = _study_of(resampled, plan, session=session, sanity_baselines=sanity_baselines)
+    with new_folder(session, data=data, kind="study") as (folder, target), open_workers(session) as working:
+        resampled = resample_dataset(data, plan.settings[0], repeats=repeats, folds=folds, session=working)
+        found = _study_of(resampled, plan, session=working, sanity_baselines=sanity_baselines)
         done = replace(found, folder=target, seconds=round(time.perf_counter() - started, 1))
         shared = replace(done, folder=Path(target.name), notes=tuple(shared_text(line, data) for line in done.notes))
         _write(folder, shared, settings=plan.settings, style=session.style or CurveStyle())

@@ -22,6 +22,7 @@ from imgreg.analysis.tune import (
 )
 from imgreg.api.train import train
 from imgreg.config import Recipe, Settings, Tuning
+from imgreg.data.stores import as_typed
 from imgreg.errors import UsageError
 from imgreg.paths import shared_command, shared_text
 from imgreg.recipes import recipe_with, typed
@@ -134,7 +135,15 @@ def _tuned(
         recipe = recipe_with(default, best.values).model_copy(update=about)
     changes = changed_settings(*(_shown(one, space) for one in (default, recipe)))
     elsewhere = [] if models == Path("models") else ["--models", str(models)]
-    words = ["imgreg", "train", str(data), "--recipe", str(folder / "best.toml"), *options_of(settings), *elsewhere]
+    words = [
+        "imgreg",
+        "train",
+        as_typed(data),
+        "--recipe",
+        str(folder / "best.toml"),
+        *options_of(settings),
+        *elsewhere,
+    ]
     return Tuned(
         recipe=recipe,
         default=default,

@@ -90,10 +90,10 @@ def verify(
     if not again:
         return Verification(folder, listed, files, None, (), ())
     photos = data or run.data
-    if photos is None or not _exists(photos):
-        raise DatasetError(
-            f"The photos of {folder} are not at {photos or 'a known path'}. Give their current location with --data."
-        )
+    if photos is None:
+        raise DatasetError(f"{folder} does not record where its photos are. Give their location with --data.")
+    if data is None and not _exists(photos):
+        raise DatasetError(f"The photos of {folder} are not at {photos}. Give their current location with --data.")
     refuse_inside(photos, cache_folder(), option="IMGREG_CACHE")
     session = Session(resume=False, watcher=watcher or Watcher())
     (result,) = train_heads(photos, [recorded_settings(run)], session=session, sanity_baselines=(), read_all=True)

@@ -12,7 +12,7 @@ from imgreg.api.display import watching
 from imgreg.api.result import ComparisonResult, Result, TuneResult
 from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
-from imgreg.config import CHEAP_BASELINES, Base, Recipe
+from imgreg.config import CHEAP_BASELINES, SWEEPS, Base, Recipe
 from imgreg.errors import UsageError
 from imgreg.recipes.settings import build_settings, tuning_from
 from imgreg.recipes.topics import StudyPlan, plan_study
@@ -322,7 +322,7 @@ class Workspace:
         data: PathLike,
         *,
         recipe: str | Recipe = "regularized",
-        sweeps: int = 3,
+        sweeps: int = SWEEPS,
         name: str | None = None,
         **options: Any,
     ) -> Result:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, result_options
-from imgreg.cli.options import Printed, base_options, build_base
+from imgreg.cli.flags import Printed, cache_size_option, result_options
+from imgreg.cli.options import base_options, build_base
 from imgreg.errors import DatasetError
 from imgreg.progress import Watcher
 from imgreg.session import Session

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgreg.cli.flags import tensorboard_option, workers_option
+from imgreg.cli.flags import Printed, tensorboard_option, workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     COMPARED,
-    Printed,
     curve_options,
     folds_option,
     given_flags,

@@ -40,13 +40,14 @@ def command(
       imgreg explain photo.jpg --class bees --run first-try --out why/
     """
     from imgreg.api.explain import explain_photos, likeness_note
+    from imgreg.paths import store_address
     from imgreg.reports.text import visible
 
     (chosen,) = chosen_runs(one_of(None, run), models=models, watcher=watcher)
     done = list(explain_photos(photos, run=chosen, out=out, label=label, watcher=watcher))
     paths = ("path", "overlay", "map")
     return (
-        lambda: [asdict(one) | {name: str(getattr(one, name)) for name in paths} for one in done],
+        lambda: [asdict(one) | {name: store_address(getattr(one, name)) for name in paths} for one in done],
         lambda: "\n".join(
             visible(f"{one.overlay}  {one.label} {one.probability:.1%}; {likeness_note(one.likeness)}") for one in done
         ),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgreg.cli.flags import cache_size_option, ray_option, result_options
+from imgreg.cli.flags import Printed, cache_size_option, ray_option, result_options
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, features_options, recipe_option
+from imgreg.cli.options import features_options, recipe_option
 from imgreg.progress import Watcher
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session

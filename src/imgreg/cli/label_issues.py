@@ -7,17 +7,18 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import workers_option
+from imgreg.cli.flags import Printed, workers_option
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, recipe_option, repeats_options, session_options, settings_options
+from imgreg.cli.options import recipe_option, repeats_options, session_options, settings_options
+from imgreg.config import LABEL_FOLDS, LABEL_RECIPE, LABEL_REPEATS
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 
 
 @click.command("label-issues", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
-@recipe_option(default="low_lr", says="How to build and train the heads.")
-@repeats_options(default=3, folds=5)
+@recipe_option(default=LABEL_RECIPE, says="How to build and train the heads.")
+@repeats_options(default=LABEL_REPEATS, folds=LABEL_FOLDS)
 @settings_options
 @workers_option
 @session_options

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import workers_option
+from imgreg.cli.flags import Printed, workers_option
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
+from imgreg.cli.options import recipe_option, session_options, settings_options
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from imgreg.cli.flags import Printed
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import Printed, recipe_option, session_options, settings_options
+from imgreg.cli.options import recipe_option, session_options, settings_options
+from imgreg.config import SWEEPS
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 
@@ -19,7 +21,7 @@ from imgreg.session import Session
 @click.option(
     "--sweeps",
     type=click.IntRange(min=1, max=100),
-    default=3,
+    default=SWEEPS,
     show_default=True,
     metavar="N",
     help="Number of heads whose curves are averaged.",

@@ -78,14 +78,16 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.predict import load_classifier, predict
         from imgreg.data.members import holds_photos
-        from imgreg.data.stores import address_of
+        from imgreg.data.stores import address_of, without_scheme
 
+        photos = tuple(map(without_scheme, photos))
         if vote and len(runs) < 2:
             raise UsageError("--vote has no effect on a single run. Repeat --run, or omit --vote.")
         try:
             chosen = chosen_runs(runs, models=models, watcher=watcher)
         except UsageError as error:
-            missing = next((photo for photo in photos if str(photo) != "-" and not _exists(photo)), None)
+            here = [photo for photo in photos if str(photo) != "-" and not address_of(photo)]
+            missing = next((photo for photo in here if not _exists(photo)), None)
             raise UsageError(f"{error} There is no photo {missing} either." if missing else str(error)) from error
         first = photos[0]
         one_photo = (
@@ -120,7 +122,7 @@ def _listed(photos: tuple[Path, ...], watcher: Watcher) -> Iterator[Path]:
         elif _is_folder(path) or holds_photos(path):
             below = iter(photos_below(path))
             if (first := next(below, None)) is None:
-                raise DatasetError(f"{path}: no files to predict in it.")
+                raise DatasetError(f"{path}: found no photos to predict.")
             yield first
             yield from below
         else:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from imgreg.cli.flags import models_option, result_options
-from imgreg.cli.options import Printed, curve_options
+from imgreg.cli.flags import Printed, models_option, result_options
+from imgreg.cli.options import curve_options
 from imgreg.cli.run_option import one_of, run_argument, run_option
 from imgreg.config import CurveStyle
 from imgreg.progress import Watcher

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import workers_option
+from imgreg.cli.flags import Printed, workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
-    Printed,
     curve_options,
     repeats_options,
     sanity_option,

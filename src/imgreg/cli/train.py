@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from imgreg.cli.flags import tensorboard_option
+from imgreg.cli.flags import Printed, tensorboard_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
-    Printed,
     curve_options,
     folds_option,
     recipe_option,

@@ -58,8 +58,8 @@ class Augmenter:
         self.digest = hashlib.sha256(json.dumps([described, seed], sort_keys=True).encode()).hexdigest()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Another process makes its own."""
-        return _made_again, (*self._made_of, self.digest)
+        """Pickled as its settings; the other process rebuilds it."""
+        return _rebuild, (*self._made_of, self.digest)
 
     def view(self, photo: UInt8Array, *, sha256: str, view: int) -> UInt8Array:
         """Make view `view` of the photo with content hash `sha256`.
@@ -83,7 +83,7 @@ class Augmenter:
 
 
 @functools.lru_cache(8)
-def _made_again(settings: Augmentation, seed: int, size_px: int, digest: str) -> Augmenter:
+def _rebuild(settings: Augmentation, seed: int, size_px: int, digest: str) -> Augmenter:
     augmenter = Augmenter(settings, seed=seed, size_px=size_px)
     if augmenter.digest != digest:
         raise ArtefactError(

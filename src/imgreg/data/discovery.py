@@ -65,11 +65,14 @@ def photos_below(path: Path) -> Iterator[Path]:
 
     Tar and Parquet files, of which `path` may be one, give the photos in them.
     """
-    for where in _names_below(path) if path.is_dir() else [str(path)]:
-        if where.lower().endswith(".parquet"):
-            yield from map(Path, next(in_workers(photos_in, [where], failed=lambda file, _: [file])))
+    names = _names_below(path) if path.is_dir() else [str(path)]
+    for is_parquet, together in groupby(names, lambda name: name.lower().endswith(".parquet")):
+        if is_parquet:  # in isolated processes, the same for all that follow each other
+            for found in in_workers(photos_in, together, failed=lambda file, _: [file]):
+                yield from map(Path, found)
         else:
-            yield from map(Path, photos_in(where) if holds_photos(where) else [where])
+            for name in together:
+                yield from map(Path, photos_in(name) if holds_photos(name) else [name])
 
 
 def _files_of_photos(root: Path) -> list[Listed]:
@@ -117,7 +120,7 @@ def _unreadable(item: Listed, error: OSError | PhotoError) -> Listed:
 
 
 def _split_in(path: str) -> str | None:
-    """The split that a tar or Parquet file's name tells.
+    """The split that a tar or Parquet file's name gives.
 
     >>> _split_in("data/validation-00000-of-00001.parquet"), _split_in("train/pets_test.tar"), _split_in("trains.tar")
     ('val', 'test', None)

@@ -28,7 +28,7 @@ _EXPECTED = (
 def list_manifest(path: Path, *, split: str | None = None, nested: bool = False) -> Iterator[Listed]:
     """List the rows of a manifest, in its order, one at a time: photos, and tar or Parquet files of photos.
 
-    A row without a label may also name another manifest, whose rows then stand in its place.
+    A row without a label may also name another manifest, whose rows then replace it.
 
     Parameters
     ----------
@@ -59,9 +59,20 @@ def list_manifest(path: Path, *, split: str | None = None, nested: bool = False)
         if label or not is_manifest(name):
             yield Listed(str(path.parent / name), clean_label(label), given_split)
         elif nested:
-            raise DatasetError(f"{path}, line {line}: names another manifest, and is named by one. One level is read.")
+            raise DatasetError(
+                f"{path}, line {line}: names another manifest, but is itself named by one. "
+                "Manifests may be nested one level deep."
+            )
         else:
             yield from list_manifest(path.parent / name, split=given_split, nested=True)
+
+
+def inner_manifests(path: Path) -> Iterator[Path]:
+    """The manifests that a manifest's rows name. raises DatasetError if it cannot be read"""
+    for _, row in _rows(path):
+        name = next((row[column] for column in _PATH_COLUMNS if row.get(column) is not None), None)
+        if isinstance(name, str) and is_manifest(name) and not str(row.get("label") or "").strip():
+            yield path.parent / name
 
 
 def is_manifest(path: str | Path) -> bool:

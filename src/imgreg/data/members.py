@@ -39,7 +39,7 @@ def file_of(where: str) -> str:
 
 def is_row(where: str) -> bool:
     """Whether a photo is a row of a table, which has a number in place of a name."""
-    return holds_photos(file_of(where)) and file_of(where).lower().endswith(".parquet")
+    return file_of(where).lower().endswith(".parquet")
 
 
 def read_member(where: str) -> bytes | None:

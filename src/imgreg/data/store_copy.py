@@ -22,10 +22,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from imgreg.data.listed import PHOTO_SUFFIXES
-from imgreg.data.manifest import MANIFEST_SUFFIXES, is_manifest, list_manifest
+from imgreg.data.manifest import MANIFEST_SUFFIXES, inner_manifests, is_manifest, list_manifest
 from imgreg.data.members import SUFFIXES as MEMBER_SUFFIXES
 from imgreg.data.members import file_of
 from imgreg.data.stores import PORTION, THREADS, Store, StoredObject, address_of, without_scheme
+from imgreg.data.tar_members import CLASS_FILES
 from imgreg.errors import DatasetError, MachineError, UsageError
 from imgreg.paths import STORES, cache_folder
 from imgreg.progress import Watcher
@@ -68,7 +69,7 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
         return without_scheme(data)
     parts = address.split("://")[1].split("/")
     if {"", ".", ".."} & set(parts):
-        raise UsageError(f"{address}: expected a bucket and names between slashes, without dots alone.")
+        raise UsageError(f"{address}: expected SCHEME://BUCKET/PREFIX without empty, '.' or '..' parts.")
     name = parts[-1] if len(parts) > 1 and Path(parts[-1]).suffix.lower() in _KNOWN else None
     with _Copy(address.rpartition("/")[0] if name else address, watcher=watcher) as copy:
         if name is None:
@@ -78,7 +79,10 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
             raise DatasetError(f"{address}: no such object. Check the address and the region.")
         copy.fetch([found])
         if is_manifest(name):
-            copy.fetch(map(copy.store.heads, _portions(copy.named_by(copy.folder / name))))
+            copy.fetch(map(copy.present, _portions(map(copy.key_of, inner_manifests(copy.folder / name)))))
+            copy.fetch(map(copy.present, _portions(copy.named_by(copy.folder / name))))
+        elif name.lower().endswith(".tar"):
+            copy.fetch([copy.present(CLASS_FILES)])
         return copy.folder / name
 
 
@@ -86,9 +90,26 @@ def fetched_contents(folder: Path) -> tuple[int, int]:
     """Number of fetched files in a cache folder, and their bytes."""
     if not (folder / STORES / INDEX).is_file():
         return 0, 0
-    with closing(sqlite3.connect(folder / STORES / INDEX)) as index:
-        n_files, n_bytes = index.execute("SELECT count(*), sum(size) FROM objects WHERE fetched IS NOT NULL").fetchone()
+    fetched = "SELECT count(*), sum(size) FROM objects WHERE fetched IS NOT NULL"
+    try:
+        with closing(sqlite3.connect(folder / STORES / INDEX)) as index:
+            n_files, n_bytes = index.execute(fetched).fetchone()
+    except sqlite3.Error:  # damaged: `clear` removes it with the files
+        return 0, 0
     return n_files, n_bytes or 0
+
+
+def clear_fetched(folder: Path) -> None:
+    """Remove all fetched files of a cache folder, once no process fetches any more. raises MachineError"""
+    if not (folder / STORES).is_dir():
+        return
+    with FileLock(folder / STORES / ".lock"):
+        for path in (folder / STORES).iterdir():
+            if path.name != ".lock":
+                try:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                except OSError as error:
+                    raise MachineError(f"{error.filename}: cannot be removed ({error.strerror}).") from error
 
 
 class _Copy:
@@ -125,7 +146,11 @@ class _Copy:
             raise MachineError(
                 f"{self._stores / INDEX} cannot be used ({error}). Remove {self._stores}; its files are fetched again."
             ) from error
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.__exit__()
+            raise MachineError(f"{self.folder}: cannot be made ({error.strerror}). Remove {self._stores}.") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,18 +168,41 @@ class _Copy:
             raise DatasetError(f"{self.store.address}: found no objects. Check the bucket and the prefix.")
 
     def named_by(self, manifest: Path) -> Iterator[str]:
-        """Keys of the files that a manifest names. raises DatasetError for one that is not below the manifest"""
-        keys: str | None = None
+        """Keys of the files that a manifest names, and of tar files' class names.
+
+        Raises
+        ------
+        DatasetError
+            For a file that is not below the manifest.
+        """
+        before, folders = "", set[str]()
         for item in list_manifest(manifest):
-            key = os.path.relpath(file_of(item.where), self.folder).replace(os.sep, "/")
-            if key.startswith("../"):
-                raise DatasetError(
-                    f"{self.store.address}/{manifest.name} names {item.where}, which is not below "
-                    f"{self.store.address}. Move the manifest to a folder above the photos."
-                )
-            if key != keys:  # members of one tar stand together
-                yield key
-            keys = key
+            key = self.key_of(file_of(item.where))
+            if key == before:  # members of one tar follow each other
+                continue
+            before = key
+            yield key
+            folder = key.rpartition("/")[0]
+            if key.lower().endswith(".tar") and folder not in folders:
+                folders.add(folder)
+                above = {folder, folder.rpartition("/")[0]}
+                yield from (f"{one}/{name}" if one else name for one in sorted(above) for name in CLASS_FILES)
+
+    def key_of(self, path: str | Path) -> str:
+        """An object's key by its place in the folder. raises DatasetError for one that is not below it"""
+        key = os.path.relpath(path, self.folder).replace(os.sep, "/")
+        if key.startswith("../"):
+            raise DatasetError(
+                f"a manifest below {self.store.address} names {path}, which is not below {self.store.address}. Move "
+                "the manifest to a folder above the photos."
+            )
+        return key
+
+    def present(self, keys: Sequence[str]) -> Sequence[StoredObject]:
+        """Those of the named objects that there are; the others' files are removed. raises ImgregError"""
+        found = self.store.heads(keys)
+        self._remove([self._below + key for key in set(keys) - {one.key for one in found}])
+        return found
 
     def fetch(self, portions: Iterable[Sequence[StoredObject]], *, whole: bool = False) -> None:
         """Fetch the objects that are new or changed.
@@ -167,7 +215,7 @@ class _Copy:
         started = time.perf_counter()
         self._index.execute("UPDATE objects SET listed = 0 WHERE path >= ? AND path < ?", self._range)
         for portion in portions:
-            self._take_down([one for one in portion if _is_wanted(one)])
+            self._record_listed([one for one in portion if _is_wanted(one)])
         n_removed = self._remove_unlisted() if whole else 0
         n_kept, n_new, n_bytes = self._index.execute(
             "SELECT count(fetched), count(*) - count(fetched), coalesce(sum(size) FILTER (WHERE fetched IS NULL), 0) "
@@ -183,7 +231,7 @@ class _Copy:
             f"({_size(n_bytes / seconds)}/s); {n_kept:,} were here, {n_removed:,} removed."
         )
 
-    def _take_down(self, objects: Sequence[StoredObject]) -> None:
+    def _record_listed(self, objects: Sequence[StoredObject]) -> None:
         """Record a portion of what is listed; a file that is here with the same version and size is not fetched."""
         paths = [self._below + one.key for one in objects]
         marks = ",".join("?" * len(paths))
@@ -197,15 +245,27 @@ class _Copy:
         self._index.execute("COMMIT")
 
     def _remove_unlisted(self) -> int:
-        unlisted = "FROM objects WHERE path >= ? AND path < ? AND listed = 0"
+        unlisted = "SELECT path FROM objects WHERE path >= ? AND path < ? AND listed = 0 LIMIT ?"
         n_removed = 0
-        for (path,) in self._index.execute(f"SELECT path {unlisted}", self._range):
+        while rows := self._index.execute(unlisted, (*self._range, PORTION)).fetchall():
+            n_removed += self._remove([path for (path,) in rows])
+        return n_removed
+
+    def _remove(self, paths: Sequence[str]) -> int:
+        """Remove files with their records, and the folders that are empty then. Gives the number of files."""
+        n_removed = 0
+        for path in paths:
             with suppress(FileNotFoundError):
                 (self._stores / path).unlink()
                 n_removed += 1
-            with suppress(OSError):  # its folder, where it is empty now
-                (self._stores / path).parent.rmdir()
-        self._index.execute(f"DELETE {unlisted}", self._range)
+            with suppress(OSError):  # of the first folder that is not empty
+                for parent in (self._stores / path).parents:
+                    if parent == self.folder:
+                        break
+                    parent.rmdir()
+        self._index.execute("BEGIN")
+        self._index.executemany("DELETE FROM objects WHERE path = ?", [(path,) for path in paths])
+        self._index.execute("COMMIT")
         return n_removed
 
     def _refuse_small_disk(self, n_bytes: int) -> None:
@@ -213,7 +273,7 @@ class _Copy:
         if n_bytes > free - FREE_BYTES:
             raise MachineError(
                 f"{self.store.address}: needs {_size(n_bytes)}, but {self._stores} has {_size(free)} free "
-                f"({_size(FREE_BYTES)} are left alone). Set IMGREG_CACHE to a folder on a larger disk, or give a "
+                f"({_size(FREE_BYTES)} are kept free). Set IMGREG_CACHE to a folder on a larger disk, or give a "
                 "smaller prefix or a manifest of fewer photos."
             )
 
@@ -236,7 +296,7 @@ class _Copy:
                         rate = _size(done_bytes / (time.perf_counter() - started))
                         note = f"{_size(done_bytes)} of {_size(n_bytes)}, {rate}/s"
                         self._watcher.step("fetching", done, n_new, note)
-                finally:  # after an error too; what has not begun by then, pool.map cancels
+                finally:  # after an error too; pool.map cancels what has not started
                     self._index.execute("BEGIN")
                     self._index.executemany("UPDATE objects SET fetched = ? WHERE path = ?", fetched)
                     self._index.execute("COMMIT")
@@ -252,6 +312,8 @@ class _Copy:
             with partial.open("wb") as file:
                 for piece in self.store.pieces(one):
                     file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(target)
         except OSError as error:
@@ -266,7 +328,7 @@ class _Copy:
 
 
 def _is_wanted(one: StoredObject) -> bool:
-    """Whether it may be a photo, or hold or list some: no hidden file, no mark of a folder, no other kind of file."""
+    """Whether it may be a photo, or hold or list some; not hidden files, directory placeholders and other kinds."""
     suffix = Path(one.key).suffix.lower()
     hidden = any(part.startswith(".") for part in one.key.split("/"))
     return not hidden and (suffix in _KNOWN or (not suffix and one.size > 0))

@@ -51,7 +51,7 @@ def address_of(path: str | Path) -> str | None:
     >>> address_of(Path("s3://pets/train")), address_of("s3://pets/train"), address_of("pets/train")
     ('s3://pets/train', 's3://pets/train', None)
     """
-    found = _ADDRESS.fullmatch(str(path))
+    found = _ADDRESS.fullmatch(Path(path).as_posix())
     return f"{found[1]}://{found[2].rstrip('/')}" if found else None
 
 
@@ -61,8 +61,10 @@ def without_scheme(path: Path) -> Path:
     >>> str(without_scheme(Path("file:///srv/pets"))), str(without_scheme(Path("pets")))
     ('/srv/pets', 'pets')
     """
-    found = re.fullmatch(r"file:/+(.+)", str(path))
-    return Path(f"/{found[1]}") if found else path
+    found = re.fullmatch(r"file:/+(.+)", path.as_posix())
+    if not found:
+        return path
+    return Path(found[1] if found[1][1:2] == ":" else f"/{found[1]}")
 
 
 def as_typed(path: Path) -> str:
@@ -75,7 +77,7 @@ def as_typed(path: Path) -> str:
 
 
 class Store:
-    """What lies below an address."""
+    """The objects below an address."""
 
     def __init__(self, address: str) -> None:
         """
@@ -140,7 +142,7 @@ class Store:
                 data = bytes(self._api.get(self._store, one.key, options=options).bytes())
                 if len(data) == end - start:
                     return data
-                problem: Exception = MachineError(f"{len(data):,} bytes came where {end - start:,} were asked for")
+                problem: Exception = MachineError(f"received {len(data):,} bytes, expected {end - start:,}")
             except self._api.exceptions.GenericError as error:
                 problem = error
             except Exception as error:

@@ -14,10 +14,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from imgreg.data.listed import PHOTO_SUFFIXES, Listed, clean_label
 from imgreg.errors import PhotoError
@@ -35,7 +37,7 @@ _DAMAGED = (tarfile.TarError, ValueError, IndexError, KeyError, OverflowError, M
 
 @dataclass(frozen=True)
 class _Contents:
-    """Where each regular file stands, (offset, bytes), and what is wrong with the others, by name."""
+    """Offset and size of each regular file by name, and why each other member cannot be used."""
 
     places: Mapping[str, tuple[int, int]]
     problems: Mapping[str, PhotoError]
@@ -47,7 +49,7 @@ def read_member(path: str, name: str) -> bytes:
     if name not in contents.places:
         raise contents.problems.get(name) or PhotoError(f"{path} has no such member", code="missing")
     with open(path, "rb") as file:  # noqa: PTH123 - as everywhere where there may be a million
-        return _read(file.fileno(), contents.places[name])
+        return _read(file, contents.places[name])
 
 
 def photo_names(path: str) -> Sequence[str]:
@@ -88,13 +90,13 @@ def labelled_photos(path: str, *, split: str | None) -> Iterator[Listed]:
             try:
                 used = next((kind for kind in _LABELS if kind in members), None)
                 if used is None:
-                    raise PhotoError("no .cls, .txt or .json member beside it")
+                    raise PhotoError("no .cls, .txt or .json member beside it", code="no-label")
                 if contents.places[members[used]][1] > _LABEL_BYTES:
-                    raise PhotoError(f"its .{used} member has over {_LABEL_BYTES >> 20} MB")
-                text = _read(file.fileno(), contents.places[members[used]])
+                    raise PhotoError(f"its .{used} member has over {_LABEL_BYTES >> 20} MB", code="no-label")
+                text = _read(file, contents.places[members[used]])
                 yield Listed(f"{path}::{name}", _label(text, kind=used, classes=classes), split)
             except PhotoError as error:
-                yield Listed(f"{path}::{name}", "", split, PhotoError(str(error), code="no-label"))
+                yield Listed(f"{path}::{name}", "", split, error)
     keys = {_key(name)[0] for name in photos}
     for key, members in found.items():
         if "cls" in members and key not in keys:
@@ -109,8 +111,8 @@ def class_names(path: Path) -> Sequence[str]:
     for folder in (path.absolute().parent, path.absolute().parent.parent):
         for name in CLASS_FILES:
             if (folder / name).is_file():
-                lines = (folder / name).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-                return [line.strip() for line in lines if line.strip()]
+                lines = (folder / name).read_text(encoding="utf-8-sig", errors="surrogateescape").rstrip().splitlines()
+                return [line.strip() for line in lines]
     return ()
 
 
@@ -125,18 +127,25 @@ def class_of(value: object, classes: Sequence[str]) -> str:
     PhotoError
         If it is no name, or a number that there is no class for.
     """
+    if value is None:
+        raise PhotoError("it has no label", code="no-label")
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise PhotoError(f"its label is {type(value).__name__}, expected a number or a name", code="no-label")
     text = str(value).strip()
     if not text or "\n" in text or len(text) > _LONGEST_LABEL:
-        raise PhotoError("its label is no class name of one line", code="no-label")
-    if isinstance(value, int) or text.lstrip("-").isdecimal():
+        raise PhotoError("its label is not a one-line class name", code="no-label")
+    if isinstance(value, int) or re.fullmatch(r"-?\d+", text):
         number = int(text)
         if number < 0 or (classes and number >= len(classes)):
             of = f", but there are {len(classes)} class names" if classes else ""
             raise PhotoError(f"its label is {number}{of}", code="no-label")
         text = classes[number] if classes else text
-    return clean_label(text)
+    try:
+        if not text:
+            raise PhotoError(f"its label is {value}, an empty line of the class names", code="no-label")
+        return clean_label(text)
+    except UnicodeEncodeError as error:
+        raise PhotoError("its label is not valid Unicode", code="no-label") from error
 
 
 def _label(data: bytes, *, kind: str, classes: Sequence[str]) -> str:
@@ -201,17 +210,18 @@ def _not_a_tar(path: str) -> PhotoError:
     with open(path, "rb") as file:  # noqa: PTH123
         start = file.read(6)
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
-        return PhotoError("a compressed tar: single photos cannot be read from it. Unpack or decompress it.")
-    return PhotoError("not a tar file")
+        return PhotoError(
+            "a compressed tar: single photos cannot be read from it. Unpack or decompress it.", code="unsupported"
+        )
+    return PhotoError("not a tar file", code="unsupported")
 
 
-def _read(descriptor: int, place: tuple[int, int]) -> bytes:
+def _read(file: BinaryIO, place: tuple[int, int]) -> bytes:
     offset, n_bytes = place
-    if os.fstat(descriptor).st_size < offset + n_bytes:
+    if os.fstat(file.fileno()).st_size < offset + n_bytes:
         raise PhotoError("the tar ends inside this member", code="truncated")
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        file.seek(offset)
-        return file.read(n_bytes)
+    file.seek(offset)
+    return file.read(n_bytes)
 
 
 def _key(name: str) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def write(source: Source, folder: Path, *, dtype: Dtype) -> None:
     card = source.saved.card
     metadata = classifier_metadata(
         name=source.metadata["run"],
-        description=f"Tells {', '.join(card.classes)} apart.",
+        description=f"Image classifier with the classes {', '.join(card.classes)}.",
         version=source.metadata["imgreg"],
         image_size=card.image_size,
         labels_file=_LABELS,

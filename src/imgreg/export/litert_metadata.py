@@ -1,8 +1,8 @@
 """TensorFlow Lite's metadata: what Android and MediaPipe read in a .tflite of its input, its output and its labels.
 
-In: a model's bytes, and what is said of it. Out: the same model with the table in it. Must not know: runs. The table is
-written field by field, as the schema numbers them: tflite-support, the library for it, is dead, and MediaPipe's comes
-with 600 MB of other packages.
+In: a model's bytes, and what is said of it. Out: the same model with the table in it. Must not know: runs. The table
+is written field by field, as the schema numbers them: tflite-support, the library for it, is unmaintained, and
+MediaPipe's comes with 600 MB of other packages.
 
 References
 ----------

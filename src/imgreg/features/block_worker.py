@@ -1,14 +1,14 @@
 """One block of features, computed in a process on any machine and written into the shared cache folder.
 
-In: the views of a block. Out: a receipt of some hundred bytes; the features stay in the folder. Must not know: what
-sends the views, and the cache's index, which only the command itself opens.
+In: the views of a block. Out: the name and length of the written block; the features stay in the folder. Must not know:
+what sends the views, and the cache's index, which only the command itself opens.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,33 +24,21 @@ from imgreg.features.extract import BaseIdentity, View, feature_rows, library_ve
 from imgreg.features.weights import Weights
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What a block was computed with and where, and what was written.
+def made_with(base: BaseIdentity, *, packages: Sequence[str] = ()) -> dict[str, str]:
+    """What results of this process depend on beside the base's weights: versions and the kind of processor.
 
-    Attributes
+    Parameters
     ----------
-    number : int
-        Of the block among those that were asked for.
-    made_with : str
-        Engine, versions and convolution kernel, as the keys of the features name them.
-    """
-
-    number: int
-    block: WrittenBlock
-    made_with: str
-    host: str
-
-
-def made_with(base: BaseIdentity) -> dict[str, str]:
-    """What features computed in this process depend on beside the base's weights: versions and the kind of processor.
+    packages : sequence of str, optional
+        Besides those that features depend on.
 
     Raises
     ------
     MachineError
         If this processor cannot compute in the base's precision.
     """
-    return {"imgreg": version("imgreg"), "engine": engine_version("openvino", _precision(base))} | library_versions()
+    own = {name: version(name) for name in ("imgreg", *packages)}
+    return own | {"engine": engine_version("openvino", _precision(base))} | library_versions()
 
 
 def _precision(base: BaseIdentity) -> Precision:
@@ -100,7 +88,7 @@ class BlockWorker:
             settings, weights_sha256=self._base.weights_sha256, find_weights=_no_weights, cache=self._cache
         )
 
-    def compute(self, number: int, views: Sequence[View]) -> Receipt:
+    def compute(self, views: Sequence[View]) -> WrittenBlock:
         """Compute one block and write it.
 
         Raises
@@ -119,9 +107,7 @@ class BlockWorker:
                 f"{missing}: not found on {socket.gethostname()}. Every machine needs the photos in the same place, "
                 "on a shared file system."
             ) from error
-        return Receipt(
-            number, write_block(self._cache / "features", features), self._expected["engine"], socket.gethostname()
-        )
+        return write_block(self._cache / "features", features)
 
 
 def views_to_send(views: Sequence[View]) -> list[View]:
@@ -131,10 +117,23 @@ def views_to_send(views: Sequence[View]) -> list[View]:
     ]
 
 
-def refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str]) -> None:
-    """Compare what this process computes with against what the command does. raises MachineError"""
+def refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str], packages: Sequence[str] = ()) -> None:
+    """Compare what this process computes with against what the command does.
+
+    Parameters
+    ----------
+    expected : mapping of str to str
+        `made_with` of the command.
+    packages : sequence of str, optional
+        Further packages, as given to it.
+
+    Raises
+    ------
+    MachineError
+        With what differs, and what to do.
+    """
     try:
-        found = made_with(base)
+        found = made_with(base, packages=packages)
     except MachineError as error:
         found = {"engine": str(error)}
     other = [
@@ -142,7 +141,7 @@ def refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str]) -> Non
     ]
     if other:
         raise MachineError(
-            f"{socket.gethostname()}: its features would have other bits than this command's ({'; '.join(other)}). "
+            f"{socket.gethostname()}: its results would differ from this command's ({'; '.join(other)}). "
             "Install the same versions on every machine. For different processors, use --precision float32 and set "
             "ONEDNN_MAX_CPU_ISA to an instruction set that all have, e.g. AVX2: it is passed to every worker."
         )

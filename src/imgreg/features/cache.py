@@ -15,6 +15,7 @@ import functools
 import hashlib
 import io
 import os
+import socket
 import sqlite3
 import tempfile
 import time
@@ -35,6 +36,7 @@ BLOCK_ROWS = 64
 DEFAULT_LIMIT_BYTES = 20 * 10**9
 MAPPED_BLOCKS = 64  # that stay mapped, for the next training on the same photos
 STRAY_SECONDS = 86_400  # a file that no entry names is left alone for so long: its writer may still be at work
+COPY_SECONDS = 7 * 86_400  # a copy of the index is used as long as the command that made it
 
 _COPY = ".index-"  # begins the name of a copy of the index
 
@@ -140,11 +142,17 @@ class FeatureCache:
         self._intact = set(intact)  # blocks checked by this process
         self._is_copy = index is not None
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
+        if index is not None and not index.is_file():
+            raise MachineError(
+                f"{index}: not found on {socket.gethostname()}. Every machine needs the same folder as IMGREG_CACHE, "
+                "on a shared file system."
+            )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if index is not None:
                 self._index = sqlite3.connect(f"{index.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+                self._intact |= {name for (name,) in self._index.execute("SELECT DISTINCT block FROM items")}
             else:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 self._index = _open_index(self.folder / "index.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise MachineError(
@@ -223,8 +231,9 @@ class FeatureCache:
         name = block.name
         if not self._path(name).is_file() or self._path(name).stat().st_size != block.n_bytes:
             raise MachineError(
-                f"{self._path(name)}: not found as it was written on another machine. Every machine needs the same "
-                "folder as IMGREG_CACHE, on a shared file system."
+                f"{self._path(name)}: missing or incomplete right after it was written. If other machines compute, "
+                "every one needs the same folder as IMGREG_CACHE, on a shared file system; otherwise run the command "
+                "again."
             )
         with self._changing():
             self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, block.n_bytes, time.time()))
@@ -237,17 +246,27 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def shared_index(self) -> Iterator[Path]:
-        """A file that says where the features stand that this process knows, for processes of other machines.
+        """A copy of the index of the features that this process knows, for processes on other machines.
 
         They must not open the index itself: SQLite's locks and its log do not work across machines.
+
+        Raises
+        ------
+        MachineError
+            If it cannot be written.
         """
         place = self.folder / f"{_COPY}{uuid.uuid4().hex}.sqlite"
         try:
-            copy = _open_index(place, journal="OFF")
-            copy.execute("BEGIN")
-            copy.executemany("INSERT INTO items VALUES (?, ?, ?)", ((key, *at) for key, at in self._known.items()))
-            copy.execute("COMMIT")
-            copy.close()
+            try:
+                with contextlib.closing(_open_index(place, journal="OFF")) as copy:
+                    copy.execute("BEGIN")
+                    rows = ((key, *at) for key, at in self._known.items())
+                    copy.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
+                    copy.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise MachineError(
+                    f"{place}: cannot be written ({error}). Free some space, or set IMGREG_CACHE to another folder."
+                ) from error
             yield place
         finally:
             place.unlink(missing_ok=True)
@@ -299,10 +318,10 @@ class FeatureCache:
 
     def _strays(self) -> list[Path]:
         named = {f"{name}.npy" for (name,) in self._index.execute("SELECT name FROM blocks")}
-        old = time.time() - STRAY_SECONDS
-        left = (".new-", _COPY)
-        files = (path for path in self.folder.iterdir() if path.name.startswith(left) or path.suffix == ".npy")
-        return [path for path in files if path.name not in named and path.stat().st_mtime < old]
+        blocks = [path for path in self.folder.iterdir() if path.name.startswith(".new-") or path.suffix == ".npy"]
+        found = [(path, STRAY_SECONDS) for path in blocks if path.name not in named]
+        found += [(path, COPY_SECONDS) for path in self.folder.glob(f"{_COPY}*")]
+        return [path for path, seconds in found if path.stat().st_mtime < time.time() - seconds]
 
     def _places(self, keys: Iterable[str]) -> dict[str, tuple[str, int]]:
         asked, places = list(keys), {}
@@ -377,7 +396,7 @@ class FeatureCache:
 
 @functools.lru_cache(MAPPED_BLOCKS)
 def _mapped(path: Path, _inode: int, _changed_ns: int) -> Float16Array:
-    """A block; a file that was put in its place since is mapped anew."""
+    """Map a block; if the file was replaced, map it again."""
     block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return block
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 from typing import Protocol, runtime_checkable
@@ -97,7 +98,7 @@ class BlockWorkers(Protocol):
 
     def compute_blocks(
         self, blocks: Sequence[Sequence[View]], *, source: FeatureSource
-    ) -> Iterator[tuple[int, WrittenBlock]]:
+    ) -> Generator[tuple[int, WrittenBlock], None, None]:
         """Compute each block of views, and give its number with the block that was written, as they come."""
         ...
 
@@ -107,7 +108,7 @@ def extract(
     *,
     source: FeatureSource,
     load: Callable[[], Engine],
-    elsewhere: BlockWorkers | None = None,
+    workers: BlockWorkers | None = None,
     on_view: Callable[[int, int], None] | None = None,
     on_block: Callable[[int, int], None] | None = None,
 ) -> Extraction:
@@ -117,8 +118,8 @@ def extract(
     ----------
     load : callable
         Loads the base; called only if something is missing.
-    elsewhere : BlockWorkers, optional
-        Who computes instead of this process. The blocks and their names are the same.
+    workers : BlockWorkers, optional
+        Compute the blocks instead of this process. The blocks and their names are the same.
     on_view : callable, optional
         Called with (views done, views to compute).
     on_block : callable, optional
@@ -149,8 +150,8 @@ def extract(
         n_done = 0
         counts = (
             _computed_here(views, blocks, source=source, engine=engine)
-            if elsewhere is None
-            else _computed_elsewhere(views, blocks, source=source, workers=elsewhere)
+            if workers is None
+            else _computed_by_workers(views, blocks, source=source, workers=workers)
         )
         for n_more in counts:
             n_done += n_more
@@ -174,13 +175,14 @@ def _computed_here(
             yield 1
 
 
-def _computed_elsewhere(
+def _computed_by_workers(
     views: Sequence[Sequence[View]], blocks: Sequence[Sequence[str]], *, source: FeatureSource, workers: BlockWorkers
 ) -> Iterator[int]:
     """Enter what others write into the index, and give the number of features after each block."""
-    for number, written in workers.compute_blocks(views, source=source):
-        source.cache.add(blocks[number], written)
-        yield len(blocks[number])
+    with closing(workers.compute_blocks(views, source=source)) as computed:
+        for number, written in computed:
+            source.cache.add(blocks[number], written)
+            yield len(blocks[number])
 
 
 def feature_rows(views: Sequence[View], *, engine: Engine, base: BaseIdentity) -> Iterator[Float16Array]:

@@ -45,7 +45,7 @@ from imgreg.runs.history import Epoch, History
 from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
 
 SHOWN_SKIPPED = 100  # skipped files listed in a report; the others are in skipped.csv
-_SHOWN_ELSEWHERE = ("accuracy", "precision", "recall", "f1")  # above, and for each class
+_IN_OTHER_TABLES = ("accuracy", "precision", "recall", "f1")  # above, and for each class
 METRICS: tuple[tuple[Metric, str], ...] = (("loss", "Cross-entropy loss"), ("accuracy", "Accuracy"))
 _SIDES: tuple[tuple[Literal["train", "val", "test"], str], ...] = (
     ("train", "train"),
@@ -117,7 +117,7 @@ def run_report(
         stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
         measured=measured,
         class_scores=class_scores(measured.metrics) if measured else (),
-        figure_names={name: shown for name, shown in FIGURE_NAMES.items() if name not in _SHOWN_ELSEWHERE},
+        figure_names={name: shown for name, shown in FIGURE_NAMES.items() if name not in _IN_OTHER_TABLES},
         figures=figures,
         layers=layers,
         calibration=calibration_in_words(summary),

@@ -57,8 +57,8 @@ def _rates(rates: TriedRates, *, target: Path) -> Chart:
         learning_rate_figure(rates.curve, marked=rates.labels, target=target),
         heading=f"Range test of {control}",
         alt=rates.sentence,
-        caption="Training loss of one batch after the other while the learning rate grows. Which rate gives the lowest "
-        "test loss, the table shows. Recipes with another optimizer are left out.",
+        caption="Training loss of successive batches while the learning rate grows. The table shows which rate gives "
+        "the lowest test loss. Recipes with another optimizer are left out.",
     )
 
 

@@ -251,14 +251,14 @@ class RunSummary(_Document):
     kept_epoch: int
     finetuned_block: str | None = None  # block4 or block5, where VGG16 was trained on from there
     finetuned_from: int | None = None  # the first fine-tuning epoch; kept if kept_epoch is not before it
-    stopped_early: StoppedEarly | None = None  # a run of an older imgreg has none
+    stopped_early: StoppedEarly | None = None
     best: Scores
     kept: Scores
     last: Scores
     test: TestScores | None
     verdict: Verdict
-    sanity_baselines: tuple[SanityBaseline, ...] = ()  # a run of an older imgreg has none
-    baselines: tuple[Baseline, ...] = ()  # likewise, as in the next
+    sanity_baselines: tuple[SanityBaseline, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     against_baselines: str = ""  # the kept head compared with the best of them, a sentence
     next_step: NextStep | None = None
     calibration: CalibrationScores | None = None

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from imgreg.errors import ImgregError, PhotoError, UsageError
+from imgreg.errors import BusyError, ImgregError, PhotoError, UsageError
 from imgreg.progress import Watcher
 from imgreg.serve.answers import answer_routes
 from imgreg.serve.check_page import check_page_routes
@@ -90,26 +90,26 @@ def make_app(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    unexplained = {404: "There is no such page.", 405: f"There is nothing here for {request.method}."}
+    unexplained = {404: "There is no such page.", 405: f"Method {request.method} is not allowed here."}
     bare = error.detail == HTTPStatus(error.status_code).phrase
     message = unexplained.get(error.status_code, error.detail) if bare else error.detail
     return _error_response(request, message, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    statuses = {UnknownRunError: 404, UsageError: 400, PhotoError: 422}
+    statuses = {UnknownRunError: 404, UsageError: 400, PhotoError: 422, BusyError: 409}
     status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
     return _error_response(request, str(error), status)
 
 
 async def _full(request: Request, _: Exception) -> Response:
-    message = "All places are taken. Try again in a moment."
+    message = "The server is busy. Try again in a moment."
     return _error_response(request, message, 503, {"Retry-After": str(_RETRY_SECONDS)})
 
 
 def _error_response(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """As JSON for scripts and programs, as a page for a person who follows a link."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        heading = {404: "Not found", 503: "Busy"}.get(status, "That did not work")
+        heading = {404: "Not found", 503: "Busy"}.get(status, "Error")
         return page("error.html.j2", at="", status_code=status, heading=heading, message=error)
     return JSONResponse({"error": error}, status, headers)

@@ -15,5 +15,5 @@ async def body_of(request: Request) -> bytes:
     try:
         return await asyncio.wait_for(request.body(), SECONDS)
     except TimeoutError as error:
-        told = f"The request did not arrive within {SECONDS:g} seconds."
-        raise HTTPException(408, told, {"Connection": "close"}) from error
+        message = f"The request did not arrive within {SECONDS:g} seconds."
+        raise HTTPException(408, message, {"Connection": "close"}) from error

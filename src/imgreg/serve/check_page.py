@@ -122,7 +122,7 @@ def check_page_routes(classifiers: Classifiers, *, roots: Sequence[Path]) -> lis
     def _find(request: Request) -> _Checking:
         one = checks.get(request.path_params["number"])
         if one is None:
-            raise HTTPException(404, "There is no such check any more. Start it again.")
+            raise HTTPException(404, "This check is no longer available. Start it again.")
         return one
 
     return [

@@ -1,4 +1,4 @@
-"""Runs kept loaded, and photos through them: one photo a core at work, a bounded number waiting.
+"""Runs kept loaded, and photos through them: up to two photos per core in progress, a bounded number waiting.
 
 In: a photo's bytes and a run's name. Out: the answer that `imgreg predict` gives. A thread takes a photo through a
 bounded process of data/isolated_reading.py, which decodes it, and then through the run.
@@ -23,7 +23,6 @@ from imgreg.api.predict import (
     Prediction,
     UInt8Array,
     at_confidence,
-    checked_card,
     load_classifier,
     one_blas_thread,
     predict_decoded,
@@ -51,16 +50,11 @@ class UnknownRunError(UsageError):
 @dataclass(frozen=True)
 class _Loaded:
     run: Path
-    size_px: int
     classifier: Classifier
 
     def at(self, confidence: float | None) -> Classifier:
         """The run's classifier, with prediction sets where a level is given. raises UsageError"""
         return self.classifier if confidence is None else at_confidence(self.classifier, confidence, run=self.run)
-
-
-def _load(run: Path, *, watcher: Watcher) -> _Loaded:
-    return _Loaded(run, checked_card(run).image_size, load_classifier([run], watcher=watcher))
 
 
 class Classifiers:
@@ -125,12 +119,13 @@ class Classifiers:
         return self._found[1]
 
     async def loaded(self, name: str | None) -> _Loaded:
-        """A run, loaded; the one that was not asked for the longest time makes room for it."""
+        """A run, loaded; the least recently used one is unloaded for it."""
         run = self.find(name)
         key = (run, (run / "model.json").stat().st_mtime_ns)
         async with self._loading:
             if key not in self._loaded:
-                self._loaded[key] = await asyncio.to_thread(_load, run, watcher=self._watcher)
+                classifier = await asyncio.to_thread(load_classifier, [run], watcher=self._watcher)
+                self._loaded[key] = _Loaded(run, classifier)
             self._loaded.move_to_end(key)
             while len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
@@ -154,7 +149,7 @@ class Classifiers:
         classifier = loaded.at(confidence)  # refused before the photo is decoded
 
         def answer() -> Prediction:
-            pixels = self._work(partial(decoding.decode, size_px=loaded.size_px), data)
+            pixels = self._work(partial(decoding.decode, size_px=classifier.size_px), data)
             return predict_decoded(pixels, path=Path(name), classifier=classifier)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, answer)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from imgreg.errors import ArtefactError, UsageError
-from imgreg.runs.files import read_regular
+from imgreg.runs.files import read_json
 
 _DEPTH = 3  # below a root
 _MOST = 500  # listed
@@ -44,14 +43,16 @@ def find_folder(name: str, *, roots: Sequence[Path]) -> Path:
 
 
 def photos_of_run(run: Path, *, roots: Sequence[Path]) -> Path | None:
-    """The photos that a run was trained on; None if they are gone or not below a root, and for what is no run."""
+    """The photos that a run was trained on; None if they are gone or not below a root, or
+    if the folder is not a run."""
     if not (run / "model.json").is_file():
         return None
     try:
-        data = Path(json.loads(read_regular(run / "environment.json"))["data"]).resolve()
+        data = Path(read_json(run / "environment.json")["data"]).resolve()
+        below = any(data.is_relative_to(root.resolve()) for root in roots)
+        return data if below and data.exists() else None
     except (ArtefactError, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    return data if any(data.is_relative_to(root.resolve()) for root in roots) and data.exists() else None
 
 
 def _with_classes(folder: Path, *, depth: int) -> Iterator[Path]:

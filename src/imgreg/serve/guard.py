@@ -79,19 +79,19 @@ class Guard:
         """The answer to a request that does not get through."""
         headers = request.headers
         if not self._known_host(headers.get("host", "")):
-            return _error_response(
+            return _json_error(
                 400, f"Host {headers.get('host', '')!r}: this server answers under its own address only."
             )
         if not _same_origin(headers) and not (request.method in _SAFE and _is_visit(headers)):
-            return _error_response(403, "A page of another site asked for this. Only pages of this server may.")
+            return _json_error(403, "A page of another site asked for this. Only pages of this server may.")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._max_body_bytes:
-            return _error_response(413, self._too_large, {"Connection": "close"})
+            return _json_error(413, self._too_large, {"Connection": "close"})
         if self._token is None or request.url.path.startswith(_OPEN) or self._has_token(request):
             return None
         if request.method == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(SIGN_IN, status_code=303)
-        return _error_response(401, f"Send the token that `imgreg serve` printed, in the header {TOKEN_HEADER}.")
+        return _json_error(401, f"Send the token that `imgreg serve` printed, in the header {TOKEN_HEADER}.")
 
     def _known_host(self, host: str) -> bool:
         try:
@@ -149,7 +149,7 @@ def _is_visit(headers: Headers) -> bool:
     return headers.get("sec-fetch-mode", "navigate") == "navigate"
 
 
-def _error_response(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _json_error(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": error}, status, headers)
 
 

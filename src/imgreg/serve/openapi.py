@@ -86,7 +86,7 @@ def _responses(says: str, schema: dict[str, Any]) -> dict[str, Any]:
         "404": _error("There is no such run."),
         "413": _error("The request is too large."),
         "422": _error("A photo cannot be read; with the reason."),
-        "503": _error("All places are taken: try again after Retry-After seconds."),
+        "503": _error("The server is busy: try again after Retry-After seconds."),
     }
 
 

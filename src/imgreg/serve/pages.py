@@ -32,7 +32,7 @@ def page(template: str, *, at: str, status_code: int = 200, **values: Any) -> Re
 
 
 def shared_routes(*, token: str | None) -> list[Route | Mount]:
-    """Style, scripts, and the page that sends the token of its address to the server."""
+    """Style, scripts, and the sign-in page."""
 
     async def style(_: Request) -> Response:
         return Response(stylesheet(), media_type="text/css")

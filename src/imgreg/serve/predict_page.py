@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from imgreg.api.explain import SHOWN_PX, explain_decoded, known_likeness, likeness_note
 from imgreg.data import decode as decoding
+from imgreg.data.listed import PHOTO_SUFFIXES
 from imgreg.reports.pictures import jpeg, overlay
 from imgreg.runs.folder import list_runs
 from imgreg.serve.body import body_of
@@ -28,7 +29,7 @@ def predict_page_routes(classifiers: Classifiers) -> list[Route]:
         runs = sorted(list_runs(classifiers.models)[0], key=lambda run: run.created, reverse=True)
         asked = set(request.query_params.getlist("run")) & {run.name for run in runs}
         chosen = asked or {run.name for run in runs[:1]}
-        return page("predict.html.j2", at="/", runs=runs, chosen=chosen)
+        return page("predict.html.j2", at="/", runs=runs, chosen=chosen, suffixes=PHOTO_SUFFIXES)
 
     async def heatmap(request: Request) -> Response:
         """The photo with what supports a class laid over it, as JPEG."""
@@ -36,7 +37,7 @@ def predict_page_routes(classifiers: Classifiers) -> list[Route]:
         with classifiers.place():
             data = await body_of(request)
             loaded = await classifiers.loaded(query.get("run"))
-            pixels = await classifiers.decoded(partial(decoding.decode, size_px=loaded.size_px), data)
+            pixels = await classifiers.decoded(partial(decoding.decode, size_px=loaded.classifier.size_px), data)
             shown = await classifiers.decoded(partial(decoding.picture, longest_px=SHOWN_PX), data)
             async with one_at_a_time:
                 explained = await asyncio.to_thread(

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from imgreg.errors import BusyError, UsageError
+from imgreg.errors import UsageError
 from imgreg.recipes import recipe_names
 from imgreg.recipes.settings import build_settings
 from imgreg.serve.folders import find_folder, listed_folders, named_folders
@@ -20,7 +20,6 @@ from imgreg.serve.pages import page
 from imgreg.serve.trainings import Training, Trainings
 
 WEIGHTS = ("auto", "imagenet", "starter")
-_NUMBERS = ("epochs", "image_size", "folds")
 
 
 def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Route]:
@@ -39,22 +38,20 @@ def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Ro
     async def start(request: Request) -> Response:
         query = request.query_params
         data = find_folder(query.get("folder", ""), roots=roots)
-        recipe, options = query.get("recipe", "regularized"), training_options(query)
+        recipe, options = (
+            query.get("recipe", "regularized"),
+            training_options(query, numbers=("epochs", "image_size", "folds")),
+        )
         if recipe not in recipe_names():
             raise UsageError(f"recipe {recipe!r}: unknown.")
-        build_settings(recipe, options)  # tells now what is out of range
-        try:
-            number = trainings.start(
-                data, name=query.get("name") or None, command="train", recipe=recipe, options=options
-            )
-        except BusyError as error:
-            raise HTTPException(409, str(error)) from error
+        build_settings(recipe, options)  # refuses now what is out of range
+        number = trainings.start(data, name=query.get("name") or None, command="train", recipe=recipe, options=options)
         return JSONResponse({"place": f"/train/{number}"})
 
     async def watch(request: Request) -> Response:
         training = _find(request)
         at = {"train": "/train", "label-issues": "/labels"}[training.asked["command"]]
-        return page("training.html.j2", at=at, asked=training.asked, data=Path(training.asked["data"]).name)
+        return page("training.html.j2", at=at, asked=training.asked, data=training.data_name)
 
     async def state(request: Request) -> Response:
         return JSONResponse(_find(request).document())
@@ -66,16 +63,13 @@ def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Ro
 
     async def resume(request: Request) -> Response:
         training = _find(request)
-        try:
-            await run_in_threadpool(trainings.resume, training)
-        except BusyError as error:
-            raise HTTPException(409, str(error)) from error
+        await run_in_threadpool(trainings.resume, training)
         return JSONResponse(training.document())
 
     def _find(request: Request) -> Training:
         training = trainings.all.get(request.path_params["number"])
         if training is None:
-            raise HTTPException(404, "There is no such training any more.")
+            raise HTTPException(404, "This training or label check is no longer available. Start it again.")
         return training
 
     return [
@@ -88,10 +82,10 @@ def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Ro
     ]
 
 
-def training_options(given: Mapping[str, str]) -> dict[str, Any]:
-    """The form's values as build_settings takes them; what is empty is left to the recipe."""
+def training_options(given: Mapping[str, str], *, numbers: Sequence[str]) -> dict[str, Any]:
+    """The form's values as build_settings takes them; empty fields are left to the recipe."""
     options: dict[str, Any] = {}
-    for name in _NUMBERS:
+    for name in numbers:
         if text := given.get(name):
             if not text.isdecimal():
                 raise UsageError(f"{name} {text!r}: expected a whole number.")

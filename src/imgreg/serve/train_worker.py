@@ -2,8 +2,8 @@
 
 usage: python -m imgreg.serve.train_worker '{"command": "train", "data": ..., "models": ..., "recipe": ..., ...}'
 
-It is stopped by closing its stdin, also by the death of the server; finished epochs are then kept in the cache, and the
-same training goes on from there when it is asked again.
+It is stopped by closing its stdin, also by the death of the server. A training's epochs and a label check's trials that
+are finished are kept in the cache, and the same command continues from there.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from typing import Any
 from imgreg.api.label_issues import find_label_issues
 from imgreg.api.train import train
 from imgreg.api.verify import recorded_settings
+from imgreg.config import LABEL_FOLDS
 from imgreg.errors import ImgregError
 from imgreg.progress import Watcher
 from imgreg.recipes.settings import build_settings
 from imgreg.runs.folder import read_run
 from imgreg.runs.history import Epoch
 from imgreg.session import Session
-
-FOLDS = 5  # of a label check, as imgreg label-issues has them
 
 
 def main(asked: dict[str, Any]) -> None:
@@ -49,14 +48,14 @@ def main(asked: dict[str, Any]) -> None:
     threading.Thread(target=wait_for_the_end_of_stdin, daemon=True).start()
     watcher = Watcher(say=lambda line: _send(say=line), step=step, epoch=epoch)
     try:
-        _send(made=made(asked, watcher=watcher))
+        _send(made=run_command(asked, watcher=watcher))
     except ImgregError as error:
         _send(error=str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def made(asked: dict[str, Any], *, watcher: Watcher) -> str:
+def run_command(asked: dict[str, Any], *, watcher: Watcher) -> str:
     """Train, or check labels, and return the name of the folder that this made. raises ImgregError
 
     Parameters
@@ -84,7 +83,7 @@ def made(asked: dict[str, Any], *, watcher: Watcher) -> str:
     session = Session(models=models, name=asked["name"], command=shlex.join(words), watcher=watcher)
     if asked["command"] == "train":
         return train(data, settings=settings, session=session).name
-    done = find_label_issues(data, settings=settings, repeats=asked["repeats"], folds=FOLDS, session=session)
+    done = find_label_issues(data, settings=settings, repeats=asked["repeats"], folds=LABEL_FOLDS, session=session)
     return done.folder.name
 
 

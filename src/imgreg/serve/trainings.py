@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Lock, Thread, Timer
 from typing import Any, Literal
 
 from imgreg.errors import BusyError
@@ -32,7 +33,7 @@ class Training:
     Attributes
     ----------
     asked : dict
-        As train_worker's `made` takes it.
+        As train_worker's `run_command` takes it.
     epochs : dict
         Figures by epoch; a resumed training goes on where it was.
     made : str
@@ -49,10 +50,16 @@ class Training:
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
+    _changing: Lock = field(default_factory=Lock, init=False, repr=False)  # its state, by stop and by its end
 
     @property
     def is_running(self) -> bool:
         return self.state in ("running", "stopping")
+
+    @property
+    def data_name(self) -> str:
+        """The photos' folder, by its own name."""
+        return Path(self.asked["data"]).name
 
     def start(self) -> None:
         self.state, self.stage, self.error = "running", "starting", ""
@@ -69,13 +76,15 @@ class Training:
 
     def stop(self) -> None:
         """Ask the process to end, and end it if it does not; what it has computed is kept in the cache."""
-        if self.is_running and self.process is not None and self.process.stdin is not None:
+        with self._changing:
+            if self.state != "running" or self.process is None or self.process.stdin is None:
+                return
             self.state = "stopping"
-            self.process.stdin.close()
-            # Keras, while it is loaded, hears nothing for long.
-            killer = Timer(SECONDS_TO_STOP, _kill, (self.process,))
-            killer.daemon = True
-            killer.start()
+        self.process.stdin.close()
+        # While Keras is being imported, the process does not react for several seconds.
+        killer = Timer(SECONDS_TO_STOP, _kill, (self.process,))
+        killer.daemon = True
+        killer.start()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         others: deque[str] = deque(maxlen=20)  # what libraries print; shown where the process dies
@@ -88,13 +97,14 @@ class Training:
             else:
                 self._receive(message)
         process.wait()
-        if self.made:
-            self.state = "finished"
-        elif self.state == "stopping":
-            self.state = "stopped"
-        else:
-            self.state = "failed"
-            self.error = self.error or "".join(others) or f"The process ended with code {process.returncode}."
+        with self._changing:
+            if self.made:
+                self.state = "finished"
+            elif self.state == "stopping":
+                self.state = "stopped"
+            else:
+                self.error = self.error or "".join(others) or f"The process ended with code {process.returncode}."
+                self.state = "failed"
 
     def _receive(self, message: dict[str, Any]) -> None:
         if "stage" in message:
@@ -120,7 +130,8 @@ def _kill(process: subprocess.Popen[str]) -> None:
     """End it with the processes that it started, which would go on and keep its output open."""
     if process.poll() is None:
         if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
 
@@ -133,12 +144,12 @@ class Trainings:
         self.all: OrderedDict[str, Training] = OrderedDict()
 
     def start(self, data: Path, *, name: str | None, **asked: Any) -> str:
-        """Start what is asked as train_worker's `made` takes it.
+        """Start what is asked as train_worker's `run_command` takes it.
 
         Raises
         ------
         UsageError
-            For a name that is no folder's.
+            If the name is not a valid folder name.
         BusyError
             While another one runs.
         """
@@ -154,7 +165,7 @@ class Trainings:
         return number
 
     def resume(self, training: Training) -> None:
-        """Start it again; it goes on after its last finished epoch. raises BusyError while another runs"""
+        """Start it again; it continues where its checkpoints end. raises BusyError while another runs"""
         self._refuse_second()
         training.start()
 

@@ -27,7 +27,7 @@ _LATER = {  # settings added since that format: in the key only where they diffe
     "optimizer": ("beta_1", "beta_2", "epsilon", "alpha"),
     "training": ("min_delta", "keep"),
 }
-_VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
+VERSIONS_OF = ("keras", "tensorflow", "numpy", "scipy", "albumentations", "pillow")
 
 
 def training_key(
@@ -42,7 +42,7 @@ def training_key(
     photos : str
         `photos_digest` of the split.
     """
-    versions = [importlib.metadata.version(name) for name in _VERSIONS_OF]
+    versions = [importlib.metadata.version(name) for name in VERSIONS_OF]
     preprocessing = [] if identity.preprocessing == "vgg16" else [identity.preprocessing]
     document: list[Any] = [
         TRAINING_FORMAT,

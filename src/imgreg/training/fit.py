@@ -279,7 +279,7 @@ def extract_views(
         wanted,
         source=source,
         load=lambda: base.engine if source.layer == LAST_LAYER else base.engine_cut_at(source.layer),
-        elsewhere=base.block_workers,
+        workers=base.block_workers,
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
     )

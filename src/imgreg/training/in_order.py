@@ -21,6 +21,7 @@ def in_order(
     *,
     start: Callable[[T], Future[R]],
     is_lost: Callable[[Future[R]], bool],
+    advice: str,
     n_at_once: int,
     wanted: Callable[[T], bool],
     on_wait: Callable[[int], None],
@@ -33,10 +34,13 @@ def in_order(
         Starts an item.
     is_lost : callable
         Whether a future, finished or not, will have no result because its worker is gone; its item is started again.
+    advice : str
+        What to do if an item's workers are lost TRIES times.
     """
     coming, tries = deque(range(len(items))), Counter[int]()
     running: dict[int, Future[R]] = {}
-    finished: dict[int, Future[R]] = {}
+    finished: dict[int, Future[R]] = {}  # and not given yet
+    n_finished = 0
     try:
         for place, item in enumerate(items):
             while wanted(item) and place not in finished:
@@ -44,24 +48,24 @@ def in_order(
                     if wanted(items[i := coming.popleft()]):
                         running[i] = start(items[i])
                         tries[i] += 1
-                on_wait(len(finished))
+                on_wait(n_finished)
                 wait(running.values(), timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for i, future in list(running.items()):
                     if is_lost(future):
                         if tries[i] == TRIES:
                             raise MachineError(
-                                f"A worker process was killed {TRIES} times at the same training ("
-                                f"{future.exception() if future.done() else 'it is gone'}). The machine may lack "
-                                "memory: use --workers 1."
+                                f"A worker was lost {TRIES} times at the same task ("
+                                f"{future.exception() if future.done() else 'its process ended'}). {advice}"
                             )
                         coming.appendleft(i)
                     elif future.done():
                         finished[i] = future
+                        n_finished += 1
                     else:
                         continue
                     del running[i]
             if wanted(item):
-                yield item, finished[place]
+                yield item, finished.pop(place)
     finally:
         for future in running.values():
             future.cancel()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imgreg.analysis.lr_find import LearningRateCurve, learning_rate_curve
+from imgreg.config import SWEEPS
 from imgreg.data.index import Photo
 from imgreg.heads.lr_find import sweep_learning_rates
 from imgreg.progress import Watcher
@@ -17,7 +18,6 @@ from imgreg.training.fit import Prepared
 
 LOWEST, HIGHEST = 1e-7, 1.0
 N_STEPS = 140  # 20 a decade
-SWEEPS = 3
 
 
 def sweep_rates(

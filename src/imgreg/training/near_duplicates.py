@@ -61,7 +61,7 @@ def _descriptors(photos: Sequence[Photo], *, base: Backbone, session: Session) -
             {photo: [(0, None)] for photo in photos},
             source=source,
             load=lambda: base.engine,
-            elsewhere=base.block_workers,
+            workers=base.block_workers,
             on_view=session.watcher.stage("computing features"),
         )
         return describe(photos, source=source)

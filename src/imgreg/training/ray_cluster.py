@@ -1,7 +1,7 @@
 """A Ray cluster as workers: actors compute blocks of features, tasks train heads.
 
-In: an address, and work. Out: its results, the same as without Ray. Must not know: what is computed. Only receipts and
-settings travel through Ray; photos, features and trials stay on the shared file system.
+In: an address, and blocks of views or tasks. Out: their results, the same as without Ray. Photos and features stay on
+the shared file system; settings, splits and finished trials go through Ray.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
 
 CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
 AWAY_SECONDS = 10.0  # for which a worker that cannot be reached is given nothing
-SILENT_SECONDS = 120.0  # without a result: then the user is told
+SILENT_SECONDS = 120.0  # without a result: then a warning is shown
 ANSWER_SECONDS = 10.0
 _HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
 
@@ -37,7 +37,10 @@ R = TypeVar("R")
 
 
 class RayCluster:
-    """A connection to a Ray cluster, a `WorkerPool`; use it with `with`. Only the address that is given is asked."""
+    """A connection to a Ray cluster, a `WorkerPool`; use it with `with`.
+
+    It connects to the given address only; with auto, a connection that this process already has is used.
+    """
 
     def __init__(self, address: str, *, n_workers: int | None = None, watcher: Watcher) -> None:
         """
@@ -58,6 +61,8 @@ class RayCluster:
         ------
         MachineError
             If Ray is not installed, or no cluster answers.
+        UsageError
+            If this process is connected to another cluster.
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do; else it warns
@@ -69,6 +74,11 @@ class RayCluster:
         with ExitStack() as opening:
             # Ray prints what happens to machines on stdout, where a command's result goes.
             opening.enter_context(redirect_stdout(_Lines(self._watcher.tell)))
+            if ray.is_initialized() and self._address != "auto":
+                raise UsageError(
+                    f"--ray {self._address}: this process is already connected to a Ray cluster. Use auto, or call "
+                    "ray.shutdown() first."
+                )
             if not ray.is_initialized():
                 self._connect()
                 opening.callback(ray.shutdown)
@@ -108,9 +118,9 @@ class RayCluster:
         wanted: Callable[[T], bool] = lambda _: True,
         on_wait: Callable[[int], None] = lambda _: None,
     ) -> Iterator[tuple[T, Future[R]]]:
-        """As `WorkerPool.map`. Ray starts an item again whose machine is lost."""
+        """As `WorkerPool.map`."""
         ray = self._ray
-        task = ray.remote(num_cpus=1, max_retries=3)(work).options(runtime_env=_runtime_env())
+        task = ray.remote(num_cpus=1, max_retries=0)(work).options(runtime_env=_runtime_env())
 
         def is_lost(future: Future[R]) -> bool:
             return future.done() and isinstance(future.exception(), ray.exceptions.RayError)
@@ -119,6 +129,7 @@ class RayCluster:
             items,
             start=lambda item: _as_future(ray, task.remote(item)),
             is_lost=is_lost,
+            advice="`ray status` shows the cluster.",
             n_at_once=n_at_once,
             wanted=wanted,
             on_wait=on_wait,
@@ -138,7 +149,7 @@ class RayCluster:
             If a photo changed, or is not there on another machine.
         """
         ray = self._ray
-        actor_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=3)(BlockWorker)
+        actor_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=TRIES)(BlockWorker)
         make = actor_class.options(runtime_env=_runtime_env())
         cache = source.cache.folder.parent.resolve()
         expected = made_with(source.base)
@@ -147,35 +158,36 @@ class RayCluster:
             for _ in range(min(self.n_workers(bytes_each=0), len(blocks)))
         ]
         try:
-            yield from self._receipts(blocks, actors)
+            yield from self._written(blocks, actors)
         finally:
             for actor in actors:
                 ray.kill(actor)
 
-    def _receipts(self, blocks: Sequence[Sequence[View]], actors: Sequence[Any]) -> Iterator[tuple[int, WrittenBlock]]:
+    def _written(self, blocks: Sequence[Sequence[View]], actors: Sequence[Any]) -> Iterator[tuple[int, WrittenBlock]]:
         ray = self._ray
         coming, missing, tries = deque(range(len(blocks))), set(range(len(blocks))), Counter[int]()
         running: dict[Any, tuple[int, int]] = {}  # call: (actor, block)
-        heard, away_until = time.monotonic(), [0.0] * len(actors)
+        heard, warned, away_until = time.monotonic(), False, [0.0] * len(actors)
         while missing:
             for number, actor in enumerate(actors):
                 while (
                     time.monotonic() > away_until[number]
                     and (block := _next_block(number, coming, list(running.values()))) is not None
                 ):
-                    running[actor.compute.remote(block, views_to_send(blocks[block]))] = number, block
+                    running[actor.compute.remote(views_to_send(blocks[block]))] = number, block
             if not running:  # every worker is away
                 time.sleep(POLL_SECONDS)
             done, _ = ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
-            if not done and time.monotonic() - heard > SILENT_SECONDS:
+            if not done and not warned and time.monotonic() - heard > SILENT_SECONDS:
                 self._watcher.say(
-                    "The Ray cluster has given no result for two minutes; waiting. `ray status` shows it."
+                    f"The Ray cluster has returned nothing for {SILENT_SECONDS:.0f} s; still waiting. `ray status` "
+                    "shows its state."
                 )
-                heard = time.monotonic() + 86_400  # once is enough
+                warned = True
             for call in done:
                 number, block = running.pop(call)
                 try:
-                    receipt = ray.get(call)
+                    written = ray.get(call)
                     heard = time.monotonic()
                 except ray.exceptions.RayTaskError as error:
                     raise _own(error) from None
@@ -189,7 +201,7 @@ class RayCluster:
                     continue
                 if block in missing:
                     missing.remove(block)
-                    yield block, receipt.block
+                    yield block, written
 
 
 class _Lines(io.TextIOBase):
@@ -216,7 +228,7 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _next_block(actor: int, coming: deque[int], running: Sequence[tuple[int, int]]) -> int | None:
-    """What an actor is given next: a block that is new, else, if it has nothing to do, one that waits elsewhere.
+    """The next block for an actor: a new one, else, if it is idle, one that another actor has not finished.
 
     An actor whose machine is gone may never be started again: what it had is computed by those that are idle.
     """
@@ -268,4 +280,4 @@ def _refuse_silent(address: str) -> None:
     try:
         socket.create_connection((place.hostname, port), timeout=ANSWER_SECONDS).close()
     except OSError as error:
-        raise MachineError(f"--ray {address}: nobody answers there ({error}). Is the cluster started?") from error
+        raise MachineError(f"--ray {address}: no connection ({error}). Is the cluster running?") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.training.backbone import Backbone
-from imgreg.training.checkpoints import checkpoint_path
+from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path
 from imgreg.training.dataset import Dataset
 from imgreg.training.fit import Prepared, fit_split, predict_with, prepare
 from imgreg.training.workers import stop_without_parent
@@ -42,6 +42,8 @@ class TrialTask:
         Blocks of the feature cache that need not be checked again.
     index : Path or None
         A copy of the feature cache's index, for a worker on another machine.
+    expected : mapping of str to str, optional
+        `made_with` of the command, which such a worker must equal.
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class TrialTask:
     cache: Path
     intact: frozenset[str]
     index: Path | None = None
+    expected: Mapping[str, str] | None = None
 
     @property
     def recipe(self) -> str:
@@ -98,10 +101,10 @@ def train_in_worker(task: TrialTask) -> TrialResult:
     DivergedError
         If a loss became NaN or infinite.
     MachineError
-        If this is another machine, whose processor would compute other bits.
+        If this is another machine, whose processor or libraries would compute other bits.
     """
-    if task.index is not None:
-        refuse_other_bits(task.base.identity, expected={"engine": task.base.identity.engine_version})
+    if task.expected is not None:
+        refuse_other_bits(task.base.identity, expected=task.expected, packages=VERSIONS_OF)
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "IMGREG_CACHE": str(task.cache)}
     said: list[str] = []
     dataset = Dataset(PhotoIndex(Path(), (), (), task.classes), task.repeat.split, (), 0.0)

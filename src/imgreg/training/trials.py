@@ -15,6 +15,7 @@ from imgreg.config import Settings
 from imgreg.data.resample import Repeat
 from imgreg.data.split import Split
 from imgreg.errors import DivergedError
+from imgreg.features.block_worker import made_with
 from imgreg.features.cache import FeatureCache
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
@@ -25,7 +26,7 @@ from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.session import Session
 from imgreg.training.cache import open_cache
-from imgreg.training.checkpoints import checkpoint_path, photos_digest, training_key
+from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path, photos_digest, training_key
 from imgreg.training.dataset import Dataset, ResampledDataset
 from imgreg.training.fit import Prepared, prepare
 from imgreg.training.trial_task import TrialResult, TrialTask, train_in_worker, train_trial, trial_seed
@@ -89,7 +90,10 @@ def run_trials(
     with open_workers(session) as session, open_cache(session) as cache, ExitStack() as shared:
         missing = [one for one in settings if any(of is one and key not in found for _, of, key in places)]
         prepared = _prepared(missing, resampled, cache=cache, watcher=watcher)
-        index = shared.enter_context(cache.shared_index()) if session.ray is not None else None
+        index, expected = None, None
+        if session.ray is not None and missing:
+            index = shared.enter_context(cache.shared_index())
+            expected = made_with(resampled.base.identity, packages=VERSIONS_OF)
         tasks = [
             TrialTask(
                 one,
@@ -99,8 +103,9 @@ def run_trials(
                 base=resampled.base,
                 resume=session.resume,
                 cache=cache_folder().absolute(),
-                intact=cache.intact,
+                intact=cache.intact if index is None else frozenset(),
                 index=index,
+                expected=expected,
             )
             for repeat, one, key in places
             if key not in found

@@ -47,7 +47,7 @@ def open_workers(session: Session) -> Iterator[Session]:
 
 class LocalPool:
     """Processes of this machine, a `WorkerPool`. They are started when `map` first needs them, and end with the block,
-    whatever they are at.
+    even if they are busy.
     """
 
     def __init__(self, n_workers: int | None = None) -> None:
@@ -57,7 +57,7 @@ class LocalPool:
         n_workers : int, optional
             By default as many as there are cores and memory for when they are started.
         """
-        self._n_given, self._n_started = n_workers, 0
+        self._n_given, self._n_started, self._bytes_each = n_workers, 0, 0
         self._pool: Any = None
 
     def __enter__(self) -> LocalPool:
@@ -71,8 +71,14 @@ class LocalPool:
         return self._n_started > 0
 
     def n_workers(self, *, bytes_each: int) -> int:
-        """As given, or as many as run, or as many as there are cores and memory for."""
-        return self._n_given or self._n_started or usable_workers(bytes_each=bytes_each)
+        """As given, else as many as there are cores and memory for; no more than run already."""
+        if self._n_given:
+            return self._n_given
+        if not self.is_started:
+            self._bytes_each = bytes_each
+            return usable_workers(bytes_each=bytes_each)
+        held = self._n_started * self._bytes_each
+        return min(self._n_started, usable_workers(bytes_each=bytes_each, held=held))
 
     def map(
         self,
@@ -92,12 +98,23 @@ class LocalPool:
             return future
 
         def is_lost(future: Future[R]) -> bool:
-            return _was_killed(future) if future.done() else not pools[future].active
+            if not future.done():
+                return not pools[future].active
+            del pools[future]
+            return _was_killed(future)
 
-        return in_order(items, start=start, is_lost=is_lost, n_at_once=n_at_once, wanted=wanted, on_wait=on_wait)
+        return in_order(
+            items,
+            start=start,
+            is_lost=is_lost,
+            advice="The machine may lack memory: use --workers 1.",
+            n_at_once=n_at_once,
+            wanted=wanted,
+            on_wait=on_wait,
+        )
 
     def _schedule(self, work: Callable[[T], R], item: T, *, n_at_once: int) -> tuple[Any, Future[R]]:
-        """Hand an item to the processes, started anew where there are too few or none."""
+        """Hand an item to the processes, which are restarted if there are too few."""
         if self._n_started < n_at_once:
             self._start(n_at_once)
         try:
@@ -119,15 +136,21 @@ class LocalPool:
         self._pool, self._n_started = None, 0
 
 
-def usable_workers(*, bytes_each: int) -> int:
-    """How many processes of this size there are cores and memory for, at least 1."""
+def usable_workers(*, bytes_each: int, held: int = 0) -> int:
+    """How many processes of this size there are cores and memory for, at least 1.
+
+    Parameters
+    ----------
+    held : int
+        Bytes that the same processes hold already.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:  # not Linux
         return cores
     available = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
-    return cores if available is None else max(1, min(cores, available // bytes_each))
+    return cores if available is None else max(1, min(cores, (available + held) // bytes_each))
 
 
 def stop_without_parent() -> None:
@@ -138,7 +161,7 @@ def stop_without_parent() -> None:
 
 
 def _was_killed(future: Future[Any]) -> bool:
-    """Whether a future's process ended in the midst of its work. raises MachineError if none can be started"""
+    """Whether a future's process ended before it finished. raises MachineError if none can be started"""
     from pebble import ProcessExpired
 
     error = future.exception()

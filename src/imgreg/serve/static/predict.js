@@ -1,9 +1,9 @@
 "use strict";
 // Photos are sent one by one, a few at a time; each answer is shown as it comes. Nothing is kept but in this page.
 const AT_ONCE = 4;
-const MOST = 1000; // photos of one drop
-const PHOTO = /\.(jpe?g|mpo|png|webp|bmp|gif|tiff?|avif|hei[cf])$/i; // names that are taken from folders
+const MOST = 1000; // photos that are added at once
 const cards = document.querySelector("#cards");
+const suffixes = cards?.dataset.suffixes.split(" "); // of the names that are taken from folders
 const status = document.querySelector("#status");
 const progress = document.querySelector("#progress");
 const photos = []; // { file, name, card, answers: Map(run -> document) }
@@ -152,12 +152,14 @@ const preview = async (file, image) => {
   try {
     const response = await send("/picture", {}, file);
     if (!response.ok) throw new Error(await explained(response));
-    image.src = URL.createObjectURL(await response.blob());
+    const picture = await response.blob();
+    if (!image.isConnected) return;
+    image.src = URL.createObjectURL(picture);
   } catch {
     image.replaceWith(element("div", { className: "gone", textContent: "no preview" }));
   }
 };
-const add = (files, leftOut = "") => {
+const add = (all, notes = []) => {
   const runs = [...document.querySelectorAll("[name=run]:checked")].map((box) => box.value);
   if (!runs.length) {
     status.textContent = "Choose a run first.";
@@ -165,7 +167,8 @@ const add = (files, leftOut = "") => {
   }
   const confidence = document.querySelector("#confidence").value;
   const added = [];
-  note = leftOut;
+  const files = all.slice(0, MOST);
+  note = [...notes, ...(all.length > MOST ? [`the first ${MOST} of ${all.length} photos were taken`] : [])].join("; ");
   for (const { file, name } of files) {
     const image = element("img", { alt: name, loading: "lazy" });
     image.src = URL.createObjectURL(file);
@@ -196,17 +199,16 @@ const add = (files, leftOut = "") => {
 };
 
 const named = (file) => ({ file, name: file.webkitRelativePath || file.name || "photo" });
-// The photos of whole folders, in the order of their names, and what is said of those that were left out.
+// The photos of whole folders, in the order of their names, and notes on those that were left out.
 const chosen = (found, nameOf) => {
-  const photos = found.filter((one) => PHOTO.test(nameOf(one)));
+  const photos = found.filter((one) => suffixes.some((suffix) => nameOf(one).toLowerCase().endsWith(suffix)));
   photos.sort((a, b) => nameOf(a).localeCompare(nameOf(b), undefined, { numeric: true }));
-  const [others, more] = [found.length - photos.length, photos.length - MOST];
+  const others = found.length - photos.length;
   const notes = [
     ...(others ? [`${others} ${others === 1 ? "file" : "files"} of other kinds left out`] : []),
-    ...(more > 0 ? [`the first ${MOST} of ${photos.length} photos were taken`] : []),
     ...(photos.length ? [] : ["no photos were found there"]),
   ];
-  return [photos.slice(0, MOST), notes.join("; ")];
+  return [photos, notes];
 };
 const walk = async (entry, found) => {
   if (entry.isFile) {
@@ -225,9 +227,12 @@ const addEntries = async (entries) => {
   const found = [];
   try {
     for (const entry of entries) await walk(entry, found);
-    const [taken, leftOut] = chosen(found, (entry) => entry.fullPath);
-    const files = taken.map((entry) => new Promise((resolve, reject) => entry.file(resolve, reject)));
-    add((await Promise.all(files)).map((file, i) => ({ file, name: taken[i].fullPath.slice(1) })), leftOut);
+    const [taken, notes] = chosen(found, (entry) => entry.fullPath);
+    const read = taken.map((entry) => new Promise((resolve, reject) => entry.file(resolve, reject)));
+    const files = (await Promise.allSettled(read)).map(({ value }, i) => ({ file: value, name: taken[i].fullPath.slice(1) }));
+    const readable = files.filter(({ file }) => file);
+    const lost = files.length - readable.length;
+    add(readable, [...notes, ...(lost ? [`${lost} could not be read`] : [])]);
   } catch (error) {
     status.textContent = `A folder cannot be read: ${error.message}`;
   }
@@ -264,8 +269,8 @@ if (cards) {
     });
   }
   document.querySelector("#folder").addEventListener("change", (event) => {
-    const [files, leftOut] = chosen([...event.target.files], (file) => file.webkitRelativePath);
-    add(files.map(named), leftOut);
+    const [files, notes] = chosen([...event.target.files], (file) => file.webkitRelativePath);
+    add(files.map(named), notes);
     event.target.value = "";
   });
   document.addEventListener("dragover", (event) => {
@@ -286,6 +291,7 @@ if (cards) {
   document.querySelector("#clear").addEventListener("click", () => {
     photos.length = waiting.length = asked = done = 0;
     note = "";
+    for (const image of cards.querySelectorAll("img")) URL.revokeObjectURL(image.src); // those never scrolled to
     cards.replaceChildren();
     tell();
     document.querySelector("#pick").focus();

@@ -1,5 +1,6 @@
 "use strict";
-// The token stands in the address after #, which browsers send nowhere, or is typed; it is sent once, for a cookie.
+// The token comes from the address's fragment (after #), which browsers do not send, or is typed in; it is exchanged
+// once for a cookie.
 const status = document.querySelector("#status");
 const signIn = async (token) => {
   try {
