@@ -273,7 +273,7 @@ def test_what_libtiff_says_in_a_set_of_photos_stays_off_stderr(trained: Trained,
 def test_an_empty_folder_to_predict(trained: Trained, tmp_path: Path) -> None:
     """Nothing to answer for is told, not passed over."""
     done = imgreg("predict", tmp_path, "--run", trained.folder)
-    assert (done.code, "no files to predict" in done.err) == (3, True)
+    assert (done.code, "found no photos to predict" in done.err) == (3, True)
 
 
 def test_one_run_alone_cannot_be_compared(trained: Trained) -> None:
