@@ -13,13 +13,29 @@ from pathlib import Path
 
 import platformdirs
 
+from imgreg.errors import UsageError
+
 STORES = "stores"  # in the cache folder: what was fetched from object stores, as scheme/bucket/key
 
 
 def cache_folder() -> Path:
-    """The user's cache folder: $IMGREG_CACHE, else the platform's own."""
+    """This machine's cache folder: $IMGREG_CACHE; where that is empty or an object store, the platform's own."""
     given = os.environ.get("IMGREG_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("imgreg")
+    return Path(given) if given and not cache_store() else platformdirs.user_cache_path("imgreg")
+
+
+def cache_store() -> str | None:
+    """The address in $IMGREG_CACHE, where it names an object store; None for a folder. raises UsageError"""
+    given = os.environ.get("IMGREG_CACHE", "")
+    found = re.match(r"(\w[\w+.-]+):/", given)  # a drive has one letter
+    if found is None:
+        return None
+    if found[1] not in ("s3", "gs", "az", "file") or not re.fullmatch(r"\w+://[^/].*|file:///.+", given):
+        raise UsageError(
+            f"IMGREG_CACHE={given}: expected a folder, or an address such as s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
+            "az://CONTAINER/PREFIX or file:///SHARED/FOLDER."
+        )
+    return given.rstrip("/")
 
 
 def store_address(path: str | Path) -> str:

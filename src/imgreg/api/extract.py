@@ -11,7 +11,7 @@ from imgreg.paths import cache_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
-from imgreg.training.dataset import Dataset, read_index, refuse_inside
+from imgreg.training.dataset import Dataset, read_index, refuse_cache_inside
 from imgreg.training.fit import prepare
 from imgreg.training.workers import open_workers
 
@@ -40,7 +40,7 @@ def extract_features(data: Path, *, settings: Settings, session: Session) -> Ext
     DatasetError
         If the photos cannot be used as a dataset, or one changed while it was read.
     """
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_cache_inside(data)
     with open_workers(session) as working:
         index, _ = read_index(data, settings.photos, session=working)
         base = Backbone(settings.base, watcher=session.watcher, pool=working.pool)
