@@ -12,7 +12,8 @@ from imgreg.atomic_write import left_behind
 from imgreg.data.file_cache import forget, record_files
 from imgreg.data.store_copy import clear_fetched, fetched_contents
 from imgreg.errors import MachineError
-from imgreg.features.block_store import BlockStore, StoreContents
+from imgreg.features.block_store import BlockStore
+from imgreg.features.block_store import StoreContents as StoreContents
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.heads.checkpoint import read_checkpoint

@@ -12,8 +12,7 @@ from imgreg.cli.flags import json_option, quiet_option
 from imgreg.errors import ArtefactError, UsageError
 
 if TYPE_CHECKING:
-    from imgreg.api.cache import CacheReport
-    from imgreg.features.block_store import StoreContents
+    from imgreg.api.cache import CacheReport, StoreContents
 
 
 @click.group("cache")

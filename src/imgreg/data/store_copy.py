@@ -49,8 +49,8 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
     Parameters
     ----------
     data : Path
-        An address of a folder (all photos, manifests, tar and Parquet files below it), of one such file, or of a
-        manifest (and the files that it names); or a path of this machine, which is given back.
+        An address of a folder (all photos, manifests, tar and Parquet files below it), of one such file or a photo in
+        it, or of a manifest (and the files that it names); or a path of this machine, which is given back.
 
     Returns
     -------
@@ -64,9 +64,10 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
     MachineError
         If obstore or credentials are missing, the store does not answer, or the disk is too small.
     """
-    address = address_of(data)
-    if address is None:
+    given = address_of(data)
+    if given is None:
         return without_scheme(data)
+    address = file_of(given)
     parts = address.split("://")[1].split("/")
     if {"", ".", ".."} & set(parts):
         raise UsageError(f"{address}: expected SCHEME://BUCKET/PREFIX without empty, '.' or '..' parts.")
@@ -83,7 +84,7 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
             copy.fetch(map(copy.present, _portions(copy.named_by(copy.folder / name))))
         elif name.lower().endswith(".tar"):
             copy.fetch([copy.present(CLASS_FILES)])
-        return copy.folder / name
+        return Path(f"{copy.folder / name}{given.removeprefix(address)}")
 
 
 def fetched_contents(folder: Path) -> tuple[int, int]:
@@ -109,7 +110,7 @@ def clear_fetched(folder: Path) -> None:
                 try:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                 except OSError as error:
-                    raise MachineError(f"{error.filename}: cannot be removed ({error.strerror}).") from error
+                    raise MachineError(f"{folder / STORES}: cannot be removed ({error.strerror}).") from error
 
 
 class _Copy:
@@ -150,7 +151,10 @@ class _Copy:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self.__exit__()
-            raise MachineError(f"{self.folder}: cannot be made ({error.strerror}). Remove {self._stores}.") from error
+            raise MachineError(
+                f"{self._stores}: no folder can be made for {self.store.address} ({error.strerror}). Remove it; its "
+                "files are fetched again."
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -307,7 +311,7 @@ class _Copy:
         """Write one object's file, whole or not at all; False if the disk takes no such name. raises ImgregError"""
         path, size, version = row
         target, one = self._stores / path, StoredObject(path[len(self._below) :], size, version)
-        partial = self._stores / f".partial-{threading.get_ident()}"
+        partial, where = self._stores / f".partial-{threading.get_ident()}", f"{self.store.address}/{one.key}"
         try:
             with partial.open("wb") as file:
                 for piece in self.store.pieces(one):
@@ -318,8 +322,7 @@ class _Copy:
             partial.replace(target)
         except OSError as error:
             if error.errno not in _NAME_REFUSED:
-                raise MachineError(f"{target}: cannot be written ({error.strerror}).") from error
-            where = f"{self.store.address}/{one.key}"
+                raise MachineError(f"{self._stores}: cannot write {where} ({error.strerror}).") from error
             self._watcher.say(f"{where}: left out, since the disk refuses this name ({error.strerror}).")
             return False
         finally:
