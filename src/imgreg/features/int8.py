@@ -1,0 +1,100 @@
+"""The exported base in int8: where its activations are rounded, and from which range.
+
+In: the exported float32 base. Out: the same network, whose convolutions but the first OpenVINO computes in int8. The
+ranges come from generated pictures, so that a photo's features depend on no other photo, and the cache stays valid when
+photos are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgreg.errors import ArtefactError
+from imgreg.features.dead_leaves import SIZE_PX, dead_leaves
+from imgreg.lazy_imports import load_openvino
+
+RANGES_VERSION = 1  # of the pictures and of what is made of them; part of every int8 feature's name
+N_PICTURES = 48
+_STEPS_PER_OCTAVE = 8
+
+
+def activation_ranges(model: Path, *, on_picture: Callable[[int, int], None] | None = None) -> tuple[float, ...]:
+    """Measure the largest output of each convolution but the last over the generated pictures.
+
+    They are rounded up to the next eighth of an octave: the last bits of a float32 sum, which depend on the processor,
+    then decide nothing.
+
+    Parameters
+    ----------
+    model : Path
+        The exported base, an .xml.
+    on_picture : callable, optional
+        Called with (pictures done, pictures).
+
+    Returns
+    -------
+    tuple of 12 floats
+    """
+    ov = load_openvino()
+    ops, core = ov.opset13, ov.Core()
+    network = core.read_model(model)
+    network.reshape([1, SIZE_PX, SIZE_PX, 3])
+    outputs = [ops.result(ops.reduce_max(relu, np.arange(4))) for relu in _of_type(network, "Relu")[:-1]]
+    maxima = ov.Model(outputs, network.get_parameters(), "maxima")
+    measure = core.compile_model(maxima, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    rows = []
+    for done, picture in enumerate(dead_leaves(N_PICTURES), start=1):
+        rows.append([float(value) for value in measure(picture[None]).values()])
+        if on_picture is not None:
+            on_picture(done, N_PICTURES)
+    largest = np.maximum(np.max(rows, axis=0), np.finfo(np.float32).tiny)
+    octaves = np.ceil(np.log2(largest) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE
+    return tuple(2.0**octaves)
+
+
+def quantize(network: Any, *, ranges: Sequence[float]) -> None:
+    """Round the inputs and the kernels of all convolutions but the first to 8 bits, in place.
+
+    OpenVINO turns what is rounded so into int8 kernels when it compiles the network.
+
+    Parameters
+    ----------
+    network : openvino.Model
+        The exported base.
+    ranges : sequence of float
+        As `activation_ranges` gives them.
+
+    References
+    ----------
+    Krishnamoorthi 2018, arXiv:1806.08342: activations a layer, kernels an output channel.
+    """
+    ops = load_openvino().opset13
+    relus, convolutions = _of_type(network, "Relu"), _of_type(network, "Convolution")
+    for relu, high in zip(relus[:-1], ranges, strict=True):
+        readers = relu.output(0).get_target_inputs()
+        rounded = _rounded(ops, relu, low=np.float32(0), high=np.float32(high), levels=256)
+        for reader in readers:
+            reader.replace_source_output(rounded.output(0))
+    for convolution in convolutions[1:]:
+        kernel = convolution.input_value(1)
+        largest = np.abs(kernel.get_node().data).max(axis=(1, 2, 3), keepdims=True)
+        largest = np.maximum(largest, np.finfo(np.float32).tiny)
+        rounded = _rounded(ops, kernel, low=-largest, high=largest, levels=255)
+        convolution.input(1).replace_source_output(rounded.output(0))
+    network.validate_nodes_and_infer_types()
+
+
+def _rounded(ops: Any, x: Any, *, low: Any, high: Any, levels: int) -> Any:
+    ends = ops.constant(low), ops.constant(high)
+    return ops.fake_quantize(x, *ends, *ends, levels)
+
+
+def _of_type(network: Any, name: str) -> list[Any]:
+    found = [node for node in network.get_ordered_ops() if node.get_type_name() == name]
+    if len(found) != 13:  # VGG16's convolutions
+        raise ArtefactError(f"the exported base has {len(found)} nodes of type {name}, expected 13. Clear the cache.")
+    return found
