@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def made_with(base: BaseIdentity, *, packages: Sequence[str] = ()) -> dict[str, 
 
 
 def _precision(base: BaseIdentity) -> Precision:
-    return "bfloat16" if base.precision == "bfloat16" else "float32"
+    (precision,) = [name for name in get_args(Precision) if name == base.precision]
+    return precision
 
 
 class BlockWorker:

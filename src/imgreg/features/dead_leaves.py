@@ -21,8 +21,8 @@ N_SHAPES = 600
 def dead_leaves(n: int) -> Iterator[UInt8Array]:
     """Draw pictures of ellipses and rectangles that cover each other, with textures, light and blur.
 
-    Few shapes are large and many small (radius to the power of -3), and textures have as much contrast at every scale, as
-    photos have.
+    Few shapes are large and many small (radius to the power of -3), and textures have as much contrast at every scale,
+    as photos have.
 
     Yields
     ------
@@ -64,7 +64,7 @@ def _texture(draw: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _shape(draw: np.random.Generator, radius: float) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """An ellipse or rectangle at any place and angle: the part of the picture around it, and which pixels are inside."""
+    """An ellipse or rectangle, at any place and angle: the window around it, and which of its pixels are inside."""
     centre, angle, aspect = draw.uniform(0, SIZE_PX, 2), draw.uniform(0, np.pi), draw.uniform(0.3, 1)
     reach = 1.5 * radius
     rows, columns = (np.arange(max(0, int(c - reach)), min(SIZE_PX, int(c + reach) + 1)) for c in centre)

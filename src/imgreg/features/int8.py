@@ -12,21 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imgreg.errors import ArtefactError
 from imgreg.features.dead_leaves import SIZE_PX, dead_leaves
 from imgreg.lazy_imports import load_openvino
 
+Float32Array = NDArray[np.float32]
+
 RANGES_VERSION = 1  # of the pictures and of what is made of them; part of every int8 feature's name
 N_PICTURES = 48
+_MARGIN = 1.4  # unusual photos go beyond the pictures; rounding steps a little wider cost less than clipping
 _STEPS_PER_OCTAVE = 8
 
 
 def activation_ranges(model: Path, *, on_picture: Callable[[int, int], None] | None = None) -> tuple[float, ...]:
     """Measure the largest output of each convolution but the last over the generated pictures.
 
-    They are rounded up to the next eighth of an octave: the last bits of a float32 sum, which depend on the processor,
-    then decide nothing.
+    A margin is added, and they are rounded up to the next eighth of an octave: the last bits of a float32 sum, which
+    depend on the processor, then decide nothing.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ def activation_ranges(model: Path, *, on_picture: Callable[[int, int], None] | N
         rows.append([float(value) for value in measure(picture[None]).values()])
         if on_picture is not None:
             on_picture(done, N_PICTURES)
-    largest = np.maximum(np.max(rows, axis=0), np.finfo(np.float32).tiny)
+    largest = np.maximum(np.max(rows, axis=0) * _MARGIN, np.finfo(np.float32).tiny)
     octaves = np.ceil(np.log2(largest) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE
     return tuple(2.0**octaves)
 
@@ -72,24 +76,25 @@ def quantize(network: Any, *, ranges: Sequence[float]) -> None:
     ----------
     Krishnamoorthi 2018, arXiv:1806.08342: activations a layer, kernels an output channel.
     """
-    ops = load_openvino().opset13
     relus, convolutions = _of_type(network, "Relu"), _of_type(network, "Convolution")
     for relu, high in zip(relus[:-1], ranges, strict=True):
         readers = relu.output(0).get_target_inputs()
-        rounded = _rounded(ops, relu, low=np.float32(0), high=np.float32(high), levels=256)
+        eight_bits = rounded(relu, low=0, high=high, levels=256)
         for reader in readers:
-            reader.replace_source_output(rounded.output(0))
+            reader.replace_source_output(eight_bits.output(0))
     for convolution in convolutions[1:]:
         kernel = convolution.input_value(1)
         largest = np.abs(kernel.get_node().data).max(axis=(1, 2, 3), keepdims=True)
         largest = np.maximum(largest, np.finfo(np.float32).tiny)
-        rounded = _rounded(ops, kernel, low=-largest, high=largest, levels=255)
-        convolution.input(1).replace_source_output(rounded.output(0))
+        eight_bits = rounded(kernel, low=-largest, high=largest, levels=255)
+        convolution.input(1).replace_source_output(eight_bits.output(0))
     network.validate_nodes_and_infer_types()
 
 
-def _rounded(ops: Any, x: Any, *, low: Any, high: Any, levels: int) -> Any:
-    ends = ops.constant(low), ops.constant(high)
+def rounded(x: Any, *, low: float | Float32Array, high: float | Float32Array, levels: int) -> Any:
+    """An OpenVINO node that clips x to low..high and rounds it to so many levels between."""
+    ops = load_openvino().opset13
+    ends = [ops.constant(np.asarray(end, np.float32)) for end in (low, high)]
     return ops.fake_quantize(x, *ends, *ends, levels)
 
 
