@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 UInt8Array = NDArray[np.uint8]
 
+N_PICTURES = 24
 SIZE_PX = 128
 SMALLEST_PX, LARGEST_PX = 2, SIZE_PX // 2  # radii
 N_SHAPES = 600
@@ -56,11 +57,11 @@ def _colour(draw: np.random.Generator) -> NDArray[np.float64]:
 
 def _texture(draw: np.random.Generator) -> NDArray[np.float32]:
     """Noise of the same contrast in every octave: mean 0, (SIZE_PX, SIZE_PX)."""
-    octaves = []
+    total = np.zeros((SIZE_PX, SIZE_PX), np.float32)
     for side in (4, 8, 16, 32, 64, SIZE_PX):
         noise = Image.fromarray(draw.normal(0, 0.4, (side, side)).astype(np.float32))
-        octaves.append(np.asarray(noise.resize((SIZE_PX, SIZE_PX), Image.Resampling.BICUBIC)))
-    return np.sum(octaves, axis=0)
+        total += np.asarray(noise.resize((SIZE_PX, SIZE_PX), Image.Resampling.BICUBIC))
+    return total
 
 
 def _shape(draw: np.random.Generator, radius: float) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:

@@ -9,11 +9,15 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imgreg.errors import MachineError
+from imgreg.features.dead_leaves import N_PICTURES, SIZE_PX, dead_leaves
 from imgreg.features.int8 import RANGES_VERSION, activation_ranges, quantize
 from imgreg.lazy_imports import load_openvino
 
@@ -100,7 +104,7 @@ def quantize_base(
     exact = find_export(cache, weights.sha256, preprocessing=preprocessing)
     if exact is None or not arrays_intact(exact):
         exact = export_base(weights, cache=cache, preprocessing=preprocessing)
-    ranges = activation_ranges(exact, on_picture=on_picture)
+    ranges = activation_ranges(exact, pictures=_generated(on_picture), size_px=SIZE_PX)
 
     def write(model: Path) -> None:
         ov = load_openvino()
@@ -109,6 +113,13 @@ def quantize_base(
         ov.save_model(network, model, compress_to_fp16=False)
 
     return _write_whole(_export_folder(cache, weights.sha256, preprocessing, int8=True), write)
+
+
+def _generated(on_picture: Callable[[int, int], None] | None) -> Iterator[NDArray[np.uint8]]:
+    for done, picture in enumerate(dead_leaves(N_PICTURES), start=1):
+        yield picture
+        if on_picture is not None:
+            on_picture(done, N_PICTURES)
 
 
 def _write_whole(target: Path, write: Callable[[Path], None]) -> Path:

@@ -7,7 +7,7 @@ photos are added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.errors import ArtefactError
-from imgreg.features.dead_leaves import SIZE_PX, dead_leaves
 from imgreg.lazy_imports import load_openvino
 
+UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 
-RANGES_VERSION = 1  # of the pictures and of what is made of them; part of every int8 feature's name
-N_PICTURES = 48
+RANGES_VERSION = 1  # of the generated pictures and of what is made of them; part of every int8 feature's name
 _MARGIN = 1.4  # unusual photos go beyond the pictures; rounding steps a little wider cost less than clipping
 _STEPS_PER_OCTAVE = 8
 
 
-def activation_ranges(model: Path, *, on_picture: Callable[[int, int], None] | None = None) -> tuple[float, ...]:
-    """Measure the largest output of each convolution but the last over the generated pictures.
+def activation_ranges(model: Path, *, pictures: Iterable[UInt8Array], size_px: int) -> tuple[float, ...]:
+    """Measure the largest output of each convolution but the last over some pictures.
 
     A margin is added, and they are rounded up to the next eighth of an octave: the last bits of a float32 sum, which
     depend on the processor, then decide nothing.
@@ -36,8 +35,8 @@ def activation_ranges(model: Path, *, on_picture: Callable[[int, int], None] | N
     ----------
     model : Path
         The exported base, an .xml.
-    on_picture : callable, optional
-        Called with (pictures done, pictures).
+    pictures : iterable of array
+        Each (size_px, size_px, 3) uint8 RGB. The ranges serve every image size.
 
     Returns
     -------
@@ -46,18 +45,14 @@ def activation_ranges(model: Path, *, on_picture: Callable[[int, int], None] | N
     ov = load_openvino()
     ops, core = ov.opset13, ov.Core()
     network = core.read_model(model)
-    network.reshape([1, SIZE_PX, SIZE_PX, 3])
+    network.reshape([1, size_px, size_px, 3])
     outputs = [ops.result(ops.reduce_max(relu, np.arange(4))) for relu in _of_type(network, "Relu")[:-1]]
     maxima = ov.Model(outputs, network.get_parameters(), "maxima")
     measure = core.compile_model(maxima, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    rows = []
-    for done, picture in enumerate(dead_leaves(N_PICTURES), start=1):
-        rows.append([float(value) for value in measure(picture[None]).values()])
-        if on_picture is not None:
-            on_picture(done, N_PICTURES)
+    rows = [[float(value) for value in measure(picture[None]).values()] for picture in pictures]
     largest = np.maximum(np.max(rows, axis=0) * _MARGIN, np.finfo(np.float32).tiny)
     octaves = np.ceil(np.log2(largest) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE
-    return tuple(2.0**octaves)
+    return tuple(float(value) for value in 2.0**octaves)
 
 
 def quantize(network: Any, *, ranges: Sequence[float]) -> None:
