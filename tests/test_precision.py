@@ -64,7 +64,7 @@ def test_what_a_run_is_computed_in(
         done = imgreg(*command)
         assert done.code == 0, (command, done.err)
         if command[0] == "predict":
-            assert done.json["probability"] == pytest.approx(at_home, abs=0.02)
+            assert done.json["probability"] == pytest.approx(at_home, abs=0.05 if precision == "int8" else 0.02)
         replaced = precision != "float32" and not machine
         assert (f"does not support {precision}. Using float32" in done.err) == replaced
     assert asked == [precision if machine else "float32"] * 3
