@@ -86,6 +86,26 @@ def quantize(network: Any, *, ranges: Sequence[float]) -> None:
     network.validate_nodes_and_infer_types()
 
 
+def lowest_cosine(model: Path, quantized: Any, *, pictures: Sequence[UInt8Array]) -> float:
+    """How far the quantized base's features agree with the exported one's, at the picture where they agree least.
+
+    Parameters
+    ----------
+    quantized : openvino.Model
+        As `quantize` leaves it.
+    pictures : sequence of array
+        Each (size, size, 3) uint8 RGB, all of one size.
+    """
+    core = load_openvino().Core()
+    rows = []
+    for network in (core.read_model(model), quantized.clone()):
+        network.reshape([1, *pictures[0].shape])
+        compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        features = np.stack([compiled(picture[None])[0].ravel() for picture in pictures])
+        rows.append(features / np.linalg.norm(features, axis=1, keepdims=True))
+    return float((rows[0] * rows[1]).sum(axis=1).min())
+
+
 def rounded(x: Any, *, low: float | Float32Array, high: float | Float32Array, levels: int) -> Any:
     """An OpenVINO node that clips x to low..high and rounds it to so many levels between."""
     ops = load_openvino().opset13
