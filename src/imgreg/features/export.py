@@ -44,6 +44,12 @@ def is_whole(export: Path) -> bool:
     return all(_is_intact(export, name) for name in _EXPORTED)
 
 
+def find_or_export(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
+    """The OpenVINO form of the base in the cache, checked; exported only if it is not there. raises MachineError"""
+    kept = find_export(cache, weights.sha256, preprocessing=preprocessing)
+    return kept if kept and arrays_intact(kept) else export_base(weights, cache=cache, preprocessing=preprocessing)
+
+
 def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
     """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow.
 

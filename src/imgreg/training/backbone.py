@@ -17,6 +17,7 @@ from imgreg.features.engines import (
     engine_version,
     load_engine,
 )
+from imgreg.features.export import find_or_export
 from imgreg.features.extract import BaseIdentity, BlockWorkers
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
@@ -122,6 +123,14 @@ class Backbone:
         engine = self.engine_cut_at(LAST_LAYER)
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine
+
+    def computing(self, layer: str = LAST_LAYER) -> Engine | BlockWorkers:
+        """What computes a layer's output: the workers, with the exported base in the cache, where they find it, or else
+        an engine of this process."""
+        if self.block_workers is None:
+            return self.engine if layer == LAST_LAYER else self.engine_cut_at(layer)
+        find_or_export(self.weights, cache=cache_folder(), preprocessing=self.preprocessing)
+        return self.block_workers
 
     def engine_cut_at(self, layer: str) -> Engine:
         """Load an engine that gives an inner layer's output."""
