@@ -16,7 +16,7 @@ from imgreg.data.index import Photo, PhotoIndex
 from imgreg.data.split import Split
 
 SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "12", "--set", "head.units=[8]")
-FOLDS = ("--repeats", "1", "--folds", "3")
+FOLDS = ("--repeats", "1", "--folds", "3", "--workers", "1")
 FLIPPED = {"cold/c03.jpg", "warm/w05.jpg"}
 
 

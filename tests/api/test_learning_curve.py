@@ -11,7 +11,8 @@ from PIL import Image
 
 from conftest import imgreg, naming, paint_set
 
-SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--recipe", "low_lr", "--set", "head.units=[8]")
+SMALL = ("--weights", "starter", "--image-size", "32", "--epochs", "2", "--recipe", "low_lr", "--set", "head.units=[8]")
+SMALL = (*SMALL, "--workers", "1")
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,8 @@ SMALL = (
         "2",
         "--val-fraction",
         "0.3",
+        "--workers",
+        "1",
     ),
 )
 
