@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
+from conftest import Trained, imgreg, one_of_each, with_precision
 from imgreg.api import predict as workflow
 from imgreg.features.engines import Engine, EngineSettings, has_bfloat16
 
@@ -19,12 +19,8 @@ NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processo
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=NEEDS_BFLOAT16)])
 def test_one_photo_has_one_probability(trained: Trained, tmp_path: Path, precision: str) -> None:
     """Alone or among others, explained or predicted: the same photo and run give the same probability."""
-    folder = trained.folder
-    if trained.document["precision"] != precision:
-        where = ("--models", tmp_path, "--name", "run", "--json")
-        done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--precision", precision, *where)
-        assert (done.code, done.json["precision"]) == (0, precision), done.err
-        folder = tmp_path / "run"
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    with_precision(folder, precision)
     run = ("--run", folder, "--json")
     photos = sorted((trained.data / "warm").iterdir())[:2]
     together = [json.loads(line) for line in imgreg("predict", *photos, *run).out.splitlines()]
@@ -46,7 +42,7 @@ def test_a_run_of_a_machine_with_another_arithmetic_is_used(trained: Trained, tm
     commands = {
         "predict": ("predict", photo, "--run", run, "--json"),
         "explain": ("explain", photo, "--run", run, "--out", tmp_path / "out", "--json"),
-        "evaluate": ("evaluate", run, trained.data, "--json"),
+        "evaluate": ("evaluate", run, one_of_each(trained, tmp_path / "few"), "--json"),
     }
     for name, command in commands.items():
         done = imgreg(*command)
@@ -76,7 +72,7 @@ def test_what_a_run_is_computed_in(
     for command in (
         ("predict", photo, "--run", run),
         ("explain", photo, "--run", run, "--out", tmp_path / "out"),
-        ("evaluate", run, trained.data),
+        ("evaluate", run, one_of_each(trained, tmp_path / "few")),
     ):
         done = imgreg(*command)
         assert done.code == 0, (command, done.err)

@@ -16,7 +16,7 @@ import click
 import pytest
 from PIL import Image
 
-from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, naming, paint_set
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, naming, one_of_each, paint_set
 from imgreg import __version__
 from imgreg.cli import COMMANDS
 
@@ -146,6 +146,7 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], tra
 def test_compare_gives_ranges_to_those_that_augment(trained: Trained, tmp_path: Path) -> None:
     """A range set for both recipes reaches regularized, and plain goes without."""
     narrow = ("--set", "augmentation.zoom_range=0.1", "--image-size", "32", "--epochs", "2")
+    narrow = (*narrow, "--sanity-baselines", "none")
     done = imgreg("compare", trained.data, *TRAIN_ARGUMENTS, *narrow, "--models", tmp_path, "--json")
     assert done.code == 0, done.err
     assert [run["n_views"] for run in done.json["runs"]] == [0, 2]
@@ -225,14 +226,17 @@ def test_predict_text_json_and_csv_agree(trained: Trained) -> None:
         assert sum(document["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_run_is_named_alike_everywhere(trained: Trained) -> None:
+def test_a_run_is_named_alike_everywhere(trained: Trained, tmp_path: Path) -> None:
     """By its name under models, its path, as an argument or by --run, or as the last one: the same answers."""
     photo = next((trained.data / "warm").iterdir())
     models = ("--models", trained.folder.parent, "--json")
-    for words in (("predict", photo), ("evaluate", trained.data), ("verify", "--files-only"), ("report",)):
-        names = ("last",) if words[0] == "report" else ("first", "last", trained.folder)  # drawn anew each time
-        answers = [imgreg(*words, "--run", named, *models) for named in names]
-        answers.append(imgreg(*words, *models))
+    named = ("first", "last", trained.folder)
+    few = one_of_each(trained, tmp_path / "few")
+    for words in (("predict", photo), ("evaluate", few), ("verify", "--files-only"), ("report",)):
+        if words[0] == "report":  # which draws each time
+            answers = [imgreg(*words, *models)]
+        else:
+            answers = [imgreg(*words, *run, *models) for run in [(), *(("--run", one) for one in named)]]
         if words[0] != "predict":
             answers.append(imgreg(words[0], "first", *words[1:], *models))
         assert {done.code for done in answers} == {0}, answers[-1].err
