@@ -58,7 +58,8 @@ def test_a_study_of_schedules_shows_which_rates_a_range_test_suggests(data: Path
     assert plan.tests_rates
     assert not plan_study(["dropout"], {}).tests_rates
     settings = tuple(one for one in plan.settings if one.recipe.name in ("plain", "rate 1e-4", "sgd"))
-    done = study_of(data, replace(plan, settings=settings, groups={}), repeats=2, session=Session(models=tmp_path, workers=1))
+    session = Session(models=tmp_path, workers=1)
+    done = study_of(data, replace(plan, settings=settings, groups={}), repeats=2, session=session)
     rates = json.loads((done.folder / "study.json").read_text())["learning_rates"]
     assert rates["tried"] == {"plain": 1e-3, "rate 1e-4": 1e-4}
     assert rates["curve"]["rates"][0] == pytest.approx(1e-7)
