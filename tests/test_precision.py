@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Trained, imgreg, one_of_each, with_precision
-from imgreg.api import predict as workflow
+from imgreg.api import classifier as workflow
 from imgreg.features.engines import Engine, EngineSettings, has_bfloat16
 
 NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")

@@ -16,8 +16,9 @@ from PIL import ExifTags, Image
 from platformdirs import user_cache_dir
 
 from conftest import NEEDS_CHROMIUM, Trained, imgreg, paint
+from imgreg.api.classifier import load_classifier
 from imgreg.api.export import FORMATS, _photos, export_run
-from imgreg.api.predict import load_classifier, predict
+from imgreg.api.predict import predict
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.export import onnx_file
 from imgreg.export.source import Dtype, Source

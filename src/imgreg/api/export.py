@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from imgreg import __version__
+from imgreg.api.classifier import checked_card, load_classifier, recorded_weights
 from imgreg.api.keras_model import to_keras
-from imgreg.api.predict import UInt8Array, checked_card, load_classifier, photo_probabilities, recorded_weights
+from imgreg.api.predict import UInt8Array, photo_probabilities
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, MachineError, UsageError
 from imgreg.export.parity import Parity, measure, synthetic_images
