@@ -19,7 +19,9 @@ PACKAGE = Path(imgreg.__file__).parent
 # Every room, and the rooms it may import from (itself always). config and errors are open to all.
 MAY_IMPORT = {
     "errors": set(),
-    "config": set(),
+    "config": {"head_config", "training_config"},
+    "head_config": set(),
+    "training_config": set(),
     "progress": {"runs"},
     "session": set(),
     "lazy_imports": set(),

@@ -29,7 +29,8 @@ from imgreg.export.source import Dtype, Source, with_uint8_input
 from imgreg.heads.store import ModelCard, load_head
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
-from imgreg.runs.folder import Run, atomic_folder, read_run, write_json, write_text
+from imgreg.runs.atomic_folder import atomic_folder
+from imgreg.runs.folder import Run, read_run, write_json, write_text
 from imgreg.training.dataset import refuse_inside
 from imgreg.training.thumbnails import photo_bytes
 
