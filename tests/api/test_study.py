@@ -72,7 +72,7 @@ def test_a_study_of_schedules_shows_which_rates_a_range_test_suggests(data: Path
 
 
 def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: Path) -> None:
-    """Every recipe is scored on the same photos; the folder tells it; the second command trains nothing."""
+    """Every recipe is scored on the same photos; the folder has the same figures; the second command trains nothing."""
     first = study(data, tmp_path / "models", "--topic", "dropout", "--name", "first")
     assert first.code == 0, first.err
     rows = first.json["table"]["rows"]
@@ -160,8 +160,9 @@ def test_compare_repeats_shares_cells_with_study(data: Path, tmp_path: Path, tri
     assert (wider.json["n_trained"], wider.json["n_kept"]) == (2, 4)
 
 
-def test_a_recipe_that_comes_apart_is_left_out(data: Path, tmp_path: Path, trials: Path) -> None:
-    """Another recipe's infinite loss is told and costs the others nothing; the control's ends the study with 7."""
+def test_a_recipe_that_diverges_is_left_out(data: Path, tmp_path: Path, trials: Path) -> None:
+    """Another recipe's infinite loss is reported and does not affect the others; the control's ends the study with exit
+    code 7."""
     wild = tmp_path / "wild.toml"
     wild.write_text('[head]\nunits = [8]\nl2 = 10\n[optimizer]\nname = "sgd"\nlearning_rate = 10\n')
     base = ("compare", data, *SMALL, "--epochs", "20", "--json")
@@ -173,8 +174,9 @@ def test_a_recipe_that_comes_apart_is_left_out(data: Path, tmp_path: Path, trial
     assert control.code == 7
 
 
-def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, trials: Path) -> None:
-    """A copy on both sides of the given split flatters nobody here: copies go together, and no such warning is made."""
+def test_a_given_split_is_replaced_and_a_note_says_so(data: Path, tmp_path: Path, trials: Path) -> None:
+    """A copy on both sides of the given split does no harm: copies stay together in each new split, and there is no
+    warning."""
     given = tmp_path / "given"
     for label in ("cold", "warm"):
         for number, photo in enumerate(sorted((data / label).iterdir())):

@@ -45,7 +45,8 @@ def test_every_help_has_an_example(name: str) -> None:
 
 
 def test_runs_can_be_sorted_by_what_its_help_lists() -> None:
-    """The choices stand in the command, which imports no runs for --help, and the keys where the list is made."""
+    """The choices are written in the command, which imports nothing of runs for --help; the keys are where the list is
+    made."""
     from imgreg.cli.runs import command
     from imgreg.runs.listing import SORTS
 
@@ -74,7 +75,7 @@ def test_help_of_a_command_and_its_own_commands() -> None:
     ],
 )
 def test_common_options_come_first_and_all_are_listed_once(name: str, epochs: str) -> None:
-    """Every option stands under one heading, and the recipes' own defaults are shown."""
+    """Every option is under one heading, and the recipes' own defaults are shown."""
     from imgreg.cli import root
 
     text = imgreg(name, "--help").out
@@ -119,7 +120,7 @@ def test_the_recorded_command_repeats_the_run_and_prints_a_summary(trained: Trai
     assert "\x1b" not in done.out + done.err
 
 
-def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], trained: Trained) -> None:
+def test_compare_trains_both_on_the_same_split(compared: tuple[Path, dict], trained: Trained) -> None:
     """plain and regularized see the same split and features; the table and figures are written."""
     models, document = compared
     plain, regularized = document["runs"]
@@ -330,7 +331,7 @@ def test_everything_made_is_listed(compared: tuple[Path, dict], trained: Trained
 
 
 def test_a_shown_recipe_ends_with_its_layers_and_notes() -> None:
-    """The layers at the size asked for and the note on max_norm beside l2 stand as comments, and as JSON."""
+    """The layers at the given image size and the note on max_norm beside l2 are there as comments, and in the JSON."""
     text = imgreg("recipes", "activity", "--image-size", "128").out
     assert "#   hidden_1       Dense                 64               524,352\n" in text
     assert "# Note: max_norm = 2 and l2 = 0.01 both limit" in text

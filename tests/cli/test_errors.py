@@ -90,7 +90,7 @@ def test_imagenet_without_network_is_an_error_in_time(trained: Trained, tmp_path
 
 def test_a_run_that_is_no_run(tmp_path: Path) -> None:
     """predict --run on an empty folder is an artefact refused; without any run, or with a name that is none, it is a
-    usage error, which tells of a photo that is not there too."""
+    usage error, which also names a photo that does not exist."""
     done = imgreg("predict", "x.jpg", "--run", tmp_path)
     assert (done.code, "is not a run" in done.err) == (4, True)
     done = imgreg("predict", "x.jpg", "--models", tmp_path)
@@ -138,10 +138,10 @@ def test_diverging_ends_with_seven(trained: Trained, tmp_path: Path) -> None:
     assert f"diverged in epoch {kept['epochs_run'] + 1}" in done.err
     assert any("diverged in epoch" in line for line in kept["warnings"])
     assert imgreg("predict", next((trained.data / "warm").iterdir()), "--run", run).code == 0
-    assert imgreg("verify", run).code == 0  # it comes apart the same again
+    assert imgreg("verify", run).code == 0  # it diverges in the same way again
 
 
-def test_one_head_of_a_comparison_may_come_apart(trained: Trained, tmp_path: Path) -> None:
+def test_one_head_of_a_comparison_may_diverge(trained: Trained, tmp_path: Path) -> None:
     """Exit 7 names the run; the others and the comparison are whole."""
     wild = tmp_path / "wild.toml"
     wild.write_text(
@@ -263,7 +263,7 @@ def test_what_libtiff_says_in_a_set_of_photos_stays_off_stderr(trained: Trained,
 
 
 def test_an_empty_folder_to_predict(trained: Trained, tmp_path: Path) -> None:
-    """Nothing to answer for is told, not passed over."""
+    """A folder without photos is an error."""
     done = imgreg("predict", tmp_path, "--run", trained.folder)
     assert (done.code, "found no photos to predict" in done.err) == (3, True)
 

@@ -1,4 +1,4 @@
-"""cache.py: what was written is what is read, or it is told."""
+"""cache.py: what was written is what is read, or a message says otherwise."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def test_features_come_back_by_key_in_the_order_asked(tmp_path: Path) -> None:
         np.testing.assert_array_equal(cache.read(KEYS[::-1]), FEATURES[::-1])
 
 
-def test_any_flipped_byte_is_noticed_told_and_set_aside(tmp_path: Path) -> None:
-    """1,000 random single-bit flips: none gives a feature, each is told, and what is written anew is right."""
+def test_any_flipped_bit_is_noticed_reported_and_set_aside(tmp_path: Path) -> None:
+    """1,000 random single-bit flips: none gives a feature, each is reported, and the block that is then written again
+    is right."""
     draw = np.random.default_rng(1)
     fill(tmp_path)
     (block,) = (tmp_path / "features").glob("*.npy")
@@ -76,7 +77,7 @@ def test_a_block_that_is_computed_again_is_not_read_from_the_damaged_file(tmp_pa
         np.testing.assert_array_equal(cache.read(KEYS), FEATURES)
 
 
-def test_a_block_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_block_that_is_gone_is_reported(tmp_path: Path) -> None:
     """A deleted block is missing, not an error."""
     fill(tmp_path)
     for block in (tmp_path / "features").glob("*.npy"):

@@ -41,7 +41,7 @@ def test_an_existing_run_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_one_owner_at_a_time(tmp_path: Path) -> None:
-    """While another process makes the run, this one is told so."""
+    """While another process writes the run, this one gets an error that says so."""
     code = (
         "import sys, pathlib\nfrom imgreg.runs.atomic_folder import atomic_folder\n"
         "with atomic_folder(pathlib.Path(sys.argv[1])):\n    print('mine', flush=True)\n    sys.stdin.read()"

@@ -90,7 +90,7 @@ def test_one_blas_thread_multiplies_a_photos_features(trained, photos) -> None:
     ],
 )
 def test_what_cannot_be_answered_says_why(served, query, body, status, says) -> None:
-    """The status tells whose fault it is, the body the reason."""
+    """The status says whose fault it is, the body why."""
     answer = served.ask("POST", f"/predict{query}", body)
     assert answer.status == status
     assert says in answer.json["error"]
