@@ -5,6 +5,7 @@ In: results of the functions behind the commands. Out: Result and what derives f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,43 +76,35 @@ def learning_curve_result(data: Path, done: LearningCurveResult) -> Result:
         {"n_train": n_train, "test_error": mean, "low": low, "high": high}
         for n_train, mean, low, high in zip(error.sizes, error.means, error.lows, error.highs, strict=True)
     ]
-    return Result(
-        f"Learning curve of {data.name}",
-        answer=(*done.answer, *done.notes),
-        table=Table(rows),
-        document=learning_curve_document(done),
-        folder=done.folder,
-        figure="curve.png",
-    )
+    return _result(f"Learning curve of {data.name}", done, rows, learning_curve_document(done), figure="curve.png")
 
 
 def learning_rate_result(data: Path, done: LearningRateResult) -> Result:
     from imgreg.api.lr_find import learning_rate_document
 
     pairs = zip(done.curve.rates, done.curve.losses, strict=True)
-    return Result(
-        f"Learning rates for {data.name}",
-        answer=(*done.answer, *done.notes),
-        table=Table([{"learning_rate": rate, "train_loss": loss} for rate, loss in pairs]),
-        document=learning_rate_document(done),
-        folder=done.folder,
-        figure="curve.png",
-    )
+    rows = [{"learning_rate": rate, "train_loss": loss} for rate, loss in pairs]
+    return _result(f"Learning rates for {data.name}", done, rows, learning_rate_document(done), figure="curve.png")
 
 
 def label_issues_result(data: Path, done: LabelIssues) -> Result:
     from imgreg.api.label_issues import label_issues_document
 
     document = label_issues_document(done)
-    photos: Any = document["photos"]
-    return Result(
-        f"Label issues of {data.name}",
-        answer=(*done.answer, *done.notes),
-        table=Table(photos),
-        document=document,
-        folder=done.folder,
-        figure="sheet.png",
-    )
+    rows: Any = document["photos"]
+    return _result(f"Label issues of {data.name}", done, rows, document, figure="sheet.png")
+
+
+def _result(
+    title: str,
+    done: LearningCurveResult | LearningRateResult | LabelIssues,
+    rows: Sequence[dict[str, Any]],
+    document: dict[str, Any],
+    *,
+    figure: str,
+) -> Result:
+    answer = (*done.answer, *done.notes)
+    return Result(title, answer=answer, table=Table(rows), document=document, folder=done.folder, figure=figure)
 
 
 def check_result(data: Path, done: Check) -> Result:
