@@ -70,7 +70,6 @@ def test_a_range_that_cannot_be_is_refused(run: Path, given: list[str]) -> None:
 
 def test_the_report_lists_the_heads_layers(run: Path) -> None:
     """Each layer of model.json is in the page with its output shape, beside the number of parameters in all."""
-    assert imgreg("report", run).code == 0
     page = (run / "report.html").read_text()
     plan = json.loads((run / "model.json").read_text())["plan"]
     assert "Layers of the head" in page
