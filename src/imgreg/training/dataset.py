@@ -19,7 +19,7 @@ from imgreg.data.store_copy import local_copy
 from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder, store_address
-from imgreg.runs.folder import atomic_folder
+from imgreg.runs.atomic_folder import atomic_folder
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
