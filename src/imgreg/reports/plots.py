@@ -16,6 +16,7 @@ from imgreg.config import CurveStyle
 from imgreg.reports.figure import figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.hover import Hover, hover_over, value_lines
+from imgreg.reports.legends import runs_legend, styles_legend
 from imgreg.reports.page import Chart, chart
 from imgreg.reports.run_axes import (
     TITLES,
@@ -26,9 +27,7 @@ from imgreg.reports.run_axes import (
     draw,
     draw_rate,
     rate_in_words,
-    runs_legend,
     shared_limits,
-    styles_legend,
 )
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History

@@ -20,7 +20,7 @@ from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder, store_address
 from imgreg.progress import Watcher
-from imgreg.runs.folder import atomic_folder
+from imgreg.runs.atomic_folder import atomic_folder
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
