@@ -164,11 +164,8 @@ def memory(counts: list[int]) -> None:
                 )
                 _, status, usage = os.wait4(command.pid, 0)
                 assert status == 0, status
-                print(
-                    f"{count:,} photos{', --ray' if ray else ''}: {time.monotonic() - began:,.0f} s, the command's peak "
-                    f"{usage.ru_maxrss / 1024:,.0f} MB",
-                    file=sys.stderr,
-                )
+                seconds, mb = time.monotonic() - began, usage.ru_maxrss / 1024
+                print(f"{count:,} photos {' '.join(ray)}: {seconds:,.0f} s, peak {mb:,.0f} MB", file=sys.stderr)
                 shutil.rmtree(cache)
 
 

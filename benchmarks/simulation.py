@@ -1,9 +1,9 @@
 """Ten million photos that are only names: the command's part of `imgreg extract`, with drawn answers in place of work.
 
-What runs is imgreg's own (`extract_portions`): a manifest in 100 parts is listed, what is known of each file is looked up
-and taken down, the photos are cut into blocks, the blocks are handed to 64 workers with two calls each (`in_order`, a
-worker in a thousand lost), and their receipts go into the features' index, portion by portion. It is killed once (after
-a fifth) and restarted.
+What runs is imgreg's own (`extract_portions`): a manifest in 100 parts is listed, what is known of each file is looked
+up and taken down, the photos are cut into blocks, the blocks are handed to 64 workers with two calls each (`in_order`,
+a worker in a thousand lost), and their receipts go into the features' index, portion by portion. It is killed once
+(after a fifth) and restarted.
 
 What does not run: reading and decoding photos, VGG16, Ray, the network, a shared file system, the split and the
 training. A file's size, times and hash, and a block's features (64 rows of 2 bytes), are drawn.
@@ -128,7 +128,7 @@ def _drawn_stamp(path: str) -> Stamp:
     return 100_000, int.from_bytes(os.fsencode(path)[-12:-4], "big") % 2**40, 1, 1
 
 
-def _drawn_photos(_: object, items: Sequence[Listed], *, failed: object) -> Iterator[Photo]:
+def _drawn_photos(_: object, items: Sequence[Listed], **__: object) -> Iterator[Photo]:
     """In place of reading the files, with drawn hashes."""
     for item in items:
         yield Photo(item.where, item.label, hashlib.sha256(item.where.encode()).hexdigest(), item.split, SEEN)

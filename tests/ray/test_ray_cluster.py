@@ -110,7 +110,7 @@ def remove_a_node(cluster: Any) -> None:
 def test_features_are_those_of_one_process(
     photos: tuple[Photo, ...], connected: Callable[[int], RayCluster], new_cache: Callable[[str], Path], cluster: Any
 ) -> None:
-    """The same blocks by one worker, and by two of which one is lost in the middle."""
+    """The same blocks by one worker, by two of which one is lost in the middle, and by three."""
     here = extracted(photos, new_cache("here"), cluster=None)
     assert len(here) == 500
     assert extracted(photos, new_cache("ray-1"), cluster=connected(1)) == here
@@ -127,6 +127,11 @@ def test_features_are_those_of_one_process(
         cluster.add_node(num_cpus=1)
     assert removed
     assert removed[0] < len(here)
+    third = cluster.add_node(num_cpus=1)
+    try:
+        assert extracted(photos, new_cache("ray-3"), cluster=connected(3)) == here
+    finally:
+        cluster.remove_node(third)
 
 
 def test_a_processor_of_another_kind_is_refused(
