@@ -48,16 +48,20 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def connected(cluster: Any) -> Iterator[Callable[[int], RayCluster]]:
-    """A connection with so many workers."""
+    """A connection with so many workers; the one before is closed, whose workers would hold the CPUs."""
     opened: list[RayCluster] = []
 
+    def close() -> None:
+        while opened:
+            opened.pop().__exit__()
+
     def connect(n_workers: int) -> RayCluster:
+        close()
         opened.append(RayCluster("auto", n_workers=n_workers, watcher=Watcher()).__enter__())
         return opened[-1]
 
     yield connect
-    for one in reversed(opened):
-        one.__exit__()
+    close()
 
 
 @pytest.fixture(scope="module")
