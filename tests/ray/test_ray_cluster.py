@@ -102,6 +102,7 @@ def extracted(
     with FeatureCache(cache, say=print) as features:
         source = FeatureSource(features, base=base.identity)
         extract(wanted, source=source, load=base.computing, on_view=on_view)
+    assert ("engine" in vars(base)) == (cluster is None)  # loaded only where it computes
     with sqlite3.connect(cache / "features" / "index.sqlite") as index:
         return index.execute("SELECT key, block, row FROM items ORDER BY key").fetchall()
 
