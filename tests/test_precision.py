@@ -13,7 +13,7 @@ from conftest import TRAIN_ARGUMENTS, Trained, imgreg, one_of_each, with_precisi
 from imgreg.api import classifier as workflow
 from imgreg.features.engines import Engine, EngineSettings, has_bfloat16, has_int8
 
-NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with AVX512-VNNI or AMX")
+NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with VNNI or AMX")
 
 
 @pytest.mark.parametrize("precision", ["trained", pytest.param("int8", marks=NEEDS_INT8)])

@@ -37,7 +37,7 @@ from imgreg.training.backbone import Backbone
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
 STARTER = resolve_weights("starter")
-NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with AVX512-VNNI or AMX")
+NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with VNNI or AMX")
 
 
 def engine(name: str, cache: Path, *, precision: str = "float32", size_px: int = 64, one_photo: bool = False) -> Engine:
@@ -253,7 +253,7 @@ def test_int8_is_strict(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MachineError, match="only OpenVINO computes in int8"):
         choose_engine(Base(engine="keras", precision="int8"), say=print)
     monkeypatch.setattr(engines, "has_int8", lambda: False)
-    with pytest.raises(MachineError, match="neither AVX512-VNNI nor AMX"):
+    with pytest.raises(MachineError, match="neither VNNI nor AMX"):
         choose_engine(Base(engine="openvino", precision="int8"), say=print)
 
 

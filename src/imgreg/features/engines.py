@@ -78,7 +78,7 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName
     if base.precision == "int8" and engine != "openvino":
         raise MachineError("--precision int8: only OpenVINO computes in int8. Use --engine openvino.")
     if base.precision == "int8" and not has_int8():
-        raise MachineError("--precision int8: this processor has neither AVX512-VNNI nor AMX. Use --precision float32.")
+        raise MachineError("--precision int8: this processor has neither VNNI nor AMX. Use --precision float32.")
     if base.precision != "auto" and (engine, base.precision) != ("openvino", "bfloat16"):
         return engine, base.precision
     if engine == "keras":
