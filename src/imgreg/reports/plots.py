@@ -41,9 +41,9 @@ _RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the lo
 
 def curves_figure(history: History, *, title: str, options: PlotOptions = USUAL) -> Figure:
     """Draw one run: loss, above the learning rate where that changes, and accuracy beside them."""
-    figure = new_figure(10, 4.9)
+    figure = new_figure(10, 4.9, free=True)
     is_constant = bool(rate_in_words(history))
-    grid = figure.add_gridspec(2, 2, **_RATE)
+    grid = figure.add_gridspec(2, 2, left=0.085, right=0.985, bottom=0.11, top=0.865, wspace=0.16, hspace=0.2, **_RATE)
     loss = figure.add_subplot(grid[:, 0] if is_constant else grid[0, 0])
     rate = None if is_constant else figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):
