@@ -13,8 +13,6 @@ from pathlib import Path
 
 import platformdirs
 
-from imgreg.errors import UsageError
-
 STORES = "stores"  # in the cache folder: what was fetched from object stores, as scheme/bucket/key
 
 
@@ -25,29 +23,24 @@ def cache_folder() -> Path:
 
 
 def cache_store() -> str | None:
-    """The address in $IMGREG_CACHE, where it names an object store; None for a folder. raises UsageError"""
+    """The address in $IMGREG_CACHE, where it names an object store; None for a folder."""
     given = os.environ.get("IMGREG_CACHE", "")
-    found = re.match(r"(\w[\w+.-]+):/", given)  # a drive has one letter
-    if found is None:
-        return None
-    if found[1] not in ("s3", "gs", "az", "file") or not re.fullmatch(r"\w+://[^/].*|file:///.+", given):
-        raise UsageError(
-            f"IMGREG_CACHE={given}: expected a folder, or an address such as s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
-            "az://CONTAINER/PREFIX or file:///SHARED/FOLDER."
-        )
-    return given.rstrip("/")
+    return given.rstrip("/") if re.match(r"\w[\w+.-]+:/", given) else None  # a drive has one letter
 
 
-def store_address(path: str | Path) -> str:
-    """The address that a file in the cache was fetched from; any other path as it is.
+def store_address(text: str | Path) -> str:
+    """A path or a message, in which what was fetched from an object store has its address.
 
-    >>> store_address(cache_folder() / "stores" / "s3" / "pets" / "1.jpg"), store_address("1.jpg")
-    ('s3://pets/1.jpg', '1.jpg')
+    >>> fetched = cache_folder() / "stores" / "s3" / "pets" / "1.jpg"
+    >>> store_address(fetched), store_address(f"skipped {fetched}: empty"), store_address("1.jpg")
+    ('s3://pets/1.jpg', 'skipped s3://pets/1.jpg: empty', '1.jpg')
     """
-    named, fetched = str(path), f"{cache_folder() / STORES}{os.sep}"
-    if not named.startswith(fetched):
+    named, folder = str(text), cache_folder() / STORES
+    if STORES not in named:
         return named
-    return named[len(fetched) :].replace(os.sep, "/").replace("/", "://", 1)
+    places = "|".join(re.escape(f"{one}{os.sep}") for one in (folder.absolute(), folder))
+    found = rf"(?<![\w./\\-])(?:{places})(s3|gs|az){re.escape(os.sep)}([^:\n]*)"
+    return re.sub(found, lambda one: f"{one[1]}://{one[2].replace(os.sep, '/')}", named)
 
 
 def shared_path(path: str | Path) -> str:

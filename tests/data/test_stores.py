@@ -266,7 +266,8 @@ def test_a_manifest_in_a_bucket(server: Server, folders: Path, bucket: str, cach
 
 
 def test_commands_name_addresses(trained, server: Server, folders: Path, bucket: str, cache: Path) -> None:
-    """predict prints the objects' addresses; check reads a bucket; the cache shows and clears what was fetched."""
+    """predict prints the objects' addresses, and errors name them; check reads a bucket; the cache shows and clears what
+    was fetched."""
     done = imgreg(
         "predict", f"s3://{bucket}/pets/cold", f"s3://{bucket}/pets/warm/w01.jpg", "--run", trained.folder, "--json"
     )
@@ -275,6 +276,21 @@ def test_commands_name_addresses(trained, server: Server, folders: Path, bucket:
         f"s3://{bucket}/pets/warm/w01.jpg",
     ]
     assert imgreg("check", f"s3://{bucket}/pets", "--weights", "starter", "--json").json["n_photos"] == 8
+    server.put(
+        bucket, {"bad/cold/a.jpg": b"x", "bad/warm/b.jpg": b"x", "bad/x.tar": bytes(1024), "list.csv": b"a,b\n1,2\n"}
+    )
+    for arguments, name in (
+        (("train", f"s3://{bucket}/bad"), "bad/cold/a.jpg: not a photo"),
+        (("train", f"s3://{bucket}/list.csv"), "list.csv, line 2: found columns"),
+        (("predict", f"s3://{bucket}/bad/x.tar::c.jpg", "--run", trained.folder), "bad/x.tar has no such member"),
+        (
+            ("explain", f"s3://{bucket}/bad/cold/a.jpg", "--run", trained.folder, "--out", cache / "maps"),
+            "bad/cold/a.jpg:",
+        ),
+    ):
+        done = imgreg(*arguments)
+        assert f"s3://{bucket}/{name}" in done.err + done.out
+        assert str(cache / "stores") not in done.err + done.out
     assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 8
     imgreg("cache", "clear")
     assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 0

@@ -195,6 +195,10 @@ def _given_up(item: Listed, error: PhotoError) -> Skipped:
 
 
 def _refuse_one_class(root: Path, found: Sequence[str], *, left_out: Sequence[Skipped]) -> None:
+    if not found and [one.path for one in left_out] == [root]:  # a tar or Parquet file that cannot be read
+        raise DatasetError(
+            f"{root}: {left_out[0].reason}. Expected photos with labels in it (see `imgreg help train`)."
+        )
     if len(found) < 2 and left_out:
         raise DatasetError(
             f"{root}: found {len(found)} class{'' if len(found) == 1 else 'es'} among the usable photos, expected 2 or "

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 
 from imgreg.data.stores import PORTION, THREADS, Store
-from imgreg.errors import ImgregError, MachineError
+from imgreg.errors import ImgregError, MachineError, UsageError
 
 BLOCKS, INDEX = "blocks", "index"
 
@@ -59,9 +59,16 @@ class BlockStore:
 
         Raises
         ------
+        UsageError
+            If it is not an address of a store.
         MachineError
             If the address or the folder cannot be used.
         """
+        if not re.fullmatch(r"(s3|gs|az)://[^/].*|file:///.+", address):
+            raise UsageError(
+                f"IMGREG_CACHE={address}: expected a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
+                "az://CONTAINER/PREFIX or file:///FOLDER."
+            )
         self.address = address
         self._say = say
         self._damaged: set[str] = set()  # names of objects, which are put anew
