@@ -29,7 +29,7 @@ def to_keras(folder: Path) -> Any:
     keras.Model
         (n, image_size, image_size, 3) RGB, 0..255, uint8 or float32 -> (n, n_classes) float32 probabilities, in the
         order of the run's classes. VGG16 computes in float32: where the run's features were computed in bfloat16,
-        probabilities differ from predict's in the third digit.
+        probabilities differ from predict's in the third digit, in int8 in the second.
 
     Raises
     ------

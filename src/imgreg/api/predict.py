@@ -23,7 +23,7 @@ from imgreg.analysis.novelty import distances, unit_rows
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, PhotoError, UsageError
 from imgreg.features.blocks import Arrays
-from imgreg.features.engines import Engine, EngineSettings, Precision, has_bfloat16, load_engine
+from imgreg.features.engines import Engine, EngineSettings, Precision, has_bfloat16, has_int8, load_engine
 from imgreg.features.stored import to_stored
 from imgreg.features.tta import mirrored, tta_views
 from imgreg.heads.calibration import FloatArray, apply_temperature
@@ -155,7 +155,7 @@ def load_classifier(
         Level of the prediction sets, between 0 and 1; for a single run only.
     mirror : bool, optional
         Average over each photo and its mirror image; by default as each run was trained.
-    precision : {"float32", "bfloat16"}, optional
+    precision : {"float32", "bfloat16", "int8"}, optional
         Of VGG16's arithmetic; by default as each run was trained.
 
     Raises
@@ -518,11 +518,12 @@ def _load_base(
     card: ModelCard, *, run: Path, one_photo: bool, blocks: Sequence[Arrays] = (), watcher: Watcher
 ) -> Engine:
     precision = card.precision
-    if card.engine == "openvino" and precision == "bfloat16" and not has_bfloat16():
+    unsupported = {"bfloat16": lambda: not has_bfloat16(), "int8": lambda: not has_int8()}
+    if card.engine == "openvino" and precision in unsupported and unsupported[precision]():
         precision = "float32"
         watcher.say(
-            f"{run} was trained on bfloat16 features, but this processor does not support bfloat16. Using float32: "
-            "probabilities may differ slightly from those on the machine that trained it."
+            f"{run} was trained on {card.precision} features, but this processor does not support {card.precision}. "
+            "Using float32: probabilities may differ slightly from those on the machine that trained it."
         )
 
     def find_weights() -> Weights:
@@ -537,4 +538,10 @@ def _load_base(
         one_photo=one_photo,
         blocks=tuple(blocks),
     )
-    return load_engine(settings, weights_sha256=card.weights_sha256, find_weights=find_weights, cache=cache_folder())
+    return load_engine(
+        settings,
+        weights_sha256=card.weights_sha256,
+        find_weights=find_weights,
+        cache=cache_folder(),
+        on_picture=watcher.stage("measuring ranges for int8"),
+    )

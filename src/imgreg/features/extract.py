@@ -22,7 +22,7 @@ from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.backbone import PREPROCESSINGS, Preprocessing
 from imgreg.features.blocks import LAST_LAYER
 from imgreg.features.cache import BLOCK_ROWS, FeatureCache, WrittenBlock, feature_key
-from imgreg.features.engines import Engine
+from imgreg.features.engines import Engine, Precision
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import Stored, to_stored
 from imgreg.features.tta import MIRROR, mirrored
@@ -40,7 +40,7 @@ class BaseIdentity:
     weights_sha256: str
     image_size: int
     engine_version: str  # e.g. openvino 2026.1.0 keras 3.15.1 brgconv_avx512_f32
-    precision: str
+    precision: Precision
     stored: Stored = "map"
     preprocessing: Preprocessing = field(default="vgg16", repr=False)  # keys name it beside this value
 

@@ -129,4 +129,10 @@ class Backbone:
             self.engine_name, self.precision, self.image_size, preprocessing=self.preprocessing, layer=layer
         )
         weights = self.weights
-        return load_engine(settings, weights_sha256=weights.sha256, find_weights=lambda: weights, cache=cache_folder())
+        return load_engine(
+            settings,
+            weights_sha256=weights.sha256,
+            find_weights=lambda: weights,
+            cache=cache_folder(),
+            on_picture=self._watcher.stage("measuring ranges for int8"),
+        )
