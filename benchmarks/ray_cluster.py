@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -99,8 +99,7 @@ def extracted(
             extract(
                 wanted,
                 source=source,
-                load=lambda: base.engine,
-                workers=base.block_workers,
+                load=base.computing,
                 on_view=shown,
             )
         with contextlib.closing(sqlite3.connect(cache / "features" / "index.sqlite")) as index:
@@ -145,15 +144,29 @@ def deaths(n_wanted: int) -> None:
 
 
 def memory(counts: list[int]) -> None:
-    with two_nodes(cpus_of_head=2), RayCluster("auto", watcher=Watcher(say=print)) as connected:
+    """Of `imgreg extract` as a process of its own, with an exported base in the cache, on Ray and without."""
+    with two_nodes(cpus_of_head=2), tempfile.TemporaryDirectory() as root:
         for count in sorted(counts):
-            with tempfile.TemporaryDirectory() as folder:
-                rows, seconds = extracted(drawn(Path(folder) / "photos", count), cluster=connected)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            assert len(rows) == count
-            print(
-                f"{count:,} photos: {count / seconds:,.0f} a second, the command's peak {peak:,.0f} MB", file=sys.stderr
-            )
+            photos = drawn(Path(root) / str(count) / "ants", count)
+            (Path(root) / str(count) / "bees").mkdir()
+            for photo in photos[: count // 2]:
+                photo.path.rename(photo.path.parent.parent / "bees" / photo.path.name)
+            for ray in (["--ray", "auto"], []):
+                cache = Path(tempfile.mkdtemp(dir=root))
+                (cache / "base").symlink_to(cache_folder() / "base")
+                words = ["extract", str(photos[0].path.parents[1]), "--weights", "starter", "--image-size", "32", *ray]
+                words += ["--recipe", "plain", "--set", "prediction.mirror=false", "-q"]
+                began = time.monotonic()
+                command = subprocess.Popen(
+                    [sys.executable, "-m", "imgreg", *words],
+                    env=os.environ | {"IMGREG_CACHE": str(cache)},
+                    stdout=subprocess.DEVNULL,
+                )
+                _, status, usage = os.wait4(command.pid, 0)
+                assert status == 0, status
+                seconds, mb = time.monotonic() - began, usage.ru_maxrss / 1024
+                print(f"{count:,} photos {' '.join(ray)}: {seconds:,.0f} s, peak {mb:,.0f} MB", file=sys.stderr)
+                shutil.rmtree(cache)
 
 
 def rate(data: Path, size_px: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
-from imgreg.api import predict as workflow
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, one_of_each, with_precision
+from imgreg.api import classifier as workflow
 from imgreg.features.engines import Engine, EngineSettings, has_bfloat16, has_int8
 
 NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with VNNI or AMX")
@@ -59,7 +59,7 @@ def test_what_a_run_is_computed_in(
     for command in (
         ("predict", photo, "--run", run, "--json"),
         ("explain", photo, "--run", run, "--out", tmp_path / "out"),
-        ("evaluate", run, trained.data),
+        ("evaluate", run, one_of_each(trained, tmp_path / "few")),
     ):
         done = imgreg(*command)
         assert done.code == 0, (command, done.err)

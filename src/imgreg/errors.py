@@ -4,11 +4,16 @@ The library raises these; only imgreg.cli prints them and picks the exit code. E
 exception: our bug. A message says what was found, where, what was expected and what to do.
 """
 
+from imgreg.paths import store_address
+
 
 class ImgregError(Exception):
-    """The root of everything imgreg raises on purpose."""
+    """The root of everything imgreg raises on purpose. Files from an object store are named as the user knows them."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(store_address(message))
 
 
 class UsageError(ImgregError):

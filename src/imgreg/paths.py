@@ -17,21 +17,30 @@ STORES = "stores"  # in the cache folder: what was fetched from object stores, a
 
 
 def cache_folder() -> Path:
-    """The user's cache folder: $IMGREG_CACHE, else the platform's own."""
+    """This machine's cache folder: $IMGREG_CACHE; where that is empty or an object store, the platform's own."""
     given = os.environ.get("IMGREG_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("imgreg")
+    return Path(given) if given and not cache_store() else platformdirs.user_cache_path("imgreg")
 
 
-def store_address(path: str | Path) -> str:
-    """The address that a file in the cache was fetched from; any other path as it is.
+def cache_store() -> str | None:
+    """The address in $IMGREG_CACHE, where it names an object store; None for a folder."""
+    given = os.environ.get("IMGREG_CACHE", "")
+    return given.rstrip("/") if re.match(r"\w[\w+.-]+:/", given) else None  # a drive has one letter
 
-    >>> store_address(cache_folder() / "stores" / "s3" / "pets" / "1.jpg"), store_address("1.jpg")
-    ('s3://pets/1.jpg', '1.jpg')
+
+def store_address(text: str | Path) -> str:
+    """A path or a message, in which what was fetched from an object store has its address.
+
+    >>> fetched = cache_folder() / "stores" / "s3" / "pets" / "1.jpg"
+    >>> store_address(fetched), store_address(f"skipped {fetched}: empty"), store_address("1.jpg")
+    ('s3://pets/1.jpg', 'skipped s3://pets/1.jpg: empty', '1.jpg')
     """
-    named, fetched = str(path), f"{cache_folder() / STORES}{os.sep}"
-    if not named.startswith(fetched):
+    named, folder = str(text), cache_folder() / STORES
+    if STORES not in named:
         return named
-    return named[len(fetched) :].replace(os.sep, "/").replace("/", "://", 1)
+    places = "|".join(re.escape(f"{one}{os.sep}") for one in (folder.absolute(), folder))
+    found = rf"(?<![\w./\\-])(?:{places})(s3|gs|az){re.escape(os.sep)}([^:\n]*)"
+    return re.sub(found, lambda one: f"{one[1]}://{one[2].replace(os.sep, '/')}", named)
 
 
 def shared_path(path: str | Path) -> str:

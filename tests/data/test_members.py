@@ -107,13 +107,21 @@ def test_string_labels_and_plain_bytes_in_parquet(folders: Path, tmp_path: Path)
 
 
 def test_a_table_without_labels_or_images_says_what_it_has(tmp_path: Path) -> None:
-    """The columns that there are, and what was expected."""
+    """The columns that there are, and what was expected; a file that is none, or not a whole one, is called that."""
     table = write_parquet(tmp_path / "x.parquet", [{"picture": b"x", "kind": 1}])
     with pytest.raises(DatasetError, match="no column of image bytes among picture, kind; expected one called image"):
         index_photos(table, max_bad=0)
-    table.write_bytes(b"PAR1" + bytes(100))
-    with pytest.raises(DatasetError, match="not a Parquet file that pyarrow reads"):
-        index_photos(table, max_bad=0)
+    whole = table.read_bytes()
+    for data, reason in (
+        (b"path,label", "not a Parquet file. Expected"),
+        (b"", "not a Parquet file"),
+        (whole[:-4], "without its end"),
+        (b"PARE" + whole[4:], "encrypted"),
+        (whole[:-9] + b"x" + whole[-8:], "damaged Parquet file"),
+    ):
+        table.write_bytes(data)
+        with pytest.raises(DatasetError, match=rf"x\.parquet: .*{reason}"):
+            index_photos(table, max_bad=0)
 
 
 def test_random_damage_to_a_table_is_only_told(folders: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""stores.py, store_copy.py: photos in an object store, against an S3 server on this machine whose answers go wrong."""
+"""stores.py, store_copy.py, features/block_store.py: photos and features in an object store, against an S3 server on
+this machine whose answers go wrong."""
 
 from __future__ import annotations
 
@@ -13,17 +14,21 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 from conftest import imgreg, paint_set
+from imgreg import paths
 from imgreg.data import store_copy, stores
 from imgreg.data.discovery import photo_folders
 from imgreg.data.index import index_photos
 from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, ImgregError, MachineError, UsageError
+from imgreg.features.block_store import BlockStore
+from imgreg.features.cache import FeatureCache, WrittenBlock, feature_key, write_block
 from imgreg.progress import Watcher
 
 obstore = pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
@@ -261,7 +266,7 @@ def test_a_manifest_in_a_bucket(server: Server, folders: Path, bucket: str, cach
 
 
 def test_commands_name_addresses(trained, server: Server, folders: Path, bucket: str, cache: Path) -> None:
-    """predict prints the objects' addresses; check reads a bucket; the cache shows and clears what was fetched."""
+    """predict prints the addresses of objects, errors name them; check reads a bucket; the cache shows and clears copies."""
     done = imgreg(
         "predict", f"s3://{bucket}/pets/cold", f"s3://{bucket}/pets/warm/w01.jpg", "--run", trained.folder, "--json"
     )
@@ -270,6 +275,127 @@ def test_commands_name_addresses(trained, server: Server, folders: Path, bucket:
         f"s3://{bucket}/pets/warm/w01.jpg",
     ]
     assert imgreg("check", f"s3://{bucket}/pets", "--weights", "starter", "--json").json["n_photos"] == 8
+    server.put(
+        bucket, {"bad/cold/a.jpg": b"x", "bad/warm/b.jpg": b"x", "bad/x.tar": bytes(1024), "list.csv": b"a,b\n1,2\n"}
+    )
+    for arguments, name in (
+        (("train", f"s3://{bucket}/bad"), "bad/cold/a.jpg: not a photo"),
+        (("train", f"s3://{bucket}/list.csv"), "list.csv, line 2: found columns"),
+        (("predict", f"s3://{bucket}/bad/x.tar::c.jpg", "--run", trained.folder), "bad/x.tar has no such member"),
+        (
+            ("explain", f"s3://{bucket}/bad/cold/a.jpg", "--run", trained.folder, "--out", cache / "maps"),
+            "bad/cold/a.jpg:",
+        ),
+    ):
+        done = imgreg(*arguments)
+        assert f"s3://{bucket}/{name}" in done.err + done.out
+        assert str(cache / "stores") not in done.err + done.out
     assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 8
     imgreg("cache", "clear")
     assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 0
+
+
+KEYS = [feature_key("photo", n) for n in range(6)]
+FEATURES = np.random.default_rng(0).random((6, 1, 1, 8)).astype(np.float16)
+
+
+def shared_cache(folder: Path, bucket: str, said: list[str]) -> FeatureCache:
+    store = BlockStore(f"s3://{bucket}/cache", folder=folder / "features", say=said.append)
+    return FeatureCache(folder, say=said.append, store=store)
+
+
+def test_two_machines_share_features(
+    trained, server: Server, folders: Path, bucket: str, own_cache: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """What one computes the other fetches, in the same bytes, once; `cache clear` spares the store unless told; a store
+    that is not there, one inside the photos, and an address that is none are refused before anything is computed."""
+
+    def extract(machine: str, address: str) -> tuple[int, str, dict[str, int]]:
+        (tmp_path / machine).mkdir(exist_ok=True)
+        if not (tmp_path / machine / "base").exists():
+            (tmp_path / machine / "base").symlink_to(own_cache / "base")
+        monkeypatch.setattr(paths.platformdirs, "user_cache_path", lambda _: tmp_path / machine)
+        monkeypatch.setenv("IMGREG_CACHE", address)
+        done = imgreg("extract", folders, "--weights", "starter", "--image-size", 32, "--augment", "none", "--json")
+        return done.code, done.err, done.json if done.code == 0 else {}
+
+    address = f"s3://{bucket}/cache"
+    assert "IMGREG_CACHE names this store; unset it" in extract("first", "s3://no-such-bucket-here/x")[1]
+    assert extract("first", f"s3:/{bucket}/x")[0] == 2
+    assert not list((tmp_path / "first").rglob("*.npy"))
+    first, second = extract("first", address)[2], extract("second", address)
+    assert (first["n_computed"], first["n_read"]) == (16, 0)
+    assert (second[2]["n_computed"], second[2]["n_read"]) == (0, 16)
+    assert f"{address}: fetched 1 block of features" in second[1]
+    (one,), (other,) = (list((tmp_path / name / "features").glob("*.npy")) for name in ("first", "second"))
+    assert (one.name, one.read_bytes()) == (other.name, other.read_bytes())
+    server.asked.clear()
+    extract("second", address)
+    assert {key.rpartition("/")[2] for key in server.asked} == {bucket}
+    assert imgreg("cache", "show", "--json").json["store"]["n_blocks"] == 1
+    assert "nothing deleted" in imgreg("cache", "clear").out
+    assert not list((tmp_path / "second").rglob("*.npy"))
+    (tmp_path / "second" / "base").unlink(missing_ok=True)
+    assert extract("second", address)[2]["n_read"] == 16
+    assert imgreg("cache", "clear", "--store", "--json").json["store"]["n_blocks"] == 1
+    assert extract("first", address)[2]["n_read"] == 16
+    assert imgreg("cache", "show", "--json").json["store"]["n_blocks"] == 1  # put there again
+    refused = imgreg("extract", f"s3://{bucket}/", "--weights", "starter")
+    assert (refused.code, "inside the photos'" in refused.err) == (2, True)
+
+
+def test_what_is_damaged_in_a_store_is_computed_again(server: Server, bucket: str, tmp_path: Path) -> None:
+    """A block cut short, and a list of features that was changed, are never read, and replaced; errors of the server
+    cost time alone."""
+    server.fault = lambda _, __, n: "500" if n == 0 else ""
+    with shared_cache(tmp_path / "a", bucket, []) as cache:
+        assert cache.missing(KEYS, base="x") == set(KEYS)
+        cache.write(KEYS, FEATURES, base="x")
+    names = sorted(key.partition("/")[2] for key in server.asked if "." in key)
+    assert [name.split("/")[:2] for name in names] == [["cache", "blocks"], ["cache", "index"]]
+    for machine, name in enumerate(names):
+        whole = bytes(obstore.get(obstore.store.from_url(f"s3://{bucket}"), name).bytes())
+        server.put(bucket, {name: whole[:-9] + machine * b"00000000\n"})
+        said: list[str] = []
+        with shared_cache(tmp_path / f"b{machine}", bucket, said) as cache:
+            assert cache.missing(KEYS, base="x") == set(KEYS)
+            cache.write(KEYS, FEATURES, base="x")
+        assert f"s3://{bucket}/{name} was damaged" in said[0]
+        with shared_cache(tmp_path / f"c{machine}", bucket, said) as cache:
+            assert cache.missing(KEYS[:4], base="x") == set()
+            np.testing.assert_array_equal(cache.read(KEYS[3::-1]), FEATURES[3::-1])
+
+
+def test_writers_of_one_block(server: Server, bucket: str, tmp_path: Path) -> None:
+    """Two at once need not know of each other; the features of both are found, whichever blocks they are in; another
+    machine's block need not be in this one's folder."""
+    start = Barrier(2)
+
+    def work(machine: str, part: slice) -> None:
+        with shared_cache(tmp_path / machine, bucket, []) as cache:
+            cache.missing(KEYS, base="x")
+            start.wait()
+            cache.write(KEYS[:2], FEATURES[:2], base="x")
+            cache.write(KEYS[part], FEATURES[part], base="x")
+
+    threads = [Thread(target=work, args=(name, part)) for name, part in (("a", slice(2, 5)), ("b", slice(1, 6)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with shared_cache(tmp_path / "c", bucket, []) as cache:
+        assert cache.missing(KEYS, base="x") == set()
+        np.testing.assert_array_equal(cache.read(KEYS), FEATURES)
+        assert len(list((tmp_path / "c" / "features").glob("*.npy"))) == 2  # the larger first, and what it lacks
+    (tmp_path / "worker").mkdir()
+    written = write_block(tmp_path / "worker", FEATURES + np.float16(1))
+    store = BlockStore(f"s3://{bucket}/cache", folder=tmp_path / "worker", say=print)
+    store.put_block(written.name, (tmp_path / "worker" / f"{written.name}.npy").read_bytes())
+    store.put_block(written.name, b"x")  # is there, and stays as it is
+    store.close()
+    others = [feature_key("other", n) for n in range(6)]
+    with shared_cache(tmp_path / "d", bucket, []) as cache:
+        cache.add(others, written, base="x")
+        np.testing.assert_array_equal(cache.read(others), FEATURES + np.float16(1))
+        with pytest.raises(MachineError, match="missing or incomplete"):
+            cache.add(others, WrittenBlock("0" * 64, 1), base="x")

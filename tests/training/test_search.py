@@ -119,7 +119,7 @@ def test_time_ends_a_search_between_batches() -> None:
 
 
 def test_a_default_outside_the_space_is_still_the_first_trial() -> None:
-    """It is scored and can win, but the sampler cannot be told of it."""
+    """It is scored and can win, but the sampler does not learn of it."""
     default = DEFAULT | {"head.dropout": 0.95}
     found = search(SPACE, score, default=default, is_inside=False, n_folds=2, n_trials=6, seed=1)
     assert found.trials[0].values == default

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +12,11 @@ from imgreg.atomic_write import left_behind
 from imgreg.data.file_cache import forget, record_files
 from imgreg.data.store_copy import clear_fetched, fetched_contents
 from imgreg.errors import MachineError
+from imgreg.features.block_store import BlockStore, StoreContents
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.heads.checkpoint import read_checkpoint
-from imgreg.paths import cache_folder
+from imgreg.paths import cache_folder, cache_store
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, TrialStore
 from imgreg.training.checkpoints import CHECKPOINTS
@@ -87,6 +90,32 @@ def show_cache() -> CacheReport:
     )
 
 
+def stored_contents() -> StoreContents | None:
+    """Count what the object store in $IMGREG_CACHE holds; None if that is a folder. raises MachineError"""
+    with _opened_store() as store:
+        return None if store is None else store.contents()
+
+
+def clear_store() -> StoreContents | None:
+    """Delete all features from the object store in $IMGREG_CACHE, for every machine. Returns what was there."""
+    with _opened_store() as store:
+        if store is None:
+            return None
+        before = store.contents()
+        store.clear()
+        return before
+
+
+@contextmanager
+def _opened_store() -> Iterator[BlockStore | None]:
+    address = cache_store()
+    if address is None:
+        yield None
+        return
+    with closing(BlockStore(address, folder=cache_folder() / "features", say=lambda _: None)) as store:
+        yield store
+
+
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     """Check every block, exported base, trial and checkpoint; damaged ones are removed, and recomputed when needed."""
     watcher, folder = watcher or Watcher(), cache_folder()
@@ -114,7 +143,7 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
 
 
 def clear_cache() -> CacheReport:
-    """Empty the cache. Returns what was there."""
+    """Empty this machine's cache. Returns what was there."""
     before = show_cache()
     with FeatureCache(before.folder, say=lambda _: None) as cache:
         cache.clear()

@@ -19,7 +19,7 @@ from imgreg.progress import Watcher
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
-from imgreg.training.dataset import Dataset, read_portions, refuse_inside
+from imgreg.training.dataset import Dataset, read_portions, refuse_cache_inside
 from imgreg.training.fit import extract_views
 from imgreg.training.workers import open_workers
 
@@ -58,7 +58,7 @@ def extract_portions(data: Path, *, settings: Settings, session: Session) -> Ite
 
     A portion's photos are indexed, their features computed, and both forgotten: memory does not grow with the dataset.
     """
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_cache_inside(data)
     recipe, done = settings.recipe, ExtractedFeatures(cache_folder())
     layers = [LAST_LAYER] if recipe.finetune.block == "none" else [LAST_LAYER, frozen_layer(recipe.finetune.block)]
     n_each = len(layers) * (len(tta_views(mirror=recipe.prediction.mirror)) + recipe.n_views)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from imgreg.api.predict import checked_card, recorded_weights
+from imgreg.api.classifier import checked_card, recorded_weights
 from imgreg.api.verify import recorded_settings
 from imgreg.heads.keras_model import photos_to_probabilities
 from imgreg.heads.store import load_head

@@ -17,12 +17,11 @@ from imgreg.config import Photos, Settings
 from imgreg.errors import ArtefactError, DatasetError
 from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.heads.store import BLOCK_FILE, load_head
-from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.checksums import changed_files, read_sums
 from imgreg.runs.folder import Run, SplitName, read_run
 from imgreg.session import Session
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.dataset import refuse_cache_inside
 from imgreg.training.record import record_figures
 from imgreg.training.run_values import environment_now
 from imgreg.training.train import train_heads
@@ -94,7 +93,7 @@ def verify(
         raise DatasetError(f"{folder} does not record where its photos are. Give their location with --data.")
     if data is None and not _exists(photos):
         raise DatasetError(f"The photos of {folder} are not at {photos}. Give their current location with --data.")
-    refuse_inside(photos, cache_folder(), option="IMGREG_CACHE")
+    refuse_cache_inside(photos)
     session = Session(resume=False, watcher=watcher or Watcher())
     (result,) = train_heads(photos, [recorded_settings(run)], session=session, sanity_baselines=(), read_all=True)
     forget_checkpoint(result.outcome.checkpoint)

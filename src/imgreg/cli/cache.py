@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from imgreg.cli.flags import json_option, quiet_option
-from imgreg.errors import ArtefactError
+from imgreg.errors import ArtefactError, UsageError
 
 if TYPE_CHECKING:
     from imgreg.api.cache import CacheReport
+    from imgreg.features.block_store import StoreContents
 
 
 @click.group("cache")
@@ -23,6 +24,9 @@ def command() -> None:
     trials of studies and the checkpoints of interrupted training runs (deleted after 30 days). It is in $IMGREG_CACHE,
     or in your user cache folder. The only photos in it are those fetched from object stores (s3://...), and everything
     can be computed or fetched again. train, compare and study keep the features within --cache-size.
+
+    Where $IMGREG_CACHE is an address (s3://bucket/prefix, gs://, az://, file://), features are also kept there, for
+    all machines that name it. Everything else stays in your user cache folder.
 
     \b
     Example:
@@ -41,12 +45,12 @@ def show(as_json: bool) -> None:
     Example:
       imgreg cache show --json
     """
-    from imgreg.api.cache import show_cache
+    from imgreg.api.cache import show_cache, stored_contents
     from imgreg.cli.show import print_json
 
-    report = show_cache()
+    report, stored = show_cache(), stored_contents()
     if as_json:
-        print_json(_document(report))
+        print_json(_document(report, stored))
         return
     features = report.features
     click.echo(f"{report.folder}")
@@ -68,6 +72,8 @@ def show(as_json: bool) -> None:
         click.echo(
             f"  resume    {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted training runs"
         )
+    if stored is not None:
+        click.echo(f"{stored.address}\n  features  {_size(stored.n_bytes):>9}  {stored.n_blocks:,} blocks, shared")
 
 
 @command.command("verify")
@@ -108,25 +114,34 @@ def verify(as_json: bool, quiet: bool) -> None:
 
 
 @command.command("clear")
+@click.option("--store", is_flag=True, help="Delete the features in the object store too, for every machine.")
 @json_option
-def clear(as_json: bool) -> None:
-    """Delete the whole cache. A training run in progress will have to be restarted.
+def clear(store: bool, as_json: bool) -> None:
+    """Delete the whole cache of this machine. A training run in progress will have to be restarted.
 
     \b
     Example:
       imgreg cache clear
     """
-    from imgreg.api.cache import clear_cache
+    from imgreg.api.cache import clear_cache, clear_store
     from imgreg.cli.show import print_json
+    from imgreg.paths import cache_store
 
+    if store and cache_store() is None:
+        raise UsageError("--store: IMGREG_CACHE is not the address of an object store. Omit the option.")
+    stored = clear_store() if store else None
     before = clear_cache()
     if as_json:
-        print_json(_document(before))
-    else:
-        click.echo(f"{before.folder}: {_size(before.n_bytes)} freed ({before.features.n_features:,} views)")
+        print_json(_document(before, stored))
+        return
+    click.echo(f"{before.folder}: {_size(before.n_bytes)} freed ({before.features.n_features:,} views)")
+    if stored is not None:
+        click.echo(f"{stored.address}: {_size(stored.n_bytes)} deleted ({stored.n_blocks:,} blocks)")
+    elif address := cache_store():
+        click.echo(f"{address}: nothing deleted; --store deletes its features, for every machine")
 
 
-def _document(report: CacheReport) -> dict[str, object]:
+def _document(report: CacheReport, stored: StoreContents | None) -> dict[str, object]:
     bases = [{"path": str(path), "n_bytes": n_bytes} for path, n_bytes in report.bases]
     return {
         "folder": str(report.folder),
@@ -137,6 +152,7 @@ def _document(report: CacheReport) -> dict[str, object]:
         "photos": {"n_bytes": report.file_cache_bytes},
         "fetched": {"n_files": report.n_fetched, "n_bytes": report.fetched_bytes},
         "interrupted": {"n_trainings": report.n_checkpoints, "n_bytes": report.checkpoints_bytes},
+        "store": None if stored is None else asdict(stored),
     }
 
 

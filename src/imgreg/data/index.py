@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -146,10 +146,11 @@ def index_portions(
     max_bad: float,
     file_cache: FileCache | None = None,
     on_file: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[PhotoIndex, int]]:
+) -> Generator[tuple[PhotoIndex, int], None, None]:
     """As index_photos, so many files at a time, in memory that does not grow with the data set.
 
-    The files are listed twice: first to count them and to name the classes. Copies in several classes are not looked for.
+    The files are listed twice: first to count them and to name the classes. The same file in several classes is not
+    looked for.
 
     Parameters
     ----------
@@ -281,6 +282,8 @@ def _given_up(item: Listed, error: PhotoError) -> Skipped:
 
 
 def _refuse_one_class(root: Path, found: Sequence[str], *, n_left_out: int, first: Sequence[Skipped]) -> None:
+    if n_left_out == 1 and first[0].path == root:  # a tar or Parquet file that cannot be read
+        raise DatasetError(f"{root}: {first[0].reason}. Expected photos with labels in it (see `imgreg help train`).")
     if len(found) < 2 and first:
         raise DatasetError(
             f"{root}: found {len(found)} class{'' if len(found) == 1 else 'es'} among the usable photos, expected 2 or "

@@ -63,7 +63,7 @@ def labelled_rows(path: str, *, split: str | None) -> list[Listed]:
     Raises
     ------
     PhotoError
-        If it is no Parquet file, or has no columns of image bytes and labels.
+        If it is not a whole Parquet file, or has no columns of image bytes and labels.
     OSError
         If the file cannot be read.
     """
@@ -114,8 +114,23 @@ def _open(path: str, stamp: tuple[int, int, int]) -> _Table:  # noqa: ARG001 - n
         import pyarrow.parquet
     except ImportError as error:
         raise MachineError(f"{path}: run pip install 'imgreg[parquet]' to read Parquet files.") from error
+    _refuse_others(path)
     table: _Table = _arrow_errors(lambda: _described(pyarrow.parquet.ParquetFile(path)))
     return table
+
+
+def _refuse_others(path: str) -> None:
+    """raises PhotoError, OSError"""
+    with open(path, "rb") as file:  # noqa: PTH123
+        begins = file.read(4)
+        file.seek(-min(4, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        ends = file.read()
+    if begins == b"PARE" or ends == b"PARE":
+        raise PhotoError("an encrypted Parquet file, which imgreg does not read", code="unsupported")
+    if begins != b"PAR1":
+        raise PhotoError("not a Parquet file", code="unsupported")
+    if ends != b"PAR1":
+        raise PhotoError("a Parquet file without its end: copy it again", code="truncated")
 
 
 def _described(file: Any) -> _Table:
@@ -188,4 +203,4 @@ def _arrow_errors(read: Any) -> Any:
         if isinstance(error, OSError) and error.errno is not None:  # the system's; pyarrow's own for damage has none
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PhotoError(f"not a Parquet file that pyarrow reads: {reason}") from error
+        raise PhotoError(f"a damaged Parquet file: copy it again ({reason.rstrip('.')})") from error

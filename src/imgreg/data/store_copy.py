@@ -109,7 +109,7 @@ def clear_fetched(folder: Path) -> None:
                 try:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                 except OSError as error:
-                    raise MachineError(f"{error.filename}: cannot be removed ({error.strerror}).") from error
+                    raise MachineError(f"{folder / STORES}: cannot be removed ({error.strerror}).") from error
 
 
 class _Copy:
@@ -150,7 +150,10 @@ class _Copy:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self.__exit__()
-            raise MachineError(f"{self.folder}: cannot be made ({error.strerror}). Remove {self._stores}.") from error
+            raise MachineError(
+                f"{self._stores}: no folder can be made for {self.store.address} ({error.strerror}). Remove it; its "
+                "files are fetched again."
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -307,7 +310,7 @@ class _Copy:
         """Write one object's file, whole or not at all; False if the disk takes no such name. raises ImgregError"""
         path, size, version = row
         target, one = self._stores / path, StoredObject(path[len(self._below) :], size, version)
-        partial = self._stores / f".partial-{threading.get_ident()}"
+        partial, where = self._stores / f".partial-{threading.get_ident()}", f"{self.store.address}/{one.key}"
         try:
             with partial.open("wb") as file:
                 for piece in self.store.pieces(one):
@@ -318,8 +321,7 @@ class _Copy:
             partial.replace(target)
         except OSError as error:
             if error.errno not in _NAME_REFUSED:
-                raise MachineError(f"{target}: cannot be written ({error.strerror}).") from error
-            where = f"{self.store.address}/{one.key}"
+                raise MachineError(f"{self._stores}: cannot write {where} ({error.strerror}).") from error
             self._watcher.say(f"{where}: left out, since the disk refuses this name ({error.strerror}).")
             return False
         finally:

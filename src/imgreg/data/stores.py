@@ -1,7 +1,8 @@
 """Object stores by their addresses: `s3://bucket/pets`, `gs://bucket/pets`, `az://container/pets`.
 
-In: an address. Out: its objects in portions, and bytes of one, asked for again where a connection breaks. Credentials
-are found by the provider's own means; imgreg has none. Must not know: where the bytes go.
+In: an address. Out: its objects in portions, and bytes of one, asked for again where a connection breaks; objects put
+there or deleted. A folder is a store too, `file:///shared/pets`. Credentials are found by the provider's own means;
+imgreg has none. Must not know: what the bytes are, and where they go.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from imgreg.errors import DatasetError, ImgregError, MachineError
 
@@ -33,7 +35,10 @@ _CREDENTIALS = {
     "public bucket set AWS_SKIP_SIGNATURE=true",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, or a role of the machine",
     "az": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, or AZURE_USE_AZURE_CLI=true after az login",
+    "file": "the rights of your user on that folder",
 }
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +102,15 @@ class Store:
             options: dict[str, Any] = {"client_options": _CLIENT | {"allow_http": plain}}
             if address.startswith("s3:") and (provider := _boto3_credentials()):
                 options["credential_provider"] = provider
+            if address.startswith("file:"):
+                options = {"mkdir": True}
             self._store = obstore.store.from_url(address, retry_config=_RETRIES, **options)
         except Exception as error:
             raise _explained(error, address) from error
 
-    def objects(self) -> Iterator[Sequence[StoredObject]]:
-        """All objects below the address, in portions. raises ImgregError"""
-        listed = iter(self._api.list(self._store, chunk_size=PORTION))
+    def objects(self, *, below: str | None = None) -> Iterator[Sequence[StoredObject]]:
+        """All objects below the address, or below a folder there, in portions. raises ImgregError"""
+        listed = iter(self._api.list(self._store, below, chunk_size=PORTION))
         while True:
             try:
                 portion = next(listed, None)
@@ -132,25 +139,78 @@ class Store:
         for start in range(0, one.size, PIECE_BYTES):
             yield self._piece(one, start, min(start + PIECE_BYTES, one.size))
 
+    def read(self, key: str) -> bytes | None:
+        """All bytes of a small object; None if there is none. raises ImgregError"""
+
+        def get() -> bytes:
+            answer = self._api.get(self._store, key)
+            return _whole(bytes(answer.bytes()), answer.meta["size"])
+
+        try:
+            return self._repeated(get, f"{self.address}/{key}")
+        except FileNotFoundError:
+            return None
+
+    def put(self, key: str, content: bytes, *, replace: bool = False) -> None:
+        """Put an object whose name says what is in it: one that is there already is left, unless `replace`.
+
+        Raises
+        ------
+        ImgregError
+            If the store does not take it.
+        """
+        mode = "overwrite" if replace else "create"
+
+        def put() -> None:
+            with suppress(self._api.exceptions.AlreadyExistsError):
+                self._api.put(self._store, key, content, mode=mode, use_multipart=False)
+
+        self._repeated(put, f"{self.address}/{key}", doing="written")
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects. raises ImgregError"""
+        with suppress(FileNotFoundError):
+            self._repeated(lambda: self._api.delete(self._store, keys), self.address, doing="deleted")
+
     def _piece(self, one: StoredObject, start: int, end: int) -> bytes:
-        where = f"{self.address}/{one.key}"
         options: dict[str, Any] = {"range": (start, end)}
         if one.version.startswith('"'):  # a strong ETag
             options["if_match"] = one.version
+
+        def get() -> bytes:
+            return _whole(bytes(self._api.get(self._store, one.key, options=options).bytes()), end - start)
+
+        where = f"{self.address}/{one.key}"
+        try:
+            return self._repeated(get, where)
+        except FileNotFoundError as error:
+            raise _explained(error, where) from error
+
+    def _repeated(self, ask: Callable[[], T], where: str, *, doing: str = "read") -> T:
+        """What a request gives; a broken one is made again. raises ImgregError, FileNotFoundError"""
         for attempt in itertools.count(1):
             try:
-                data = bytes(self._api.get(self._store, one.key, options=options).bytes())
-                if len(data) == end - start:
-                    return data
-                problem: Exception = MachineError(f"received {len(data):,} bytes, expected {end - start:,}")
-            except self._api.exceptions.GenericError as error:
-                problem = error
+                return ask()
+            except (self._api.exceptions.GenericError, _CutShortError) as error:
+                if attempt == ATTEMPTS:
+                    raise _explained(error, where, doing=doing) from error
+            except FileNotFoundError:
+                raise
             except Exception as error:
-                raise _explained(error, where) from error
-            if attempt == ATTEMPTS:
-                raise _explained(problem, where) from problem
+                raise _explained(error, where, doing=doing) from error
             time.sleep(0.1 * 2**attempt)
         raise AssertionError
+
+
+class _CutShortError(Exception):
+    """An answer that ended early."""
+
+
+def _whole(data: bytes, n_bytes: int) -> bytes:
+    """raises _CutShortError"""
+    if len(data) != n_bytes:
+        raise _CutShortError(f"received {len(data):,} bytes, expected {n_bytes:,}")
+    return data
 
 
 def _described(meta: Any) -> StoredObject:
@@ -170,7 +230,7 @@ def _boto3_credentials() -> Any:
         return None
 
 
-def _explained(error: Exception, address: str) -> ImgregError:
+def _explained(error: Exception, address: str, *, doing: str = "read") -> ImgregError:
     """What the user can do about an error of obstore's."""
     text, kind = str(error).strip(), type(error).__name__
     code = re.search(r"<Code>(\w+)</Code>", text)
@@ -189,6 +249,5 @@ def _explained(error: Exception, address: str) -> ImgregError:
     ):
         known = _CREDENTIALS[address.partition(":")[0]]
         return MachineError(f"{address}: no access ({reason}). Credentials are taken from {known}.")
-    return MachineError(
-        f"{address}: cannot be read ({reason}). Check the network and run the command again; what was fetched is kept."
-    )
+    kept = "; what was fetched is kept" if doing == "read" else ""
+    return MachineError(f"{address}: cannot be {doing} ({reason}). Check the network and run the command again{kept}.")

@@ -28,7 +28,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imgreg.data.stores import THREADS
 from imgreg.errors import MachineError
+from imgreg.features.block_store import BlockStore
 
 Float16Array = NDArray[np.float16]
 
@@ -70,6 +72,11 @@ def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
     np.save(data, features, allow_pickle=False)
     content = data.getvalue()
     name = hashlib.blake2b(content, digest_size=32).hexdigest()
+    _write(folder, name, content)
+    return WrittenBlock(name, len(content))
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as file:
             file.write(content)
@@ -83,7 +90,6 @@ def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
             f"{folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
             "space, or set IMGREG_CACHE to another folder."
         ) from error
-    return WrittenBlock(name, len(content))
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ class FeatureCache:
         limit_bytes: int | None = None,
         intact: Collection[str] = (),
         index: Path | None = None,
+        store: BlockStore | None = None,
     ) -> None:
         """
         Parameters
@@ -130,6 +137,9 @@ class FeatureCache:
             Blocks that the process which started this one has checked and uses.
         index : Path, optional
             What `shared_index` wrote, for a process that only reads.
+        store : BlockStore, optional
+            Shared with other machines: what is missing here is fetched from there, what is computed here put there.
+            It is closed with the cache.
 
         Raises
         ------
@@ -141,6 +151,7 @@ class FeatureCache:
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._intact = set(intact)  # blocks checked by this process
         self._is_copy, self._opened = index is not None, time.time()
+        self._store = store
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         if index is not None and not index.is_file():
             raise MachineError(
@@ -164,19 +175,32 @@ class FeatureCache:
 
     def __exit__(self, *_: object) -> None:
         self._index.close()
+        if self._store is not None:
+            self._store.close()
 
     @property
     def intact(self) -> frozenset[str]:
         """The blocks that were checked; `shrink` keeps them."""
         return frozenset(self._intact)
 
-    def missing(self, keys: Iterable[str], *, on_block: Callable[[int, int], None] | None = None) -> set[str]:
+    def missing(
+        self, keys: Iterable[str], *, base: str = "", on_block: Callable[[int, int], None] | None = None
+    ) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here.
+
+        With a store, what it has is fetched first, and what it lacks is put there.
 
         Parameters
         ----------
+        base : str
+            What all these features are of; a store lists them below this name.
         on_block : callable, optional
-            Called with (blocks checked, blocks to check).
+            Called with (blocks checked or fetched, blocks to check or fetch).
+
+        Raises
+        ------
+        MachineError
+            If the disk or the store refuses.
         """
         asked = list(keys)
         places = self._places(asked)
@@ -186,6 +210,8 @@ class FeatureCache:
             with self._changing():
                 used = ((time.time(), name) for name in usable)
                 self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
+        if self._store is not None and asked:
+            self._share(self._store, asked, base=base, on_block=on_block)
         return {key for key in asked if key not in self._known}
 
     def read(self, keys: Sequence[str]) -> Float16Array:
@@ -216,33 +242,38 @@ class FeatureCache:
             raise ValueError("no key was asked for")
         return features
 
-    def write(self, keys: Sequence[str], features: Float16Array) -> None:
-        """Keep a block of features, (n, h, w, c) float16, one row a key. raises MachineError if the disk refuses."""
-        self.add(keys, write_block(self.folder, features))
-
-    def add(self, keys: Sequence[str], block: WrittenBlock) -> None:
-        """Enter a block that lies in the folder into the index, its keys in the order of its rows.
+    def write(self, keys: Sequence[str], features: Float16Array, *, base: str = "") -> None:
+        """Keep a block of features, (n, h, w, c) float16, one row a key, here and in the store, if there is one.
 
         Raises
         ------
         MachineError
-            If it is not there in full length.
+            If the disk or the store refuses.
         """
-        name = block.name
-        if not self._path(name).is_file() or self._path(name).stat().st_size != block.n_bytes:
+        self.add(keys, write_block(self.folder, features), base=base)
+
+    def add(self, keys: Sequence[str], block: WrittenBlock, *, base: str = "") -> None:
+        """Enter a block that lies in the folder, or in the store, into the index, its keys in the order of its rows.
+
+        Raises
+        ------
+        MachineError
+            If it is not there in full length, or the store refuses.
+        """
+        name, path = block.name, self._path(block.name)
+        is_here = path.is_file() and path.stat().st_size == block.n_bytes
+        if not is_here and (self._store is None or not self._fetched(self._store, name)):
             raise MachineError(
-                f"{self._path(name)}: missing or incomplete right after it was written. If other machines compute, "
+                f"{path}: missing or incomplete right after it was written. If other machines compute, "
                 "every one needs the same folder as IMGREG_CACHE, on a shared file system; otherwise run the command "
                 "again."
             )
-        with self._changing():
-            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, block.n_bytes, time.time()))
-            self._index.executemany(
-                "INSERT OR REPLACE INTO items VALUES (?, ?, ?)",
-                ((key, name, row) for row, key in enumerate(keys)),
-            )
-        self._intact.add(name)
-        self._known |= {key: (name, row) for row, key in enumerate(keys)}
+        rows = [(key, row) for row, key in enumerate(keys)]
+        self._enter(name, rows)
+        if self._store is not None:
+            if is_here:
+                self._store.put_block(name, path.read_bytes())
+            self._store.put_rows(name, rows, base=base)
 
     def forget_places(self) -> None:
         """Free the memory that what was asked for so far takes; `shrink` still keeps the blocks."""
@@ -315,12 +346,63 @@ class FeatureCache:
         with self._changing():
             self._index.execute("DELETE FROM items")
             self._index.execute("DELETE FROM blocks")
-            for path in (*self.folder.glob("*.npy"), *(self.folder / "damaged").glob("*.npy"), *self._strays()):
+            known = self.folder.glob("store-*.sqlite*")  # what is in stores
+            damaged = (self.folder / "damaged").glob("*.npy")
+            for path in (*self.folder.glob("*.npy"), *damaged, *self._strays(), *known):
                 _removed(path)
         self._intact.clear()
         self._known.clear()
         with contextlib.suppress(sqlite3.Error):  # another process is at work: the index stays large, that is all
             self._index.execute("VACUUM")
+
+    def _share(
+        self, store: BlockStore, keys: Sequence[str], *, base: str, on_block: Callable[[int, int], None] | None
+    ) -> None:
+        """Fetch those features that are in the store and not here, and put there those that are here alone."""
+        store.look(base, on_list=on_block)
+        started, n_fetched, n_bytes = time.perf_counter(), 0, 0
+        while blocks := store.find(key for key in keys if key not in self._known):
+            with ThreadPoolExecutor(THREADS) as pool:
+                fetched = pool.map(lambda name: self._fetched(store, name), blocks)
+                for done, ((name, rows), is_here) in enumerate(zip(blocks.items(), fetched, strict=True), 1):
+                    if is_here:
+                        self._enter(name, rows)
+                        n_fetched, n_bytes = n_fetched + 1, n_bytes + self._path(name).stat().st_size
+                    if on_block is not None:
+                        on_block(done, len(blocks))
+        if n_fetched:
+            blocks_of = "block" if n_fetched == 1 else "blocks"
+            self._say(
+                f"{store.address}: fetched {n_fetched:,} {blocks_of} of features, {n_bytes / 1e6:,.1f} MB, in "
+                f"{time.perf_counter() - started:.1f} s."
+            )
+        lacking = sorted({self._known[key][0] for key in store.lacks(key for key in keys if key in self._known)})
+        for done, name in enumerate(lacking, 1):
+            rows = self._index.execute("SELECT key, row FROM items WHERE block = ?", (name,)).fetchall()
+            store.put_block(name, self._path(name).read_bytes())
+            store.put_rows(name, rows, base=base)
+            if on_block is not None:
+                on_block(done, len(lacking))
+
+    def _fetched(self, store: BlockStore, name: str) -> bool:
+        """Whether a block is here now; the store is asked for it if it is not. raises MachineError"""
+        if name in self._intact and self._path(name).is_file():
+            return True
+        content = store.block(name)
+        if content is not None:
+            _write(self.folder, name, content)
+        return content is not None
+
+    def _enter(self, name: str, rows: Sequence[tuple[str, int]]) -> None:
+        """Take down what a block that is here holds. raises MachineError"""
+        n_bytes = self._path(name).stat().st_size
+        with self._changing():
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (name, n_bytes, time.time()))
+            self._index.executemany(
+                "INSERT OR REPLACE INTO items VALUES (?, ?, ?)", ((key, name, row) for key, row in rows)
+            )
+        self._intact.add(name)
+        self._known |= {key: (name, row) for key, row in rows}
 
     def _strays(self) -> list[Path]:
         named = {f"{name}.npy" for (name,) in self._index.execute("SELECT name FROM blocks")}

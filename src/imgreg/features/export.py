@@ -54,10 +54,21 @@ def is_whole(export: Path) -> bool:
     return all(_is_intact(export, name) for name in _EXPORTED)
 
 
-def find_or_export(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
+def find_or_export(
+    weights: Weights,
+    *,
+    cache: Path,
+    preprocessing: Preprocessing = "vgg16",
+    int8: bool = False,
+    on_picture: Callable[[int, int], None] | None = None,
+) -> Path:
     """The OpenVINO form of the base in the cache, checked; exported only if it is not there. raises MachineError"""
-    kept = find_export(cache, weights.sha256, preprocessing=preprocessing)
-    return kept if kept and arrays_intact(kept) else export_base(weights, cache=cache, preprocessing=preprocessing)
+    kept = find_export(cache, weights.sha256, preprocessing=preprocessing, int8=int8)
+    if kept and arrays_intact(kept):
+        return kept
+    if int8:
+        return quantize_base(weights, cache=cache, preprocessing=preprocessing, on_picture=on_picture)
+    return export_base(weights, cache=cache, preprocessing=preprocessing)
 
 
 def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:

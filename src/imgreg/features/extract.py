@@ -59,6 +59,11 @@ class FeatureSource:
     def __init__(self, cache: FeatureCache, *, base: BaseIdentity, layer: str = LAST_LAYER) -> None:
         self.cache, self.base, self.layer = cache, base, layer
 
+    @property
+    def base_digest(self) -> str:
+        """A name for what all features of this source depend on."""
+        return feature_key(self.base, self.base.preprocessing, self.layer)[:16]
+
     def key(self, photo: Photo, view: int, *, augmenter: Augmenter | None = None) -> str:
         """The name in the cache of one view's features: a hash of all that they depend on.
 
@@ -135,7 +140,7 @@ def extract(
         for photo, views in wanted.items()
         for view, augmenter in views
     }
-    missing = source.cache.missing(asked, on_block=on_block)
+    missing = source.cache.missing(asked, base=source.base_digest, on_block=on_block)
     by_content: dict[str, list[str]] = {}
     for key, view in asked.items():
         if key in missing:
@@ -169,7 +174,7 @@ def _computed_here(
         for row in islice(rows, len(keys)):
             features.append(row)
             if len(features) == len(keys):
-                source.cache.write(keys, np.stack(features))
+                source.cache.write(keys, np.stack(features), base=source.base_digest)
             yield 1
 
 
@@ -179,7 +184,7 @@ def _computed_by_workers(
     """Enter what others write into the index, and give the number of features after each block."""
     with closing(workers.compute_blocks(views, source=source)) as computed:
         for number, written in computed:
-            source.cache.add(blocks[number], written)
+            source.cache.add(blocks[number], written, base=source.base_digest)
             yield len(blocks[number])
 
 

@@ -129,7 +129,13 @@ class Backbone:
         an engine of this process."""
         if self.block_workers is None:
             return self.engine if layer == LAST_LAYER else self.engine_cut_at(layer)
-        find_or_export(self.weights, cache=cache_folder(), preprocessing=self.preprocessing)
+        find_or_export(
+            self.weights,
+            cache=cache_folder(),
+            preprocessing=self.preprocessing,
+            int8=self.precision == "int8",
+            on_picture=self._watcher.stage("measuring ranges for int8"),
+        )
         return self.block_workers
 
     def engine_cut_at(self, layer: str) -> Engine:

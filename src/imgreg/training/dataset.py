@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from imgreg.data.index import PhotoIndex, Skipped, index_photos, index_portions
 from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.data.store_copy import local_copy
-from imgreg.data.stores import as_typed
+from imgreg.data.stores import address_of, as_typed
 from imgreg.errors import DatasetError, UsageError
-from imgreg.paths import cache_folder, store_address
+from imgreg.paths import cache_folder, cache_store, store_address
 from imgreg.progress import Watcher
-from imgreg.runs.folder import atomic_folder
+from imgreg.runs.atomic_folder import atomic_folder
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
@@ -93,7 +93,7 @@ def read_index(
     return index, tuple(warnings)
 
 
-def read_portions(data: Path, photos: Photos, *, session: Session) -> Iterator[tuple[PhotoIndex, int]]:
+def read_portions(data: Path, photos: Photos, *, session: Session) -> Generator[tuple[PhotoIndex, int], None, None]:
     """Index the photos, PORTION_FILES at a time, and say what was left out.
 
     Yields
@@ -312,7 +312,7 @@ def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Pat
         If the disk refuses.
     """
     refuse_inside(data, session.models, option="--models")
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    refuse_cache_inside(data)
     target = named_folder(session.models, session.name, kind=kind)
     with atomic_folder(target) as folder:
         yield folder, target
@@ -343,3 +343,13 @@ def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
                 f"{option} {folder} is inside the photo folder {photos}, which imgreg never writes to. Choose a "
                 "folder outside it."
             )
+
+
+def refuse_cache_inside(data: Path) -> None:
+    """Neither this machine's cache nor a shared one may be inside the photo folder. raises UsageError"""
+    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
+    store, photos = cache_store(), address_of(data)
+    if store is not None and photos is not None and f"{store}/".startswith(f"{photos}/"):
+        raise UsageError(
+            f"IMGREG_CACHE {store} is inside the photos' {photos}, where imgreg never writes. Choose another prefix."
+        )
