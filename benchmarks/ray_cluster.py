@@ -1,4 +1,4 @@
-"""imgreg extract and study on a Ray cluster of this machine: what nodes that die cost, the command's memory, and the rate.
+"""imgreg extract and study on a Ray cluster of this machine: what nodes that die cost, peak memory, and the rate.
 
     python benchmarks/ray_cluster.py deaths [N]            nodes killed at random times, until N (20) were
     python benchmarks/ray_cluster.py study-deaths [N]      the same during `imgreg study` of the dropout recipes
