@@ -266,7 +266,7 @@ def test_a_manifest_in_a_bucket(server: Server, folders: Path, bucket: str, cach
 
 
 def test_commands_name_addresses(trained, server: Server, folders: Path, bucket: str, cache: Path) -> None:
-    """predict prints the addresses of objects, errors name them; check reads a bucket; the cache shows and clears copies."""
+    """predict and errors name addresses; check reads a bucket; the cache shows and clears what was fetched."""
     done = imgreg(
         "predict", f"s3://{bucket}/pets/cold", f"s3://{bucket}/pets/warm/w01.jpg", "--run", trained.folder, "--json"
     )
@@ -275,6 +275,7 @@ def test_commands_name_addresses(trained, server: Server, folders: Path, bucket:
         f"s3://{bucket}/pets/warm/w01.jpg",
     ]
     assert imgreg("check", f"s3://{bucket}/pets", "--weights", "starter", "--json").json["n_photos"] == 8
+    assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 8
     server.put(
         bucket, {"bad/cold/a.jpg": b"x", "bad/warm/b.jpg": b"x", "bad/x.tar": bytes(1024), "list.csv": b"a,b\n1,2\n"}
     )
@@ -290,7 +291,6 @@ def test_commands_name_addresses(trained, server: Server, folders: Path, bucket:
         done = imgreg(*arguments)
         assert f"s3://{bucket}/{name}" in done.err + done.out
         assert str(cache / "stores") not in done.err + done.out
-    assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 8
     imgreg("cache", "clear")
     assert imgreg("cache", "show", "--json").json["fetched"]["n_files"] == 0
 
