@@ -282,7 +282,7 @@ def _given_up(item: Listed, error: PhotoError) -> Skipped:
 
 
 def _refuse_one_class(root: Path, found: Sequence[str], *, n_left_out: int, first: Sequence[Skipped]) -> None:
-    if n_left_out == 1 and first[0].path == root:  # a tar or Parquet file that cannot be read
+    if not found and n_left_out == 1 and first[0].path == root:  # a tar or Parquet file that cannot be read
         raise DatasetError(f"{root}: {first[0].reason}. Expected photos with labels in it (see `imgreg help train`).")
     if len(found) < 2 and first:
         raise DatasetError(

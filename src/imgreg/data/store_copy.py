@@ -50,7 +50,8 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
     ----------
     data : Path
         An address of a folder (all photos, manifests, tar and Parquet files below it), of one such file, or of a
-        manifest (and the files that it names); or a path of this machine, which is given back.
+        manifest (and the files that it names), or of a photo in a tar or Parquet file (which is fetched); or a path
+        of this machine, which is given back.
 
     Returns
     -------
@@ -67,6 +68,8 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
     address = address_of(data)
     if address is None:
         return without_scheme(data)
+    if (file := file_of(address)) != address:
+        return Path(f"{local_copy(Path(file), watcher=watcher)}{address[len(file) :]}")
     parts = address.split("://")[1].split("/")
     if {"", ".", ".."} & set(parts):
         raise UsageError(f"{address}: expected SCHEME://BUCKET/PREFIX without empty, '.' or '..' parts.")
