@@ -1,11 +1,12 @@
-"""imgreg extract on a Ray cluster of this machine: what nodes that die cost, the command's memory, and the rate.
+"""imgreg extract and study on a Ray cluster of this machine: what nodes that die cost, peak memory, and the rate.
 
     python benchmarks/ray_cluster.py deaths [N]            nodes killed at random times, until N (20) were
+    python benchmarks/ray_cluster.py study-deaths [N]      the same during `imgreg study` of the dropout recipes
     python benchmarks/ray_cluster.py memory [PHOTOS ...]   the command's peak memory (1000 20000), drawn photos at 32 px
     python benchmarks/ray_cluster.py rate DATA [SIZE_PX]   two workers against one process on two cores, in turns
 
-Features, names of blocks and index are compared with those of a command without Ray each time. What is printed goes to
-stderr: stdout is taken while Ray is connected.
+Features, names of blocks and index, of a study table and trials, are compared with those of a command without Ray each
+time. What is printed goes to stderr: stdout is taken while Ray is connected.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -38,8 +39,12 @@ from imgreg.progress import Watcher
 from imgreg.training.backbone import Backbone
 from imgreg.training.ray_cluster import RayCluster
 
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+from worker_kills import ROOT, SAME, SMALL
+
 N_VIEWS = 8
 ROUNDS = 5
+LIVES_SECONDS = 5, 30  # a new worker imports TensorFlow first
 
 
 @contextlib.contextmanager
@@ -99,8 +104,7 @@ def extracted(
             extract(
                 wanted,
                 source=source,
-                load=lambda: base.engine,
-                workers=base.block_workers,
+                load=base.computing,
                 on_view=shown,
             )
         with contextlib.closing(sqlite3.connect(cache / "features" / "index.sqlite")) as index:
@@ -144,16 +148,75 @@ def deaths(n_wanted: int) -> None:
                 killer.join()
 
 
-def memory(counts: list[int]) -> None:
-    with two_nodes(cpus_of_head=2), RayCluster("auto", watcher=Watcher(say=print)) as connected:
-        for count in sorted(counts):
-            with tempfile.TemporaryDirectory() as folder:
-                rows, seconds = extracted(drawn(Path(folder) / "photos", count), cluster=connected)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            assert len(rows) == count
-            print(
-                f"{count:,} photos: {count / seconds:,.0f} a second, the command's peak {peak:,.0f} MB", file=sys.stderr
+def study_deaths(n_wanted: int) -> None:
+    """Nodes killed during a study, which is given again where it gives up because one trial was lost three times."""
+    draw, n_killed, n_studies, n_again, problems = random.Random(0), 0, 0, 0, []
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as root:
+        models, cache = Path(root, "models"), Path(root, "cache")
+        cache.mkdir()
+        (cache / "base").symlink_to(cache_folder() / "base")
+        os.environ["IMGREG_CACHE"] = str(cache)
+        study = [sys.executable, "-m", "imgreg", "study", str(ROOT / "datasets" / "leaves"), *SMALL, "-q"]
+
+        def start(name: str, *words: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [*study, "--models", str(models), "--name", name, *words], stdout=subprocess.DEVNULL
             )
+
+        assert start("undisturbed", "--workers", "1").wait() == 0
+        expected = [(models / "undisturbed" / file).read_bytes() for file in SAME]
+        with two_nodes(cpus_of_head=0) as cluster:
+            while n_killed < n_wanted:
+                for kept in ("trials", "checkpoints", "features"):
+                    shutil.rmtree(cache / kept, ignore_errors=True)
+                name, status = f"study-{n_studies}", None
+                while status != 0:
+                    command = start(name, "--ray", "auto")
+                    while (status := command.poll()) is None:
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            command.wait(draw.uniform(*LIVES_SECONDS))
+                            continue
+                        if n_killed < n_wanted:
+                            cluster.remove_node(draw.choice(list(cluster.worker_nodes)), allow_graceful=False)
+                            cluster.add_node(num_cpus=1)
+                            n_killed += 1
+                            print(f"{time.strftime('%X')} {n_killed} nodes killed", file=sys.stderr)
+                    n_again += status != 0
+                    assert n_again <= n_wanted, "the study does not come to an end"
+                n_studies += 1
+                if [(models / name / file).read_bytes() for file in SAME] != expected:
+                    problems.append(name)
+                print(
+                    f"{n_studies} studies, {n_killed} nodes killed, {n_again} times given again, differ: {problems}",
+                    file=sys.stderr,
+                )
+
+
+def memory(counts: list[int]) -> None:
+    """Of `imgreg extract` as a process of its own, with an exported base in the cache, on Ray and without."""
+    with two_nodes(cpus_of_head=2), tempfile.TemporaryDirectory() as root:
+        for count in sorted(counts):
+            photos = drawn(Path(root) / str(count) / "ants", count)
+            (Path(root) / str(count) / "bees").mkdir()
+            for photo in photos[: count // 2]:
+                photo.path.rename(photo.path.parent.parent / "bees" / photo.path.name)
+            for ray in (["--ray", "auto"], []):
+                cache = Path(tempfile.mkdtemp(dir=root))
+                (cache / "base").symlink_to(cache_folder() / "base")
+                words = ["extract", str(photos[0].path.parents[1]), "--weights", "starter", "--image-size", "32", *ray]
+                words += ["--recipe", "plain", "--set", "prediction.mirror=false", "-q"]
+                began = time.monotonic()
+                command = subprocess.Popen(
+                    [sys.executable, "-m", "imgreg", *words],
+                    env=os.environ | {"IMGREG_CACHE": str(cache)},
+                    stdout=subprocess.DEVNULL,
+                )
+                _, status, usage = os.wait4(command.pid, 0)
+                assert status == 0, status
+                seconds, mb = time.monotonic() - began, usage.ru_maxrss / 1024
+                print(f"{count:,} photos {' '.join(ray)}: {seconds:,.0f} s, peak {mb:,.0f} MB", file=sys.stderr)
+                shutil.rmtree(cache)
 
 
 def rate(data: Path, size_px: int) -> None:
@@ -180,6 +243,8 @@ if __name__ == "__main__":
     given = sys.argv[1:] or ["deaths"]
     if given[0] == "deaths":
         deaths(int(given[1]) if given[1:] else 20)
+    elif given[0] == "study-deaths":
+        study_deaths(int(given[1]) if given[1:] else 20)
     elif given[0] == "memory":
         memory([int(text) for text in given[1:]] or [1000, 20_000])
     else:

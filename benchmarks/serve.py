@@ -29,7 +29,8 @@ from drawn import draw_sample
 from predict import save_for_keras
 from timing import seconds, show
 
-from imgreg.api.predict import load_classifier, photo_probabilities
+from imgreg.api.classifier import load_classifier
+from imgreg.api.predict import photo_probabilities
 from imgreg.data.decode import decode
 
 CLIENTS = 8

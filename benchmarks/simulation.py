@@ -1,9 +1,9 @@
 """Ten million photos that are only names: the command's part of `imgreg extract`, with drawn answers in place of work.
 
-What runs is imgreg's own: a manifest in 100 parts is listed (`list_files`), what is known of each file is looked up and
-taken down (`FileCache`), the photos are cut into blocks, the blocks are handed to 64 workers with two calls each
-(`in_order`, a worker in a thousand lost), and their receipts go into the features' index (`extract`, `FeatureCache`).
-It works through portions of 64,000 photos, so that memory does not grow, is killed once (after a fifth) and restarted.
+What runs is imgreg's own (`extract_portions`): a manifest in 100 parts is listed, what is known of each file is looked
+up and taken down, the photos are cut into blocks, the blocks are handed to 64 workers with two calls each (`in_order`,
+a worker in a thousand lost), and their receipts go into the features' index, portion by portion. It is killed once
+(after a fifth) and restarted.
 
 What does not run: reading and decoding photos, VGG16, Ray, the network, a shared file system, the split and the
 training. A file's size, times and hash, and a block's features (64 rows of 2 bytes), are drawn.
@@ -22,28 +22,30 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from timing import show
 
-from imgreg.data.discovery import list_files
-from imgreg.data.file_cache import FileCache
+from imgreg.api.extract import extract_portions
+from imgreg.config import Base
+from imgreg.data import index
+from imgreg.data.file_cache import Stamp
 from imgreg.data.index import Photo
 from imgreg.data.listed import Listed
 from imgreg.data.metadata import ImageMetadata
-from imgreg.features.cache import BLOCK_ROWS, FeatureCache, WrittenBlock
-from imgreg.features.engines import Engine
-from imgreg.features.extract import BaseIdentity, FeatureSource, View, extract
+from imgreg.features.cache import WrittenBlock
+from imgreg.features.extract import FeatureSource, View
+from imgreg.progress import Watcher
+from imgreg.recipes.settings import build_settings
+from imgreg.session import Session
+from imgreg.training.backbone import Backbone
 from imgreg.training.in_order import in_order
 
 PARTS = 100
-PORTION = 1000 * BLOCK_ROWS  # photos
 IN_FLIGHT = 2 * 64
 LOST = 1000  # one block in so many loses its worker once
-BASE = BaseIdentity("0" * 64, 224, "none", "float32")
 SEEN = ImageMetadata(bytes(128), 640, 480, 100_000, "JPEG", has_exif=True, look=1 << 63).packed()
 
 
@@ -82,6 +84,7 @@ class DrawnWorkers:
             range(len(blocks)),
             start=lambda number: self._pool.submit(compute, number),
             is_lost=is_lost,
+            advice="",
             n_at_once=IN_FLIGHT,
             wanted=lambda _: True,
             on_wait=lambda _: None,
@@ -94,6 +97,8 @@ def simulate(n_photos: int, kill_share: float = 0.2) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         _write_manifest(root, n_photos)
+        os.environ["IMGREG_CACHE"] = str(root / "cache")
+        assert Backbone(Base(weights="starter"), watcher=Watcher()).engine  # exports it, which takes TensorFlow
         killed, resumed = _drive(root, kill_after=round(kill_share * n_photos)), _drive(root)
         files = {name: _mb(root / "cache" / name) for name in ("photos.sqlite", "features/index.sqlite")}
         manifest_mb = sum(map(_mb, root.glob("*.jsonl")))
@@ -105,35 +110,28 @@ def simulate(n_photos: int, kill_share: float = 0.2) -> None:
 
 
 def child(root: Path) -> None:
-    """The command's part, as one process; a line of JSON after each portion."""
-    started, n, n_computed, n_read = time.perf_counter(), 0, 0, 0
-    listed = list_files(root / "all.jsonl")
-    with FileCache(root / "cache", say=print) as files, ThreadPoolExecutor(4) as pool:
-        workers = DrawnWorkers(pool)
-        while portion := list(islice(listed, PORTION)):
-            with FeatureCache(root / "cache", say=print, limit_bytes=10**15) as cache:
-                wanted: dict[Photo, Sequence[tuple[int, None]]] = {
-                    photo: [(0, None)] for photo in _indexed(portion, files)
-                }
-                source = FeatureSource(cache, base=BASE)
-                done = extract(wanted, source=source, load=lambda: cast(Engine, None), workers=workers)
-            n, n_computed, n_read = n + len(portion), n_computed + done.n_computed, n_read + done.n_read
-            times = {"seconds": round(time.perf_counter() - started, 1), "cpu": round(time.process_time(), 1)}
-            print(
-                json.dumps({"n": n, "n_computed": n_computed, "n_read": n_read, **times, "mb": _own_mb()}), flush=True
-            )
+    """The command, as one process, with drawn files and workers; a line of JSON after each portion."""
+    index.stamp_of = _drawn_stamp
+    index.in_workers = _drawn_photos
+    os.environ["IMGREG_CACHE"] = str(root / "cache")
+    settings = build_settings("plain", {"weights": "starter", "overrides": {"prediction.mirror": False}})
+    started = time.perf_counter()
+    with ThreadPoolExecutor(4) as pool:
+        session = Session(cache_bytes=10**15, pool=DrawnWorkers(pool), watcher=Watcher(say=print))
+        for done in extract_portions(root / "all.jsonl", settings=settings, session=session):
+            row: dict[str, Any] = {"n": done.n_photos, "n_computed": done.n_computed, "n_read": done.n_read}
+            row |= {"seconds": round(time.perf_counter() - started, 1), "cpu": round(time.process_time(), 1)}
+            print(json.dumps(row | {"mb": _own_mb()}), flush=True)
 
 
-def _indexed(portion: Sequence[Listed], files: FileCache) -> Iterator[Photo]:
-    """As index_photos does for a portion, with a drawn hash where it would read the file."""
-    paths = [item.where for item in portion]
-    stamps = [(100_000, int.from_bytes(os.fsencode(path)[-12:-4], "big") % 2**40, 1, 1) for path in paths]
-    known = files.find(paths, stamps)
-    for item, stamp, facts in zip(portion, stamps, known, strict=True):
-        sha256 = facts[0] if facts else hashlib.sha256(item.where.encode()).hexdigest()
-        if facts is None:
-            files.keep(item.where, stamp, sha256=sha256, seen=SEEN)
-        yield Photo(item.where, item.label, sha256, item.split, SEEN)
+def _drawn_stamp(path: str) -> Stamp:
+    return 100_000, int.from_bytes(os.fsencode(path)[-12:-4], "big") % 2**40, 1, 1
+
+
+def _drawn_photos(_: object, items: Sequence[Listed], **__: object) -> Iterator[Photo]:
+    """In place of reading the files, with drawn hashes."""
+    for item in items:
+        yield Photo(item.where, item.label, hashlib.sha256(item.where.encode()).hexdigest(), item.split, SEEN)
 
 
 def _write_manifest(root: Path, n_photos: int) -> None:

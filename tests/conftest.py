@@ -260,6 +260,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     assert tree(data) == before
 
 
+def one_of_each(trained: Trained, folder: Path) -> Path:
+    """A folder with one photo of each class, for what need not be done with all of them."""
+    for label in ("cold", "warm"):
+        (folder / label).mkdir(parents=True)
+        shutil.copy(trained.data / label / f"{label[0]}00.jpg", folder / label)
+    return folder
+
+
 def naming(folder: Path, *places: Path, but: tuple[str, ...] = ("environment.json",)) -> list[str]:
     """The files below a folder in which one of these places is named, `but` those that are for this machine alone."""
     texts = [str(place).encode() for place in places]

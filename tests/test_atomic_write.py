@@ -14,7 +14,7 @@ from imgreg.atomic_write import left_behind, write_atomic
 
 
 def test_a_file_is_replaced_and_nothing_else_appears(tmp_path: Path) -> None:
-    """The parts stand one after the other; no temporary file stays."""
+    """The parts follow one another; no temporary file stays."""
     for parts in ((b"old",), (b"new, ", b"and longer")):
         write_atomic(tmp_path / "file", *parts)
         assert (tmp_path / "file").read_bytes() == b"".join(parts)
@@ -22,7 +22,7 @@ def test_a_file_is_replaced_and_nothing_else_appears(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where flushing fails the old bytes stand, and the half-written file is gone."""
+    """If flushing fails, the old bytes stay and the half-written file is gone."""
     write_atomic(tmp_path / "file", b"old")
 
     def full(_descriptor: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgreg.analysis.compare import ComparisonRow
-from imgreg.api.predict import Prediction
+from imgreg.api.prediction import Prediction
 from imgreg.cli import COMMANDS
 from imgreg.recipes import recipe_names
 from imgreg.runs.summary import CalibrationScores, RunSummary, Scores

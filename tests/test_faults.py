@@ -81,18 +81,16 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
 def test_a_full_disk_ends_with_five_and_leaves_old_runs_alone(trained: Trained) -> None:
     """Where no file may grow beyond 200 kB: exit code 5, the path, and nothing of the new run; nothing old changes."""
     before, room = tree(trained.folder), 200_000
-    arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--models", trained.folder.parent, "--name", "full"]
-    done = subprocess.run(
-        [sys.executable, "-m", "imgreg", *map(str, arguments), "-q"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 5, done.stderr
-    assert str(trained.folder.parent) in done.stderr or os.environ["IMGREG_CACHE"] in done.stderr
-    assert "File too large" in done.stderr or "disk I/O error" in done.stderr  # SQLite's word for it
+    arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--models", trained.folder.parent, "--name", "full", "-q"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        done = imgreg(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert done.code == 5, done.err
+    assert str(trained.folder.parent) in done.err or os.environ["IMGREG_CACHE"] in done.err
+    assert "File too large" in done.err or "disk I/O error" in done.err  # SQLite's word for it
     assert not (trained.folder.parent / "full").exists()
     assert not list(trained.folder.parent.glob(".full*.partial"))
     assert tree(trained.folder) == before

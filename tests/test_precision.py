@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from conftest import TRAIN_ARGUMENTS, Trained, imgreg, with_precision
-from imgreg.api import predict as workflow
-from imgreg.features.engines import Engine, EngineSettings, has_bfloat16
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, one_of_each, with_precision
+from imgreg.api import classifier as workflow
+from imgreg.features.engines import Engine, EngineSettings, has_bfloat16, has_int8
 
-NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
+NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with VNNI or AMX")
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=NEEDS_BFLOAT16)])
+@pytest.mark.parametrize("precision", ["trained", pytest.param("int8", marks=NEEDS_INT8)])
 def test_one_photo_has_one_probability(trained: Trained, tmp_path: Path, precision: str) -> None:
     """Alone or among others, explained or predicted: the same photo and run give the same probability."""
     folder = trained.folder
-    if trained.document["precision"] != precision:
+    if precision == "int8":
         where = ("--models", tmp_path, "--name", "run", "--json")
         done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--precision", precision, *where)
         assert (done.code, done.json["precision"]) == (0, precision), done.err
@@ -34,35 +34,18 @@ def test_one_photo_has_one_probability(trained: Trained, tmp_path: Path, precisi
     assert [one["probability"] for one in explained] == pytest.approx(alone, abs=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_run_of_a_machine_with_another_arithmetic_is_used(trained: Trained, tmp_path: Path, precision: str) -> None:
-    """A float32 run is computed in float32 everywhere; a bfloat16 run in float32 where there is no bfloat16, which is
-    said, by predict, explain and evaluate. The answers differ by bfloat16's rounding at most."""
+@pytest.mark.parametrize("machine", [False, True], ids=["float32 alone here", "all here"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", pytest.param("int8", marks=NEEDS_INT8)])
+def test_what_a_run_is_computed_in(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, machine: bool
+) -> None:
+    """Every kind of run on both kinds of machine, whichever this one is: bfloat16 and int8 only where both have it,
+    float32 otherwise; predict, explain and evaluate say so where that is not what the run was trained in, and answers
+    differ by the rounding at most."""
     run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     with_precision(run, precision)
     photo = sorted((trained.data / "warm").iterdir())[0]
     at_home = imgreg("predict", photo, "--run", trained.folder, "--json").json["probability"]
-    assert imgreg("predict", photo, "--run", run, "--json").json["probability"] == pytest.approx(at_home, abs=0.02)
-    commands = {
-        "predict": ("predict", photo, "--run", run, "--json"),
-        "explain": ("explain", photo, "--run", run, "--out", tmp_path / "out", "--json"),
-        "evaluate": ("evaluate", run, trained.data, "--json"),
-    }
-    for name, command in commands.items():
-        done = imgreg(*command)
-        assert done.code == 0, (name, done.err)
-        assert ("does not support bfloat16" in done.err) == (precision == "bfloat16" and not has_bfloat16()), name
-
-
-@pytest.mark.parametrize("machine", [False, True], ids=["no bfloat16 here", "bfloat16 here"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_a_run_is_computed_in(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, machine: bool
-) -> None:
-    """Both kinds of run on both kinds of machine, whichever this one is: bfloat16 only where both have it, float32
-    otherwise; predict, explain and evaluate say so where that is not what the run was trained in."""
-    run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
-    with_precision(run, precision)
     asked: list[str] = []
     load = workflow.load_engine
 
@@ -72,15 +55,18 @@ def test_what_a_run_is_computed_in(
 
     monkeypatch.setattr(workflow, "load_engine", loading)
     monkeypatch.setattr(workflow, "has_bfloat16", lambda: machine)
-    photo = sorted((trained.data / "warm").iterdir())[0]
+    monkeypatch.setattr(workflow, "has_int8", lambda: machine)
     for command in (
-        ("predict", photo, "--run", run),
+        ("predict", photo, "--run", run, "--json"),
         ("explain", photo, "--run", run, "--out", tmp_path / "out"),
-        ("evaluate", run, trained.data),
+        ("evaluate", run, one_of_each(trained, tmp_path / "few")),
     ):
         done = imgreg(*command)
         assert done.code == 0, (command, done.err)
-        assert ("does not support bfloat16. Using float32" in done.err) == (precision == "bfloat16" and not machine)
+        if command[0] == "predict":
+            assert done.json["probability"] == pytest.approx(at_home, abs=0.05 if precision == "int8" else 0.02)
+        replaced = precision != "float32" and not machine
+        assert (f"does not support {precision}. Using float32" in done.err) == replaced
     assert asked == [precision if machine else "float32"] * 3
 
 

@@ -91,7 +91,7 @@ def test_the_sentence_is_what_the_interval_says(head: float, baseline: float, sa
 
 
 def test_a_clear_baseline_is_named_before_a_better_unclear_one() -> None:
-    """Of two baselines the one whose interval decides is told, even if the other's mean is lower."""
+    """Of two baselines the one whose interval decides is named, even if the other's mean is lower."""
     clear, loss = pair(head=0.6, baseline=0.9, name=MEANS)
     unclear = clear.model_copy(
         update={
@@ -108,7 +108,7 @@ def test_a_clear_baseline_is_named_before_a_better_unclear_one() -> None:
     "damage", [{"accuracy": 1.5}, {"low": float("nan")}, {"loss_difference": {"mean": 0.1, "low": -1e308, "high": 0.2}}]
 )
 def test_figures_that_cannot_be_are_refused(damage: dict) -> None:
-    """A damaged metrics.json is told as such, and never drawn."""
+    """A damaged metrics.json is reported as such, and never drawn."""
     document = pair(head=0.6, baseline=0.9)[0].model_dump()
     assert Baseline.model_validate(document)
     with pytest.raises(ValidationError, match=next(iter(damage))):

@@ -169,7 +169,8 @@ def in_folds(run: Run, *names: str) -> Run:
 
 
 def test_other_folds_are_told(run: Run) -> None:
-    """Another number of folds, or the same photos dealt otherwise, are other ground; the folds' numbers are not."""
+    """Another number of folds, or the same photos in other folds, cannot be compared photo by photo; other numbers of
+    the same folds can."""
     halves = in_folds(run, *["fold-1", "fold-2"] * 3)
     thirds = in_folds(changed(run), *["fold-1", "fold-2", "fold-3"] * 2)
     otherwise = in_folds(changed(run), *["fold-1"] * 3, *["fold-2"] * 3)

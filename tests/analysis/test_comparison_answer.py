@@ -107,7 +107,7 @@ def test_runs_on_different_photos_have_no_winner() -> None:
 
 
 def test_clear_differences_are_shown_with_enough_decimals() -> None:
-    """0.301 and 0.299 are told apart; 0.30 vs. 0.30 with a winner would not be believed."""
+    """0.301 and 0.299 are shown with three digits; 0.30 vs. 0.30 with a winner would not be believed."""
     rows = comparison_table([kept("plain", 0.301), kept("l2", 0.299)])
     said = answer(rows, [effect("l2", mean=-0.002, half=0.001, p=0.001)])
     assert "validation loss 0.299 vs. 0.301 for plain (difference 0.002, 95 % interval 0.001 to 0.003)" in said

@@ -171,7 +171,7 @@ def test_no_effect_is_seldom_called_helped() -> None:
 
 
 def test_detectable_is_found_four_times_in_five() -> None:
-    """A true difference of the size that is told as detectable is called in about 80 % of comparisons."""
+    """A true difference of the size that is called detectable is found in about 80 % of comparisons."""
     draw = np.random.default_rng(9)
     spread, n = 0.1, 10
     error = math.sqrt(1 / n) * spread

@@ -61,7 +61,7 @@ def test_intervals_cover_the_truth() -> None:
 
 
 def test_the_last_size_is_today() -> None:
-    """The forecast at all of today's photos promises no gain; the one asked for stands last."""
+    """The forecast at all of today's photos promises no gain; the one asked for comes last."""
     scores = 0.1 + np.array(SIZES) ** -0.5 + np.random.default_rng(0).normal(0, 0.003, (5, 5))
     found = curve(scores, more=100)
     today = next(point for point in found.fitted if point.n_train == 256)

@@ -1,4 +1,4 @@
-"""Controls: what they say, and when they are told."""
+"""Controls: what they say, and when they are reported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_interval_is_scipy_s_beta() -> None:
         (0.80, 0.70, 100, True),
     ],
 )
-def test_colours_that_solve_the_task_are_told(colours: float, head: float, n: int, told: bool) -> None:
+def test_colours_that_solve_the_task_are_reported(colours: float, head: float, n: int, told: bool) -> None:
     """Told where even the lower bound accounts for half of what the head gains over a constant answer."""
     sanity_baselines = [control("majority", 0.5, n=n), control("colour-histogram", colours, n=n)]
     found = sanity_warnings(sanity_baselines, accuracy=head, largest_share=0.5, on="validation")

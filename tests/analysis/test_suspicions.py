@@ -38,7 +38,8 @@ def test_nearest_by_centred_cosine() -> None:
 
 
 def test_leakage_says_what_validation_is_worth_without_twins(plant) -> None:
-    """With 10 of 40 twins at a loss of 0.1 and the others at 0.5 the honest loss is told: 0.50 instead of 0.40."""
+    """With 10 of 40 twins at a loss of 0.1 and the others at 0.5 the loss without duplicates is given: 0.50 instead of
+    0.40."""
     cross_entropy = np.full((10, 40), 0.5)
     cross_entropy[:, :10] = 0.1
     (found,) = judge(plant(TRAIN, cross_entropy), val_labels=LABELS, duplicates=duplicates(10)).suspicions

@@ -29,7 +29,7 @@ AS_TRAINED = {
 
 @pytest.fixture(scope="module")
 def ws(trained, tmp_path_factory: pytest.TempPathFactory) -> imgreg.Workspace:
-    return imgreg.Workspace(tmp_path_factory.mktemp("api") / "models", progress=False)
+    return imgreg.Workspace(tmp_path_factory.mktemp("api") / "models", progress=False, workers=1)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_figures_are_those_of_predicts_answers(trained: Trained, new_photos: Pat
     assert np.sum(done.json["confusion"]) == 18
 
 
-def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
+def test_photos_that_were_trained_on_are_reported(trained: Trained) -> None:
     """Scoring a run on its own train photos says so."""
     done = imgreg("evaluate", trained.folder, trained.data)
     said = " ".join(done.out.split())  # whatever the lines' breaks
@@ -57,8 +57,8 @@ def test_photos_that_were_trained_on_are_told(trained: Trained) -> None:
     assert "too optimistic" in said
 
 
-def test_photos_that_score_several_runs_are_told(trained: Trained, second: Path, tmp_path: Path) -> None:
-    """Each scoring is recorded; a second classifier on the same photos is told, the same one again is not."""
+def test_photos_that_score_several_runs_are_reported(trained: Trained, second: Path, tmp_path: Path) -> None:
+    """Each scoring is recorded; a second classifier on the same photos gets a warning, the same one again does not."""
     photos = paint_set(tmp_path / "data", n_each=3, seed=1300)
     ledger = trained.folder.parent / EVALUATIONS
     before = len(ledger.read_text().splitlines()) if ledger.exists() else 0

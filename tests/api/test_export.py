@@ -16,8 +16,9 @@ from PIL import ExifTags, Image
 from platformdirs import user_cache_dir
 
 from conftest import NEEDS_CHROMIUM, Trained, imgreg, paint
+from imgreg.api.classifier import load_classifier
 from imgreg.api.export import FORMATS, _photos, export_run
-from imgreg.api.predict import load_classifier, predict
+from imgreg.api.predict import predict
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.export import onnx_file
 from imgreg.export.source import Dtype, Source
@@ -132,7 +133,7 @@ def test_what_cannot_be_written_is_refused_first(trained: Trained, tmp_path: Pat
 
 @pytest.mark.parametrize("number", range(3), ids=["onnxruntime", "litert", "openvino"])
 def test_the_documented_examples_name_the_class(exports: Path, trained: Trained, tmp_path: Path, number: int) -> None:
-    """Each example of docs/export.md, as it stands there, gives predict's answer for a photo."""
+    """Each example of docs/export.md, unchanged, gives predict's answer for a photo."""
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "first-try").symlink_to(exports)
     photo = sorted((trained.data / "warm").glob("*.jpg"))[0]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import imgreg, paint_set
-from imgreg.api.predict import load_classifier, predict
+from imgreg.api.classifier import load_classifier
+from imgreg.api.predict import predict
 from imgreg.api.run import load_run
 from imgreg.data.decode import decode_file
 from imgreg.errors import ArtefactError

@@ -46,7 +46,8 @@ def run(trained, tmp_path_factory: pytest.TempPathFactory) -> imgreg.TrainedRun:
 
 
 def test_the_run_says_what_was_trained(run: imgreg.TrainedRun) -> None:
-    """Layers, callbacks and the end by a callback stand in the run; the recipe in words is that of the layers."""
+    """The run records the layers, the callbacks and that one of them stopped it; its recipe in words is that of the
+    layers."""
     recipe = tomllib.loads((run.folder / "config.toml").read_text())["recipe"]
     kinds = [layer["kind"] for layer in recipe["head"]["layers"]]
     assert kinds == ["dropout", "dense", "activation", "dense", "activation"]
@@ -73,7 +74,7 @@ def test_predict_answers_as_the_keras_model(run: imgreg.TrainedRun, trained) -> 
 
 
 def test_the_documented_example_trains(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/python.md's head and callback, as they stand there but for a few epochs on small photos, give a run."""
+    """docs/python.md's head and callback, unchanged but for a few epochs on small photos, give a run."""
     page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
     (example,) = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "head = keras" in code)
     assert "epochs=50" in example

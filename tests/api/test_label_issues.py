@@ -16,7 +16,7 @@ from imgreg.data.index import Photo, PhotoIndex
 from imgreg.data.split import Split
 
 SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "12", "--set", "head.units=[8]")
-FOLDS = ("--repeats", "1", "--folds", "3")
+FOLDS = ("--repeats", "1", "--folds", "3", "--workers", "1")
 FLIPPED = {"cold/c03.jpg", "warm/w05.jpg"}
 
 
@@ -41,7 +41,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
 
 
 def test_the_flipped_come_first(checked: tuple[Path, Finished]) -> None:
-    """Both flipped photos stand at the head of label_issues.csv, contradicted, and all photos are in it."""
+    """Both flipped photos come first in label_issues.csv, as contradicted, and all photos are in it."""
     root, done = checked
     with (root / "models" / "check" / "label_issues.csv").open() as lines:
         rows = list(csv.DictReader(lines))

@@ -1,4 +1,4 @@
-"""howmuch: nested subsets, one law, and what the folder says of it."""
+"""learning-curve: nested subsets, one fitted curve, and what the folder holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from PIL import Image
 
 from conftest import imgreg, naming, paint_set
 
-SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--recipe", "low_lr", "--set", "head.units=[8]")
+SMALL = ("--weights", "starter", "--image-size", "32", "--epochs", "2", "--recipe", "low_lr", "--set", "head.units=[8]")
+SMALL = (*SMALL, "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paint_set(tmp_path_factory.mktemp("learning-curve") / "data", n_each=24, seed=700)
 
 
-def test_sizes_halve_and_the_folder_tells_it(data: Path, tmp_path: Path) -> None:
+def test_sizes_halve_and_the_folder_agrees(data: Path, tmp_path: Path) -> None:
     """30, 15 and 8 of 48 photos train; the table, figure and JSON agree; the same command again trains nothing."""
     arguments = ("learning-curve", data, *SMALL, "--repeats", "2", "--more", "50", "--models", tmp_path, "--json")
     done = imgreg(*arguments, "--name", "first")

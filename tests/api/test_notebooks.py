@@ -21,6 +21,8 @@ NAMES = ("two_celebrities", "overfit_and_underfit")
 SMALLER = {
     '{"weights": "starter"}': '{"weights": "starter", "image_size": 32}',
     "repeats=3": "repeats=2",
+    '["plain", "blog", "regularized"]': '["plain", "regularized"]',
+    "comparison.runs[2]": "comparison.runs[1]",
     '"tiny", "small", "medium", "large"': '"tiny", "large"',
     '    large("large with L2", **{"head.l2": 0.001}),\n': "",
 }

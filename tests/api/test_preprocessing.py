@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from conftest import imgreg, paint_set
+from imgreg.api.classifier import load_classifier
 from imgreg.api.keras_model import to_keras
-from imgreg.api.predict import load_classifier, predict
+from imgreg.api.predict import predict
 from imgreg.config import Settings
 from imgreg.data import decode as decoding
 from imgreg.data.index import index_photos

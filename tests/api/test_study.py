@@ -21,7 +21,8 @@ from imgreg.api.study import study as study_of
 from imgreg.recipes.topics import plan_study
 from imgreg.session import Session
 
-SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "3", "--set", "head.units=[8]", "--repeats", "2")
+SMALL = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--set", "head.units=[8]", "--repeats", "2")
+SMALL = (*SMALL, "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,8 @@ def test_a_study_of_schedules_shows_which_rates_a_range_test_suggests(data: Path
     assert plan.tests_rates
     assert not plan_study(["dropout"], {}).tests_rates
     settings = tuple(one for one in plan.settings if one.recipe.name in ("plain", "rate 1e-4", "sgd"))
-    done = study_of(data, replace(plan, settings=settings, groups={}), repeats=2, session=Session(models=tmp_path))
+    session = Session(models=tmp_path, workers=1)
+    done = study_of(data, replace(plan, settings=settings, groups={}), repeats=2, session=session)
     rates = json.loads((done.folder / "study.json").read_text())["learning_rates"]
     assert rates["tried"] == {"plain": 1e-3, "rate 1e-4": 1e-4}
     assert rates["curve"]["rates"][0] == pytest.approx(1e-7)
@@ -70,7 +72,7 @@ def test_a_study_of_schedules_shows_which_rates_a_range_test_suggests(data: Path
 
 
 def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: Path) -> None:
-    """Every recipe is scored on the same photos; the folder tells it; the second command trains nothing."""
+    """Every recipe is scored on the same photos; the folder has the same figures; the second command trains nothing."""
     first = study(data, tmp_path / "models", "--topic", "dropout", "--name", "first")
     assert first.code == 0, first.err
     rows = first.json["table"]["rows"]
@@ -122,7 +124,7 @@ def test_a_study_is_paired_ranked_and_kept(data: Path, tmp_path: Path, trials: P
 
 def test_a_killed_study_goes_on(data: Path, tmp_path: Path, trials: Path) -> None:
     """SIGKILL after some trials: the same command trains the others, and the table is that of a study left alone."""
-    arguments = ["compare", data, "--recipes", "plain,dropout", *SMALL, "--workers", "1", "--json"]
+    arguments = ["compare", data, "--recipes", "plain,dropout", *SMALL, "--json"]
     arguments += ["--models", tmp_path / "models"]
     with subprocess.Popen(
         [sys.executable, "-m", "imgreg", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -148,7 +150,7 @@ def test_a_killed_study_goes_on(data: Path, tmp_path: Path, trials: Path) -> Non
 def test_compare_repeats_shares_cells_with_study(data: Path, tmp_path: Path, trials: Path) -> None:
     """compare --repeats --folds pairs the recipes asked for, and a wider comparison trains only what is new."""
     folded = ("--weights", "starter", "--image-size", "64", "--epochs", "2", "--set", "head.units=[8]")
-    folded = (*folded, "--repeats", "1", "--folds", "2")
+    folded = (*folded, "--repeats", "1", "--folds", "2", "--workers", "1")
     first = imgreg(*("compare", data, "--recipes", "plain,dropout", "--models", tmp_path / "models", "--json"), *folded)
     assert first.code == 0, first.err
     assert {row["recipe"] for row in first.json["table"]["rows"]} == {"plain", "dropout"}
@@ -158,30 +160,31 @@ def test_compare_repeats_shares_cells_with_study(data: Path, tmp_path: Path, tri
     assert (wider.json["n_trained"], wider.json["n_kept"]) == (2, 4)
 
 
-def test_a_recipe_that_comes_apart_is_left_out(data: Path, tmp_path: Path, trials: Path) -> None:
-    """Another recipe's infinite loss is told and costs the others nothing; the control's ends the study with 7."""
+def test_a_recipe_that_diverges_is_left_out(data: Path, tmp_path: Path, trials: Path) -> None:
+    """Another recipe's infinite loss is reported and does not affect the others; the control's ends the study with exit
+    code 7."""
     wild = tmp_path / "wild.toml"
     wild.write_text('[head]\nunits = [8]\nl2 = 10\n[optimizer]\nname = "sgd"\nlearning_rate = 10\n')
-    base = ("compare", data, "--repeats", "2", "--weights", "starter", "--image-size", "64", "--epochs", "20", "--json")
-    done = imgreg(*base, "--recipes", f"plain,{wild},l2", "--models", tmp_path / "models", "--set", "head.units=[8]")
+    base = ("compare", data, *SMALL, "--epochs", "20", "--json")
+    done = imgreg(*base, "--recipes", f"plain,{wild},l2", "--models", tmp_path / "models")
     names = {row["recipe"] for row in done.json["table"]["rows"]}
     assert names == {"plain", "l2"}
     assert any("wild, repeat" in note and "left out" in note for note in done.json["notes"])
-    control = imgreg(*base, "--recipes", f"{wild},plain", "--models", tmp_path / "models", "--set", "head.units=[8]")
+    control = imgreg(*base, "--recipes", f"{wild},plain", "--models", tmp_path / "models")
     assert control.code == 7
 
 
-def test_a_given_split_is_dealt_anew_and_told(data: Path, tmp_path: Path, trials: Path) -> None:
-    """A copy on both sides of the given split flatters nobody here: copies go together, and no such warning is made."""
+def test_a_given_split_is_replaced_and_a_note_says_so(data: Path, tmp_path: Path, trials: Path) -> None:
+    """A copy on both sides of the given split does no harm: copies stay together in each new split, and there is no
+    warning."""
     given = tmp_path / "given"
     for label in ("cold", "warm"):
         for number, photo in enumerate(sorted((data / label).iterdir())):
             for side in ("train", "val") if number == 0 else (("train", "val")[number % 2],):
                 (given / side / label).mkdir(parents=True, exist_ok=True)
                 (given / side / label / photo.name).write_bytes(photo.read_bytes())
-    small = ("--weights", "starter", "--image-size", "64", "--epochs", "1", "--set", "head.units=[8]", "--json")
-    base = ("compare", given, "--recipes", "plain,dropout", "--repeats", "2", "--models", tmp_path / "models")
-    done = imgreg(*base, *small, "--sanity-baselines", "majority,shuffled-labels")
+    base = ("compare", given, "--recipes", "plain,dropout", *SMALL, "--epochs", "1", "--models", tmp_path / "models")
+    done = imgreg(*base, "--sanity-baselines", "majority,shuffled-labels", "--json")
     assert done.code == 0, done.err
     majority, shuffled = done.json["sanity_baselines"]
     assert majority["name"] == "majority"

@@ -140,8 +140,9 @@ def test_a_class_of_one_train_photo_has_no_baseline(tmp_path: Path) -> None:
     assert "Baselines skipped" in done.err
 
 
-def test_a_copy_across_the_split_is_found_and_told(tmp_path: Path) -> None:
-    """Train photos saved again among the validation photos, other bytes, are listed as twins and cast doubt."""
+def test_a_copy_across_the_split_is_found_and_reported(tmp_path: Path) -> None:
+    """Train photos saved again among the validation photos, other bytes, are listed as duplicates, and leakage is
+    suspected."""
     data = tmp_path / "data"
     paint_set(data / "train", n_each=10, seed=40)
     paint_set(data / "val", n_each=4, seed=90)
@@ -160,7 +161,7 @@ def test_a_copy_across_the_split_is_found_and_told(tmp_path: Path) -> None:
 
 
 def test_skipped_files_are_listed_with_reasons(trained: Trained) -> None:
-    """The broken photo stands on stderr and in skipped.csv."""
+    """The broken photo is named on stderr and in skipped.csv."""
     with (trained.folder / "skipped.csv").open() as lines:
         (row,) = csv.DictReader(lines)
     assert row["path"].endswith("cold/broken.jpg")
@@ -180,7 +181,7 @@ def test_config_repeats_the_settings(trained: Trained) -> None:
 
 
 def test_no_photo_is_on_two_sides(trained: Trained) -> None:
-    """Each photo stands once in split.csv, with its own hash."""
+    """Each photo is in split.csv once, with its own hash."""
     with (trained.folder / "split.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert len({row["path"] for row in rows}) == len({row["sha256"] for row in rows}) == len(rows) == 32
@@ -259,8 +260,9 @@ def test_a_manifests_photo_folders_are_protected(trained: Trained, tmp_path: Pat
     assert not (trained.data / "cache").exists()
 
 
-def test_a_class_that_misses_its_share_is_told(tmp_path: Path) -> None:
-    """Copies stay together: a class that is mostly one picture cannot give its share, which is said; others do."""
+def test_a_class_that_misses_its_share_is_reported(tmp_path: Path) -> None:
+    """Copies stay together: a class that is mostly one picture cannot give its share, and a warning says so; the others
+    do."""
     data = paint_set(tmp_path / "data", n_each=10)
     for copy in range(10):
         shutil.copy(data / "cold" / "c00.jpg", data / "cold" / f"copy{copy}.jpg")
@@ -333,7 +335,7 @@ def test_a_given_test_split_is_scored_by_the_kept_head(tmp_path: Path) -> None:
 
 
 def test_leaks_across_a_given_split_stop_training_unless_allowed(tmp_path: Path) -> None:
-    """Copies on both sides of the user's split are refused, with what to do; where allowed, the run tells them."""
+    """Copies on both sides of the user's split are refused, with advice; with --allow-leakage the run warns of them."""
     for split in ("train", "val"):
         paint_set(tmp_path / "data" / split, n_each=4)
     command = ("train", tmp_path / "data", *TRAIN_ARGUMENTS, "--models", tmp_path / "m", "--json")

@@ -48,6 +48,8 @@ SMALL = (
         "2",
         "--val-fraction",
         "0.3",
+        "--workers",
+        "1",
     ),
 )
 
@@ -119,7 +121,7 @@ def test_the_folder_holds_a_recipe_a_report_and_every_trial(tuned: Tuned) -> Non
 
 
 def test_the_nested_score_is_of_the_trials_outside(tuned: Tuned) -> None:
-    """The mean over the outer folds, beside the default recipe's; what the search saw is told apart."""
+    """The mean over the outer folds, beside the default recipe's; the loss inside the search is separate."""
     document = tuned.first.json
     losses = [one["loss"] for one in document["outer_folds"]]
     assert document["nested"]["loss"]["mean"] == pytest.approx(sum(losses) / 2)

@@ -46,7 +46,7 @@ def test_show_counts_what_train_has_kept(used: Path, trained: Trained) -> None:
 
 
 def test_verify_finds_a_flipped_bit_and_train_mends_it(used: Path, trained: Trained, tmp_path: Path) -> None:
-    """Exit 0 on a whole cache; 4 and a line for a damaged block; the next run computes its features anew."""
+    """Exit 0 on a whole cache; 4 and a line for a damaged block; the next run computes its features again."""
     assert imgreg("cache", "verify").code == 0
     block = min((used / "features").glob("*.npy"))
     data = bytearray(block.read_bytes())
@@ -62,7 +62,7 @@ def test_verify_finds_a_flipped_bit_and_train_mends_it(used: Path, trained: Trai
 
 
 def test_verify_finds_a_damaged_base(used: Path) -> None:
-    """A base that was cut short is removed and told."""
+    """A truncated base is removed and reported."""
     arrays = min((used / "base").glob("*/base.bin"))
     arrays.write_bytes(arrays.read_bytes()[:1000])
     done = imgreg("cache", "verify")

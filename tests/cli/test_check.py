@@ -40,7 +40,7 @@ def fingerprint(data: Path) -> dict[Path, tuple[str, int]]:
     return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files}
 
 
-def test_everything_is_found_told_and_untouched(data: Path) -> None:
+def test_everything_is_found_reported_and_untouched(data: Path) -> None:
     """Exit 3, each code with its files, in JSON and in words of 80 columns; the photos are as they were."""
     before = {
         path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in data.rglob("*.jpg")
@@ -67,8 +67,8 @@ def test_everything_is_found_told_and_untouched(data: Path) -> None:
 
 
 def test_the_manifest_is_clean_and_can_be_trained_on(data: Path, tmp_path: Path) -> None:
-    """--fix: the copy that judges stays, what stands in two classes goes with its copy, the broken file too; check has
-    no more to say of it, and train takes it."""
+    """--fix: the validation copy stays, a photo in two classes goes with its copy, the broken file too; check has
+    no more findings, and train takes it."""
     manifest = tmp_path / "lists" / "clean.csv"
     manifest.parent.mkdir()
     done = imgreg("check", data, *BASE, "--fix", manifest)
@@ -87,7 +87,7 @@ def test_the_manifest_is_clean_and_can_be_trained_on(data: Path, tmp_path: Path)
     assert trained.code == 0, trained.err
 
 
-def test_what_stands_in_two_classes_stops_every_training(data: Path, tmp_path: Path) -> None:
+def test_a_photo_in_two_classes_stops_every_training(data: Path, tmp_path: Path) -> None:
     """train and study refuse with exit 3, name check and --allow-leakage, and leave nothing behind."""
     for command in (("train",), ("study", "--repeats", "2")):
         done = imgreg(*command, data, *BASE, "--models", tmp_path / "m")
@@ -105,7 +105,7 @@ def test_a_manifest_among_the_photos_is_refused(data: Path) -> None:
 
 
 def test_the_split_keeps_pictures_of_other_bytes_together(tmp_path: Path) -> None:
-    """Every photo also stands there recompressed: whatever the seed, both are on one side, and that is told."""
+    """Every photo is also there recompressed: whatever the seed, both are in one split, and a message says so."""
     for number in range(12):
         for k, label in enumerate(("dawn", "dusk")):
             blobs(tmp_path / "data" / label / f"{number:02}.jpg", seed=2 * number + k)
@@ -125,7 +125,7 @@ def test_the_split_keeps_pictures_of_other_bytes_together(tmp_path: Path) -> Non
         assert together >= 20  # of 24; at 64 px the base does not confirm every pair, and deals the others freely
 
 
-def test_a_class_of_one_size_is_told_before_training(tmp_path: Path) -> None:
+def test_a_class_of_one_size_is_reported_before_training(tmp_path: Path) -> None:
     """Size alone tells the classes apart: the finding has its code, its figures and an advice; training may go on."""
     for number in range(20):
         blobs(tmp_path / "dawn" / f"{number:02}.jpg", seed=2 * number, size=(90 + number, 80 + 2 * number))

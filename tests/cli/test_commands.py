@@ -16,7 +16,7 @@ import click
 import pytest
 from PIL import Image
 
-from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, naming, paint_set
+from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, naming, one_of_each, paint_set
 from imgreg import __version__
 from imgreg.cli import COMMANDS
 
@@ -45,7 +45,8 @@ def test_every_help_has_an_example(name: str) -> None:
 
 
 def test_runs_can_be_sorted_by_what_its_help_lists() -> None:
-    """The choices stand in the command, which imports no runs for --help, and the keys where the list is made."""
+    """The choices are written in the command, which imports nothing of runs for --help; the keys are where the list is
+    made."""
     from imgreg.cli.runs import command
     from imgreg.runs.listing import SORTS
 
@@ -74,7 +75,7 @@ def test_help_of_a_command_and_its_own_commands() -> None:
     ],
 )
 def test_common_options_come_first_and_all_are_listed_once(name: str, epochs: str) -> None:
-    """Every option stands under one heading, and the recipes' own defaults are shown."""
+    """Every option is under one heading, and the recipes' own defaults are shown."""
     from imgreg.cli import root
 
     text = imgreg(name, "--help").out
@@ -119,7 +120,7 @@ def test_the_recorded_command_repeats_the_run_and_prints_a_summary(trained: Trai
     assert "\x1b" not in done.out + done.err
 
 
-def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], trained: Trained) -> None:
+def test_compare_trains_both_on_the_same_split(compared: tuple[Path, dict], trained: Trained) -> None:
     """plain and regularized see the same split and features; the table and figures are written."""
     models, document = compared
     plain, regularized = document["runs"]
@@ -146,6 +147,7 @@ def test_compare_trains_both_on_the_same_ground(compared: tuple[Path, dict], tra
 def test_compare_gives_ranges_to_those_that_augment(trained: Trained, tmp_path: Path) -> None:
     """A range set for both recipes reaches regularized, and plain goes without."""
     narrow = ("--set", "augmentation.zoom_range=0.1", "--image-size", "32", "--epochs", "2")
+    narrow = (*narrow, "--sanity-baselines", "none")
     done = imgreg("compare", trained.data, *TRAIN_ARGUMENTS, *narrow, "--models", tmp_path, "--json")
     assert done.code == 0, done.err
     assert [run["n_views"] for run in done.json["runs"]] == [0, 2]
@@ -225,14 +227,17 @@ def test_predict_text_json_and_csv_agree(trained: Trained) -> None:
         assert sum(document["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_run_is_named_alike_everywhere(trained: Trained) -> None:
+def test_a_run_is_named_alike_everywhere(trained: Trained, tmp_path: Path) -> None:
     """By its name under models, its path, as an argument or by --run, or as the last one: the same answers."""
     photo = next((trained.data / "warm").iterdir())
     models = ("--models", trained.folder.parent, "--json")
-    for words in (("predict", photo), ("evaluate", trained.data), ("verify", "--files-only"), ("report",)):
-        names = ("last",) if words[0] == "report" else ("first", "last", trained.folder)  # drawn anew each time
-        answers = [imgreg(*words, "--run", named, *models) for named in names]
-        answers.append(imgreg(*words, *models))
+    named = ("first", "last", trained.folder)
+    few = one_of_each(trained, tmp_path / "few")
+    for words in (("predict", photo), ("evaluate", few), ("verify", "--files-only"), ("report",)):
+        if words[0] == "report":  # which draws each time
+            answers = [imgreg(*words, *models)]
+        else:
+            answers = [imgreg(*words, *run, *models) for run in [(), *(("--run", one) for one in named)]]
         if words[0] != "predict":
             answers.append(imgreg(words[0], "first", *words[1:], *models))
         assert {done.code for done in answers} == {0}, answers[-1].err
@@ -326,7 +331,7 @@ def test_everything_made_is_listed(compared: tuple[Path, dict], trained: Trained
 
 
 def test_a_shown_recipe_ends_with_its_layers_and_notes() -> None:
-    """The layers at the size asked for and the note on max_norm beside l2 stand as comments, and as JSON."""
+    """The layers at the given image size and the note on max_norm beside l2 are there as comments, and in the JSON."""
     text = imgreg("recipes", "activity", "--image-size", "128").out
     assert "#   hidden_1       Dense                 64               524,352\n" in text
     assert "# Note: max_norm = 2 and l2 = 0.01 both limit" in text

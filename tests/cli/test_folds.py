@@ -79,7 +79,7 @@ def test_every_command_takes_the_run(trained: Trained, run: Path, tmp_path: Path
     assert (again.code, again.json["same_when_trained_again"]) == (0, True), again.err
 
 
-def test_a_single_split_is_other_ground(trained: Trained, run: Path, tmp_path: Path) -> None:
+def test_a_single_split_is_another_split(trained: Trained, run: Path, tmp_path: Path) -> None:
     """compare says that a cross-validated run and one on a split were not scored on the same photos."""
     done = imgreg("compare", run, trained.folder, "--models", tmp_path / "m", "--json")
     assert done.code == 0, done.err

@@ -1,4 +1,4 @@
-"""What a command tells of its progress."""
+"""How a command reports its progress."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_curves_fit_a_terminal_and_fall_as_the_losses_do() -> None:
 
 
 def test_bars_fit_the_terminal_and_tell_the_time() -> None:
-    """Long names and notes are cut at 70 columns; elapsed and remaining time stand beside what is done."""
+    """Long names and notes are cut at 70 columns; elapsed and remaining time follow the count."""
     printed = Console(width=70, file=io.StringIO())
     bars = progress._bars({"r": [row(1, train=0.5, val=0.6)] * 200}, printed)
     task = bars.add_task("checking cached features", total=400, note="logistic-regression on a long name " * 3)

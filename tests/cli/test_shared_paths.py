@@ -79,7 +79,7 @@ def test_a_run_made_in_the_home_folder_can_be_used_there_and_names_it_nowhere(
 
 
 def test_an_old_runs_report_is_shortened_too(home: Path, trained: Trained, tmp_path: Path) -> None:
-    """A run whose files hold whole paths, as they once did: its report, made anew, has none of them."""
+    """A run whose files hold whole paths, as those of older versions: its rebuilt report has none of them."""
     run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     (run / "SHA256SUMS").unlink()
     metrics = json.loads((run / "metrics.json").read_text())
@@ -112,7 +112,7 @@ def test_an_old_runs_report_is_shortened_too(home: Path, trained: Trained, tmp_p
     ],
 )  # fmt: skip
 def test_commands_are_shortened(home: Path, typed: list[str], shared: str) -> None:
-    """Each path of a command by ~ or by its name; everything else as it was typed. HOME stands for the home folder."""
+    """Each path of a command by ~ or by its name; everything else as it was typed. HOME is the home folder."""
     command = shlex.join(word.replace("HOME", str(home)) for word in typed)
     assert shared_command(command) == shared
     assert shared_command(shared) == shared

@@ -45,7 +45,7 @@ def test_another_seed_is_not_the_same_run(run: Path) -> None:
 
 
 def test_photos_that_have_gone_or_come_are_the_reason(run: Path, trained: Trained, tmp_path: Path) -> None:
-    """One photo less, one more: both are told."""
+    """One photo less, one more: both are reported."""
     data = Path(shutil.copytree(trained.data, tmp_path / "data"))
     gone = next(row for row in (run / "split.csv").read_text().splitlines()[1:] if ",train," in row).split(",")[0]
     (data / gone).unlink()
@@ -68,7 +68,7 @@ def test_every_kind_of_change_is_named(run: Path) -> None:
 
 
 def test_a_damaged_run_is_named_rather_than_trained(run: Path) -> None:
-    """A head with one bit turned is told as a changed file, and why the run cannot be used."""
+    """A head with one flipped bit is reported as a changed file, with why the run cannot be used."""
     data = bytearray((run / "head.safetensors").read_bytes())
     data[-1] ^= 1
     (run / "head.safetensors").write_bytes(data)
@@ -78,14 +78,14 @@ def test_a_damaged_run_is_named_rather_than_trained(run: Path) -> None:
 
 
 def test_a_report_made_anew_is_listed_anew_and_nothing_else_is(run: Path) -> None:
-    """report renews the lines of what it draws; a file that was changed before stays told."""
+    """report renews the sums of what it draws; a file that was changed before is still reported."""
     (run / "augmentation.json").write_text("{}")
     assert imgreg("report", run).code == 0
     assert changed_files(run) == ("augmentation.json has changed",)
 
 
 def test_a_file_that_was_changed_is_not_read(run: Path) -> None:
-    """Figures that somebody mended by hand make no report and no answer; which file it is stands in the message."""
+    """Files that were edited by hand give no report and no prediction; the message names the file."""
     text = (run / "history.csv").read_text()
     (run / "history.csv").write_text(text.replace("0.", "1.", 1))
     done = imgreg("report", run)

@@ -130,7 +130,7 @@ def test_cut_short_is_refused() -> None:
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"hello", "not a photo in a known format")])
 def test_what_is_no_photo_is_refused(data: bytes, reason: str) -> None:
-    """An empty file and a text are told apart."""
+    """An empty file and a text get different codes."""
     with pytest.raises(PhotoError, match=reason):
         decode(data, size_px=32)
 

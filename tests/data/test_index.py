@@ -11,7 +11,7 @@ import pytest
 
 from conftest import paint, paint_set
 from imgreg.data.discovery import photo_folders
-from imgreg.data.index import index_photos
+from imgreg.data.index import index_photos, index_portions
 from imgreg.errors import DatasetError
 
 
@@ -288,3 +288,23 @@ def test_a_manifest_keeps_line_ends_inside_quotes(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text('path,label\n"cold/a\nb.jpg",cold\nwarm/w00.jpg,warm\n')
     found = index_photos(tmp_path / "set.csv", max_bad=0)
     assert [photo.path.name for photo in found.photos] == ["a\nb.jpg", "w00.jpg"]
+
+
+def test_portions_are_the_whole_in_parts(tmp_path: Path) -> None:
+    """The same photos, skipped files and classes, though a portion may have one class only. What is refused of the
+    whole is refused of portions."""
+    paint_set(tmp_path, n_each=4)
+    (tmp_path / "cold" / "x.jpg").write_bytes(b"no photo")
+    whole, seen = index_photos(tmp_path, max_bad=0.2), list[tuple[int, int]]()
+    parts = list(index_portions(tmp_path, n_files=2, max_bad=0.2, on_file=lambda *done: seen.append(done)))
+    assert [n_left for _, n_left in parts] == [7, 5, 3, 1, 0]
+    assert sum((part.photos for part, _ in parts), ()) == whole.photos
+    assert sum((part.skipped for part, _ in parts), ()) == whole.skipped
+    assert {part.classes for part, _ in parts} == {whole.classes}
+    assert (seen[-1], max(total for _, total in seen)) == ((9, 9), 9)
+    with pytest.raises(DatasetError, match="1 of 9 files cannot be read"):
+        list(index_portions(tmp_path, n_files=2, max_bad=0))
+    for path in (tmp_path / "warm").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DatasetError, match="class 'warm' has no readable photo"):
+        list(index_portions(tmp_path, n_files=2, max_bad=1))

@@ -74,7 +74,7 @@ def test_more_repeats_begin_with_the_same() -> None:
 
 
 def test_a_given_split_is_not_looked_at() -> None:
-    """Photos that came as train and val are dealt like any others."""
+    """Photos that came as train and val are split like any others."""
     plain = photos(ants=10, bees=10)
     given_ = [Photo(p.where, p.label, p.sha256, "train" if i % 2 else "val") for i, p in enumerate(plain)]
     both = [

@@ -107,7 +107,7 @@ def test_small_classes_stand_on_both_sides() -> None:
 
 
 def test_one_photo_of_a_class_is_an_error() -> None:
-    """A class that cannot stand on both sides is named."""
+    """A class that is too small for both splits is named."""
     with pytest.raises(DatasetError, match=r"class 'b' has no (train|validation) photo \(of 1 in total\)"):
         split_photos([*photos(1)[:1], photo(10, "a"), photo(11, "b")], val_fraction=0.2, seed=0)
 

@@ -55,7 +55,7 @@ def silent(line: str) -> None:
 def test_every_epoch_reads_what_the_uncached_path_computes(
     tmp_path: Path, engine: Engine, photos: tuple[Photo, ...], backend: str
 ) -> None:
-    """--views 100 --epochs 100: each epoch's features are those of its own view, decoded, augmented and embedded anew.
+    """--views 100 --epochs 100: each epoch's features are those of its own view, decoded, augmented and computed again.
 
     A second Augmenter makes the views one at a time in another order than extraction did.
     """

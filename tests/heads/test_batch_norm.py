@@ -64,7 +64,7 @@ def test_moving_averages_lag_where_there_are_few_steps(train_set: Labelled, val_
 
 
 def test_a_small_last_batch_counts_by_its_photos(train_set: Labelled, val_set: Labelled) -> None:
-    """Where the weights stand still, averages over batches of 16, 16, 16 and 2 photos come near those of all 50."""
+    """While the weights do not change, averages over batches of 16, 16, 16 and 2 photos come near those of all 50."""
     asked = {
         "name": "test",
         "head": {"units": (8,), "normalization": "before_activation"},
@@ -80,7 +80,7 @@ def test_a_small_last_batch_counts_by_its_photos(train_set: Labelled, val_set: L
 
 
 def test_a_run_whose_statistics_lag_is_not_judged_by_its_curves() -> None:
-    """A head that learns its train photos while Keras' averages stand still is not called underfitting."""
+    """A head that learns its train photos while Keras' averages hardly move is not called underfitting."""
     draw = np.random.default_rng(0)
     labels = np.arange(96) % 2
     features = (5 + draw.normal(size=(96, 2, 2, 6)) + labels[:, None, None, None]).astype(np.float16)

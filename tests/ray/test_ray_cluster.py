@@ -48,16 +48,20 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def connected(cluster: Any) -> Iterator[Callable[[int], RayCluster]]:
-    """A connection with so many workers."""
+    """A connection with so many workers; the one before is closed, whose workers would hold the CPUs."""
     opened: list[RayCluster] = []
 
+    def close() -> None:
+        while opened:
+            opened.pop().__exit__()
+
     def connect(n_workers: int) -> RayCluster:
+        close()
         opened.append(RayCluster("auto", n_workers=n_workers, watcher=Watcher()).__enter__())
         return opened[-1]
 
     yield connect
-    for one in reversed(opened):
-        one.__exit__()
+    close()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,8 @@ def extracted(
     wanted = {photo: [(0, None), *((view, augmenter) for view in range(1, 5))] for photo in photos}
     with FeatureCache(cache, say=print) as features:
         source = FeatureSource(features, base=base.identity)
-        extract(wanted, source=source, load=lambda: base.engine, workers=base.block_workers, on_view=on_view)
+        extract(wanted, source=source, load=base.computing, on_view=on_view)
+    assert ("engine" in vars(base)) == (cluster is None)  # loaded only where it computes
     with sqlite3.connect(cache / "features" / "index.sqlite") as index:
         return index.execute("SELECT key, block, row FROM items ORDER BY key").fetchall()
 
@@ -110,7 +115,7 @@ def remove_a_node(cluster: Any) -> None:
 def test_features_are_those_of_one_process(
     photos: tuple[Photo, ...], connected: Callable[[int], RayCluster], new_cache: Callable[[str], Path], cluster: Any
 ) -> None:
-    """The same blocks by one worker, and by two of which one is lost in the middle."""
+    """The same blocks by one worker, by two of which one is lost in the middle, and by three."""
     here = extracted(photos, new_cache("here"), cluster=None)
     assert len(here) == 500
     assert extracted(photos, new_cache("ray-1"), cluster=connected(1)) == here
@@ -127,6 +132,11 @@ def test_features_are_those_of_one_process(
         cluster.add_node(num_cpus=1)
     assert removed
     assert removed[0] < len(here)
+    third = cluster.add_node(num_cpus=1)
+    try:
+        assert extracted(photos, new_cache("ray-3"), cluster=connected(3)) == here
+    finally:
+        cluster.remove_node(third)
 
 
 def test_a_processor_of_another_kind_is_refused(

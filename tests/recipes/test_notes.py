@@ -1,4 +1,4 @@
-"""What is told of a recipe before it is trained."""
+"""Notes on a recipe before it is trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imgreg.recipes.notes import recipe_notes
 
 
 def test_max_norm_beside_l2_is_told() -> None:
-    """Both values and the way to try each alone stand in the note."""
+    """The note has both values and how to try each alone."""
     (note,) = recipe_notes(load_recipe("max_norm", overrides={"head.l2": 0.003}))
     assert note.startswith("max_norm = 2 and l2 = 0.003 both limit the size of the hidden weights")
     assert "head.max_norm=0" in note

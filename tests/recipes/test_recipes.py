@@ -160,7 +160,7 @@ def test_settings_survive_toml(dropout: float, units: list[int], backend: str) -
     ],
 )
 def test_a_wrong_setting_is_named(overrides: dict[str, object], message: str) -> None:
-    """Key, value and what was expected stand in the message."""
+    """The message has the key, the value and what was expected."""
     with pytest.raises(UsageError, match="(?s).*" + re.escape(message)):
         load_recipe("plain", overrides=overrides)
 

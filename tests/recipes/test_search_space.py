@@ -1,4 +1,4 @@
-"""The search space: what a file may say, and what a wrong one is told."""
+"""The search space: what a file may contain, and the error for a wrong one."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_labels_are_reviewed_with_keys_and_saved_as_a_manifest(browser, tmp_path
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_or_overlaps(browser, pages, name, width, scheme) -> None:
     """At a desk's and a phone's width the page is no wider than the window, words stay in their boxes, and sections do
-    not overlap; text differs from its ground by 4.5 to 1 or more."""
+    not overlap; text has a contrast of 4.5 to 1 or more with its background."""
     page, _, _ = opened(browser, pages[name], width=width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     overlaps = page.evaluate(

@@ -1,4 +1,4 @@
-"""Figures of a head's layers: what is recorded is drawn and told."""
+"""Figures of a head's layers: what was recorded is drawn and described."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_distributions_of_weights_and_outputs_are_drawn(make_run, healthy) -
 
 
 def test_gradients_of_a_learned_head_do_not_count(make_run, healthy) -> None:
-    """Later epochs, when all gradients are small, do not change what is told."""
+    """Later epochs, when all gradients are small, do not change the sentence."""
     early = rows(first=0.5)
     late = tuple(
         replace(row, epoch=10 + n, gradient_norm=1e-9 if row.layer == "hidden_1" else row.gradient_norm)

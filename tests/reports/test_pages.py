@@ -105,7 +105,7 @@ def test_a_cross_validated_run_is_told_as_one(report, make_run, overfitting):
 
 
 def test_verdict_comes_first(standard, overfitting):
-    """The verdict and its figures stand before the curves, and the kept epoch is named."""
+    """The verdict and its figures come before the curves, and the kept epoch is named."""
     run, text = standard
     page = Page(text)
     sentence = page.text.index(run.summary.verdict.sentence)
@@ -232,7 +232,7 @@ def with_baselines(run, *, low, high):
 
 
 def test_baselines_stand_beside_the_verdict(tmp_path, make_run, overfitting):
-    """A tile names the best; the section tells who is better, its figure every value in words; PNG and SVG too."""
+    """A tile names the best; the section says which is better, its figure has every value in words; PNG and SVG too."""
     run = with_baselines(make_run(overfitting), low=0.1, high=0.3)
     written = run_report(run, folder=tmp_path, pictures={}, maps={})
     assert {"baselines.png", "baselines.svg"} <= set(written)

@@ -74,7 +74,7 @@ def test_run_box_says_the_verdict_and_where_the_report_is(make_run, overfitting)
 
 
 def test_what_was_told_is_not_repeated(make_run, overfitting):
-    """A note that stands on the terminal already is left out of the box and of a comparison."""
+    """A note that is on the terminal already is left out of the box and of a comparison."""
     run = make_run(overfitting, warnings=("photos are few",))
     assert "photos are few" in printed(run_text(run.summary))
     assert "photos are few" not in printed(run_text(run.summary, printed={"photos are few"}))
@@ -110,7 +110,7 @@ def test_every_text_fits_80_columns(odd_runs):
 
 
 def test_early_stopping_is_told(make_run, healthy):
-    """When and why training stopped early stands beside the verdict; of a run that did not, nothing is said."""
+    """When and why training stopped early follows the verdict; a run that did not stop early has no such line."""
     run = make_run(healthy).summary
     assert "stopped early" not in printed(run_text(run))
     early = StoppedEarly(epoch=100, max_epochs=300, patience_epochs=7, min_delta=0.0)
@@ -151,7 +151,7 @@ def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
 
 
 def test_the_box_tells_who_is_better_and_one_next_step(make_run, healthy):
-    """The sentence about the baselines stands beside the verdict's, the most promising step in place of its own."""
+    """The sentence about the baselines follows the verdict's; the most promising step replaces the verdict's own."""
     run = make_run(healthy).summary
     even = Difference(mean=0.0, low=-0.1, high=0.1)
     one = Baseline(
@@ -258,7 +258,7 @@ def test_comparison_has_the_answer_the_figures_and_the_warnings(make_run, overfi
 
 
 def test_comparison_names_each_runs_own_verdict(make_run, overfitting, plant):
-    """A run that stopped too early is told so beside what the comparison says of it."""
+    """A run that stopped too early is named beside what the comparison says of it."""
     falling = plant(np.linspace(0.69, 0.3, 12), np.linspace(0.69, 0.35, 12))
     runs = [make_run(overfitting), make_run(falling, name="short")]
     runs[1] = replace(runs[1], summary=runs[1].summary.model_copy(update={"recipe": "low_lr"}))

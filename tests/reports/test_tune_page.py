@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from imgreg.analysis.tune import NestedScore, OuterScore, SearchTrial, nested_score, tune_answer
+from imgreg.analysis.tune import NestedScore, OuterScore, RecipeSearch, SearchTrial, nested_score, tune_answer
 from imgreg.reports.terminal.tune import tune_text
 from imgreg.reports.tune import Dimension, tune_report
 
@@ -51,11 +51,10 @@ def nested(outer: list[OuterScore]) -> NestedScore:
 
 
 def report(folder: Path, nested: NestedScore, outer: list[OuterScore], importances: dict[str, float]) -> str:
-    tune_report(
-        TRIALS,
+    search = RecipeSearch(
+        trials=TRIALS,
         nested=nested,
-        outer=outer,
-        dimensions=DIMENSIONS,
+        outer_folds=outer,
         importances=importances,
         settings={"head.dropout": ("0.7", "0.3"), "head.units": ("[256]", "[256, 64]")},
         changes=CHANGES,
@@ -63,8 +62,8 @@ def report(folder: Path, nested: NestedScore, outer: list[OuterScore], importanc
         notes=["a note"],
         command="imgreg tune pets",
         train_command="imgreg train pets --recipe models/a/best.toml",
-        folder=folder,
     )
+    tune_report(search, dimensions=DIMENSIONS, folder=folder)
     return " ".join((folder / "report.html").read_text().split())
 
 

@@ -17,7 +17,7 @@ def words(name: str, **overrides: object) -> str:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_words(name: str) -> None:
-    """Base, regularizers and training are told for each recipe that imgreg comes with."""
+    """Base, regularizers and training are described for each bundled recipe."""
     told = words(name)
     assert told.startswith("Frozen VGG16")
     assert "with learning rate" in told

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from imgreg.errors import ArtefactError, BusyError, MachineError, UsageError
-from imgreg.runs.folder import atomic_folder, list_runs, read_run
+from imgreg.runs.atomic_folder import atomic_folder
+from imgreg.runs.folder import list_runs, read_run
 
 
 def test_a_folder_gets_its_name_only_when_whole(tmp_path: Path) -> None:
@@ -40,9 +41,9 @@ def test_an_existing_run_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_one_owner_at_a_time(tmp_path: Path) -> None:
-    """While another process makes the run, this one is told so."""
+    """While another process writes the run, this one gets an error that says so."""
     code = (
-        "import sys, pathlib\nfrom imgreg.runs.folder import atomic_folder\n"
+        "import sys, pathlib\nfrom imgreg.runs.atomic_folder import atomic_folder\n"
         "with atomic_folder(pathlib.Path(sys.argv[1])):\n    print('mine', flush=True)\n    sys.stdin.read()"
     )
     other = subprocess.Popen(

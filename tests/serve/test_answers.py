@@ -52,6 +52,7 @@ import sys
 from pathlib import Path
 from threadpoolctl import threadpool_info, threadpool_limits
 from imgreg.api import predict
+from imgreg.api.classifier import load_classifier
 
 def n_threads():
     return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
@@ -60,7 +61,7 @@ answered, seen = predict.mean_probabilities, []
 predict.mean_probabilities = lambda *given, **named: (seen.append(n_threads()), answered(*given, **named))[1]
 run, photo = map(Path, sys.argv[1:])
 with threadpool_limits(2, user_api="blas"):
-    list(predict.predict([photo], classifier=predict.load_classifier([run], one_photo=True)))
+    list(predict.predict([photo], classifier=load_classifier([run], one_photo=True)))
     print(seen, n_threads())
     first, second = predict.one_blas_thread(), predict.one_blas_thread()  # as of two threads: the first leaves first
     first.__enter__(), second.__enter__(), first.__exit__(None, None, None)
@@ -89,7 +90,7 @@ def test_one_blas_thread_multiplies_a_photos_features(trained, photos) -> None:
     ],
 )
 def test_what_cannot_be_answered_says_why(served, query, body, status, says) -> None:
-    """The status tells whose fault it is, the body the reason."""
+    """The status says whose fault it is, the body why."""
     answer = served.ask("POST", f"/predict{query}", body)
     assert answer.status == status
     assert says in answer.json["error"]

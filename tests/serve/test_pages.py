@@ -126,7 +126,7 @@ def test_a_pasted_photo_is_answered(browser, served, trained) -> None:
 
 
 def test_a_photo_that_cannot_be_read_says_so_beside_the_others(browser, served, trained) -> None:
-    """The reason stands in its card."""
+    """Its card shows the reason."""
     page = browser.new_page()
     page.goto(served.address)
     page.set_input_files("#pick", [trained.data / "cold" / "broken.jpg", trained.data / "cold" / "c00.jpg"])

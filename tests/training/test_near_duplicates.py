@@ -41,7 +41,7 @@ def test_looking_for_them_keeps_to_the_users_cache_size(tmp_path: Path, monkeypa
 
 
 def test_a_base_settles_when_it_is_first_needed(tmp_path: Path) -> None:
-    """Weights that are not there are told where features are wanted; a set without look-alikes never asks for them."""
+    """Missing weights are reported when features are needed; a set without look-alikes never asks for them."""
     base = Backbone(Base(weights=str(tmp_path / "none.safetensors")), watcher=Watcher())
     for number, label in enumerate(("dawn", "dusk") * 4):
         blobs(tmp_path / "different" / label / f"{number}.jpg", seed=200 + number)

@@ -36,7 +36,7 @@ N_FOLDS = 3
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dataset, Prepared]]:
-    """24 photos in 3 folds, their features in the cache. Four stand there again as PNG: near-duplicates that nobody
+    """24 photos in 3 folds, their features in the cache. Four are there again as PNG: near-duplicates that nobody
     looked for, and that therefore fall into folds as they come."""
     from PIL import Image
 
@@ -59,7 +59,7 @@ def source(ready: tuple[Dataset, Prepared]) -> FeatureSource:
 
 
 def test_a_photo_is_no_twin_of_itself(ready: tuple[Dataset, Prepared], source: FeatureSource) -> None:
-    """Its nearest photo stands in another fold, and is the nearest of all that stand there."""
+    """Its nearest photo is in another fold, and is the nearest of those in other folds."""
     split = ready[0].split
     found = assess_data_quality(split, classes=ready[0].index.classes, source=source).duplicates
     folds = np.array(split.folds)
@@ -124,7 +124,7 @@ def test_each_fold_has_its_own_controls(ready: tuple[Dataset, Prepared]) -> None
 
 
 def test_shuffled_labels_leave_the_scored_side_alone(ready: tuple[Dataset, Prepared]) -> None:
-    """In folds the same photos train under labels dealt anew and are scored by their own."""
+    """In folds the same photos are trained on with shuffled labels and scored by their own labels."""
     split = ready[0].split
     shuffled = with_shuffled_labels(split, seed=0)
     assert shuffled.val == split.val

@@ -27,7 +27,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     return root, done
 
 
-def test_photos_that_colours_solve_are_told(told: tuple[Path, Finished]) -> None:
+def test_a_task_that_colours_solve_is_reported(told: tuple[Path, Finished]) -> None:
     """The warning is on stderr; the suspicion is in the JSON and in the report, which says first not to trust this."""
     root, done = told
     sanity_baselines = {one["name"]: one for one in done.json["sanity_baselines"]}
@@ -46,7 +46,7 @@ def test_photos_that_colours_solve_are_told(told: tuple[Path, Finished]) -> None
 
 
 def test_shuffled_labels_say_how_much_is_memory(told: tuple[Path, Finished]) -> None:
-    """The head fits its own labels better than shuffled ones, and the share of these is told."""
+    """The head fits its own labels better than shuffled ones, and the share of the latter is reported."""
     _, done = told
     shuffled = done.json["sanity_baselines"][-1]
     share = int(shuffled["note"].split("fits ")[1].split("%")[0]) / 100

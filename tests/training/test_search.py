@@ -9,7 +9,7 @@ import pytest
 
 from imgreg.analysis.tune import Losses
 from imgreg.recipes.search_space import Choices, Range, Space
-from imgreg.training.search import BATCH, Candidate, Search, search
+from imgreg.training.search import BATCH, Candidate, Search, random_search, search
 
 SPACE: Space = {
     "head.dropout": Range(0, 0.9),
@@ -69,7 +69,7 @@ def test_it_begins_with_the_default_and_is_never_worse(found: Search) -> None:
 
 def test_a_trial_that_is_clearly_worse_is_spared_the_other_folds() -> None:
     """Dropped after the first fold, its loss is an estimate; without dropping every trial has all folds."""
-    some, whole = (searched(sampler="random", drop_z=z) for z in (2.0, np.inf))  # random: the same trials
+    some, whole = (searched(sampler=random_search, drop_z=z) for z in (2.0, np.inf))  # random: the same trials
     dropped = [one for one in some.trials if one.status == "dropped"]
     assert dropped
     assert all(len(one.losses) < 3 for one in dropped)
@@ -119,7 +119,7 @@ def test_time_ends_a_search_between_batches() -> None:
 
 
 def test_a_default_outside_the_space_is_still_the_first_trial() -> None:
-    """It is scored and can win, but the sampler cannot be told of it."""
+    """It is scored and can win, but the sampler does not learn of it."""
     default = DEFAULT | {"head.dropout": 0.95}
     found = search(SPACE, score, default=default, is_inside=False, n_folds=2, n_trials=6, seed=1)
     assert found.trials[0].values == default

@@ -114,6 +114,33 @@ class NestedScore(BaseModel):
     optimism: float
 
 
+class RecipeSearch(BaseModel):
+    """A finished search as its report takes it: the part of tune.json that is shown.
+
+    Attributes
+    ----------
+    trials : tuple of SearchTrial
+        Of the search on all photos, the default recipe first.
+    importances : dict of str to float
+        Each setting's share in what makes a trial one of the best; empty for few trials.
+    settings : dict of str to tuple
+        Dotted key to the default recipe's and the tuned recipe's value as typed; None where it has no effect.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: tuple[SearchTrial, ...]
+    nested: NestedScore
+    outer_folds: tuple[OuterScore, ...]
+    importances: dict[str, float]
+    settings: dict[str, tuple[str | None, ...]]
+    changes: tuple[str, ...]
+    answer: tuple[str, ...]
+    notes: tuple[str, ...]
+    command: str
+    train_command: str
+
+
 def clearly_worse(candidate: Sequence[Losses], best: Sequence[Losses], *, z: float) -> bool:
     """Whether a trial's losses on the same photos are higher by more than z standard errors of the paired difference.
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from imgreg.atomic_write import left_behind
 from imgreg.data.file_cache import forget, record_files
 from imgreg.data.store_copy import clear_fetched, fetched_contents
-from imgreg.errors import MachineError
-from imgreg.features.block_store import BlockStore
-from imgreg.features.block_store import StoreContents as StoreContents
+from imgreg.errors import MachineError, UsageError
+from imgreg.features.block_store import BlockStore, StoreContents
 from imgreg.features.cache import CacheCheck, CacheContents, FeatureCache
 from imgreg.features.export import is_whole, kept_exports
 from imgreg.heads.checkpoint import read_checkpoint
@@ -37,10 +36,11 @@ class CacheReport:
     file_cache_bytes: int  # metadata of photos that were read
     n_fetched: int  # files from object stores
     fetched_bytes: int
+    store: StoreContents | None = None  # the object store, where $IMGREG_CACHE names one
 
     @property
     def n_bytes(self) -> int:
-        """All of it, in bytes."""
+        """All of it on this machine, in bytes."""
         bases = sum(n_bytes for _, n_bytes in self.bases)
         features = self.features.n_bytes + self.features.damaged_bytes
         return (
@@ -66,7 +66,18 @@ class CacheVerification:
 
 
 def show_cache() -> CacheReport:
-    """Count what is kept. Makes the cache folder if it is not there."""
+    """Count what is kept here, and in the object store of $IMGREG_CACHE. Makes the cache folder if it is not there.
+
+    Raises
+    ------
+    MachineError
+        If the folder or the store cannot be read.
+    """
+    with _opened_store() as store:
+        return _contents(store=None if store is None else store.contents())
+
+
+def _contents(*, store: StoreContents | None) -> CacheReport:
     folder = cache_folder()
     with FeatureCache(folder, say=lambda _: None) as cache:
         contents = cache.contents()
@@ -88,23 +99,8 @@ def show_cache() -> CacheReport:
         file_cache_bytes=file_cache_bytes,
         n_fetched=n_fetched,
         fetched_bytes=fetched_bytes,
+        store=store,
     )
-
-
-def stored_contents() -> StoreContents | None:
-    """Count what the object store in $IMGREG_CACHE holds; None if that is a folder. raises MachineError"""
-    with _opened_store() as store:
-        return None if store is None else store.contents()
-
-
-def clear_store() -> StoreContents | None:
-    """Delete all features from the object store in $IMGREG_CACHE, for every machine. Returns what was there."""
-    with _opened_store() as store:
-        if store is None:
-            return None
-        before = store.contents()
-        store.clear()
-        return before
 
 
 @contextmanager
@@ -143,9 +139,18 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     return CacheVerification(folder, features, damaged, trials, checkpoints)
 
 
-def clear_cache() -> CacheReport:
-    """Empty this machine's cache. Returns what was there."""
-    before = show_cache()
+def clear_cache(*, store: bool = False) -> CacheReport:
+    """Empty this machine's cache, and the object store too, for every machine, if asked to. Returns what was there.
+
+    Raises
+    ------
+    UsageError
+        If there is no object store to empty.
+    MachineError
+        If the folder or the store cannot be emptied.
+    """
+    stored = _clear_store() if store else None
+    before = _contents(store=stored)
     with FeatureCache(before.folder, say=lambda _: None) as cache:
         cache.clear()
     for base, _ in before.bases:
@@ -155,6 +160,15 @@ def clear_cache() -> CacheReport:
             _remove(before.folder / name)
     clear_fetched(before.folder)
     forget(before.folder)
+    return before
+
+
+def _clear_store() -> StoreContents:
+    with _opened_store() as store:
+        if store is None:
+            raise UsageError("--store: IMGREG_CACHE is not the address of an object store. Omit the option.")
+        before = store.contents()
+        store.clear()
     return before
 
 

@@ -12,8 +12,9 @@ from imgreg.analysis.results import comparison_of
 from imgreg.config import CHEAP_BASELINES, CurveStyle, Settings
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.reports.tensorboard import write_events, write_experiment
+from imgreg.runs.atomic_folder import atomic_folder
 from imgreg.runs.checksums import write_sums
-from imgreg.runs.folder import Run, atomic_folder, read_run, rows_to_csv, write_json, write_text
+from imgreg.runs.folder import Run, read_run, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, folder_beside, named_folder
 from imgreg.session import Session
 from imgreg.training.dataset import new_folder

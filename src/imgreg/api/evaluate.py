@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from imgreg.analysis.metrics import Metrics, measure
-from imgreg.api.predict import Vote, load_classifier, predict
+from imgreg.api.classifier import Vote, load_classifier
+from imgreg.api.predict import predict
 from imgreg.data.index import Photo, index_photos
 from imgreg.data.store_copy import local_copy
 from imgreg.data.stores import as_typed

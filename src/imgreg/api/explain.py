@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgreg.analysis.compare import distinct
-from imgreg.api.predict import checked_card, load_classifier, photo_probabilities, recorded_weights
+from imgreg.api.classifier import checked_card, load_classifier, recorded_weights
+from imgreg.api.predict import photo_probabilities
 from imgreg.atomic_write import WINDOWS, write_atomic
 from imgreg.data import decode as decoding
 from imgreg.data.isolated_reading import in_workers

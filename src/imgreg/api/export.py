@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from imgreg import __version__
+from imgreg.api.classifier import checked_card, load_classifier, recorded_weights
 from imgreg.api.keras_model import to_keras
-from imgreg.api.predict import UInt8Array, checked_card, load_classifier, photo_probabilities, recorded_weights
+from imgreg.api.predict import UInt8Array, photo_probabilities
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, MachineError, UsageError
 from imgreg.export.parity import Parity, measure, synthetic_images
@@ -28,7 +29,8 @@ from imgreg.export.source import Dtype, Source, with_uint8_input
 from imgreg.heads.store import ModelCard, load_head
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
-from imgreg.runs.folder import Run, atomic_folder, read_run, write_json, write_text
+from imgreg.runs.atomic_folder import atomic_folder
+from imgreg.runs.folder import Run, read_run, write_json, write_text
 from imgreg.training.dataset import refuse_inside
 from imgreg.training.thumbnails import photo_bytes
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgreg.config import Settings
+from imgreg.data.augment import Augmenter
 from imgreg.data.split import Split
+from imgreg.features.blocks import LAST_LAYER, frozen_layer
+from imgreg.features.extract import FeatureSource
+from imgreg.features.tta import tta_views
 from imgreg.paths import cache_folder
+from imgreg.progress import Watcher
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
-from imgreg.training.dataset import Dataset, read_index, refuse_cache_inside
-from imgreg.training.fit import prepare
+from imgreg.training.dataset import Dataset, read_portions, refuse_cache_inside
+from imgreg.training.fit import extract_views
 from imgreg.training.workers import open_workers
 
 
@@ -21,10 +29,11 @@ class ExtractedFeatures:
     """What computing features ahead gave; a feature is of one photo or one of its views."""
 
     cache: Path
-    n_photos: int
-    n_computed: int
-    n_read: int
-    seconds: float
+    n_photos: int = 0
+    n_skipped: int = 0
+    n_computed: int = 0
+    n_read: int = 0
+    seconds: float = 0.0
 
     @property
     def features_per_second(self) -> float:
@@ -40,18 +49,61 @@ def extract_features(data: Path, *, settings: Settings, session: Session) -> Ext
     DatasetError
         If the photos cannot be used as a dataset, or one changed while it was read.
     """
+    *_, done = extract_portions(data, settings=settings, session=session)
+    return done
+
+
+def extract_portions(data: Path, *, settings: Settings, session: Session) -> Iterator[ExtractedFeatures]:
+    """As extract_features, with what is done after each portion of the photos.
+
+    A portion's photos are indexed, their features computed, and both forgotten: memory does not grow with the dataset.
+    """
     refuse_cache_inside(data)
+    recipe, done = settings.recipe, ExtractedFeatures(cache_folder())
+    layers = [LAST_LAYER] if recipe.finetune.block == "none" else [LAST_LAYER, frozen_layer(recipe.finetune.block)]
+    n_each = len(layers) * (len(tta_views(mirror=recipe.prediction.mirror)) + recipe.n_views)
     with open_workers(session) as working:
-        index, _ = read_index(data, settings.photos, session=working)
         base = Backbone(settings.base, watcher=session.watcher, pool=working.pool)
         base.settle()
-        everyone = Dataset(index, Split(index.photos, (), (), given=False, leaks=0), (), 0.0)
-        with open_cache(working) as cache:
-            prepared = prepare(everyone, base=base, settings=settings, cache=cache, watcher=session.watcher)
-    extraction = prepared.extraction
-    return ExtractedFeatures(
-        cache_folder(), len(index.photos), extraction.n_computed, extraction.n_read, prepared.seconds_features
-    )
+        augmenter = Augmenter(recipe.augmentation, seed=settings.seed, size_px=base.image_size)
+        with (
+            open_cache(working) as cache,
+            closing(read_portions(data, settings.photos, session=working)) as portions,
+        ):
+            for index, n_left in portions:
+                started = time.perf_counter()
+                extractions = [
+                    extract_views(
+                        Dataset(index, Split(index.photos, (), (), given=False, leaks=0), (), 0.0),
+                        source=FeatureSource(cache, base=base.identity, layer=layer),
+                        augmenter=augmenter,
+                        recipe=recipe,
+                        base=base,
+                        watcher=_of_all(session.watcher, n_before=done.n_computed, n_after=n_left * n_each),
+                    )
+                    for layer in layers
+                ]
+                cache.forget_places()
+                done = replace(
+                    done,
+                    n_photos=done.n_photos + len(index.photos),
+                    n_skipped=done.n_skipped + len(index.skipped),
+                    n_computed=done.n_computed + sum(one.n_computed for one in extractions),
+                    n_read=done.n_read + sum(one.n_read for one in extractions),
+                    seconds=done.seconds + time.perf_counter() - started,
+                )
+                yield done
+
+
+def _of_all(watcher: Watcher, *, n_before: int, n_after: int) -> Watcher:
+    """A watcher that shows the features of one portion among all."""
+
+    def step(stage: str, done: int, total: int, note: str) -> None:
+        if stage == "computing features":
+            done, total = n_before + done, n_before + total + n_after
+        watcher.step(stage, done, total, note)
+
+    return replace(watcher, step=step)
 
 
 def extraction_document(done: ExtractedFeatures) -> dict[str, object]:
@@ -59,6 +111,7 @@ def extraction_document(done: ExtractedFeatures) -> dict[str, object]:
     return {
         "cache": str(done.cache),
         "n_photos": done.n_photos,
+        "n_skipped": done.n_skipped,
         "n_computed": done.n_computed,
         "n_read": done.n_read,
         "seconds": round(done.seconds, 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from imgreg.api.predict import checked_card, recorded_weights
+from imgreg.api.classifier import checked_card, recorded_weights
 from imgreg.api.verify import recorded_settings
 from imgreg.heads.keras_model import photos_to_probabilities
 from imgreg.heads.store import load_head
@@ -29,7 +29,7 @@ def to_keras(folder: Path) -> Any:
     keras.Model
         (n, image_size, image_size, 3) RGB, 0..255, uint8 or float32 -> (n, n_classes) float32 probabilities, in the
         order of the run's classes. VGG16 computes in float32: where the run's features were computed in bfloat16,
-        probabilities differ from predict's in the third digit.
+        probabilities differ from predict's in the third digit, in int8 in the second.
 
     Raises
     ------

@@ -26,8 +26,9 @@ from imgreg.runs.folder import Run, read_run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from imgreg.api.classifier import Classifier
     from imgreg.api.export import Exported
-    from imgreg.api.predict import Classifier, Prediction
+    from imgreg.api.prediction import Prediction
     from imgreg.runs.summary import RunSummary, Verdict
 
 PathLike = str | Path
@@ -173,7 +174,7 @@ class TrainedRun:
         return answers[0]
 
     def _classifier(self, one_photo: bool, confidence: float | None) -> Classifier:
-        from imgreg.api.predict import load_classifier
+        from imgreg.api.classifier import load_classifier
 
         wanted = (one_photo, confidence)
         if wanted not in self._classifiers:

@@ -15,6 +15,7 @@ import tomli_w
 from imgreg.analysis.tune import (
     NestedScore,
     OuterScore,
+    RecipeSearch,
     SearchTrial,
     changed_settings,
     nested_score,
@@ -230,22 +231,10 @@ def draw_tune(folder: Path, document: Mapping[str, Any]) -> None:
     """
     from imgreg.reports.tune import Dimension, tune_report
 
-    tune_report(
-        [SearchTrial.model_validate(one) for one in document["trials"]],
-        nested=NestedScore.model_validate(document["nested"]),
-        outer=[OuterScore.model_validate(one) for one in document["outer_folds"]],
-        dimensions=[
-            Dimension(key, labels=Choices(tuple(one["values"])).labels)
-            if "values" in one
-            else Dimension(key, low=one["low"], high=one["high"], log=one["log"])
-            for key, one in document["space"].items()
-        ],
-        importances=document["importances"],
-        settings=document["settings"],
-        changes=document["changes"],
-        answer=document["answer"],
-        notes=document["notes"],
-        command=document["command"],
-        train_command=document["train_command"],
-        folder=folder,
-    )
+    dimensions = [
+        Dimension(key, labels=Choices(tuple(one["values"])).labels)
+        if "values" in one
+        else Dimension(key, low=one["low"], high=one["high"], log=one["log"])
+        for key, one in document["space"].items()
+    ]
+    tune_report(RecipeSearch.model_validate(document), dimensions=dimensions, folder=folder)

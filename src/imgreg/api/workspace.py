@@ -6,10 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imgreg.api.display import watching
 from imgreg.api.result import ComparisonResult, Result, TuneResult
+from imgreg.api.results import (
+    check_result,
+    comparison_result,
+    label_issues_result,
+    learning_curve_result,
+    learning_rate_result,
+    study_result,
+    tune_result,
+)
 from imgreg.api.run import PathLike, TrainedRun, load_run
 from imgreg.api.table import Table
 from imgreg.config import CHEAP_BASELINES, SWEEPS, Base, Recipe
@@ -19,9 +28,6 @@ from imgreg.recipes.topics import StudyPlan, plan_study
 from imgreg.runs.find import find_run
 from imgreg.runs.folder import list_runs
 from imgreg.session import Session
-
-if TYPE_CHECKING:
-    from imgreg.analysis.results import Comparison, Study
 
 
 @dataclass(frozen=True)
@@ -189,10 +195,10 @@ class Workspace:
                     session=session,
                     sanity_baselines=sanity_baselines,
                 )
-                return _study_result(f"Comparison on {repeats} splits", done)
+                return study_result(f"Comparison on {repeats} splits", done)
             from imgreg.api.compare import compare
 
-            return _comparison_result(
+            return comparison_result(
                 compare(Path(data), settings=settings, session=session, sanity_baselines=sanity_baselines)
             )
 
@@ -226,7 +232,7 @@ class Workspace:
         plan = plan_study(topics, options)
         with self._session(name=name, resume=resume) as session:
             done = study(Path(data), plan, repeats=repeats, folds=folds, session=session)
-        return _study_result(f"Study of {', '.join(topics)} on {repeats} splits", done)
+        return study_result(f"Study of {', '.join(topics)} on {repeats} splits", done)
 
     def tune(
         self,
@@ -251,7 +257,7 @@ class Workspace:
             `seconds`, after which the searches end with as many as there were; `folds`, the outer folds, which score
             the search; `inner_folds`, on which it compares recipes.
         """
-        from imgreg.api.tune import tune, tune_document
+        from imgreg.api.tune import tune
         from imgreg.recipes.search_space import DEFAULT_SPACE, load_space
 
         tuning, others = tuning_from(options)
@@ -264,17 +270,7 @@ class Workspace:
                 tuning=tuning,
                 session=session,
             )
-        rows = [{"trial": one.number, "status": one.status, "loss": one.loss, **one.values} for one in done.trials]
-        return TuneResult(
-            f"Recipe tuned for {Path(data).name}",
-            answer=(*done.answer, *done.notes),
-            table=Table(rows),
-            document=tune_document(done),
-            folder=done.folder,
-            figure="progress.png",
-            recipe=done.recipe,
-            run=load_run(done.run),
-        )
+        return tune_result(Path(data), done)
 
     def learning_curve(
         self,
@@ -298,24 +294,12 @@ class Workspace:
         **options
             As in `train`.
         """
-        from imgreg.api.learning_curve import find_learning_curve, learning_curve_document
+        from imgreg.api.learning_curve import find_learning_curve
 
         settings = build_settings(recipe, options)
         with self._session(name=name, resume=resume) as session:
             done = find_learning_curve(Path(data), settings=settings, repeats=repeats, more=more, session=session)
-        error = done.error
-        rows = [
-            {"n_train": n_train, "test_error": mean, "low": low, "high": high}
-            for n_train, mean, low, high in zip(error.sizes, error.means, error.lows, error.highs, strict=True)
-        ]
-        return Result(
-            f"Learning curve of {Path(data).name}",
-            answer=(*done.answer, *done.notes),
-            table=Table(rows),
-            document=learning_curve_document(done),
-            folder=done.folder,
-            figure="curve.png",
-        )
+        return learning_curve_result(Path(data), done)
 
     def lr_find(
         self,
@@ -335,24 +319,12 @@ class Workspace:
         **options
             As in `train`.
         """
-        from imgreg.api.lr_find import find_learning_rate, learning_rate_document
+        from imgreg.api.lr_find import find_learning_rate
 
         settings = build_settings(recipe, options)
         with self._session(name=name, resume=None) as session:
             done = find_learning_rate(Path(data), settings=settings, sweeps=sweeps, session=session)
-        return Result(
-            f"Learning rates for {Path(data).name}",
-            answer=(*done.answer, *done.notes),
-            table=Table(
-                [
-                    {"learning_rate": rate, "train_loss": loss}
-                    for rate, loss in zip(done.curve.rates, done.curve.losses, strict=True)
-                ]
-            ),
-            document=learning_rate_document(done),
-            folder=done.folder,
-            figure="curve.png",
-        )
+        return learning_rate_result(Path(data), done)
 
     def label_issues(
         self,
@@ -383,21 +355,12 @@ class Workspace:
         UsageError
             For an option that does not exist, or fewer than 2 folds.
         """
-        from imgreg.api.label_issues import find_label_issues, label_issues_document
+        from imgreg.api.label_issues import find_label_issues
 
         settings = build_settings(recipe, options)
         with self._session(name=name, resume=resume) as session:
             done = find_label_issues(Path(data), settings=settings, repeats=repeats, folds=folds, session=session)
-        document = label_issues_document(done)
-        photos: Any = document["photos"]
-        return Result(
-            f"Label issues of {Path(data).name}",
-            answer=(*done.answer, *done.notes),
-            table=Table(photos),
-            document=document,
-            folder=done.folder,
-            figure="sheet.png",
-        )
+        return label_issues_result(Path(data), done)
 
     def check(self, data: PathLike, *, fix: PathLike | None = None, **base: Any) -> Result:
         """Find unreadable files, duplicates, leaks between splits, class imbalance and shortcuts before training.
@@ -409,18 +372,11 @@ class Workspace:
         **base
             weights, image_size, engine or precision of VGG16, which confirms near-duplicates.
         """
-        from imgreg.api.check import check, check_document
+        from imgreg.api.check import check
 
         with self._session() as session:
             done = check(Path(data), base=Base(**base), session=session, fix=None if fix is None else Path(fix))
-        document = check_document(done)
-        shown = [
-            {"code": one.code, "severity": one.severity, "finding": one.says, "advice": one.advice}
-            for one in done.findings
-        ]
-        answer = ("Training would reject these photos.",) if done.stops else ()
-        answer = answer or (("Training would accept these photos.",) if done.findings else ("No problems found.",))
-        return Result(f"Check of {Path(data).name}", answer=answer, table=Table(shown), document=document)
+        return check_result(Path(data), done)
 
     @property
     def runs(self) -> Table:
@@ -468,33 +424,3 @@ class Workspace:
                 ray=self.ray,
                 watcher=watcher,
             )
-
-
-def _comparison_result(done: Comparison) -> ComparisonResult:
-    from imgreg.analysis.comparison_answer import answer
-    from imgreg.api.compare import comparison_document
-
-    return ComparisonResult(
-        f"Comparison of {', '.join(row.name for row in done.rows)}",
-        answer=(answer(done.rows, done.effects), *filter(None, [done.against_baselines]), *done.warnings),
-        table=Table([row.model_dump(mode="json", exclude={"run", "verdict_sentence"}) for row in done.rows]),
-        document=comparison_document(done),
-        folder=done.folder,
-        figure="panels.svg",
-        runs=tuple(load_run(run.run) for run in done.runs),
-    )
-
-
-def _study_result(title: str, done: Study) -> ComparisonResult:
-    from imgreg.api.study import study_document
-
-    rows = [row.model_dump(mode="json") for row in done.table.rows]
-    nested = {name for row in rows for name, value in row.items() if isinstance(value, dict | list)}
-    return ComparisonResult(
-        title,
-        answer=(*done.answer, *done.notes),
-        table=Table([{name: value for name, value in row.items() if name not in nested} for row in rows]),
-        document=study_document(done),
-        folder=done.folder,
-        figure="forest.png",
-    )

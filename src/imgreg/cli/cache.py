@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from imgreg.cli.flags import json_option, quiet_option
-from imgreg.errors import ArtefactError, UsageError
+from imgreg.errors import ArtefactError
 
 if TYPE_CHECKING:
-    from imgreg.api.cache import CacheReport, StoreContents
+    from imgreg.api.cache import CacheReport
 
 
 @click.group("cache")
@@ -44,12 +44,12 @@ def show(as_json: bool) -> None:
     Example:
       imgreg cache show --json
     """
-    from imgreg.api.cache import show_cache, stored_contents
+    from imgreg.api.cache import show_cache
     from imgreg.cli.show import print_json
 
-    report, stored = show_cache(), stored_contents()
+    report = show_cache()
     if as_json:
-        print_json(_document(report, stored))
+        print_json(_document(report))
         return
     features = report.features
     click.echo(f"{report.folder}")
@@ -71,7 +71,7 @@ def show(as_json: bool) -> None:
         click.echo(
             f"  resume    {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted training runs"
         )
-    if stored is not None:
+    if stored := report.store:
         click.echo(f"{stored.address}\n  features  {_size(stored.n_bytes):>9}  {stored.n_blocks:,} blocks, shared")
 
 
@@ -122,25 +122,22 @@ def clear(store: bool, as_json: bool) -> None:
     Example:
       imgreg cache clear
     """
-    from imgreg.api.cache import clear_cache, clear_store
+    from imgreg.api.cache import clear_cache
     from imgreg.cli.show import print_json
     from imgreg.paths import cache_store
 
-    if store and cache_store() is None:
-        raise UsageError("--store: IMGREG_CACHE is not the address of an object store. Omit the option.")
-    stored = clear_store() if store else None
-    before = clear_cache()
+    before = clear_cache(store=store)
     if as_json:
-        print_json(_document(before, stored))
+        print_json(_document(before))
         return
     click.echo(f"{before.folder}: {_size(before.n_bytes)} freed ({before.features.n_features:,} views)")
-    if stored is not None:
+    if stored := before.store:
         click.echo(f"{stored.address}: {_size(stored.n_bytes)} deleted ({stored.n_blocks:,} blocks)")
     elif address := cache_store():
         click.echo(f"{address}: nothing deleted; --store deletes its features, for every machine")
 
 
-def _document(report: CacheReport, stored: StoreContents | None) -> dict[str, object]:
+def _document(report: CacheReport) -> dict[str, object]:
     bases = [{"path": str(path), "n_bytes": n_bytes} for path, n_bytes in report.bases]
     return {
         "folder": str(report.folder),
@@ -151,7 +148,7 @@ def _document(report: CacheReport, stored: StoreContents | None) -> dict[str, ob
         "photos": {"n_bytes": report.file_cache_bytes},
         "fetched": {"n_files": report.n_fetched, "n_bytes": report.fetched_bytes},
         "interrupted": {"n_trainings": report.n_checkpoints, "n_bytes": report.checkpoints_bytes},
-        "store": None if stored is None else asdict(stored),
+        "store": None if report.store is None else asdict(report.store),
     }
 
 

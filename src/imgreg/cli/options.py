@@ -24,7 +24,8 @@ from imgreg.session import Session
 F = TypeVar("F", bound=Callable[..., Any])
 COMPARED = ("plain", "regularized")  # by default
 _ALIASES = {"learning_rate": ("--lr",), "batch_size": ("--batch",), "image_size": ("--imgsz",)}
-_OF_HEADS = ("epochs", "batch_size", "patience", "learning_rate", "dropout", "l2", "val_fraction", "split_seed")
+_OF_HEADS = ("epochs", "batch_size", "patience", "learning_rate", "dropout", "l2")
+_OF_SPLITS = ("val_fraction", "split_seed", "allow_leakage")
 _BASE_OPTIONS = ("weights", "image_size", "engine", "precision")
 
 
@@ -36,7 +37,9 @@ def settings_options(function: F) -> F:
 def features_options(function: F) -> F:
     """Those of `settings_options` that cached features depend on."""
     wanted = RECIPE_OPTIONS | SETTINGS_OPTIONS
-    return _settings_options(function, {name: where for name, where in wanted.items() if name not in _OF_HEADS})
+    return _settings_options(
+        function, {name: where for name, where in wanted.items() if name not in _OF_HEADS + _OF_SPLITS}
+    )
 
 
 def _settings_options(function: F, wanted: Mapping[str, tuple[type[Config], str]]) -> F:

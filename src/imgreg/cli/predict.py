@@ -18,7 +18,8 @@ from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import store_address
 
 if TYPE_CHECKING:
-    from imgreg.api.predict import Classifier, Prediction
+    from imgreg.api.classifier import Classifier
+    from imgreg.api.prediction import Prediction
     from imgreg.progress import Watcher
 
 
@@ -76,7 +77,8 @@ def command(
     from imgreg.cli.progress import watching
 
     with watching(quiet=quiet, verbose=verbose) as watcher:
-        from imgreg.api.predict import load_classifier, predict
+        from imgreg.api.classifier import load_classifier
+        from imgreg.api.predict import predict
         from imgreg.data.members import holds_photos
         from imgreg.data.stores import address_of, without_scheme
 
@@ -200,7 +202,7 @@ def _notes(answer: Prediction, classifier: Classifier) -> Iterator[str]:
 
 
 def _write_json(answers: Iterable[Prediction], classifier: Classifier) -> int:  # noqa: ARG001
-    from imgreg.api.predict import prediction_document
+    from imgreg.api.prediction import prediction_document
 
     n_bad = 0
     for answer in answers:
@@ -211,7 +213,7 @@ def _write_json(answers: Iterable[Prediction], classifier: Classifier) -> int:  
 
 
 def _write_csv(answers: Iterable[Prediction], classifier: Classifier) -> int:
-    from imgreg.api.predict import NOVELTY
+    from imgreg.api.prediction import NOVELTY
     from imgreg.data.discovery import as_cell
 
     n_bad = 0

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from imgreg.errors import DatasetError, PhotoError
 
 _PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
 _LOOKED_AT_ONCE = 10_000
+SKIPPED_NAMED = 5  # of too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,96 @@ def index_photos(
     DatasetError
         For a missing folder, fewer than two classes, an empty class, or too many unreadable files.
     """
-    rows: list[Photo | Skipped | None] = []  # None until it is read
+    rows, unread = _looked_up(list_files(root), file_cache=file_cache, on_file=on_file)
+    labels = {one.label for one in rows if isinstance(one, Photo)} | {item.label for _, item, _ in unread}
+    left_out = [one for one in rows if isinstance(one, Skipped)]
+    _refuse_one_class(root, sorted(labels), n_left_out=len(left_out), first=left_out[:1])
+    read = _with_read(rows, unread, file_cache=file_cache, on_file=on_file)
+    photos = tuple(one for one in read if isinstance(one, Photo))
+    skipped = tuple(one for one in read if isinstance(one, Skipped))
+    _refuse_too_many_bad(root, skipped[:SKIPPED_NAMED], n_bad=len(skipped), n_listed=len(rows), max_bad=max_bad)
+    _refuse_empty_classes(root, labels, counts=Counter(photo.label for photo in photos))
+    notes, cross_class = tuple(notes_on_folders(root)), _copies_across_classes(photos)
+    return PhotoIndex(root, photos, skipped, tuple(sorted(labels)), notes, cross_class)
+
+
+def index_portions(
+    root: Path,
+    *,
+    n_files: int,
+    max_bad: float,
+    file_cache: FileCache | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Generator[tuple[PhotoIndex, int], None, None]:
+    """As index_photos, so many files at a time, in memory that does not grow with the data set.
+
+    The files are listed twice: first to count them and to name the classes. The same file in several classes is not
+    looked for.
+
+    Parameters
+    ----------
+    n_files : int
+        Number of files in a portion.
+
+    Yields
+    ------
+    PhotoIndex
+        Of a portion. All name the same classes; the first alone has the notes.
+    int
+        Number of files that are still to come.
+
+    Raises
+    ------
+    DatasetError
+        As index_photos; for too many unreadable files as soon as there are, for an empty class after the last portion.
+    """
+    n_listed, n_left_out, labels, left_out = 0, 0, set[str](), list[Skipped]()
+    for item in list_files(root):
+        n_listed += 1
+        if item.problem is None:
+            labels.add(item.label)
+        else:
+            n_left_out += 1
+            left_out = left_out or [_given_up(item, item.problem)]
+    _refuse_one_class(root, sorted(labels), n_left_out=n_left_out, first=left_out)
+    n_done, n_bad, bad, counts = 0, 0, list[Skipped](), Counter[str]()
+    notes = tuple(notes_on_folders(root))
+    for part in _batched(list_files(root), n_files):
+
+        def count(done: int, _: int, before: int = n_done) -> None:
+            if on_file is not None:
+                on_file(before + done, max(n_listed, before + done))
+
+        rows, unread = _looked_up(part, file_cache=file_cache, on_file=count)
+        read = _with_read(rows, unread, file_cache=file_cache, on_file=count)
+        photos = tuple(one for one in read if isinstance(one, Photo))
+        skipped = tuple(one for one in read if isinstance(one, Skipped))
+        n_done, n_bad, bad = n_done + len(read), n_bad + len(skipped), [*bad, *skipped][:SKIPPED_NAMED]
+        counts.update(photo.label for photo in photos)
+        _refuse_too_many_bad(root, bad, n_bad=n_bad, n_listed=max(n_listed, n_done), max_bad=max_bad)
+        yield PhotoIndex(root, photos, skipped, tuple(sorted(labels)), notes), max(n_listed - n_done, 0)
+        notes = ()
+    _refuse_empty_classes(root, labels, counts=counts)
+
+
+def _looked_up(
+    items: Iterable[Listed],
+    *,
+    file_cache: FileCache | None,
+    on_file: Callable[[int, int], None] | None,
+) -> tuple[list[Photo | Skipped | None], list[tuple[int, Listed, Stamp | None]]]:
+    """What is known of files before any is read.
+
+    Returns
+    -------
+    list of Photo, Skipped or None
+        None for a file that is to be read.
+    list of (int, Listed, Stamp or None)
+        These files, each with its row.
+    """
+    rows: list[Photo | Skipped | None] = []
     unread: list[tuple[int, Listed, Stamp | None]] = []
-    labels: set[str] = set()
-    for part in _batched(list_files(root), _LOOKED_AT_ONCE):
-        labels |= {item.label for item in part if item.problem is None}
+    for part in _batched(items, _LOOKED_AT_ONCE):
         stamps = [None if file_cache is None else stamp_of(item.where) for item in part]
         had = [None] * len(part) if file_cache is None else file_cache.find([item.where for item in part], stamps)
         for item, stamp, facts in zip(part, stamps, had, strict=True):
@@ -141,7 +227,18 @@ def index_photos(
             rows.append(None if facts is None else Photo(item.where, item.label, facts[0], item.split, facts[1]))
         if on_file is not None:
             on_file(len(rows) - len(unread), 0)
-    _refuse_one_class(root, sorted(labels), left_out=[one for one in rows if isinstance(one, Skipped)])
+    return rows, unread
+
+
+def _with_read(
+    rows: list[Photo | Skipped | None],
+    unread: Sequence[tuple[int, Listed, Stamp | None]],
+    *,
+    file_cache: FileCache | None,
+    on_file: Callable[[int, int], None] | None,
+) -> list[Photo | Skipped | None]:
+    """The rows with every file read, in isolated processes, and what was read taken down."""
+    rows = list(rows)
     if on_file is not None:
         on_file(len(rows) - len(unread), len(rows))
     read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
@@ -151,17 +248,7 @@ def index_photos(
             file_cache.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
         if on_file is not None:
             on_file(done, len(rows))
-    photos = tuple(one for one in rows if isinstance(one, Photo))
-    skipped = tuple(one for one in rows if isinstance(one, Skipped))
-    _refuse_too_many_bad(root, skipped, n_listed=len(rows), max_bad=max_bad)
-    counts = Counter(photo.label for photo in photos)
-    for label in sorted(labels):
-        if counts[label] == 0:
-            raise DatasetError(
-                f"{root}: class {label!r} has no readable photo. Add photos to its folder, or remove the folder."
-            )
-    notes, cross_class = tuple(notes_on_folders(root)), _copies_across_classes(photos)
-    return PhotoIndex(root, photos, skipped, tuple(sorted(counts)), notes, cross_class)
+    return rows
 
 
 def _copies_across_classes(photos: Sequence[Photo]) -> str:
@@ -194,15 +281,13 @@ def _given_up(item: Listed, error: PhotoError) -> Skipped:
     return Skipped(Path(item.where), str(error), error.code)
 
 
-def _refuse_one_class(root: Path, found: Sequence[str], *, left_out: Sequence[Skipped]) -> None:
-    if not found and [one.path for one in left_out] == [root]:  # a tar or Parquet file that cannot be read
-        raise DatasetError(
-            f"{root}: {left_out[0].reason}. Expected photos with labels in it (see `imgreg help train`)."
-        )
-    if len(found) < 2 and left_out:
+def _refuse_one_class(root: Path, found: Sequence[str], *, n_left_out: int, first: Sequence[Skipped]) -> None:
+    if not found and n_left_out == 1 and first[0].path == root:  # a tar or Parquet file that cannot be read
+        raise DatasetError(f"{root}: {first[0].reason}. Expected photos with labels in it (see `imgreg help train`).")
+    if len(found) < 2 and first:
         raise DatasetError(
             f"{root}: found {len(found)} class{'' if len(found) == 1 else 'es'} among the usable photos, expected 2 or "
-            f"more. {len(left_out)} left out, the first: {left_out[0].path}: {left_out[0].reason}."
+            f"more. {n_left_out} left out, the first: {first[0].path}: {first[0].reason}."
         )
     if len(found) < 2:
         names = f" ({', '.join(found)})" if found else ""
@@ -212,11 +297,19 @@ def _refuse_one_class(root: Path, found: Sequence[str], *, left_out: Sequence[Sk
         )
 
 
-def _refuse_too_many_bad(root: Path, skipped: Sequence[Skipped], *, n_listed: int, max_bad: float) -> None:
-    if len(skipped) > max_bad * n_listed:
-        first = "\n".join(f"  {bad.path}: {bad.reason}" for bad in skipped[:5])
-        more = f"\n  ... and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+def _refuse_empty_classes(root: Path, labels: Iterable[str], *, counts: Mapping[str, int]) -> None:
+    for label in sorted(labels):
+        if not counts.get(label):
+            raise DatasetError(
+                f"{root}: class {label!r} has no readable photo. Add photos to its folder, or remove the folder."
+            )
+
+
+def _refuse_too_many_bad(root: Path, named: Sequence[Skipped], *, n_bad: int, n_listed: int, max_bad: float) -> None:
+    if n_bad > max_bad * n_listed:
+        first = "\n".join(f"  {bad.path}: {bad.reason}" for bad in named)
+        more = f"\n  ... and {n_bad - len(named)} more" if n_bad > len(named) else ""
         raise DatasetError(
-            f"{root}: {len(skipped)} of {n_listed} files cannot be read, more than --max-bad {max_bad:g} "
+            f"{root}: {n_bad} of {n_listed} files cannot be read, more than --max-bad {max_bad:g} "
             f"allows:\n{first}{more}\nRemove or repair them, or raise --max-bad."
         )

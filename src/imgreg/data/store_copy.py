@@ -49,8 +49,9 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
     Parameters
     ----------
     data : Path
-        An address of a folder (all photos, manifests, tar and Parquet files below it), of one such file or a photo in
-        it, or of a manifest (and the files that it names); or a path of this machine, which is given back.
+        An address of a folder (all photos, manifests, tar and Parquet files below it), of one such file, or of a
+        manifest (and the files that it names), or of a photo in a tar or Parquet file (which is fetched); or a path
+        of this machine, which is given back.
 
     Returns
     -------
@@ -64,10 +65,11 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
     MachineError
         If obstore or credentials are missing, the store does not answer, or the disk is too small.
     """
-    given = address_of(data)
-    if given is None:
+    address = address_of(data)
+    if address is None:
         return without_scheme(data)
-    address = file_of(given)
+    if (file := file_of(address)) != address:
+        return Path(f"{local_copy(Path(file), watcher=watcher)}{address[len(file) :]}")
     parts = address.split("://")[1].split("/")
     if {"", ".", ".."} & set(parts):
         raise UsageError(f"{address}: expected SCHEME://BUCKET/PREFIX without empty, '.' or '..' parts.")
@@ -84,7 +86,7 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
             copy.fetch(map(copy.present, _portions(copy.named_by(copy.folder / name))))
         elif name.lower().endswith(".tar"):
             copy.fetch([copy.present(CLASS_FILES)])
-        return Path(f"{copy.folder / name}{given.removeprefix(address)}")
+        return copy.folder / name
 
 
 def fetched_contents(folder: Path) -> tuple[int, int]:

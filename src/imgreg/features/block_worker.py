@@ -18,7 +18,7 @@ import numpy as np
 from imgreg.data.members import file_of
 from imgreg.errors import DatasetError, MachineError
 from imgreg.features.cache import WrittenBlock, write_block
-from imgreg.features.engines import Engine, EngineSettings, Precision, engine_version, load_engine
+from imgreg.features.engines import Engine, EngineSettings, engine_version, load_engine
 from imgreg.features.export import find_export
 from imgreg.features.extract import BaseIdentity, View, feature_rows, library_versions
 from imgreg.features.weights import Weights
@@ -38,11 +38,7 @@ def made_with(base: BaseIdentity, *, packages: Sequence[str] = ()) -> dict[str, 
         If this processor cannot compute in the base's precision.
     """
     own = {name: version(name) for name in ("imgreg", *packages)}
-    return own | {"engine": engine_version("openvino", _precision(base))} | library_versions()
-
-
-def _precision(base: BaseIdentity) -> Precision:
-    return "bfloat16" if base.precision == "bfloat16" else "float32"
+    return own | {"engine": engine_version("openvino", base.precision)} | library_versions()
 
 
 class BlockWorker:
@@ -71,14 +67,15 @@ class BlockWorker:
             If they would not, or the cache folder is not here.
         """
         refuse_other_bits(self._base, expected=self._expected)
-        if find_export(self._cache, self._base.weights_sha256, preprocessing=self._base.preprocessing) is None:
+        base, int8 = self._base, self._base.precision == "int8"
+        if find_export(self._cache, base.weights_sha256, preprocessing=base.preprocessing, int8=int8) is None:
             raise MachineError(
                 f"{self._cache}/base: no exported VGG16 on {socket.gethostname()}. Every machine needs the same folder "
                 "as IMGREG_CACHE, on a shared file system."
             )
         settings = EngineSettings(
             "openvino",
-            _precision(self._base),
+            self._base.precision,
             self._base.image_size,
             preprocessing=self._base.preprocessing,
             n_threads=1,

@@ -150,7 +150,7 @@ class FeatureCache:
         self._say = say
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._intact = set(intact)  # blocks checked by this process
-        self._is_copy = index is not None
+        self._is_copy, self._opened = index is not None, time.time()
         self._store = store
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         if index is not None and not index.is_file():
@@ -275,6 +275,11 @@ class FeatureCache:
                 self._store.put_block(name, path.read_bytes())
             self._store.put_rows(name, rows, base=base)
 
+    def forget_places(self) -> None:
+        """Free the memory that what was asked for so far takes; `shrink` still keeps the blocks."""
+        self._intact.clear()
+        self._known.clear()
+
     @contextlib.contextmanager
     def shared_index(self) -> Iterator[Path]:
         """A copy of the index of the features that this process knows, for processes on other machines.
@@ -307,9 +312,10 @@ class FeatureCache:
         if self._is_copy:
             return
         with self._changing():
-            rows = self._index.execute("SELECT name, n_bytes FROM blocks ORDER BY used").fetchall()
-            excess = sum(n_bytes for _, n_bytes in rows) - self._limit_bytes
-            for name, n_bytes in rows:
+            (n_bytes,) = self._index.execute("SELECT TOTAL(n_bytes) FROM blocks").fetchone()
+            excess = n_bytes - self._limit_bytes
+            older = "SELECT name, n_bytes FROM blocks WHERE used < ? ORDER BY used"
+            for name, n_bytes in self._index.execute(older, (self._opened,)).fetchall() if excess > 0 else ():
                 if excess <= 0:
                     break
                 if name not in self._intact and _removed(self._path(name)):

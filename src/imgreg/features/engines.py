@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from imgreg.errors import MachineError
 from imgreg.features.blocks import LAST_LAYER, Arrays
-from imgreg.features.export import arrays_intact, export_base, find_export
+from imgreg.features.export import arrays_intact, export_base, find_export, quantize_base
+from imgreg.features.int8 import RANGES_VERSION, rounded
 from imgreg.features.openvino_blocks import with_blocks
 from imgreg.lazy_imports import load_keras, load_openvino
 
@@ -32,10 +33,10 @@ UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 
 EngineName = Literal["openvino", "keras"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
 
 KERAS_BATCH = 32
-_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # OpenVINO's
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # OpenVINO's; int8: of what is not quantized
 
 
 class Engine(Protocol):
@@ -74,6 +75,10 @@ def choose_engine(base: Base, *, say: Callable[[str], None]) -> tuple[EngineName
         If a strict choice is not available on this machine.
     """
     engine = _fastest(say=say) if base.engine == "auto" else base.engine
+    if base.precision == "int8" and engine != "openvino":
+        raise MachineError("--precision int8: only OpenVINO computes in int8. Use --engine openvino.")
+    if base.precision == "int8" and not has_int8():
+        raise MachineError("--precision int8: this processor has neither VNNI nor AMX. Use --precision float32.")
     if base.precision != "auto" and (engine, base.precision) != ("openvino", "bfloat16"):
         return engine, base.precision
     if engine == "keras":
@@ -96,6 +101,20 @@ def has_bfloat16() -> bool:
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BFLOAT16:
         return False
     return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@functools.cache
+def has_int8() -> bool:
+    """Whether OpenVINO computes correctly in int8 on this processor.
+
+    Without VNNI or AMX it uses instructions that clip the sum of two products to 16 bits: half of what it should be at
+    worst. ONEDNN_MAX_CPU_ISA, which keeps oneDNN from newer instructions, is honoured.
+    """
+    compiled = _small_convolution("int8")
+    if not _kernel_of(compiled).endswith("I8"):
+        return False
+    sums = compiled(np.full((1, 64, 16, 16), 255, np.float32))[0]
+    return bool(sums[0, 0, 8, 8] == 255 * 127 * 64 * 9)
 
 
 def _fastest(*, say: Callable[[str], None]) -> EngineName:
@@ -137,7 +156,12 @@ class EngineSettings:
 
 
 def load_engine(
-    settings: EngineSettings, *, weights_sha256: str, find_weights: Callable[[], Weights], cache: Path
+    settings: EngineSettings,
+    *,
+    weights_sha256: str,
+    find_weights: Callable[[], Weights],
+    cache: Path,
+    on_picture: Callable[[int, int], None] | None = None,
 ) -> Engine:
     """Load the base into an engine. Its OpenVINO form is exported by Keras once and kept under cache/base.
 
@@ -145,13 +169,19 @@ def load_engine(
     ----------
     find_weights : callable
         Gives the weights' file; called only if no exported form is there.
+    on_picture : callable, optional
+        Called with (pictures done, pictures) while the ranges of int8 are measured.
     """
     if settings.engine == "keras":
         return KerasEngine(find_weights(), settings)
-    kept = find_export(cache, weights_sha256, preprocessing=settings.preprocessing)
+    preprocessing, int8 = settings.preprocessing, settings.precision == "int8"
+    kept = find_export(cache, weights_sha256, preprocessing=preprocessing, int8=int8)
     if kept and (engine_of_kept := _load_kept(kept, settings)):
         return engine_of_kept
-    model = export_base(find_weights(), cache=cache, preprocessing=settings.preprocessing)
+    if int8:
+        model = quantize_base(find_weights(), cache=cache, preprocessing=preprocessing, on_picture=on_picture)
+    else:
+        model = export_base(find_weights(), cache=cache, preprocessing=preprocessing)
     return OpenVinoEngine(model, settings)
 
 
@@ -257,7 +287,11 @@ def engine_version(engine: EngineName, precision: Precision) -> str:
     """
     names = ("openvino", "keras") if engine == "openvino" else ("tensorflow", "keras")
     versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
-    return " ".join([*versions, convolution_kernel(precision)] if engine == "openvino" else versions)
+    if engine == "openvino":
+        versions.append(convolution_kernel(precision))
+    if precision == "int8":
+        versions.append(f"ranges {RANGES_VERSION}")
+    return " ".join(versions)
 
 
 @functools.cache
@@ -271,17 +305,28 @@ def convolution_kernel(precision: Precision) -> str:
     MachineError
         If OpenVINO has none for this precision here.
     """
-    ov = load_openvino()
-    photo = ov.opset13.parameter([1, 64, 16, 16], np.float32)
-    weights = ov.opset13.constant(np.zeros((64, 64, 3, 3), np.float32))
-    output = ov.opset13.convolution(photo, weights, [1, 1], [1, 1], [1, 1], [1, 1])
-    hints = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "INFERENCE_NUM_THREADS": 1}
     try:
-        compiled = ov.Core().compile_model(ov.Model([output], [photo], "convolution"), "CPU", hints)
+        return _kernel_of(_small_convolution(precision))
     except RuntimeError as error:  # OpenVINO's
         raise MachineError(
             f"OpenVINO cannot compute in {precision} on this processor. Use --precision float32."
         ) from error
+
+
+def _small_convolution(precision: Precision) -> Any:
+    """(1, 64, 16, 16) float32 in, kernels of 127 everywhere, compiled for one thread."""
+    ov = load_openvino()
+    photo = ov.opset13.parameter([1, 64, 16, 16], np.float32)
+    kernel = ov.opset13.constant(np.full((64, 64, 3, 3), 127, np.float32))
+    x, y = photo, kernel
+    if precision == "int8":
+        x, y = rounded(photo, low=0, high=255, levels=256), rounded(kernel, low=-127, high=127, levels=255)
+    output = ov.opset13.convolution(x, y, [1, 1], [1, 1], [1, 1], [1, 1])
+    hints = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "INFERENCE_NUM_THREADS": 1}
+    return ov.Core().compile_model(ov.Model([output], [photo], "convolution"), "CPU", hints)
+
+
+def _kernel_of(compiled: Any) -> str:
     described = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
     kernels = {one["layerType"].astype(str): one["primitiveType"].astype(str) for one in described}
     return str(kernels["Convolution"])

@@ -1,4 +1,5 @@
-"""The frozen base in OpenVINO's form: exported by Keras once for each set of weights, kept in the cache, checked."""
+"""The frozen base in OpenVINO's form: exported by Keras once for each set of weights, kept in the cache, checked; for
+int8 quantized once from that."""
 
 from __future__ import annotations
 
@@ -8,10 +9,16 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgreg.errors import MachineError
+import numpy as np
+from numpy.typing import NDArray
+
+from imgreg.errors import ArtefactError, MachineError
+from imgreg.features.dead_leaves import N_PICTURES, SIZE_PX, dead_leaves
+from imgreg.features.int8 import RANGES_VERSION, activation_ranges, lowest_cosine, quantize
 from imgreg.lazy_imports import load_openvino
 
 if TYPE_CHECKING:
@@ -21,11 +28,14 @@ if TYPE_CHECKING:
 STRAY_SECONDS = 3600  # a half-made export is left alone for so long: its writer may still be at work
 _EXPORTED = ("base.xml", "base.bin")
 _PARTIAL = ".new-"
+_INT8_COSINE = 0.99  # at least, on generated pictures; the starter weights reach 0.9997
 
 
-def find_export(cache: Path, weights_sha256: str, *, preprocessing: Preprocessing = "vgg16") -> Path | None:
+def find_export(
+    cache: Path, weights_sha256: str, *, preprocessing: Preprocessing = "vgg16", int8: bool = False
+) -> Path | None:
     """The OpenVINO form of these weights if it lies in the cache; its arrays are not yet checked (`arrays_intact`)."""
-    folder = _export_folder(cache, weights_sha256, preprocessing)
+    folder = _export_folder(cache, weights_sha256, preprocessing, int8=int8)
     return folder / "base.xml" if _is_intact(folder, "base.xml") else None
 
 
@@ -44,6 +54,23 @@ def is_whole(export: Path) -> bool:
     return all(_is_intact(export, name) for name in _EXPORTED)
 
 
+def find_or_export(
+    weights: Weights,
+    *,
+    cache: Path,
+    preprocessing: Preprocessing = "vgg16",
+    int8: bool = False,
+    on_picture: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The OpenVINO form of the base in the cache, checked; exported only if it is not there. raises MachineError"""
+    kept = find_export(cache, weights.sha256, preprocessing=preprocessing, int8=int8)
+    if kept and arrays_intact(kept):
+        return kept
+    if int8:
+        return quantize_base(weights, cache=cache, preprocessing=preprocessing, on_picture=on_picture)
+    return export_base(weights, cache=cache, preprocessing=preprocessing)
+
+
 def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
     """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow.
 
@@ -60,7 +87,68 @@ def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing =
     from imgreg.features.backbone import build_backbone
 
     load_openvino(converter=True)
-    target = _export_folder(cache, weights.sha256, preprocessing)
+
+    def write(model: Path) -> None:
+        base = build_backbone(weights, preprocessing=preprocessing)
+        base.export(str(model), format="openvino", verbose=False)
+
+    return _write_whole(_export_folder(cache, weights.sha256, preprocessing), write)
+
+
+def quantize_base(
+    weights: Weights,
+    *,
+    cache: Path,
+    preprocessing: Preprocessing = "vgg16",
+    on_picture: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Quantize the exported base to int8, which is exported first if it is not in the cache.
+
+    Parameters
+    ----------
+    on_picture : callable, optional
+        Called with (pictures done, pictures) while ranges are measured.
+
+    Returns
+    -------
+    Path
+        The .xml, with the .bin beside it.
+
+    Raises
+    ------
+    ArtefactError
+        If the features of these weights do not survive 8 bits.
+    MachineError
+        If the cache folder cannot be written.
+    """
+    exact = find_export(cache, weights.sha256, preprocessing=preprocessing)
+    if exact is None or not arrays_intact(exact):
+        exact = export_base(weights, cache=cache, preprocessing=preprocessing)
+    ranges = activation_ranges(exact, pictures=_generated(on_picture), size_px=SIZE_PX)
+    ov = load_openvino()
+    network = ov.Core().read_model(exact)
+    quantize(network, ranges=ranges)
+    cosine = lowest_cosine(exact, network, pictures=[*dead_leaves(4)])
+    if not cosine >= _INT8_COSINE:  # NaN where every feature is 0
+        raise ArtefactError(
+            f"--precision int8: the {weights.name} weights do not suit 8 bits. Their features agree with float32 to a "
+            f"cosine of {cosine:.2f}, expected at least {_INT8_COSINE}. Use --precision auto."
+        )
+
+    def write(model: Path) -> None:
+        ov.save_model(network, model, compress_to_fp16=False)
+
+    return _write_whole(_export_folder(cache, weights.sha256, preprocessing, int8=True), write)
+
+
+def _generated(on_picture: Callable[[int, int], None] | None) -> Iterator[NDArray[np.uint8]]:
+    for done, picture in enumerate(dead_leaves(N_PICTURES), start=1):
+        yield picture
+        if on_picture is not None:
+            on_picture(done, N_PICTURES)
+
+
+def _write_whole(target: Path, write: Callable[[Path], None]) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f"{_PARTIAL}*"):  # 60 MB, of a process that was killed
@@ -69,8 +157,7 @@ def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing =
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as temporary:
             folder = Path(temporary) / "whole"
             folder.mkdir()
-            base = build_backbone(weights, preprocessing=preprocessing)
-            base.export(str(folder / "base.xml"), format="openvino", verbose=False)
+            write(folder / "base.xml")
             hashes = {name: _file_hash(folder / name) for name in _EXPORTED}
             (folder / "hashes.json").write_text(json.dumps(hashes))
             if target.exists():  # damaged, or another process was faster; either way ours is whole
@@ -88,8 +175,10 @@ def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing =
     return target / "base.xml"
 
 
-def _export_folder(cache: Path, weights_sha256: str, preprocessing: Preprocessing) -> Path:
+def _export_folder(cache: Path, weights_sha256: str, preprocessing: Preprocessing, *, int8: bool = False) -> Path:
     suffix = "" if preprocessing == "vgg16" else f"-{preprocessing}"
+    if int8:
+        suffix += f"-int8-{RANGES_VERSION}"
     return cache / "base" / f"vgg16-{weights_sha256[:32]}-keras-{importlib.metadata.version('keras')}{suffix}"
 
 

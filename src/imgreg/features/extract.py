@@ -22,7 +22,7 @@ from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.backbone import PREPROCESSINGS, Preprocessing
 from imgreg.features.blocks import LAST_LAYER
 from imgreg.features.cache import BLOCK_ROWS, FeatureCache, WrittenBlock, feature_key
-from imgreg.features.engines import Engine
+from imgreg.features.engines import Engine, Precision
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import Stored, to_stored
 from imgreg.features.tta import MIRROR, mirrored
@@ -40,7 +40,7 @@ class BaseIdentity:
     weights_sha256: str
     image_size: int
     engine_version: str  # e.g. openvino 2026.1.0 keras 3.15.1 brgconv_avx512_f32
-    precision: str
+    precision: Precision
     stored: Stored = "map"
     preprocessing: Preprocessing = field(default="vgg16", repr=False)  # keys name it beside this value
 
@@ -112,8 +112,7 @@ def extract(
     wanted: Mapping[Photo, Sequence[tuple[int, Augmenter | None]]],
     *,
     source: FeatureSource,
-    load: Callable[[], Engine],
-    workers: BlockWorkers | None = None,
+    load: Callable[[], Engine | BlockWorkers],
     on_view: Callable[[int, int], None] | None = None,
     on_block: Callable[[int, int], None] | None = None,
 ) -> Extraction:
@@ -122,9 +121,8 @@ def extract(
     Parameters
     ----------
     load : callable
-        Loads the base; called only if something is missing.
-    workers : BlockWorkers, optional
-        Compute the blocks instead of this process. The blocks and their names are the same.
+        Loads the base, or gives workers that compute in its place; called only if something is missing. The blocks and
+        their names are the same.
     on_view : callable, optional
         Called with (views done, views to compute).
     on_block : callable, optional
@@ -150,13 +148,13 @@ def extract(
     keys = [key for same in by_content.values() for key in same]
     blocks = [keys[start : start + BLOCK_ROWS] for start in range(0, len(keys), BLOCK_ROWS)]
     if blocks:
-        engine = load()  # which exports the base into the cache, where other machines find it
+        computing = load()
         views = [[asked[key] for key in block] for block in blocks]
         n_done = 0
         counts = (
-            _computed_here(views, blocks, source=source, engine=engine)
-            if workers is None
-            else _computed_by_workers(views, blocks, source=source, workers=workers)
+            _computed_by_workers(views, blocks, source=source, workers=computing)
+            if isinstance(computing, BlockWorkers)
+            else _computed_here(views, blocks, source=source, engine=computing)
         )
         for n_more in counts:
             n_done += n_more

@@ -39,8 +39,9 @@ class Unfrozen:
     ----------
     block : mapping
         The base's own convolutions, named layer/array, where each head's begin.
-    precision : float32 or bfloat16
-        Of the convolutions, forward and backward, as of the frozen base; their weights and Adam's moments are float32.
+    precision : Precision
+        Of the frozen base. The convolutions are computed in it too, forward and backward, but for int8, where they are
+        computed in float32; their weights and Adam's moments are float32.
     """
 
     block: Arrays

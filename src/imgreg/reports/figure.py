@@ -98,7 +98,7 @@ def lay_out(figure: Figure) -> None:
 
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave an engine, for which savefig draws once more
 
 
 def figure_svg(figure: Figure) -> str:

@@ -16,6 +16,7 @@ from imgreg.config import CurveStyle
 from imgreg.reports.figure import figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.hover import Hover, hover_over, value_lines
+from imgreg.reports.legends import runs_legend, styles_legend
 from imgreg.reports.page import Chart, chart
 from imgreg.reports.run_axes import (
     TITLES,
@@ -26,9 +27,7 @@ from imgreg.reports.run_axes import (
     draw,
     draw_rate,
     rate_in_words,
-    runs_legend,
     shared_limits,
-    styles_legend,
 )
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History
@@ -42,9 +41,9 @@ _RATE = {"height_ratios": (5, 1)}  # the learning rate's low axes beneath the lo
 
 def curves_figure(history: History, *, title: str, options: PlotOptions = USUAL) -> Figure:
     """Draw one run: loss, above the learning rate where that changes, and accuracy beside them."""
-    figure = new_figure(10, 4.9)
+    figure = new_figure(10, 4.9, free=True)
     is_constant = bool(rate_in_words(history))
-    grid = figure.add_gridspec(2, 2, **_RATE)
+    grid = figure.add_gridspec(2, 2, left=0.085, right=0.985, bottom=0.11, top=0.865, wspace=0.16, hspace=0.2, **_RATE)
     loss = figure.add_subplot(grid[:, 0] if is_constant else grid[0, 0])
     rate = None if is_constant else figure.add_subplot(grid[1, 0], sharex=loss)
     for axes, metric in ((loss, "loss"), (figure.add_subplot(grid[:, 1]), "accuracy")):

@@ -1,4 +1,4 @@
-"""Curves of runs in a pair of axes: line styles, limits, marks and legends.
+"""Curves of runs in a pair of axes: line styles, limits and marks.
 
 Colour = run, solid = train, dashed = validation, a dot = the best epoch.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.config import CurveStyle, Range
 from imgreg.reports.figure import LIGHT, colour_of, dress
-from imgreg.reports.fonts import drawable, families
-from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Metric = Literal["loss", "accuracy"]
 Side = Literal["train", "val"]
@@ -30,10 +27,8 @@ Side = Literal["train", "val"]
 TITLES: dict[Metric, str] = {"loss": "Cross-entropy loss (nats)", "accuracy": "Accuracy"}
 DASHED = (0, (3.2, 1.6))
 FAINT = 0.35  # opacity of an unsmoothed curve behind its smoothed one
-_LEGEND: dict[str, Any] = {"fontsize": 10, "frameon": False, "handlelength": 2.6}
 AS_MEASURED = CurveStyle()
 BOTH_SIDES: tuple[Side, ...] = ("train", "val")
-NAME_LIMIT = 48  # characters of a run's name in a legend or title
 
 
 @dataclass(frozen=True)
@@ -297,48 +292,6 @@ def _in_percent(axes: Axes) -> None:
     from matplotlib.ticker import PercentFormatter
 
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def runs_legend(figure: Figure, runs: Mapping[str, History], *, options: PlotOptions) -> None:
-    """What the line styles mean above the axes, and a line a run below them."""
-    from matplotlib.lines import Line2D
-
-    styles_legend(figure, sides=options.sides)
-    handles = [Line2D([], [], color=options.colour(i), linewidth=4) for i in range(len(runs))]
-    legend = figure.legend(
-        handles,
-        [str(i) for i in range(len(runs))],  # a label that begins with _ would be dropped: set below
-        loc="outside lower center",
-        labelspacing=0.3,
-        labelcolor=LIGHT.ink,
-        **_LEGEND,
-    )
-    for text, (name, history) in zip(legend.get_texts(), runs.items(), strict=True):
-        best, last = history.best, history.last
-        text.set_parse_math(False)
-        text.set_fontfamily(families())
-        text.set_text(
-            f"{drawable(one_line(name, limit=NAME_LIMIT))}: lowest validation loss {best.val_loss:.2f} "
-            f"(epoch {best.epoch}), last {last.val_loss:.2f}"
-        )
-
-
-def styles_legend(figure: Figure, *, sides: Sequence[Side]) -> None:
-    from matplotlib.lines import Line2D
-
-    styles = {
-        **({"train": Line2D([], [], color=LIGHT.ink, linewidth=1.9)} if "train" in sides else {}),
-        "validation": Line2D([], [], color=LIGHT.ink, linewidth=1.9, linestyle=DASHED),
-        "lowest validation loss": Line2D([], [], color=LIGHT.ink, linestyle="", marker="o", markersize=7),
-    }
-    figure.legend(
-        list(styles.values()),
-        list(styles),
-        ncols=3,
-        loc="outside upper center",
-        labelcolor=LIGHT.ink,
-        **_LEGEND,
-    )
 
 
 def _validation_label(val: NDArray[np.float64], *, top: float) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgreg.analysis.tune import FEW_TRIALS, NestedScore, OuterScore, SearchTrial, best_so_far, best_trial
+from imgreg.analysis.tune import FEW_TRIALS, RecipeSearch, SearchTrial, best_so_far, best_trial
 from imgreg.reports.figure import LIGHT, dress, in_ink, new_figure, save_figure
 from imgreg.reports.hover import hover_over
 from imgreg.reports.page import chart, write_page
@@ -49,36 +49,16 @@ class Dimension:
         return round(min(max((x - low) / (high - low), 0.0), 1.0), 6)
 
 
-def tune_report(
-    trials: Sequence[SearchTrial],
-    *,
-    nested: NestedScore,
-    outer: Sequence[OuterScore],
-    dimensions: Sequence[Dimension],
-    importances: Mapping[str, float],
-    settings: Mapping[str, Sequence[str | None]],
-    changes: Sequence[str],
-    answer: Sequence[str],
-    notes: Sequence[str],
-    command: str,
-    train_command: str,
-    folder: Path,
-) -> None:
+def tune_report(search: RecipeSearch, *, dimensions: Sequence[Dimension], folder: Path) -> None:
     """Write report.html, progress.png, settings.png and, where there are importances, importances.png.
-
-    Parameters
-    ----------
-    trials : sequence of SearchTrial
-        Of the search on all photos, the default recipe first.
-    settings : mapping
-        Dotted key to the default recipe's and the tuned recipe's value as typed; None where it has no effect.
 
     Raises
     ------
     OSError
         If the disk refuses.
     """
-    default, n_dropped = nested.effect.control, sum(one.status == "dropped" for one in trials)
+    trials, default = search.trials, search.nested.effect.control
+    n_dropped = sum(one.status == "dropped" for one in trials)
     figure = _progress(trials, default=default)
     charts = [
         chart(
@@ -92,7 +72,7 @@ def tune_report(
             hover=hover_over(figure.axes[0], [one.number for one in trials], _trial_lines(trials)),
         )
     ]
-    if importances:
+    if search.importances:
         caution = (
             f" With {len(trials)} trials this is a hint, not a measurement: a second search may rank them differently."
             if len(trials) < FEW_TRIALS
@@ -100,9 +80,9 @@ def tune_report(
         )
         charts.append(
             chart(
-                save_figure(_importances(importances), folder / "importances.png"),
+                save_figure(_importances(search.importances), folder / "importances.png"),
                 heading="Which settings mattered",
-                alt=", ".join(f"{key} {share:.0%}" for key, share in importances.items()),
+                alt=", ".join(f"{key} {share:.0%}" for key, share in search.importances.items()),
                 caption="PED-ANOVA: the share of each setting in what sets the best trials apart, within these ranges."
                 + caution,
             )
@@ -117,22 +97,10 @@ def tune_report(
     write_page(
         "tune.html.j2",
         target=folder / "report.html",
-        nested=nested,
-        outer=outer,
-        changes=changes,
-        answer=answer,
-        notes=notes,
-        settings=settings,
-        n_trials=len(trials),
+        search=search,
         charts=charts,
         places=places,
-        command=command,
-        train_command=train_command,
-        raw={
-            "nested": nested.model_dump(mode="json"),
-            "outer_folds": [one.model_dump(mode="json") for one in outer],
-            "trials": [one.model_dump(mode="json") for one in trials],
-        },
+        raw=search.model_dump(mode="json", include={"nested", "outer_folds", "trials"}),
     )
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from imgreg.api.predict import Prediction, prediction_document
+from imgreg.api.prediction import Prediction, prediction_document
 from imgreg.errors import PhotoError, UsageError
 from imgreg.serve.body import body_of
 from imgreg.serve.classifiers import Classifiers

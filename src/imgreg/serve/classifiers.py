@@ -18,15 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from imgreg.api.predict import (
-    Classifier,
-    Prediction,
-    UInt8Array,
-    at_confidence,
-    load_classifier,
-    one_blas_thread,
-    predict_decoded,
-)
+from imgreg.api.classifier import Classifier, at_confidence, load_classifier
+from imgreg.api.predict import UInt8Array, one_blas_thread, predict_decoded
+from imgreg.api.prediction import Prediction
 from imgreg.data import decode as decoding
 from imgreg.data.isolated_reading import kept_workers
 from imgreg.errors import UsageError

@@ -24,7 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imgreg import __version__
-from imgreg.api.predict import Prediction, checked_card
+from imgreg.api.classifier import checked_card
+from imgreg.api.prediction import Prediction
 from imgreg.errors import PhotoError
 from imgreg.heads.store import ModelCard
 from imgreg.serve.body import body_of

@@ -17,6 +17,7 @@ from imgreg.features.engines import (
     engine_version,
     load_engine,
 )
+from imgreg.features.export import find_or_export
 from imgreg.features.extract import BaseIdentity, BlockWorkers
 from imgreg.features.weights import Weights, resolve_weights
 from imgreg.paths import cache_folder
@@ -123,10 +124,30 @@ class Backbone:
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine
 
+    def computing(self, layer: str = LAST_LAYER) -> Engine | BlockWorkers:
+        """What computes a layer's output: the workers, with the exported base in the cache, where they find it, or else
+        an engine of this process."""
+        if self.block_workers is None:
+            return self.engine if layer == LAST_LAYER else self.engine_cut_at(layer)
+        find_or_export(
+            self.weights,
+            cache=cache_folder(),
+            preprocessing=self.preprocessing,
+            int8=self.precision == "int8",
+            on_picture=self._watcher.stage("measuring ranges for int8"),
+        )
+        return self.block_workers
+
     def engine_cut_at(self, layer: str) -> Engine:
         """Load an engine that gives an inner layer's output."""
         settings = EngineSettings(
             self.engine_name, self.precision, self.image_size, preprocessing=self.preprocessing, layer=layer
         )
         weights = self.weights
-        return load_engine(settings, weights_sha256=weights.sha256, find_weights=lambda: weights, cache=cache_folder())
+        return load_engine(
+            settings,
+            weights_sha256=weights.sha256,
+            find_weights=lambda: weights,
+            cache=cache_folder(),
+            on_picture=self._watcher.stage("measuring ranges for int8"),
+        )

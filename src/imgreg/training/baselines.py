@@ -33,16 +33,12 @@ def baselines_of_split(
     split: Split, *, classes: Sequence[str], source: FeatureSource, watcher: Watcher
 ) -> tuple[Predicted, ...]:
     """Let each baseline answer the validation photos; with cross-validation one a fold, as a head."""
-    folds = [
-        predict_baselines(
-            [split.train[row] for row in of_train],
-            [split.val[row] for row in of_val],
-            classes=classes,
-            source=source,
-            watcher=watcher,
-        )
-        for of_train, of_val in split.rows
-    ]
+    folds: list[tuple[Predicted, ...]] = []
+    for of_train, of_val in split.rows:
+        watcher.step("baselines", len(folds), len(split.rows), "")
+        train, val = [split.train[row] for row in of_train], [split.val[row] for row in of_val]
+        folds.append(predict_baselines(train, val, classes=classes, source=source, watcher=watcher))
+    watcher.step("baselines", len(folds), len(folds), "")
     if len(folds) == 1 or not all(folds):
         return folds[0] if len(folds) == 1 else ()
     order = np.argsort(np.concatenate([of_val for _, of_val in split.rows]))
@@ -87,11 +83,7 @@ def predict_baselines(
     rows = stratified_subset(labels, n_most=MAX_TRAIN_PHOTOS)
     features = np.concatenate(list(_portions([train[row] for row in rows], source=source)))
     names = {"map": (FLATTENED, MEANS), "avg": (MEANS,), "max": (FLATTENED,)}[source.base.stored]
-    fits: list[LogisticRegressionFit] = []
-    for name in names:
-        watcher.step("baselines", len(fits), len(names), name)
-        fits.append(fit_logistic_regression(_pooled(features, name), labels[rows]))
-        watcher.step("baselines", len(fits), len(names), name)
+    fits = [fit_logistic_regression(_pooled(features, name), labels[rows]) for name in names]
     answers = [
         [fit.probabilities(_pooled(portion, name)) for name, fit in zip(names, fits, strict=True)]
         for portion in _portions(other, source=source)

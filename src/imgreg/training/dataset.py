@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +12,21 @@ from pathlib import Path
 from imgreg.config import Photos, Settings
 from imgreg.data.discovery import photo_folders
 from imgreg.data.file_cache import FileCache
-from imgreg.data.index import PhotoIndex, index_photos
+from imgreg.data.index import PhotoIndex, Skipped, index_photos, index_portions
 from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.data.store_copy import local_copy
 from imgreg.data.stores import address_of, as_typed
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder, cache_store, store_address
-from imgreg.runs.folder import atomic_folder
+from imgreg.progress import Watcher
+from imgreg.runs.atomic_folder import atomic_folder
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.near_duplicates import with_families
 
+PORTION_FILES = 8192  # some 9 MB of memory for each feature of a photo
 SKIPPED_SHOWN = 10
 AUTO_FOLDS, MIN_AUTO_FOLDS = 5, 3
 TEST_FRACTION = 0.2  # of all photos, in each repeat without folds
@@ -72,8 +74,7 @@ def read_index(
             on_file=watcher.stage("reading photos"),
         )
     warnings = list(index.notes)
-    for number, bad in enumerate(index.skipped, start=1):
-        (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {store_address(bad.path)}: {bad.reason}")
+    _name_skipped(index.skipped, watcher=watcher)
     if len(index.skipped) > SKIPPED_SHOWN:
         watcher.say(f"{len(index.skipped)} files skipped in total")
     if index.skipped:
@@ -90,6 +91,45 @@ def read_index(
     for line in warnings:
         watcher.say(line)
     return index, tuple(warnings)
+
+
+def read_portions(data: Path, photos: Photos, *, session: Session) -> Generator[tuple[PhotoIndex, int], None, None]:
+    """Index the photos, PORTION_FILES at a time, and say what was left out.
+
+    Yields
+    ------
+    PhotoIndex
+        The readable photos of a portion.
+    int
+        Number of files that are still to come.
+
+    Raises
+    ------
+    DatasetError
+        If too many files cannot be read.
+    """
+    watcher, n_read, n_skipped = session.watcher, 0, 0
+    with FileCache(cache_folder(), say=watcher.say) as file_cache:
+        for index, n_left in index_portions(
+            local_copy(data, watcher=watcher),
+            n_files=PORTION_FILES,
+            max_bad=photos.max_bad,
+            file_cache=file_cache,
+            on_file=watcher.stage("reading photos"),
+        ):
+            for line in index.notes:
+                watcher.say(line)
+            _name_skipped(index.skipped, n_before=n_skipped, watcher=watcher)
+            n_read, n_skipped = n_read + len(index.photos), n_skipped + len(index.skipped)
+            yield index, n_left
+    if n_skipped:
+        watcher.say(f"{n_skipped} of {n_read + n_skipped} files could not be read and were left out.")
+
+
+def _name_skipped(skipped: Sequence[Skipped], *, n_before: int = 0, watcher: Watcher) -> None:
+    """The first of all that were skipped are said, the others told."""
+    for number, bad in enumerate(skipped, start=n_before + 1):
+        (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {store_address(bad.path)}: {bad.reason}")
 
 
 def prepare_dataset(

@@ -16,7 +16,7 @@ from imgreg.data.index import Photo, labels_of
 from imgreg.data.split import Split
 from imgreg.errors import DivergedError
 from imgreg.features.backbone import block_arrays
-from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
+from imgreg.features.blocks import Block, frozen_layer
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.stored import stored_shape
@@ -278,8 +278,7 @@ def extract_views(
     return extract(
         wanted,
         source=source,
-        load=lambda: base.engine if source.layer == LAST_LAYER else base.engine_cut_at(source.layer),
-        workers=base.block_workers,
+        load=lambda: base.computing(source.layer),
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
     )

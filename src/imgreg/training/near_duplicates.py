@@ -60,8 +60,7 @@ def _descriptors(photos: Sequence[Photo], *, base: Backbone, session: Session) -
         extract(
             {photo: [(0, None)] for photo in photos},
             source=source,
-            load=lambda: base.engine,
-            workers=base.block_workers,
+            load=base.computing,
             on_view=session.watcher.stage("computing features"),
         )
         return describe(photos, source=source)

@@ -22,7 +22,7 @@ from imgreg.recipes.settings import with_recipe
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.dataset import TEST_FRACTION, ResampledDataset, resample_dataset
-from imgreg.training.search import Candidate, Sampler, Score, Search, search
+from imgreg.training.search import Candidate, Sampler, Score, Search, search, tpe
 from imgreg.training.trials import run_trials
 
 
@@ -44,7 +44,7 @@ def search_nested(
     space: Space,
     tuning: Tuning,
     session: Session,
-    sampler: Sampler = "tpe",
+    sampler: Sampler = tpe,
     drop_z: float = DROP_Z,
 ) -> NestedSearch:
     """Search for a recipe inside each outer fold and score it outside, then search on all photos.

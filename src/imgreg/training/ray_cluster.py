@@ -53,6 +53,8 @@ class RayCluster:
         """
         self._address, self._n_given, self._watcher = address, n_workers, watcher
         self._ray: Any = None
+        self._actors: list[Any] = []  # kept from one call of compute_blocks to the next
+        self._made_for: object = None
         self._opened = ExitStack()
 
     def __enter__(self) -> RayCluster:
@@ -82,6 +84,7 @@ class RayCluster:
             if not ray.is_initialized():
                 self._connect()
                 opening.callback(ray.shutdown)
+            opening.callback(self._end_actors)
             self._opened = opening.pop_all()
         return self
 
@@ -120,6 +123,7 @@ class RayCluster:
     ) -> Iterator[tuple[T, Future[R]]]:
         """As `WorkerPool.map`."""
         ray = self._ray
+        self._end_actors()  # they hold the CPUs
         task = ray.remote(num_cpus=1, max_retries=0)(work).options(runtime_env=_runtime_env())
 
         def is_lost(future: Future[R]) -> bool:
@@ -148,20 +152,29 @@ class RayCluster:
         DatasetError
             If a photo changed, or is not there on another machine.
         """
-        ray = self._ray
-        actor_class = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=TRIES)(BlockWorker)
-        make = actor_class.options(runtime_env=_runtime_env())
-        cache = source.cache.folder.parent.resolve()
-        expected = made_with(source.base)
-        actors = [
-            make.remote(source.base, layer=source.layer, cache=cache, expected=expected)
-            for _ in range(min(self.n_workers(bytes_each=0), len(blocks)))
-        ]
         try:
-            yield from self._written(blocks, actors)
-        finally:
-            for actor in actors:
-                ray.kill(actor)
+            yield from self._written(blocks, self._started(source, n_wanted=len(blocks)))
+        except BaseException:
+            self._end_actors()
+            raise
+
+    def _started(self, source: FeatureSource, *, n_wanted: int) -> Sequence[Any]:
+        """Actors for a source: those of an earlier call, and more where there are CPUs for them."""
+        cache = source.cache.folder.parent.resolve()
+        if self._made_for != (source.base, source.layer, cache):
+            self._end_actors()
+            self._made_for = source.base, source.layer, cache
+        actor_class = self._ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=TRIES)(BlockWorker)
+        make = actor_class.options(runtime_env=_runtime_env())
+        expected = made_with(source.base)
+        while len(self._actors) < min(self.n_workers(bytes_each=0), n_wanted):
+            self._actors.append(make.remote(source.base, layer=source.layer, cache=cache, expected=expected))
+        return self._actors
+
+    def _end_actors(self) -> None:
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors = []
 
     def _written(self, blocks: Sequence[Sequence[View]], actors: Sequence[Any]) -> Iterator[tuple[int, WrittenBlock]]:
         ray = self._ray

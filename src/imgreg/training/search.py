@@ -25,7 +25,7 @@ DIVERGED_LOSS = 100.0  # nats, as the sampler is told
 LEAST_FOR_IMPORTANCE = 20  # trials
 _IN_THE_TOP = 5  # trials among the best that PED-ANOVA compares with all
 
-Sampler = Literal["tpe", "random"]
+Sampler = Callable[[int], "BaseSampler"]  # of Optuna, for a seed
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,20 @@ class Search:
         return best_trial(self.trials)
 
 
+def tpe(seed: int) -> BaseSampler:
+    """Bergstra et al. 2011's tree-structured Parzen estimator."""
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def random_search(seed: int) -> BaseSampler:
+    """Proposals that do not depend on what is told."""
+    import optuna
+
+    return optuna.samplers.RandomSampler(seed)
+
+
 def search(
     space: Space,
     score: Score,
@@ -67,7 +81,7 @@ def search(
     n_folds: int,
     n_trials: int,
     seed: int,
-    sampler: Sampler = "tpe",
+    sampler: Sampler = tpe,
     drop_z: float = DROP_Z,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Search:
@@ -94,7 +108,7 @@ def search(
     Bergstra et al. 2011 (tree-structured Parzen estimator); Birattari et al. 2002 (racing); Watanabe et al. 2023,
     arXiv:2304.10255 (PED-ANOVA).
     """
-    study, distributions = _study(seed, sampler=sampler), _distributions(space)
+    study, asked_for = _study(sampler(seed)), distributions(space)
     trials: list[SearchTrial] = []
     of_best: list[Losses] | None = None  # the best trial's photos, by fold
     while len(trials) < n_trials and not (trials and is_over()):
@@ -102,7 +116,7 @@ def search(
         if first == 0 and is_inside:
             study.enqueue_trial({key: _told(space, key, value) for key, value in default.items()})
         numbers = range(first, min(first + BATCH, n_trials))
-        asked = {n: study.ask(distributions) for n in numbers if n or is_inside}
+        asked = {n: study.ask(asked_for) for n in numbers if n or is_inside}
         batch = [Candidate(n, _values(space, asked[n].params) if n else default) for n in numbers]
         found = _scored(batch, score, n_folds=n_folds, of_best=of_best, drop_z=drop_z)
         against = found[0] if of_best is None else of_best
@@ -156,19 +170,15 @@ def _of(
     return SearchTrial(number=candidate.number, values=dict(candidate.values), losses=losses, loss=loss, status=status)
 
 
-def _study(seed: int, *, sampler: Sampler) -> Study:
+def _study(sampler: BaseSampler) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    chosen: BaseSampler = (
-        optuna.samplers.RandomSampler(seed)
-        if sampler == "random"
-        else optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    )
-    return optuna.create_study(sampler=chosen)
+    return optuna.create_study(sampler=sampler)
 
 
-def _distributions(space: Space) -> dict[str, BaseDistribution]:
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """A space as Optuna has it: choices by how they are typed."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     made: dict[str, BaseDistribution] = {}

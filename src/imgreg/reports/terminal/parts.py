@@ -76,12 +76,12 @@ def sanity_lines(sanity_baselines: Sequence[SanityBaseline], *, on: str) -> list
     ]
 
 
-def baselines_lines(baselines: Sequence[Baseline], *, on: str) -> list[RenderableType]:
+def baselines_lines(baselines: Sequence[Baseline]) -> list[RenderableType]:
     """A line with each baseline's loss and accuracy."""
     if not baselines:
         return []
     scores = ", ".join(f"{one.name} {nats(one.loss)} ({percent(one.accuracy)})" for one in baselines)
-    return [text_of(f"Baselines ({on} loss, accuracy): {scores}.")]
+    return [text_of(f"Baselines (validation loss, accuracy): {scores}.")]
 
 
 def nats(value: float) -> str:

@@ -77,7 +77,7 @@ def run_text(summary: RunSummary, *, printed: Collection[str] = (), typed: Seque
         text_of(""),
         _epochs_table(summary),
         *(text_of(line) for line in _conditions(summary)),
-        *baselines_lines(summary.baselines, on="validation"),
+        *baselines_lines(summary.baselines),
         *sanity_lines(summary.sanity_baselines, on="validation"),
         *note_lines(note for note in notes(summary) if note not in printed),
     ]
