@@ -68,6 +68,7 @@ class RayCluster:
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do; else it warns
+        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 for Ray: beside other programs workers would hardly run
         try:
             import ray
         except ImportError as error:
