@@ -383,8 +383,12 @@ def test_writers_of_one_block(server: Server, bucket: str, tmp_path: Path) -> No
         thread.start()
     for thread in threads:
         thread.join()
+    server.asked.clear()
     with shared_cache(tmp_path / "c", bucket, []) as cache:
+        assert cache.missing(KEYS[2:], base="x") == set()
+        cache.forget_places()  # as between two portions: neither a list nor a block is asked for twice
         assert cache.missing(KEYS, base="x") == set()
+        assert max(server.asked.values()) == 1
         np.testing.assert_array_equal(cache.read(KEYS), FEATURES)
         assert len(list((tmp_path / "c" / "features").glob("*.npy"))) == 2  # the larger first, and what it lacks
     (tmp_path / "worker").mkdir()

@@ -71,6 +71,7 @@ class BlockStore:
             )
         self.address = address
         self._say = say
+        self._listed: set[str] = set()  # bases
         self._damaged: set[str] = set()  # names of objects, which are put anew
         with self._asking():
             self._store = Store(address)
@@ -90,7 +91,7 @@ class BlockStore:
         self._known.close()
 
     def look(self, base: str, *, on_list: Callable[[int, int], None] | None = None) -> None:
-        """Learn which features of a base are there now.
+        """Learn which features of a base are there, once: a long extraction asks portion by portion.
 
         Parameters
         ----------
@@ -102,6 +103,8 @@ class BlockStore:
         MachineError
             If the store cannot be read.
         """
+        if base in self._listed:
+            return
         known = dict(self._known.execute("SELECT name, id FROM lists WHERE base = ?", (base,)))
         with self._asking(), ThreadPoolExecutor(THREADS) as pool:
             listed = {
@@ -123,6 +126,7 @@ class BlockStore:
             gone = [(known[name],) for name in known.keys() - listed]
             self._known.executemany("DELETE FROM places WHERE list = ?", gone)
             self._known.executemany("DELETE FROM lists WHERE id = ?", gone)
+        self._listed.add(base)
 
     def find(self, keys: Iterable[str]) -> dict[str, Rows]:
         """Blocks that have these features, each feature in one of them: the blocks with the most of them come first."""

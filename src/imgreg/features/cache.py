@@ -386,7 +386,7 @@ class FeatureCache:
 
     def _fetched(self, store: BlockStore, name: str) -> bool:
         """Whether a block is here now; the store is asked for it if it is not. raises MachineError"""
-        if name in self._intact and self._path(name).is_file():
+        if self._matches(name):  # other rows of it were asked for before
             return True
         content = store.block(name)
         if content is not None:
