@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, imgreg_process, paint, paint_set
-from imgreg.training import fit
 
 NEEDS_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
 
@@ -294,19 +293,27 @@ def test_preview_writes_png_only_and_one_choice_of_views(trained: Trained, tmp_p
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_that_other_code_swallows_is_raised_again(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
+    trained: Trained, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    """A library that catches everything cannot keep the program running: the next step ends it."""
-
-    def swallowing() -> None:
-        try:
-            os.kill(os.getpid(), sent)
-            time.sleep(5)
-        except BaseException as swallowed:  # noqa: BLE001
-            print("swallowed", type(swallowed).__name__)
-
-    monkeypatch.setattr(fit, "load_keras", swallowing)
-    done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path)
-    assert done.code == code, done.err
-    assert done.out in ("swallowed KeyboardInterrupt\n", "swallowed TerminatedError\n")
+    """A library that catches everything cannot keep the program running: the next step ends it. In a process of its own,
+    since a signal may end the test's."""
+    swallowing = (
+        "import os, sys, time\n"
+        "from imgreg.cli import main\n"
+        "from imgreg.training import fit\n"
+        "def swallowing():\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), {int(sent)})\n"
+        "        time.sleep(5)\n"
+        "    except BaseException as swallowed:\n"
+        "        print('swallowed', type(swallowed).__name__)\n"
+        "fit.load_keras = swallowing\n"
+        "main()\n"
+    )
+    arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-c", swallowing, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout in ("swallowed KeyboardInterrupt\n", "swallowed TerminatedError\n")
     assert [path.name for path in tmp_path.iterdir()] == [".locks"]
