@@ -295,8 +295,10 @@ def test_preview_writes_png_only_and_one_choice_of_views(trained: Trained, tmp_p
 def test_a_signal_that_other_code_swallows_is_raised_again(
     trained: Trained, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    """A library that catches everything cannot keep the program running: the next step ends it. In a process of its own,
-    since a signal may end the test's."""
+    """A library that catches everything cannot keep the program running: the next step ends it.
+
+    In a process of its own, since a signal may end the one that runs the tests.
+    """
     swallowing = (
         "import os, sys, time\n"
         "from imgreg.cli import main\n"

@@ -83,7 +83,7 @@ class FileCache:
             self._index.close()
 
     def find(self, paths: Sequence[str], stamps: Sequence[Stamp | None]) -> list[tuple[str, bytes] | None]:
-        """What is known of each file as it stands: its SHA-256 and its packed glance."""
+        """What is known of each unchanged file: its SHA-256 and its packed image metadata."""
         found: dict[bytes, tuple[str, bytes]] = {}
         wanted = {_key(path): stamp for path, stamp in zip(paths, stamps, strict=True) if stamp is not None}
         now, aged = int(time.time()), []

@@ -38,7 +38,7 @@ class Photo:
     split : str or None
         train, val or test, or None where the user gave none.
     seen : bytes or None
-        Its packed glance, which index_photos takes.
+        Its packed image metadata, which index_photos takes.
     family : str
         Shared by photos that a split keeps together; by default each content is its own.
     """

@@ -1,4 +1,4 @@
-"""Photos inside larger files: `shard.tar::key.jpg` or `table.parquet::17` stands wherever a photo's path may.
+"""Photos inside larger files: `shard.tar::key.jpg` or `table.parquet::17` is taken wherever a photo's path is.
 
 In: such a name. Out: the photo's bytes, read from its place in the file; nothing is unpacked, so that a member's own
 name leads nowhere on the disk. Must not know: labels, and what the bytes show.

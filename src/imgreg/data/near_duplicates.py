@@ -1,6 +1,6 @@
-"""Pairs of photos that look alike at a glance: candidates for being the same picture.
+"""Pairs of photos that look alike: candidates for being the same picture.
 
-In: looks (glance.py). Out: pairs of rows. Must not know: networks, which confirm or refute them.
+In: image metadata (metadata.py). Out: pairs of rows. Must not know: networks, which confirm or refute them.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class BlockStore:
         self.address = address
         self._say = say
         self._listed: set[str] = set()  # bases
-        self._damaged: set[str] = set()  # names of objects, which are put anew
+        self._damaged: set[str] = set()  # names of objects, which are put again
         with self._asking():
             self._store = Store(address)
         try:

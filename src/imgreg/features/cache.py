@@ -1,4 +1,4 @@
-"""Features kept between commands: block files named by their content, and an SQLite index of what stands where.
+"""Features kept between commands: block files named by their content, and an SQLite index of what is where.
 
 A key names everything that a feature's bits depend on. A block is read through memory mapping and checked against
 its name first; if it does not match, it is set aside with a warning and recomputed. Several processes may share a
