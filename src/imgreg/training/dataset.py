@@ -127,7 +127,7 @@ def read_portions(data: Path, photos: Photos, *, session: Session) -> Generator[
 
 
 def _name_skipped(skipped: Sequence[Skipped], *, n_before: int = 0, watcher: Watcher) -> None:
-    """Name each skipped file: the first few on the terminal, the others in the log alone."""
+    """Name each skipped file: the first few always, the others with --verbose."""
     for number, bad in enumerate(skipped, start=n_before + 1):
         (watcher.say if number <= SKIPPED_SHOWN else watcher.tell)(f"skipped {store_address(bad.path)}: {bad.reason}")
 
