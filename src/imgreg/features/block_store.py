@@ -119,7 +119,8 @@ class BlockStore:
                 read = list(pool.map(lambda name: self._rows_of(f"{INDEX}/{base}/{name}"), part))
                 with self._changing():
                     for name, rows in zip(part, read, strict=True):
-                        self._learn(base, name, rows)
+                        if rows:  # a damaged one stays unknown, so that a later command replaces it
+                            self._learn(base, name, rows)
                 if on_list is not None:
                     on_list(start + len(part), len(new))
         with self._changing():
