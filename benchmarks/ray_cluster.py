@@ -104,7 +104,7 @@ def extracted(
             extract(
                 wanted,
                 source=source,
-                load=base.computing,
+                load=base.engine_or_workers,
                 on_view=shown,
             )
         with contextlib.closing(sqlite3.connect(cache / "features" / "index.sqlite")) as index:

@@ -35,7 +35,7 @@ from imgreg.data.file_cache import Stamp
 from imgreg.data.index import Photo
 from imgreg.data.listed import Listed
 from imgreg.data.metadata import ImageMetadata
-from imgreg.features.cache import WrittenBlock
+from imgreg.features.block_files import WrittenBlock
 from imgreg.features.extract import FeatureSource, View
 from imgreg.progress import Watcher
 from imgreg.recipes.settings import build_settings

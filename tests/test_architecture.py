@@ -19,14 +19,11 @@ PACKAGE = Path(imgreg.__file__).parent
 # Every room, and the rooms it may import from (itself always). config and errors are open to all.
 MAY_IMPORT = {
     "errors": set(),
-    "config": {"head_config", "training_config"},
-    "head_config": set(),
-    "training_config": set(),
+    "config": set(),
     "progress": {"runs"},
     "session": set(),
     "lazy_imports": set(),
     "paths": set(),
-    "base_config": set(),
     "atomic_write": set(),
     "fresh_process": set(),
     "worker_pool": set(),
@@ -46,7 +43,6 @@ MAY_IMPORT = {
 OPEN = {
     "errors",
     "config",
-    "base_config",
     "progress",
     "session",
     "lazy_imports",

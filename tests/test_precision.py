@@ -13,14 +13,18 @@ from conftest import TRAIN_ARGUMENTS, Trained, imgreg, one_of_each, with_precisi
 from imgreg.api import classifier as workflow
 from imgreg.features.engines import Engine, EngineSettings, has_bfloat16, has_int8
 
+NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
 NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with VNNI or AMX")
 
 
-@pytest.mark.parametrize("precision", ["trained", pytest.param("int8", marks=NEEDS_INT8)])
+@pytest.mark.parametrize(
+    "precision",
+    ["float32", pytest.param("bfloat16", marks=NEEDS_BFLOAT16), pytest.param("int8", marks=NEEDS_INT8)],
+)
 def test_one_photo_has_one_probability(trained: Trained, tmp_path: Path, precision: str) -> None:
     """Alone or among others, explained or predicted: the same photo and run give the same probability."""
     folder = trained.folder
-    if precision == "int8":
+    if trained.document["precision"] != precision:
         where = ("--models", tmp_path, "--name", "run", "--json")
         done = imgreg("train", trained.data, *TRAIN_ARGUMENTS, "--precision", precision, *where)
         assert (done.code, done.json["precision"]) == (0, precision), done.err

@@ -238,10 +238,12 @@ def test_what_libtiff_says_stays_off_stderr(trained: Trained, fax: Path, n_photo
 
 
 def test_what_libtiff_says_in_a_set_of_photos_stays_off_stderr(trained: Trained, fax: Path, tmp_path: Path) -> None:
-    """train reads it in other processes, then for features in its own: none of libtiff's lines, none of TensorFlow's
-    start-up notices, only imgreg's own."""
+    """check and train read it in other processes, then for features in their own: none of libtiff's lines, none of
+    TensorFlow's start-up notices, only imgreg's own."""
     data = Path(shutil.copytree(trained.data, tmp_path / "data"))
     shutil.copy(fax, data / "warm")
+    checked = imgreg_process("check", data)
+    assert checked.code == 0
     small = (
         *TRAIN_ARGUMENTS[:4],
         "--folds",
@@ -256,7 +258,7 @@ def test_what_libtiff_says_in_a_set_of_photos_stays_off_stderr(trained: Trained,
     done = imgreg_process("train", data, *small, "--models", tmp_path / "models", "--name", "run")
     assert done.code == 0, done.err
     assert "fax.tif" in (tmp_path / "models" / "run" / "split.csv").read_text()
-    assert "Fax3" not in done.err
+    assert "Fax3" not in checked.err + done.err
     assert done.err
     assert all(line.startswith("imgreg: ") for line in done.err.splitlines()), done.err
 

@@ -27,8 +27,9 @@ from imgreg.data.discovery import photo_folders
 from imgreg.data.index import index_photos
 from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, ImgregError, MachineError, UsageError
+from imgreg.features.block_files import WrittenBlock, write_block
 from imgreg.features.block_store import BlockStore
-from imgreg.features.cache import FeatureCache, WrittenBlock, feature_key, write_block
+from imgreg.features.cache import FeatureCache, feature_key
 from imgreg.progress import Watcher
 
 obstore = pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
@@ -388,7 +389,7 @@ def test_writers_of_one_block(server: Server, bucket: str, tmp_path: Path) -> No
     server.asked.clear()
     with shared_cache(tmp_path / "c", bucket, []) as cache:
         assert cache.missing(KEYS[4:], base="x") == set()
-        cache.forget_places()  # as between two portions: neither a list nor a block is asked for twice
+        cache.release()  # as between two portions: neither a list nor a block is asked for twice
         assert cache.missing(KEYS, base="x") == set()
         assert max(server.asked.values()) == 1
         np.testing.assert_array_equal(cache.read(KEYS), FEATURES)

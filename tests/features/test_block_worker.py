@@ -12,9 +12,10 @@ from imgreg.config import Augmentation, Base
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo, index_photos
 from imgreg.errors import ArtefactError, DatasetError, MachineError
+from imgreg.features.block_files import WrittenBlock
 from imgreg.features.block_worker import BlockWorker, made_with, views_to_send
 from imgreg.features.blocks import LAST_LAYER
-from imgreg.features.cache import FeatureCache, WrittenBlock
+from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import BaseIdentity, FeatureSource, View, extract
 from imgreg.progress import Watcher
 from imgreg.training.backbone import Backbone

@@ -101,7 +101,7 @@ def extracted(
     wanted = {photo: [(0, None), *((view, augmenter) for view in range(1, 5))] for photo in photos}
     with FeatureCache(cache, say=print) as features:
         source = FeatureSource(features, base=base.identity)
-        extract(wanted, source=source, load=base.computing, on_view=on_view)
+        extract(wanted, source=source, load=base.engine_or_workers, on_view=on_view)
     assert ("engine" in vars(base)) == (cluster is None)  # loaded only where it computes
     with sqlite3.connect(cache / "features" / "index.sqlite") as index:
         return index.execute("SELECT key, block, row FROM items ORDER BY key").fetchall()

@@ -103,7 +103,7 @@ def test_a_search_that_was_interrupted_ends_as_one_that_was_not(found: Search) -
 
 
 def test_a_trial_that_diverges_is_left_out() -> None:
-    """The sampler is told a high loss, the others go on."""
+    """The sampler gets a high loss, the others go on."""
 
     def with_a_failure(candidates: Sequence[Candidate], fold: int) -> list[Losses | None]:
         return [None if one.number == 2 and fold == 1 else losses_of(one, fold, noise=0.5) for one in candidates]
@@ -121,6 +121,6 @@ def test_time_ends_a_search_between_batches() -> None:
 def test_a_default_outside_the_space_is_still_the_first_trial() -> None:
     """It is scored and can win, but the sampler does not learn of it."""
     default = DEFAULT | {"head.dropout": 0.95}
-    found = search(SPACE, score, default=default, is_inside=False, n_folds=2, n_trials=6, seed=1)
+    found = search(SPACE, score, default=default, n_folds=2, n_trials=6, seed=1)
     assert found.trials[0].values == default
     assert len(found.trials) == 6

@@ -1,6 +1,6 @@
 """Logistic regression with an L2 penalty on features of many numbers, its penalty chosen by cross-validation.
 
-In: features and labels. Out: a fitted classifier. Must not know: photos, caches, heads, files.
+In: features and labels. Out: a fitted classifier. Must not know: photos, caches, files.
 
 A penalized fit depends on the train photos' inner products alone, so each fit is done in coordinates of the space that
 they span: at most as many numbers a photo as there are train photos, where a flattened feature map has 8,192 or 25,088.
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imgreg.heads.forward import cross_entropies
 
 INVERSE_PENALTIES = tuple(10.0**power for power in range(-5, 2))  # scikit-learn's C
 N_FOLDS = 5
@@ -100,7 +102,7 @@ def fit_logistic_regression(features: NDArray[np.floating], labels: NDArray[np.i
         bias=bias - space.mean @ weights,
         inverse_penalty=inverse_penalty,
         n_train=len(labels),
-        train_loss=_cross_entropy(model, space.coordinates, labels),
+        train_loss=float(cross_entropies(model.predict_proba(space.coordinates), labels).mean()),
     )
 
 
@@ -183,14 +185,8 @@ def _chosen_by_folds(coordinates: Float64Array, labels: NDArray[np.integer], *, 
         for i, inverse_penalty in enumerate(INVERSE_PENALTIES):
             model.set_params(C=inverse_penalty * scale**2)  # goes on from the weights of the one before
             model.fit(coordinates[inside], labels[inside])
-            losses[i] += _cross_entropy(model, coordinates[outside], labels[outside])
+            losses[i] += cross_entropies(model.predict_proba(coordinates[outside]), labels[outside]).mean()
     return INVERSE_PENALTIES[int(losses.argmin())]
-
-
-def _cross_entropy(model: Any, coordinates: Float64Array, labels: NDArray[np.integer]) -> float:
-    """scikit-learn's log_loss without its checks of the arguments, which take as long as a small fit."""
-    own = model.predict_proba(coordinates)[np.arange(len(labels)), labels]
-    return float(-np.log(own.clip(np.finfo(own.dtype).eps)).mean())
 
 
 def _model(inverse_penalty: float, *, scale: float) -> Any:

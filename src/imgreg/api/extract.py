@@ -72,30 +72,32 @@ def extract_portions(data: Path, *, settings: Settings, session: Session) -> Ite
         ):
             for index, n_left in portions:
                 started = time.perf_counter()
-                extractions = [
-                    extract_views(
-                        Dataset(index, Split(index.photos, (), (), given=False, leaks=0), (), 0.0),
+                everyone = Dataset(index, Split(index.photos, (), (), given=False, leaks=0), (), 0.0)
+                for layer in layers:
+                    extraction = extract_views(
+                        everyone,
                         source=FeatureSource(cache, base=base.identity, layer=layer),
                         augmenter=augmenter,
                         recipe=recipe,
                         base=base,
-                        watcher=_of_all(session.watcher, n_before=done.n_computed, n_after=n_left * n_each),
+                        watcher=_overall(session.watcher, n_before=done.n_computed, n_after=n_left * n_each),
                     )
-                    for layer in layers
-                ]
-                cache.forget_places()
+                    done = replace(
+                        done,
+                        n_computed=done.n_computed + extraction.n_computed,
+                        n_read=done.n_read + extraction.n_read,
+                    )
+                cache.release()
                 done = replace(
                     done,
                     n_photos=done.n_photos + len(index.photos),
                     n_skipped=done.n_skipped + len(index.skipped),
-                    n_computed=done.n_computed + sum(one.n_computed for one in extractions),
-                    n_read=done.n_read + sum(one.n_read for one in extractions),
                     seconds=done.seconds + time.perf_counter() - started,
                 )
                 yield done
 
 
-def _of_all(watcher: Watcher, *, n_before: int, n_after: int) -> Watcher:
+def _overall(watcher: Watcher, *, n_before: int, n_after: int) -> Watcher:
     """A watcher that shows the features of one portion among all."""
 
     def step(stage: str, done: int, total: int, note: str) -> None:

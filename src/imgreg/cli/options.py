@@ -12,9 +12,9 @@ import click
 from pydantic import ValidationError
 
 from imgreg import config
-from imgreg.base_config import Config
 from imgreg.cli.flags import Printed, cache_size_option, models_option, name_option, result_options, resume_option
 from imgreg.config import CHEAP_BASELINES, SANITY_BASELINES
+from imgreg.config.base import Config
 from imgreg.errors import UsageError
 from imgreg.progress import Watcher
 from imgreg.recipes import load_recipe, validation_text

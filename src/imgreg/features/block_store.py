@@ -24,6 +24,7 @@ from pathlib import Path
 
 from imgreg.data.stores import PORTION, THREADS, Store
 from imgreg.errors import ImgregError, MachineError, UsageError
+from imgreg.features.block_files import block_name
 
 BLOCKS, INDEX = "blocks", "index"
 
@@ -90,7 +91,7 @@ class BlockStore:
     def close(self) -> None:
         self._known.close()
 
-    def look(self, base: str, *, on_list: Callable[[int, int], None] | None = None) -> None:
+    def refresh(self, base: str, *, on_list: Callable[[int, int], None] | None = None) -> None:
         """Learn which features of a base are there, once: a long extraction asks portion by portion.
 
         Parameters
@@ -155,7 +156,7 @@ class BlockStore:
         key = f"{BLOCKS}/{name}.npy"
         with self._asking():
             content = self._store.read(key)
-        if content is not None and hashlib.blake2b(content, digest_size=32).hexdigest() == name:
+        if content is not None and block_name(content) == name:
             return content
         self._refuse(key, gone=content is None)
         return None

@@ -17,7 +17,7 @@ import numpy as np
 
 from imgreg.data.members import file_of
 from imgreg.errors import DatasetError, MachineError
-from imgreg.features.cache import WrittenBlock, write_block
+from imgreg.features.block_files import WrittenBlock, write_block
 from imgreg.features.engines import Engine, EngineSettings, engine_version, load_engine
 from imgreg.features.export import find_export
 from imgreg.features.extract import BaseIdentity, View, feature_rows, library_versions

@@ -3,21 +3,15 @@
 A key names everything that a feature's bits depend on. A block is read through memory mapping and checked against
 its name first; if it does not match, it is set aside with a warning and recomputed. Several processes may share a
 cache: blocks are written under a temporary name and renamed, and SQLite orders the rest.
-
-Blocks are named and checked by BLAKE2b, which is as safe as SHA-256 and half again as fast where the processor has no
-instructions for the latter.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import io
 import os
 import socket
 import sqlite3
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -30,13 +24,13 @@ from numpy.typing import NDArray
 
 from imgreg.data.stores import THREADS
 from imgreg.errors import MachineError
+from imgreg.features.block_files import WrittenBlock, block_path, is_intact, map_block, write_block, write_content
 from imgreg.features.block_store import BlockStore
 
 Float16Array = NDArray[np.float16]
 
 BLOCK_ROWS = 64
 DEFAULT_LIMIT_BYTES = 20 * 10**9
-MAPPED_BLOCKS = 64  # that stay mapped, for the next training on the same photos
 STRAY_SECONDS = 86_400  # a file that no entry names is left alone for so long: its writer may still be at work
 COPY_SECONDS = 7 * 86_400  # a copy of the index is used as long as the command that made it
 
@@ -56,40 +50,6 @@ def feature_key(*parts: object) -> str:
     True
     """
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-@dataclass(frozen=True)
-class WrittenBlock:
-    """A block that lies in the cache: its name, which is the hash of its content, and its length."""
-
-    name: str
-    n_bytes: int
-
-
-def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
-    """Write a block, (n, h, w, c) float16, under the hash of its content. raises MachineError if the disk refuses."""
-    data = io.BytesIO()
-    np.save(data, features, allow_pickle=False)
-    content = data.getvalue()
-    name = hashlib.blake2b(content, digest_size=32).hexdigest()
-    _write(folder, name, content)
-    return WrittenBlock(name, len(content))
-
-
-def _write(folder: Path, name: str, content: bytes) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(folder / f"{name}.npy")
-    except OSError as error:
-        with contextlib.suppress(OSError, NameError):
-            Path(file.name).unlink()
-        raise MachineError(
-            f"{folder}: cannot write {len(content):,} bytes of features ({error.strerror}). Free some "
-            "space, or set IMGREG_CACHE to another folder."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -226,9 +186,7 @@ class FeatureCache:
         features: Float16Array | None = None
         for name, rows in rows_by_block.items():
             try:
-                path = self._path(name)
-                found = path.stat()
-                block = _mapped(path, found.st_ino, found.st_mtime_ns)
+                block = map_block(self._path(name))
             except FileNotFoundError as error:
                 raise MachineError(
                     f"{self._path(name)} is missing: another imgreg evicted it from the feature cache to make room. "
@@ -275,8 +233,8 @@ class FeatureCache:
                 self._store.put_block(name, path.read_bytes())
             self._store.put_rows(name, rows, base=base)
 
-    def forget_places(self) -> None:
-        """Free the memory that what was asked for so far takes; `shrink` still keeps the blocks."""
+    def release(self) -> None:
+        """Free the memory of what was asked for so far; `shrink` still keeps the blocks."""
         self._intact.clear()
         self._known.clear()
 
@@ -359,7 +317,7 @@ class FeatureCache:
         self, store: BlockStore, keys: Sequence[str], *, base: str, on_block: Callable[[int, int], None] | None
     ) -> None:
         """Fetch those features that are in the store and not here, and put there those that are here alone."""
-        store.look(base, on_list=on_block)
+        store.refresh(base, on_list=on_block)
         started, n_fetched, n_bytes = time.perf_counter(), 0, 0
         while blocks := store.find(key for key in keys if key not in self._known):
             with ThreadPoolExecutor(THREADS) as pool:
@@ -386,11 +344,11 @@ class FeatureCache:
 
     def _fetched(self, store: BlockStore, name: str) -> bool:
         """Whether a block is here now; the store is asked for it if it is not. raises MachineError"""
-        if self._matches(name):  # other rows of it were asked for before
+        if self._is_intact(name):  # other rows of it were asked for before
             return True
         content = store.block(name)
         if content is not None:
-            _write(self.folder, name, content)
+            write_content(self.folder, name, content)
         return content is not None
 
     def _enter(self, name: str, rows: Sequence[tuple[str, int]]) -> None:
@@ -424,20 +382,13 @@ class FeatureCache:
         """Hash those blocks that this process has not, on every core; set damaged ones aside; give the intact ones."""
         unchecked = sorted(set(names) - self._intact)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for done, (name, intact) in enumerate(zip(unchecked, pool.map(self._matches, unchecked), strict=True), 1):
+            for done, (name, intact) in enumerate(zip(unchecked, pool.map(self._is_intact, unchecked), strict=True), 1):
                 if intact:
                     self._intact.add(name)
                 if on_block is not None:
                     on_block(done, len(unchecked))
         self._set_aside([name for name in unchecked if name not in self._intact])
         return set(names) & self._intact
-
-    def _matches(self, name: str) -> bool:
-        try:
-            with self._path(name).open("rb") as file:
-                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest() == name
-        except FileNotFoundError:
-            return False
 
     def _set_aside(self, names: Sequence[str]) -> None:
         aside = self.folder / "damaged"
@@ -478,15 +429,11 @@ class FeatureCache:
                 f"{self.folder}/index.sqlite: {error}. Free some space, or set IMGREG_CACHE to another folder."
             ) from error
 
+    def _is_intact(self, name: str) -> bool:
+        return is_intact(self._path(name))
+
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
-
-
-@functools.lru_cache(MAPPED_BLOCKS)
-def _mapped(path: Path, _inode: int, _changed_ns: int) -> Float16Array:
-    """Map a block; if the file was replaced, map it again."""
-    block: Float16Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return block
+        return block_path(self.folder, name)
 
 
 def _open_index(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from imgreg.errors import MachineError
 from imgreg.features.blocks import LAST_LAYER, Arrays
-from imgreg.features.export import arrays_intact, export_base, find_export, quantize_base
+from imgreg.features.export import arrays_intact, export_base, find_export
 from imgreg.features.int8 import RANGES_VERSION, rounded
 from imgreg.features.openvino_blocks import with_blocks
 from imgreg.lazy_imports import load_keras, load_openvino
@@ -178,10 +178,7 @@ def load_engine(
     kept = find_export(cache, weights_sha256, preprocessing=preprocessing, int8=int8)
     if kept and (engine_of_kept := _load_kept(kept, settings)):
         return engine_of_kept
-    if int8:
-        model = quantize_base(find_weights(), cache=cache, preprocessing=preprocessing, on_picture=on_picture)
-    else:
-        model = export_base(find_weights(), cache=cache, preprocessing=preprocessing)
+    model = export_base(find_weights(), cache=cache, preprocessing=preprocessing, int8=int8, on_picture=on_picture)
     return OpenVinoEngine(model, settings)
 
 

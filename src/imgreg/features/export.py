@@ -62,52 +62,29 @@ def find_or_export(
     int8: bool = False,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """The OpenVINO form of the base in the cache, checked; exported only if it is not there. raises MachineError"""
+    """The OpenVINO form of the base in the cache, checked; exported as by `export_base` only if it is not there."""
     kept = find_export(cache, weights.sha256, preprocessing=preprocessing, int8=int8)
     if kept and arrays_intact(kept):
         return kept
-    if int8:
-        return quantize_base(weights, cache=cache, preprocessing=preprocessing, on_picture=on_picture)
-    return export_base(weights, cache=cache, preprocessing=preprocessing)
+    return export_base(weights, cache=cache, preprocessing=preprocessing, int8=int8, on_picture=on_picture)
 
 
-def export_base(weights: Weights, *, cache: Path, preprocessing: Preprocessing = "vgg16") -> Path:
-    """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow.
-
-    Returns
-    -------
-    Path
-        The .xml, with the .bin beside it.
-
-    Raises
-    ------
-    MachineError
-        If the cache folder cannot be written.
-    """
-    from imgreg.features.backbone import build_backbone
-
-    load_openvino(converter=True)
-
-    def write(model: Path) -> None:
-        base = build_backbone(weights, preprocessing=preprocessing)
-        base.export(str(model), format="openvino", verbose=False)
-
-    return _write_whole(_export_folder(cache, weights.sha256, preprocessing), write)
-
-
-def quantize_base(
+def export_base(
     weights: Weights,
     *,
     cache: Path,
     preprocessing: Preprocessing = "vgg16",
+    int8: bool = False,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Quantize the exported base to int8, which is exported first if it is not in the cache.
+    """Export the Keras base to OpenVINO's form, whole or not at all. Imports TensorFlow.
+
+    For int8, the float32 form is quantized; only where the cache lacks that, it is exported first.
 
     Parameters
     ----------
     on_picture : callable, optional
-        Called with (pictures done, pictures) while ranges are measured.
+        Called with (pictures done, pictures) while the ranges of int8 are measured.
 
     Returns
     -------
@@ -121,9 +98,27 @@ def quantize_base(
     MachineError
         If the cache folder cannot be written.
     """
-    exact = find_export(cache, weights.sha256, preprocessing=preprocessing)
-    if exact is None or not arrays_intact(exact):
-        exact = export_base(weights, cache=cache, preprocessing=preprocessing)
+    if int8:
+        exact = find_or_export(weights, cache=cache, preprocessing=preprocessing)
+        write = _quantized(exact, weights=weights, on_picture=on_picture)
+    else:
+        write = _converted(weights, preprocessing=preprocessing)
+    return _write_whole(_export_folder(cache, weights.sha256, preprocessing, int8=int8), write)
+
+
+def _converted(weights: Weights, *, preprocessing: Preprocessing) -> Callable[[Path], None]:
+    """What writes the Keras base in OpenVINO's form."""
+    from imgreg.features.backbone import build_backbone
+
+    load_openvino(converter=True)
+    base = build_backbone(weights, preprocessing=preprocessing)
+    return lambda model: base.export(str(model), format="openvino", verbose=False)
+
+
+def _quantized(
+    exact: Path, *, weights: Weights, on_picture: Callable[[int, int], None] | None
+) -> Callable[[Path], None]:
+    """What writes the quantized form of an exported base. raises ArtefactError"""
     ranges = activation_ranges(exact, pictures=_generated(on_picture), size_px=SIZE_PX)
     ov = load_openvino()
     network = ov.Core().read_model(exact)
@@ -134,11 +129,7 @@ def quantize_base(
             f"--precision int8: the {weights.name} weights do not suit 8 bits. Their features agree with float32 to a "
             f"cosine of {cosine:.2f}, expected at least {_INT8_COSINE}. Use --precision auto."
         )
-
-    def write(model: Path) -> None:
-        ov.save_model(network, model, compress_to_fp16=False)
-
-    return _write_whole(_export_folder(cache, weights.sha256, preprocessing, int8=True), write)
+    return lambda model: ov.save_model(network, model, compress_to_fp16=False)
 
 
 def _generated(on_picture: Callable[[int, int], None] | None) -> Iterator[NDArray[np.uint8]]:

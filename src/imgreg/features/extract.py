@@ -20,8 +20,9 @@ from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo
 from imgreg.errors import DatasetError, PhotoError
 from imgreg.features.backbone import PREPROCESSINGS, Preprocessing
+from imgreg.features.block_files import WrittenBlock
 from imgreg.features.blocks import LAST_LAYER
-from imgreg.features.cache import BLOCK_ROWS, FeatureCache, WrittenBlock, feature_key
+from imgreg.features.cache import BLOCK_ROWS, FeatureCache, feature_key
 from imgreg.features.engines import Engine, Precision
 from imgreg.features.read_ahead import read_ahead
 from imgreg.features.stored import Stored, to_stored

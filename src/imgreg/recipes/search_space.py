@@ -16,7 +16,7 @@ from pydantic import ValidationError, create_model
 
 from imgreg.config import Recipe
 from imgreg.errors import UsageError
-from imgreg.recipes import setting_model, setting_of, typed, validation_text
+from imgreg.recipes import setting_model, typed, validation_text
 
 DEFAULT_SPACE = Path(__file__).parent / "spaces" / "default.toml"
 DIGITS = 3  # significant ones of a value from a range, as a recipe is read by people
@@ -85,14 +85,20 @@ def load_space(path: Path = DEFAULT_SPACE) -> Space:
     return space
 
 
-def holds(space: Space, recipe: Recipe) -> bool:
-    """Whether every setting of the recipe lies in the space."""
+def contains(space: Space, values: Mapping[str, Any]) -> bool:
+    """Whether every value lies in the space.
+
+    Parameters
+    ----------
+    values : mapping
+        A value of each of the space's settings.
+    """
     return all(
         typed(value) in one.labels
         if isinstance(one, Choices)
         else isinstance(value, int | float) and one.low <= value <= one.high
         for key, one in space.items()
-        for value in (setting_of(recipe, key),)
+        for value in (values[key],)
     )
 
 

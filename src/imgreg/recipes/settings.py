@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from imgreg import config
-from imgreg.base_config import Config
+from imgreg.config.base import Config
 from imgreg.errors import UsageError
 from imgreg.recipes import load_recipe, parse_override, recipe_of, validation_text
 

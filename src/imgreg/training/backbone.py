@@ -124,9 +124,11 @@ class Backbone:
         self._watcher.step("loading VGG16", 1, 1, "")
         return engine
 
-    def computing(self, layer: str = LAST_LAYER) -> Engine | BlockWorkers:
-        """What computes a layer's output: the workers, with the exported base in the cache, where they find it, or else
-        an engine of this process."""
+    def engine_or_workers(self, layer: str = LAST_LAYER) -> Engine | BlockWorkers:
+        """What computes a layer's output: workers on other machines, if there are any, or an engine of this process.
+
+        Workers find the exported base in the cache.
+        """
         if self.block_workers is None:
             return self.engine if layer == LAST_LAYER else self.engine_cut_at(layer)
         find_or_export(

@@ -112,7 +112,7 @@ def baselines_of_study(
         extract(
             {photo: [(0, None)] for photo in index.photos},
             source=source,
-            load=lambda: resampled.base.engine,
+            load=resampled.base.engine_or_workers,
             on_view=watcher.stage("computing features"),
             on_block=watcher.stage("checking cached features"),
         )

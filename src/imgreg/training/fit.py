@@ -278,7 +278,7 @@ def extract_views(
     return extract(
         wanted,
         source=source,
-        load=lambda: base.computing(source.layer),
+        load=lambda: base.engine_or_workers(source.layer),
         on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
     )

@@ -60,7 +60,7 @@ def _descriptors(photos: Sequence[Photo], *, base: Backbone, session: Session) -
         extract(
             {photo: [(0, None)] for photo in photos},
             source=source,
-            load=base.computing,
+            load=base.engine_or_workers,
             on_view=session.watcher.stage("computing features"),
         )
         return describe(photos, source=source)

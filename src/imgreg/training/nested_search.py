@@ -17,7 +17,7 @@ from imgreg.data.resample import Repeat, resplit
 from imgreg.errors import DivergedError, UsageError
 from imgreg.heads.forward import cross_entropies
 from imgreg.recipes import recipe_with, setting_of
-from imgreg.recipes.search_space import Space, holds, slow_settings
+from imgreg.recipes.search_space import Space, slow_settings
 from imgreg.recipes.settings import with_recipe
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
@@ -202,7 +202,6 @@ def _search(
         work.space,
         work.scorer(replace(resampled, repeats=inner), where),
         default={key: setting_of(recipe, key) for key in work.space},
-        is_inside=holds(work.space, recipe),
         n_folds=work.tuning.inner_folds,
         n_trials=work.tuning.trials,
         seed=(work.settings.seed + 1000 * repeat.fold) % 2**32,

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from imgreg.errors import MachineError, UsageError
+from imgreg.features.block_files import WrittenBlock
 from imgreg.features.block_worker import BlockWorker, made_with, views_to_send
-from imgreg.features.cache import WrittenBlock
 from imgreg.features.extract import FeatureSource, View
 from imgreg.progress import Watcher
 from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order

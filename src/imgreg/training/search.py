@@ -1,4 +1,4 @@
-"""The search for a recipe: trials are proposed in batches, scored fold by fold, and told in their order.
+"""The search for a recipe: trials are proposed in batches, scored fold by fold, and reported in their order.
 
 In: a space, and a function that scores candidates on a fold. Out: the trials. Must not know: what candidates are
 trained on. Optuna is imported when a search begins.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imgreg.analysis.tune import DROP_Z, Losses, SearchTrial, best_trial, clearly_worse, estimated_loss
 from imgreg.recipes import typed
-from imgreg.recipes.search_space import Choices, Space
+from imgreg.recipes.search_space import Choices, Space, contains
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 BATCH = 4  # trials that are proposed together, whatever the number of processors: else a search would depend on it
-DIVERGED_LOSS = 100.0  # nats, as the sampler is told
+DIVERGED_LOSS = 100.0  # nats, as reported to the sampler
 LEAST_FOR_IMPORTANCE = 20  # trials
 _IN_THE_TOP = 5  # trials among the best that PED-ANOVA compares with all
 
@@ -66,7 +66,7 @@ def tpe(seed: int) -> BaseSampler:
 
 
 def random_search(seed: int) -> BaseSampler:
-    """Proposals that do not depend on what is told."""
+    """Independent proposals, whatever the losses of earlier ones."""
     import optuna
 
     return optuna.samplers.RandomSampler(seed)
@@ -77,7 +77,6 @@ def search(
     score: Score,
     *,
     default: Mapping[str, Any],
-    is_inside: bool = True,
     n_folds: int,
     n_trials: int,
     seed: int,
@@ -87,7 +86,7 @@ def search(
 ) -> Search:
     """Try the default recipe and then what the sampler proposes.
 
-    The same seed and scores give the same trials: batches have one size, and are told in the order of their trials.
+    The same seed and scores give the same trials: batches have one size, and are reported in the order of their trials.
 
     Parameters
     ----------
@@ -95,9 +94,7 @@ def search(
         Gets candidates and the number of a fold; returns the loss of each photo of that fold by each candidate's head,
         None for one that diverged. For the default recipe, which others are measured against, it raises instead.
     default : mapping
-        The default recipe's values, the first trial.
-    is_inside : bool
-        Whether they lie in the space; else the sampler is not told of them.
+        The default recipe's values, the first trial. The sampler learns of it only if they lie in the space.
     drop_z : float
         Standard errors by which a trial must be worse than the best before its batch to be spared the other folds.
     is_over : callable
@@ -109,12 +106,13 @@ def search(
     arXiv:2304.10255 (PED-ANOVA).
     """
     study, asked_for = _study(sampler(seed)), distributions(space)
+    is_inside = contains(space, default)
     trials: list[SearchTrial] = []
     of_best: list[Losses] | None = None  # the best trial's photos, by fold
     while len(trials) < n_trials and not (trials and is_over()):
         first = len(trials)
         if first == 0 and is_inside:
-            study.enqueue_trial({key: _told(space, key, value) for key, value in default.items()})
+            study.enqueue_trial({key: _typed(space, key, value) for key, value in default.items()})
         numbers = range(first, min(first + BATCH, n_trials))
         asked = {n: study.ask(asked_for) for n in numbers if n or is_inside}
         batch = [Candidate(n, _values(space, asked[n].params) if n else default) for n in numbers]
@@ -123,8 +121,8 @@ def search(
         for candidate in batch:
             trials.append(_trial(candidate, found[candidate.number], n_folds=n_folds, best=against))
             if candidate.number in asked:
-                told = trials[-1].loss
-                study.tell(asked[candidate.number], DIVERGED_LOSS if told is None else told)
+                loss = trials[-1].loss
+                study.tell(asked[candidate.number], DIVERGED_LOSS if loss is None else loss)
             if best_trial(trials) is trials[-1]:
                 of_best = found[candidate.number]
     return Search(tuple(trials), _importances(study))
@@ -192,7 +190,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return made
 
 
-def _told(space: Space, key: str, value: Any) -> Any:
+def _typed(space: Space, key: str, value: Any) -> Any:
     """A value as Optuna has it: choices by how they are typed."""
     return typed(value) if isinstance(space[key], Choices) else value
 

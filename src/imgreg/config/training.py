@@ -1,4 +1,4 @@
-"""The settings of a training: the tables of a recipe beside [head]. Imported from config.py."""
+"""The settings of a training: the tables of a recipe beside [head]. Imported from imgreg.config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from imgreg.base_config import Config
+from imgreg.config.base import Config
 
 
 class Optimizer(Config):

@@ -1,4 +1,4 @@
-"""The settings of a head: the table [head] of a recipe. Imported from config.py."""
+"""The settings of a head: the table [head] of a recipe. Imported from imgreg.config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from imgreg.base_config import Config
+from imgreg.config.base import Config
 
 UnitCount = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -10,16 +10,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from imgreg.base_config import Config
-from imgreg.head_config import ActivationName as ActivationName
-from imgreg.head_config import Head as Head
-from imgreg.head_config import HeadLayer as HeadLayer
-from imgreg.head_config import InitializerName as InitializerName
-from imgreg.training_config import Augmentation as Augmentation
-from imgreg.training_config import Finetune as Finetune
-from imgreg.training_config import Optimizer as Optimizer
-from imgreg.training_config import Prediction as Prediction
-from imgreg.training_config import Training as Training
+from imgreg.config.base import Config
+from imgreg.config.head import ActivationName as ActivationName
+from imgreg.config.head import Head as Head
+from imgreg.config.head import HeadLayer as HeadLayer
+from imgreg.config.head import InitializerName as InitializerName
+from imgreg.config.training import Augmentation as Augmentation
+from imgreg.config.training import Finetune as Finetune
+from imgreg.config.training import Optimizer as Optimizer
+from imgreg.config.training import Prediction as Prediction
+from imgreg.config.training import Training as Training
 
 Range = tuple[float | None, float | None]
 
