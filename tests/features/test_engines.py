@@ -129,6 +129,22 @@ def test_a_photos_features_do_not_depend_on_its_neighbours(own_cache: Path, prec
         np.testing.assert_array_equal(next(iter(openvino.embed([photo]))), features)
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+def test_processes_of_one_thread_are_not_bound_to_the_same_core(own_cache: Path) -> None:
+    """An engine's only thread may run on any core: bound to its first, two such processes would share that one."""
+    settings = EngineSettings("openvino", "float32", 64, n_threads=1)
+    before = set(Path("/proc/self/task").iterdir())
+    one = load_engine(settings, weights_sha256=STARTER.sha256, find_weights=lambda: STARTER, cache=own_cache)
+    assert len(list(one.embed(PHOTOS))) == len(PHOTOS)
+    threads = set(Path("/proc/self/task").iterdir()) - before
+    assert threads
+    assert {frozenset(os.sched_getaffinity(int(thread.name))) for thread in threads} == {
+        frozenset(os.sched_getaffinity(0))
+    }
+
+
 def test_one_export_serves_every_size(own_cache: Path) -> None:
     """The exported base is not tied to one image size."""
     photos = np.zeros((1, 96, 96, 3), np.uint8)

@@ -199,6 +199,7 @@ class OpenVinoEngine:
         hints = {
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[settings.precision],
             "INFERENCE_NUM_THREADS": settings.n_threads,
+            "ENABLE_CPU_PINNING": settings.n_threads == 0,  # else the processes of a machine share their first cores
             "PERFORMANCE_HINT": "LATENCY" if settings.one_photo else "THROUGHPUT",
         }
         self._compiled = core.compile_model(network, "CPU", hints)
