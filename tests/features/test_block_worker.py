@@ -6,6 +6,7 @@ import pickle
 import socket
 import sys
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_machines_that_share_a_store_alone(
     block.write_bytes(b"x")
     worker.compute(views, base=base.identity)
     assert blocks_in(cache / "store") == own
-    (model, arrays) = sorted((cache / "store" / "base").iterdir(), key=lambda path: path.stat().st_size)
+    (_, arrays) = sorted((cache / "store" / "base").iterdir(), key=lambda path: path.stat().st_size)
     arrays.write_bytes(b"x")
     worker.compute(views, base=base.identity)  # it has its own copy
     worker.folder = cache / "new machine"
@@ -186,7 +187,10 @@ def test_machines_that_share_a_store_alone(
     with opened(cache, address, said, fetch=False) as features:
         cache_of_workers(FeatureSource(features, base=base.identity))
     worker.compute(views, base=base.identity)
-    assert model.stat().st_size > 1000
+    with closing(BlockStore(address, folder=cache, say=print)) as store:
+        assert (store.contents().n_blocks, store.contents().n_bytes > arrays.stat().st_size) == (1, True)
+        store.clear()
+    assert not [path for path in (cache / "store").rglob("*") if path.is_file()]
 
 
 def test_a_worker_without_its_store_says_what_it_lacks(
