@@ -95,7 +95,11 @@ def train_trial(task: TrialTask, prepared: Prepared, *, tell: Callable[[], None]
         resume_from=None if task.resume is False else read_checkpoint(path),
         keep=checkpointer(path, say=say),
     )
-    fitted = fit_split(prepared, task.repeat.split, seed=trial_seed(task.settings, task.repeat), hooks=hooks)
+    try:
+        fitted = fit_split(prepared, task.repeat.split, seed=trial_seed(task.settings, task.repeat), hooks=hooks)
+    except DivergedError:
+        forget_checkpoint(path)
+        raise
     if fitted.warning:
         say(f"{task.recipe}, repeat {task.repeat.number}: {fitted.warning}")
     trial = _trial(prepared, task.repeat, fitted)

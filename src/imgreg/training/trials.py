@@ -19,14 +19,13 @@ from imgreg.features.block_worker import made_with
 from imgreg.features.cache import FeatureCache
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
-from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.heads.epochs import KEPT_BYTES
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.session import Session
 from imgreg.training.cache import open_cache, store_of_workers
-from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path, photos_digest, training_key
+from imgreg.training.checkpoints import VERSIONS_OF, photos_digest, training_key
 from imgreg.training.dataset import Dataset, ResampledDataset
 from imgreg.training.fit import Prepared, prepare
 from imgreg.training.trial_task import TrialResult, TrialTask, train_in_worker, train_trial, trial_seed
@@ -126,7 +125,6 @@ def run_trials(
                 try:
                     result = future.result()
                 except DivergedError as error:
-                    forget_checkpoint(checkpoint_path(task.key))
                     if task.recipe == settings[0].recipe.name:
                         raise
                     diverged[task.recipe] = f"{task.where}: {error} The recipe is left out."
