@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import pickle
+import socket
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import paint_set
+from imgreg import paths
 from imgreg.config import Augmentation, Base
+from imgreg.data import stores
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo, index_photos
 from imgreg.errors import ArtefactError, DatasetError, MachineError
 from imgreg.features.block_files import WrittenBlock
-from imgreg.features.block_worker import BlockWorker, made_with, views_to_send
+from imgreg.features.block_store import BlockStore
+from imgreg.features.block_worker import BaseInStore, BlockWorker, cache_of_workers, made_with, views_to_send
 from imgreg.features.blocks import LAST_LAYER
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import BaseIdentity, FeatureSource, View, extract
@@ -105,3 +113,117 @@ def test_a_copy_of_the_index_is_enough_to_read(base: Backbone, photos: tuple[Pho
                 assert (there.read(photos, 0) == source.read(photos, 0)).all()
             assert index.read_bytes() == before
         assert not index.exists()
+
+
+class OtherMachine:
+    """A machine of its own, as far as files go: what reaches it is pickled, and its cache folder is another."""
+
+    def __init__(self, folder: Path, address: str, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self._address, self._patch = folder, address, patch
+        self.shared: Path | BaseInStore = Path()
+
+    def compute_blocks(
+        self, blocks: Sequence[Sequence[View]], *, source: FeatureSource
+    ) -> Generator[tuple[int, WrittenBlock], None, None]:
+        self.shared = cache_of_workers(source)
+        for number, views in enumerate(blocks):
+            yield number, self.compute(views, base=source.base)
+
+    def compute(self, views: Sequence[View], *, base: BaseIdentity) -> WrittenBlock:
+        sent = pickle.loads(pickle.dumps((views_to_send(views), self.shared)))
+        with self._patch.context() as there:
+            there.setenv("IMGREG_CACHE", self._address)
+            there.setattr(paths.platformdirs, "user_cache_path", lambda _: self.folder)
+            return BlockWorker(base, layer=LAST_LAYER, cache=sent[1], expected=made_with(base)).compute(sent[0])
+
+
+def blocks_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*.npy")}
+
+
+def opened(cache: Path, address: str, said: list[str], *, fetch: bool = True) -> FeatureCache:
+    store = BlockStore(address, folder=cache / "features", say=said.append)
+    return FeatureCache(cache, say=said.append, store=store, fetch=fetch)
+
+
+def test_machines_that_share_a_store_alone(
+    base: Backbone, photos: tuple[Photo, ...], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker fetches the base and puts the block that the command itself would write; the command takes it down and
+    fetches nothing; a third machine reads it. What is damaged in the store is named, and replaced."""
+    pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
+    wanted, views = {photo: [(0, None)] for photo in photos}, [View(photo, 0, None) for photo in photos]
+    with FeatureCache(cache / "alone", say=print) as features:
+        extract(wanted, source=FeatureSource(features, base=base.identity), load=lambda: base.engine)
+    address, said = (cache / "store").as_uri(), []
+    worker = OtherMachine(cache / "worker", address, monkeypatch)
+    for n_computed in (4, 0):
+        with opened(cache, address, said, fetch=False) as features:
+            source = FeatureSource(features, base=base.identity)
+            assert extract(wanted, source=source, load=lambda: worker).n_computed == n_computed
+    own = blocks_in(cache / "alone")
+    assert blocks_in(cache / "store") == own
+    assert not blocks_in(cache / "features") | blocks_in(cache / "worker")
+    assert not list((cache / "worker").rglob("*.sqlite"))  # its home folder may be on a network
+    third = cache / "third"
+    with opened(third, address, said) as features, FeatureCache(cache / "alone", say=print) as alone:
+        there, here = (FeatureSource(one, base=base.identity) for one in (features, alone))
+        assert extract(wanted, source=there, load=lambda: pytest.fail("computed")).n_read == 4
+        extract(wanted, source=here, load=lambda: pytest.fail("computed"))
+        np.testing.assert_array_equal(there.read(photos, 0), here.read(photos, 0))
+    assert len(said) == 1  # fetched 1 block
+    (block,) = (cache / "store" / "blocks").iterdir()
+    block.write_bytes(b"x")
+    worker.compute(views, base=base.identity)
+    assert blocks_in(cache / "store") == own
+    (_, arrays) = sorted((cache / "store" / "base").iterdir(), key=lambda path: path.stat().st_size)
+    arrays.write_bytes(b"x")
+    worker.compute(views, base=base.identity)  # it has its own copy
+    worker.folder = cache / "new machine"
+    with pytest.raises(
+        MachineError, match=f"{socket.gethostname()}: .*{arrays.name} was damaged. Run the command again"
+    ):
+        worker.compute(views, base=base.identity)
+    with opened(cache, address, said, fetch=False) as features:
+        cache_of_workers(FeatureSource(features, base=base.identity))
+    worker.compute(views, base=base.identity)
+    with closing(BlockStore(address, folder=cache, say=print)) as store:
+        assert (store.contents().n_blocks, store.contents().n_bytes > arrays.stat().st_size) == (1, True)
+        store.clear()
+    assert not [path for path in (cache / "store").rglob("*") if path.is_file()]
+
+
+def test_a_worker_without_its_store_says_what_it_lacks(
+    base: Backbone, photos: tuple[Photo, ...], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine, and what to do: a store that does not answer, no credentials, no obstore, no cache folder."""
+    pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
+
+    def refused(address: str, folder: Path = cache / "worker") -> str:
+        worker = OtherMachine(folder, address, monkeypatch)
+        worker.shared = BaseInStore(address, {"base.xml": "0" * 64, "base.bin": "1" * 64})
+        with pytest.raises(MachineError, match=f"^{socket.gethostname()}: ") as caught:
+            worker.compute([View(photos[0], 0, None)], base=base.identity)
+        return str(caught.value)
+
+    monkeypatch.setattr(stores, "ATTEMPTS", 1)
+    monkeypatch.setattr(stores, "_RETRIES", {"max_retries": 0})
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SKIP_SIGNATURE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(cache / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # boto3's
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # obstore's: nobody listens
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    assert "no access" in (said := refused("s3://bucket/cache"))
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    assert "cannot be read" in (said := refused("s3://bucket/cache"))
+    assert "Check the network" in said
+    address = (cache / "store").as_uri()
+    assert f"{'0' * 64} is gone. Run the command again" in refused(address)
+    (cache / "file").write_bytes(b"")
+    assert "set XDG_CACHE_HOME where its Ray is started" in refused(address, cache / "file")
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    assert "pip install 'imgreg[stores]'" in refused(address)

@@ -11,7 +11,7 @@ import pytest
 from conftest import imgreg
 from imgreg.errors import MachineError, UsageError
 from imgreg.progress import Watcher
-from imgreg.training.ray_cluster import RayCluster, _next_block, _refuse_silent
+from imgreg.training.ray_cluster import RayCluster, _next_block, _refuse_silent, _runtime_env
 
 
 def test_an_idle_worker_takes_what_another_has_not_finished() -> None:
@@ -22,6 +22,19 @@ def test_an_idle_worker_takes_what_another_has_not_finished() -> None:
     assert _next_block(1, deque(), [(0, 3), (0, 4), (1, 4)]) is None
     assert _next_block(2, deque(), [(0, 3), (0, 4), (1, 4)]) == 3
     assert _next_block(2, deque(), []) is None
+
+
+def test_no_secret_is_passed_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the store is, and what the bits depend on; of a folder, which has its place in each call, nothing."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AZURE_STORAGE_KEY"):
+        monkeypatch.setenv(name, "region" if name == "AWS_REGION" else "secret")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert _runtime_env() == {"env_vars": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
+    monkeypatch.setenv("IMGREG_CACHE", "s3://bucket/cache")
+    passed = _runtime_env()["env_vars"]
+    assert passed.keys() >= {"ONEDNN_MAX_CPU_ISA", "IMGREG_CACHE", "AWS_REGION"}
+    assert "secret" not in passed.values()
 
 
 def test_no_cluster_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

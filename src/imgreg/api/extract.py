@@ -18,7 +18,7 @@ from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
-from imgreg.training.cache import open_cache
+from imgreg.training.cache import open_cache, store_of_workers
 from imgreg.training.dataset import Dataset, read_portions, refuse_cache_inside
 from imgreg.training.fit import extract_views
 from imgreg.training.workers import open_workers
@@ -28,7 +28,7 @@ from imgreg.training.workers import open_workers
 class ExtractedFeatures:
     """What computing features ahead gave; a feature is of one photo or one of its views."""
 
-    cache: Path
+    cache: str  # the folder, or the store where other machines computed them
     n_photos: int = 0
     n_skipped: int = 0
     n_computed: int = 0
@@ -59,7 +59,8 @@ def extract_portions(data: Path, *, settings: Settings, session: Session) -> Ite
     A portion's photos are indexed, their features computed, and both forgotten: memory does not grow with the dataset.
     """
     refuse_cache_inside(data)
-    recipe, done = settings.recipe, ExtractedFeatures(cache_folder())
+    store = store_of_workers(session)
+    recipe, done = settings.recipe, ExtractedFeatures(store or str(cache_folder()))
     layers = [LAST_LAYER] if recipe.finetune.block == "none" else [LAST_LAYER, frozen_layer(recipe.finetune.block)]
     n_each = len(layers) * (len(tta_views(mirror=recipe.prediction.mirror)) + recipe.n_views)
     with open_workers(session) as working:
@@ -67,7 +68,7 @@ def extract_portions(data: Path, *, settings: Settings, session: Session) -> Ite
         base.settle()
         augmenter = Augmenter(recipe.augmentation, seed=settings.seed, size_px=base.image_size)
         with (
-            open_cache(working) as cache,
+            open_cache(working, fetch=store is None) as cache,
             closing(read_portions(data, settings.photos, session=working)) as portions,
         ):
             for index, n_left in portions:
@@ -111,7 +112,7 @@ def _overall(watcher: Watcher, *, n_before: int, n_after: int) -> Watcher:
 def extraction_document(done: ExtractedFeatures) -> dict[str, object]:
     """What extract --json prints."""
     return {
-        "cache": str(done.cache),
+        "cache": done.cache,
         "n_photos": done.n_photos,
         "n_skipped": done.n_skipped,
         "n_computed": done.n_computed,

@@ -25,7 +25,8 @@ def command() -> None:
     can be computed or fetched again. train, compare and study keep the features within --cache-size.
 
     Where $IMGREG_CACHE is an address (s3://bucket/prefix, gs://, az://, file://), features are also kept there, for
-    all machines that name it. Everything else stays in your user cache folder.
+    all machines that name it, and the exported VGG16 for the workers of --ray. Everything else stays in your user cache
+    folder.
 
     \b
     Example:
@@ -113,7 +114,7 @@ def verify(as_json: bool, quiet: bool) -> None:
 
 
 @command.command("clear")
-@click.option("--store", is_flag=True, help="Delete the features in the object store too, for every machine.")
+@click.option("--store", is_flag=True, help="Delete what is in the object store too, for every machine.")
 @json_option
 def clear(store: bool, as_json: bool) -> None:
     """Delete the whole cache of this machine. A training run in progress will have to be restarted.

@@ -29,7 +29,7 @@ MAPPED_BLOCKS = 64  # that stay mapped, for the next training on the same photos
 
 @dataclass(frozen=True)
 class WrittenBlock:
-    """A block that lies in the cache: its name, which is the hash of its content, and its length."""
+    """A block that lies in the cache or the store: its name, which is the hash of its content, and its length."""
 
     name: str
     n_bytes: int
@@ -37,12 +37,17 @@ class WrittenBlock:
 
 def write_block(folder: Path, features: Float16Array) -> WrittenBlock:
     """Write a block, (n, h, w, c) float16, under the hash of its content. raises MachineError if the disk refuses."""
-    data = io.BytesIO()
-    np.save(data, features, allow_pickle=False)
-    content = data.getvalue()
+    content = block_content(features)
     name = block_name(content)
     write_content(folder, name, content)
     return WrittenBlock(name, len(content))
+
+
+def block_content(features: Float16Array) -> bytes:
+    """The bytes of a block's file."""
+    data = io.BytesIO()
+    np.save(data, features, allow_pickle=False)
+    return data.getvalue()
 
 
 def write_content(folder: Path, name: str, content: bytes) -> None:

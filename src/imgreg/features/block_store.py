@@ -5,9 +5,9 @@ and a block's bytes, checked against its name. Must not know: what a block holds
 
 Below the address are `blocks/NAME.npy`, named by their content as in the local cache, and for each of them
 `index/BASE/NAME-DIGEST.keys`: a line `ROW KEY` for each feature, DIGEST being that of these lines. A block is put
-before its lines, so what the index lists is there. Nothing is changed once it is there, so two machines that put the
-same block need not know of each other. A machine reads each of these small objects once and keeps their lines in
-SQLite.
+before its lines, so what the index lists is there. Nothing is changed once it is there, but for an object that was
+damaged, so two machines that put the same block need not know of each other. A machine reads each of these small
+objects once and keeps their lines in SQLite. `base/NAME` are the files of exported VGG16s, for workers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from imgreg.data.stores import PORTION, THREADS, Store
 from imgreg.errors import ImgregError, MachineError, UsageError
 from imgreg.features.block_files import block_name
 
-BLOCKS, INDEX = "blocks", "index"
+BLOCKS, INDEX, BASE = "blocks", "index", "base"
 
 Rows = list[tuple[str, int]]  # keys of features, each with its row in a block
 
@@ -41,7 +42,7 @@ CREATE INDEX IF NOT EXISTS places_by_list ON places (list);
 
 @dataclass(frozen=True)
 class StoreContents:
-    """What a store holds: blocks of features, and all bytes."""
+    """What a store holds: blocks of features, and all bytes, those of exported bases among them."""
 
     address: str
     n_blocks: int
@@ -63,7 +64,7 @@ class BlockStore:
         UsageError
             If it is not an address of a store.
         MachineError
-            If the address or the folder cannot be used.
+            If the address cannot be used.
         """
         if not re.fullmatch(r"(s3|gs|az)://[^/].*|file:///.+", address):
             raise UsageError(
@@ -71,25 +72,31 @@ class BlockStore:
                 "az://CONTAINER/PREFIX or file:///FOLDER."
             )
         self.address = address
-        self._say = say
+        self._folder, self._say = folder, say
         self._listed: set[str] = set()  # bases
         self._damaged: set[str] = set()  # names of objects, which are put again
         with self._asking():
             self._store = Store(address)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            digest = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
-            self._known = sqlite3.connect(folder / f"store-{digest}.sqlite", timeout=60, isolation_level=None)
-            self._known.execute("PRAGMA journal_mode = WAL")
-            self._known.execute("PRAGMA synchronous = NORMAL")  # what is lost is only read again
-            self._known.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise MachineError(
-                f"{folder}: cannot keep what is known of {address} ({error}). Free some space."
-            ) from error
 
     def close(self) -> None:
-        self._known.close()
+        if "_known" in vars(self):
+            self._known.close()
+
+    @cached_property
+    def _known(self) -> sqlite3.Connection:
+        """Opened when it is needed: who only puts blocks, as workers do, needs none. raises MachineError"""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.blake2b(self.address.encode(), digest_size=8).hexdigest()
+            known = sqlite3.connect(self._folder / f"store-{digest}.sqlite", timeout=60, isolation_level=None)
+            known.execute("PRAGMA journal_mode = WAL")
+            known.execute("PRAGMA synchronous = NORMAL")  # what is lost is only read again
+            known.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise MachineError(
+                f"{self._folder}: cannot keep what is known of {self.address} ({error}). Free some space."
+            ) from error
+        return known
 
     def refresh(self, base: str, *, on_list: Callable[[int, int], None] | None = None) -> None:
         """Learn which features of a base are there, once: a long extraction asks portion by portion.
@@ -163,9 +170,31 @@ class BlockStore:
 
     def put_block(self, name: str, content: bytes) -> None:
         """Put a block under its name; any machine may do so. raises MachineError"""
-        key = f"{BLOCKS}/{name}.npy"
+        self._put(f"{BLOCKS}/{name}.npy", name, content)
+
+    def put_base(self, content: bytes) -> str:
+        """Put a file of an exported base, and give the name by which `base` finds it. raises MachineError"""
+        name = block_name(content)
+        self._put(f"{BASE}/{name}", name, content)
+        return name
+
+    def base(self, name: str) -> bytes:
+        """A file of an exported base. raises MachineError, also if it is gone or is not what its name says"""
         with self._asking():
-            self._store.put(key, content, replace=key in self._damaged)
+            content = self._store.read(f"{BASE}/{name}")
+        if content is None or block_name(content) != name:
+            raise MachineError(
+                f"{self.address}/{BASE}/{name} {'is gone' if content is None else 'was damaged'}. Run the command "
+                "again: it puts the exported VGG16 there."
+            )
+        return content
+
+    def _put(self, key: str, name: str, content: bytes) -> None:
+        """Put what its name says, unless it is there; what is there but damaged is replaced."""
+        with self._asking():
+            there = self._store.read(key)
+            if there is None or block_name(there) != name:
+                self._store.put(key, content, replace=there is not None)
 
     def put_rows(self, block: str, rows: Rows, *, base: str) -> None:
         """Say which features are in a block that was put. raises MachineError"""
@@ -187,7 +216,7 @@ class BlockStore:
         return StoreContents(self.address, n_blocks, n_bytes)
 
     def clear(self) -> None:
-        """Delete all blocks and what names their features, for every machine. raises MachineError"""
+        """Delete all blocks, what names their features, and exported bases, for every machine. raises MachineError"""
         with self._asking():
             keys = [key for key, _ in self._own_objects()]
             keys.sort(reverse=True)  # the index first: what it lists must be there
@@ -195,11 +224,11 @@ class BlockStore:
                 self._store.delete(keys[start : start + PORTION])
 
     def _own_objects(self) -> Iterator[tuple[str, int]]:
-        for folder in (BLOCKS, INDEX):
+        for folder in (BLOCKS, INDEX, BASE):
             for portion in self._store.objects(below=folder):
                 for one in portion:
                     name = one.key.rpartition("/")[2]
-                    if _LIST.fullmatch(name) or re.fullmatch(r"[0-9a-f]{64}\.npy", name):
+                    if _LIST.fullmatch(name) or re.fullmatch(r"[0-9a-f]{64}(\.npy)?", name):
                         yield one.key, one.size
 
     def _rows_of(self, key: str) -> Rows:
@@ -252,9 +281,7 @@ class BlockStore:
         try:
             yield
         except ImgregError as error:
-            raise MachineError(
-                f"{error} IMGREG_CACHE names this store; unset it to use the cache of this machine alone."
-            ) from error
+            raise MachineError(f"{error} IMGREG_CACHE names this store; set it to a folder to do without.") from error
 
 
 def _digest(content: bytes) -> str:

@@ -1,14 +1,15 @@
-"""One block of features, computed in a process on any machine and written into the shared cache folder.
+"""One block of features, computed in a process on any machine and written into the shared cache folder or object store.
 
-In: the views of a block. Out: the name and length of the written block; the features stay in the folder. Must not know:
-what sends the views, and the cache's index, which only the command itself opens.
+In: the views of a block. Out: the name and length of the written block; the features stay in the folder or the store.
+Must not know: what sends the views, and the cache's index, which only the command itself opens.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +18,27 @@ import numpy as np
 
 from imgreg.data.members import file_of
 from imgreg.errors import DatasetError, MachineError
-from imgreg.features.block_files import WrittenBlock, write_block
+from imgreg.features.block_files import WrittenBlock, block_content, block_name, write_block
+from imgreg.features.block_store import BlockStore
 from imgreg.features.engines import Engine, EngineSettings, engine_version, load_engine
-from imgreg.features.export import find_export
-from imgreg.features.extract import BaseIdentity, View, feature_rows, library_versions
+from imgreg.features.export import export_files, fetch_export, find_export
+from imgreg.features.extract import BaseIdentity, FeatureSource, View, feature_rows, library_versions
 from imgreg.features.weights import Weights
+from imgreg.paths import cache_folder
+
+
+@dataclass(frozen=True)
+class BaseInStore:
+    """An object store that machines use in place of a shared folder, with the exported base in it.
+
+    Attributes
+    ----------
+    files : mapping of str to str
+        The names in the store of the base's files.
+    """
+
+    address: str
+    files: Mapping[str, str]
 
 
 def made_with(base: BaseIdentity, *, packages: Sequence[str] = ()) -> dict[str, str]:
@@ -44,18 +61,27 @@ def made_with(base: BaseIdentity, *, packages: Sequence[str] = ()) -> dict[str, 
 class BlockWorker:
     """Computes blocks with a base that it loads once. It refuses if its features would have other bits."""
 
-    def __init__(self, base: BaseIdentity, *, layer: str, cache: Path, expected: Mapping[str, str]) -> None:
+    def __init__(
+        self, base: BaseIdentity, *, layer: str, cache: Path | BaseInStore, expected: Mapping[str, str]
+    ) -> None:
         """
         Parameters
         ----------
         layer : str
             Whose output is wanted.
-        cache : Path
-            The shared cache folder, with the exported base.
+        cache : Path or BaseInStore
+            What `cache_of_workers` gave: the shared cache folder, or the store beside this machine's own.
         expected : mapping of str to str
             `made_with` of the command.
         """
-        self._base, self._layer, self._cache, self._expected = base, layer, cache, dict(expected)
+        self._base, self._layer, self._expected = base, layer, dict(expected)
+        self._shared = cache
+        self._cache = cache if isinstance(cache, Path) else cache_folder()
+
+    @cached_property
+    def _store(self) -> BlockStore:
+        assert isinstance(self._shared, BaseInStore)
+        return BlockStore(self._shared.address, folder=self._cache / "features", say=lambda _: None)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -64,11 +90,17 @@ class BlockWorker:
         Raises
         ------
         MachineError
-            If they would not, or the cache folder is not here.
+            If they would not, the cache folder is not here, or the store does not give the base.
         """
         refuse_other_bits(self._base, expected=self._expected)
         base, int8 = self._base, self._base.precision == "int8"
-        if find_export(self._cache, base.weights_sha256, preprocessing=base.preprocessing, int8=int8) is None:
+        if isinstance(self._shared, BaseInStore):
+            names, of = self._shared.files, base.preprocessing
+            with naming_machine():
+                fetch_export(
+                    self._cache, base.weights_sha256, names=names, fetch=self._store.base, preprocessing=of, int8=int8
+                )
+        elif find_export(self._cache, base.weights_sha256, preprocessing=base.preprocessing, int8=int8) is None:
             raise MachineError(
                 f"{self._cache}/base: no exported VGG16 on {socket.gethostname()}. Every machine needs the same folder "
                 "as IMGREG_CACHE, on a shared file system."
@@ -92,6 +124,8 @@ class BlockWorker:
         ------
         DatasetError
             If a photo is not here, or changed since it was indexed.
+        MachineError
+            If the disk or the store refuses.
         """
         rows = feature_rows(views, engine=self._engine, base=self._base)
         try:
@@ -104,7 +138,38 @@ class BlockWorker:
                 f"{missing}: not found on {socket.gethostname()}. Every machine needs the photos in the same place, "
                 "on a shared file system."
             ) from error
-        return write_block(self._cache / "features", features)
+        if isinstance(self._shared, Path):
+            return write_block(self._shared / "features", features)
+        content = block_content(features)
+        written = WrittenBlock(block_name(content), len(content))
+        with naming_machine():
+            self._store.put_block(written.name, content)
+        return written
+
+
+def cache_of_workers(source: FeatureSource) -> Path | BaseInStore:
+    """What the workers of a command share: its cache folder, or its store, into which the exported base is put.
+
+    Raises
+    ------
+    MachineError
+        If the store refuses.
+    """
+    cache, base, store = source.cache.folder.parent.resolve(), source.base, source.cache.store
+    if store is None:
+        return cache
+    model = find_export(cache, base.weights_sha256, preprocessing=base.preprocessing, int8=base.precision == "int8")
+    assert model is not None  # the command exports it before workers compute
+    return BaseInStore(store.address, {name: store.put_base(content) for name, content in export_files(model).items()})
+
+
+@contextmanager
+def naming_machine() -> Iterator[None]:
+    """The block's errors of the machine name it."""
+    try:
+        yield
+    except MachineError as error:
+        raise MachineError(f"{socket.gethostname()}: {error}") from error
 
 
 def views_to_send(views: Sequence[View]) -> list[View]:

@@ -87,6 +87,8 @@ class FeatureCache:
         intact: Collection[str] = (),
         index: Path | None = None,
         store: BlockStore | None = None,
+        fetch: bool = True,
+        keep_seconds: float = 0.0,
     ) -> None:
         """
         Parameters
@@ -100,6 +102,10 @@ class FeatureCache:
         store : BlockStore, optional
             Shared with other machines: what is missing here is fetched from there, what is computed here put there.
             It is closed with the cache.
+        fetch : bool
+            Whether blocks are fetched from the store; if not, what is there counts as here, and cannot be read.
+        keep_seconds : float
+            `shrink` keeps what was used so long ago, or since: other processes may be reading it.
 
         Raises
         ------
@@ -110,8 +116,8 @@ class FeatureCache:
         self._say = say
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._intact = set(intact)  # blocks checked by this process
-        self._is_copy, self._opened = index is not None, time.time()
-        self._store = store
+        self._is_copy, self._kept_since = index is not None, time.time() - keep_seconds
+        self.store, self._fetch = store, fetch
         self._known: dict[str, tuple[str, int]] = {}  # key: (block, row), of intact blocks
         if index is not None and not index.is_file():
             raise MachineError(
@@ -135,8 +141,8 @@ class FeatureCache:
 
     def __exit__(self, *_: object) -> None:
         self._index.close()
-        if self._store is not None:
-            self._store.close()
+        if self.store is not None:
+            self.store.close()
 
     @property
     def intact(self) -> frozenset[str]:
@@ -148,7 +154,7 @@ class FeatureCache:
     ) -> set[str]:
         """Those of the keys whose features are not here, damaged blocks counted as not here.
 
-        With a store, what it has is fetched first, and what it lacks is put there.
+        With a store, what it has is fetched first, or counts as here, and what it lacks is put there.
 
         Parameters
         ----------
@@ -170,8 +176,8 @@ class FeatureCache:
             with self._changing():
                 used = ((time.time(), name) for name in usable)
                 self._index.executemany("UPDATE blocks SET used = ? WHERE name = ?", used)
-        if self._store is not None and asked:
-            self._share(self._store, asked, base=base, on_block=on_block)
+        if self.store is not None and asked:
+            self._share(self.store, asked, base=base, on_block=on_block)
         return {key for key in asked if key not in self._known}
 
     def read(self, keys: Sequence[str]) -> Float16Array:
@@ -219,19 +225,22 @@ class FeatureCache:
             If it is not there in full length, or the store refuses.
         """
         name, path = block.name, self._path(block.name)
+        rows = [(key, row) for row, key in enumerate(keys)]
         is_here = path.is_file() and path.stat().st_size == block.n_bytes
-        if not is_here and (self._store is None or not self._fetched(self._store, name)):
+        if is_here or (self.store is not None and self._fetch and self._fetched(self.store, name)):
+            self._enter(name, rows)
+        elif self.store is not None and not self._fetch:
+            self._known |= {key: (name, row) for key, row in rows}
+        else:
             raise MachineError(
                 f"{path}: missing or incomplete right after it was written. If other machines compute, "
                 "every one needs the same folder as IMGREG_CACHE, on a shared file system; otherwise run the command "
                 "again."
             )
-        rows = [(key, row) for row, key in enumerate(keys)]
-        self._enter(name, rows)
-        if self._store is not None:
+        if self.store is not None:
             if is_here:
-                self._store.put_block(name, path.read_bytes())
-            self._store.put_rows(name, rows, base=base)
+                self.store.put_block(name, path.read_bytes())
+            self.store.put_rows(name, rows, base=base)
 
     def release(self) -> None:
         """Free the memory of what was asked for so far; `shrink` still keeps the blocks."""
@@ -273,7 +282,7 @@ class FeatureCache:
             (n_bytes,) = self._index.execute("SELECT TOTAL(n_bytes) FROM blocks").fetchone()
             excess = n_bytes - self._limit_bytes
             older = "SELECT name, n_bytes FROM blocks WHERE used < ? ORDER BY used"
-            for name, n_bytes in self._index.execute(older, (self._opened,)).fetchall() if excess > 0 else ():
+            for name, n_bytes in self._index.execute(older, (self._kept_since,)).fetchall() if excess > 0 else ():
                 if excess <= 0:
                     break
                 if name not in self._intact and _removed(self._path(name)):
@@ -320,6 +329,9 @@ class FeatureCache:
         store.refresh(base, on_list=on_block)
         started, n_fetched, n_bytes = time.perf_counter(), 0, 0
         while blocks := store.find(key for key in keys if key not in self._known):
+            if not self._fetch:
+                self._known |= {key: (name, row) for name, rows in blocks.items() for key, row in rows}
+                break
             with ThreadPoolExecutor(THREADS) as pool:
                 fetched = pool.map(lambda name: self._fetched(store, name), blocks)
                 for done, ((name, rows), is_here) in enumerate(zip(blocks.items(), fetched, strict=True), 1):

@@ -9,14 +9,16 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from imgreg.errors import ArtefactError, MachineError
+from imgreg.features.block_files import block_name
 from imgreg.features.dead_leaves import N_PICTURES, SIZE_PX, dead_leaves
 from imgreg.features.int8 import RANGES_VERSION, activation_ranges, lowest_cosine, quantize
 from imgreg.lazy_imports import load_openvino
@@ -104,6 +106,52 @@ def export_base(
     else:
         write = _converted(weights, preprocessing=preprocessing)
     return _write_whole(_export_folder(cache, weights.sha256, preprocessing, int8=int8), write)
+
+
+def export_files(model: Path) -> dict[str, bytes]:
+    """The content of an exported base's files, by their names."""
+    return {name: (model.parent / name).read_bytes() for name in _EXPORTED}
+
+
+def fetch_export(
+    cache: Path,
+    weights_sha256: str,
+    *,
+    names: Mapping[str, str],
+    fetch: Callable[[str], bytes],
+    preprocessing: Preprocessing = "vgg16",
+    int8: bool = False,
+) -> None:
+    """Bring another machine's exported base into the cache, unless it is there. One process of a machine does so.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        Each file's `block_name`.
+    fetch : callable
+        Gives the content of such a name.
+
+    Raises
+    ------
+    MachineError
+        If the cache folder cannot be written, or what `fetch` raises.
+    """
+    folder = _export_folder(cache, weights_sha256, preprocessing, int8=int8)
+
+    def write(model: Path) -> None:
+        for file, name in names.items():
+            (model.parent / file).write_bytes(fetch(name))
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / ".lock"):
+            if not is_whole(folder) or any(block_name((folder / file).read_bytes()) != names[file] for file in names):
+                _write_whole(folder, write)
+    except OSError as error:
+        raise MachineError(
+            f"{cache}: cannot be written ({error.strerror}). Every machine needs a cache folder of its own: set "
+            "XDG_CACHE_HOME where its Ray is started."
+        ) from error
 
 
 def _converted(weights: Weights, *, preprocessing: Preprocessing) -> Callable[[Path], None]:

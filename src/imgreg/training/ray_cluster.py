@@ -1,7 +1,7 @@
 """A Ray cluster as workers: actors compute blocks of features, tasks train heads.
 
 In: an address, and blocks of views or tasks. Out: their results, the same as without Ray. Photos and features stay on
-the shared file system; settings, splits and finished trials go through Ray.
+the shared file system, or features in an object store; settings, splits and finished trials go through Ray.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from imgreg.errors import MachineError, UsageError
 from imgreg.features.block_files import WrittenBlock
-from imgreg.features.block_worker import BlockWorker, made_with, views_to_send
+from imgreg.features.block_worker import BaseInStore, BlockWorker, cache_of_workers, made_with, views_to_send
 from imgreg.features.extract import FeatureSource, View
+from imgreg.paths import cache_store
 from imgreg.progress import Watcher
 from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
 
@@ -31,6 +33,10 @@ AWAY_SECONDS = 10.0  # for which a worker that cannot be reached is given nothin
 SILENT_SECONDS = 120.0  # without a result: then a warning is shown
 ANSWER_SECONDS = 10.0
 _HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
+_OF_STORE = (  # where it is and how it is asked: no secrets, which whoever sees the cluster's state could read
+    *("IMGREG_CACHE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP"),
+    *("AWS_SKIP_SIGNATURE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AZURE_STORAGE_ACCOUNT_NAME"),
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,6 +61,7 @@ class RayCluster:
         self._ray: Any = None
         self._actors: list[Any] = []  # kept from one call of compute_blocks to the next
         self._made_for: object = None
+        self._cache: Path | BaseInStore = Path()  # of the actors
         self._opened = ExitStack()
 
     def __enter__(self) -> RayCluster:
@@ -148,8 +155,8 @@ class RayCluster:
         Raises
         ------
         MachineError
-            If a machine's features would have other bits, it lacks the shared folder, or workers are lost at one block
-            several times.
+            If a machine's features would have other bits, it lacks the shared folder or store, or workers are lost at
+            one block several times.
         DatasetError
             If a photo changed, or is not there on another machine.
         """
@@ -161,15 +168,15 @@ class RayCluster:
 
     def _started(self, source: FeatureSource, *, n_wanted: int) -> Sequence[Any]:
         """Actors for a source: those of an earlier call, and more where there are CPUs for them."""
-        cache = source.cache.folder.parent.resolve()
-        if self._made_for != (source.base, source.layer, cache):
+        made_for = source.base, source.layer, source.cache.folder, cache_store()
+        if self._made_for != made_for:
             self._end_actors()
-            self._made_for = source.base, source.layer, cache
+            self._cache, self._made_for = cache_of_workers(source), made_for
         actor_class = self._ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=TRIES)(BlockWorker)
         make = actor_class.options(runtime_env=_runtime_env())
         expected = made_with(source.base)
         while len(self._actors) < min(self.n_workers(bytes_each=0), n_wanted):
-            self._actors.append(make.remote(source.base, layer=source.layer, cache=cache, expected=expected))
+            self._actors.append(make.remote(source.base, layer=source.layer, cache=self._cache, expected=expected))
         return self._actors
 
     def _end_actors(self) -> None:
@@ -256,7 +263,8 @@ def _next_block(actor: int, coming: deque[int], running: Sequence[tuple[int, int
 
 
 def _runtime_env() -> dict[str, Any]:
-    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    names = (*_HANDED_ON, *_OF_STORE) if cache_store() else _HANDED_ON
+    handed_on = {name: os.environ[name] for name in names if name in os.environ}
     return {"env_vars": handed_on} if handed_on else {}
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from imgreg.config import Settings
 from imgreg.data.index import PhotoIndex, labels_of
 from imgreg.data.resample import Repeat
 from imgreg.errors import DivergedError
-from imgreg.features.block_worker import refuse_other_bits
+from imgreg.features.block_worker import naming_machine, refuse_other_bits
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
 from imgreg.heads.epochs import Hooks
@@ -23,21 +25,29 @@ from imgreg.heads.training_curves import FittedHead
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
+from imgreg.session import Session
 from imgreg.training.backbone import Backbone
+from imgreg.training.cache import open_cache
 from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path
 from imgreg.training.dataset import Dataset
 from imgreg.training.fit import Prepared, fit_split, predict_with, prepare
 from imgreg.training.workers import stop_without_parent
 
+KEEP_SECONDS = 86_400.0  # features on a worker's machine: the other workers there may be reading them
+
 
 @dataclass(frozen=True)
 class TrialTask:
-    """One trial to train, with all that another process needs for it; the features are in the cache.
+    """One trial to train, with all that another process needs for it; the features are in the cache or the store.
 
     Attributes
     ----------
     key : str
         Of the trial, and of its checkpoint.
+    cache : Path or None
+        The cache folder; None for that of the machine that trains, and the store that IMGREG_CACHE names.
+    cache_bytes : int or None
+        As in Session, for such a machine.
     intact : frozenset of str
         Blocks of the feature cache that need not be checked again.
     index : Path or None
@@ -52,7 +62,8 @@ class TrialTask:
     classes: tuple[str, ...]
     base: Backbone
     resume: bool | None
-    cache: Path
+    cache: Path | None
+    cache_bytes: int | None
     intact: frozenset[str]
     index: Path | None = None
     expected: Mapping[str, str] | None = None
@@ -84,7 +95,11 @@ def train_trial(task: TrialTask, prepared: Prepared, *, tell: Callable[[], None]
         resume_from=None if task.resume is False else read_checkpoint(path),
         keep=checkpointer(path, say=say),
     )
-    fitted = fit_split(prepared, task.repeat.split, seed=trial_seed(task.settings, task.repeat), hooks=hooks)
+    try:
+        fitted = fit_split(prepared, task.repeat.split, seed=trial_seed(task.settings, task.repeat), hooks=hooks)
+    except DivergedError:
+        forget_checkpoint(path)
+        raise
     if fitted.warning:
         say(f"{task.recipe}, repeat {task.repeat.number}: {fitted.warning}")
     trial = _trial(prepared, task.repeat, fitted)
@@ -101,16 +116,14 @@ def train_in_worker(task: TrialTask) -> TrialResult:
     DivergedError
         If a loss became NaN or infinite.
     MachineError
-        If this is another machine, whose processor or libraries would compute other bits.
+        If this is another machine, whose processor or libraries would compute other bits, or which lacks the store.
     """
     if task.expected is not None:
         refuse_other_bits(task.base.identity, expected=task.expected, packages=VERSIONS_OF)
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "IMGREG_CACHE": str(task.cache)}
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     said: list[str] = []
     dataset = Dataset(PhotoIndex(Path(), (), (), task.classes), task.repeat.split, (), 0.0)
-    with FeatureCache(
-        task.cache, say=said.append, limit_bytes=sys.maxsize, intact=task.intact, index=task.index
-    ) as cache:
+    with _features(task, say=said.append) as cache:
         watcher = Watcher(say=said.append)
         prepared = prepare(dataset, base=task.base, settings=task.settings, cache=cache, watcher=watcher)
         try:
@@ -118,6 +131,20 @@ def train_in_worker(task: TrialTask) -> TrialResult:
         except DivergedError as error:
             raise DivergedError(str(error)) from None  # without the heads that it kept
     return TrialResult(trial, tuple(said))
+
+
+@contextmanager
+def _features(task: TrialTask, *, say: Callable[[str], None]) -> Iterator[FeatureCache]:
+    """The cache with a task's features: this machine's own with the store, or the folder that the task names."""
+    if task.cache is None:
+        watcher = Watcher(say=lambda line: say(f"{socket.gethostname()}: {line}"))
+        session = Session(cache_bytes=task.cache_bytes, watcher=watcher)
+        with naming_machine(), open_cache(session, keep_seconds=KEEP_SECONDS) as cache:
+            yield cache
+        return
+    os.environ["IMGREG_CACHE"] = str(task.cache)
+    with FeatureCache(task.cache, say=say, limit_bytes=sys.maxsize, intact=task.intact, index=task.index) as cache:
+        yield cache
 
 
 def _trial(prepared: Prepared, repeat: Repeat, fitted: FittedHead) -> Trial:

@@ -19,14 +19,13 @@ from imgreg.features.block_worker import made_with
 from imgreg.features.cache import FeatureCache
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
-from imgreg.heads.checkpoint import forget_checkpoint
 from imgreg.heads.epochs import KEPT_BYTES
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.session import Session
-from imgreg.training.cache import open_cache
-from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path, photos_digest, training_key
+from imgreg.training.cache import open_cache, store_of_workers
+from imgreg.training.checkpoints import VERSIONS_OF, photos_digest, training_key
 from imgreg.training.dataset import Dataset, ResampledDataset
 from imgreg.training.fit import Prepared, prepare
 from imgreg.training.trial_task import TrialResult, TrialTask, train_in_worker, train_trial, trial_seed
@@ -87,12 +86,13 @@ def run_trials(
         watcher.say("No interrupted training of these photos and settings was found; starting from the beginning.")
     diverged: dict[str, str] = {}
     n_trained = 0
-    with open_workers(session) as session, open_cache(session) as cache, ExitStack() as shared:
+    in_store = store_of_workers(session) is not None
+    with open_workers(session) as session, open_cache(session, fetch=not in_store) as cache, ExitStack() as shared:
         missing = [one for one in settings if any(of is one and key not in found for _, of, key in places)]
         prepared = _prepared(missing, resampled, cache=cache, watcher=watcher)
         index, expected = None, None
         if session.ray is not None and missing:
-            index = shared.enter_context(cache.shared_index())
+            index = None if in_store else shared.enter_context(cache.shared_index())
             expected = made_with(resampled.base.identity, packages=VERSIONS_OF)
         tasks = [
             TrialTask(
@@ -102,8 +102,9 @@ def run_trials(
                 classes=resampled.index.classes,
                 base=resampled.base,
                 resume=session.resume,
-                cache=cache_folder().absolute(),
-                intact=cache.intact if index is None else frozenset(),
+                cache=None if in_store else cache_folder().absolute(),
+                cache_bytes=session.cache_bytes,
+                intact=cache.intact if session.ray is None else frozenset(),
                 index=index,
                 expected=expected,
             )
@@ -124,12 +125,13 @@ def run_trials(
                 try:
                     result = future.result()
                 except DivergedError as error:
-                    forget_checkpoint(checkpoint_path(task.key))
                     if task.recipe == settings[0].recipe.name:
                         raise
                     diverged[task.recipe] = f"{task.where}: {error} The recipe is left out."
                     watcher.say(diverged[task.recipe])
                     continue
+                if in_store:
+                    store.put(task.key, result.trial)
                 found[task.key] = result.trial
                 n_trained += 1
                 for line in result.said:
