@@ -16,6 +16,15 @@ def test_a_foreign_host_is_refused(served, host) -> None:
     assert served.ask("GET", "/v2", Host=host).status == 400
 
 
+def test_a_refused_host_is_explained_on_a_page(served) -> None:
+    """To a browser as a page, to a program as JSON."""
+    shown = served.ask("GET", "/", Host="evil.example", Accept="text/html")
+    assert (shown.status, shown.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert b"evil.example" in shown.body
+    assert b"is no address of this server" in shown.body
+    assert "is no address of this server" in served.ask("GET", "/", Host="evil.example").json["error"]
+
+
 @pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "[::1]:8000"])
 def test_this_machine_is_answered_by_its_own_names(served, host) -> None:
     """Also through a forwarded port."""

@@ -1,7 +1,8 @@
 """Who may ask: checked before every request, whatever page or interface it is for.
 
 A page of another site, open in the same browser, must neither read an answer nor cause anything, also where its name
-was made to lead here (DNS rebinding). In: an ASGI app. Out: the same app, guarded. Must not know: what is served.
+was made to lead here (DNS rebinding). In: an ASGI app. Out: the same app, guarded; and how a browser gets the token's
+cookie. Must not know: what is served.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imgreg.serve.pages import error_response, page
 
 TOKEN_HEADER = "X-Imgreg-Token"
 COOKIE = "imgreg_token"
@@ -77,21 +81,20 @@ class Guard:
 
     def _refused(self, request: Request) -> Response | None:
         """The answer to a request that does not get through."""
-        headers = request.headers
+        headers, refuse = request.headers, partial(error_response, request)
         if not self._known_host(headers.get("host", "")):
-            return _json_error(
-                400, f"Host {headers.get('host', '')!r}: this server answers under its own address only."
-            )
+            host = headers.get("host", "")
+            return refuse(f"Host {host!r} is no address of this server. Open the one that `imgreg serve` printed.", 400)
         if not _same_origin(headers) and not (request.method in _SAFE and _is_visit(headers)):
-            return _json_error(403, "A page of another site asked for this. Only pages of this server may.")
+            return refuse("A page of another site asked for this. Only pages of this server may.", 403)
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._max_body_bytes:
-            return _json_error(413, self._too_large, {"Connection": "close"})
+            return refuse(self._too_large, 413, {"Connection": "close"})
         if self._token is None or request.url.path.startswith(_OPEN) or self._has_token(request):
             return None
         if request.method == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(SIGN_IN, status_code=303)
-        return _json_error(401, f"Send the token that `imgreg serve` printed, in the header {TOKEN_HEADER}.")
+        return refuse(f"Send the token that `imgreg serve` printed, in the header {TOKEN_HEADER}.", 401)
 
     def _known_host(self, host: str) -> bool:
         try:
@@ -124,6 +127,23 @@ class Guard:
         return counted
 
 
+def sign_in_route(token: str | None) -> Route:
+    """The page that takes the token, and gives the browser a cookie for it."""
+
+    async def sign_in(request: Request) -> Response:
+        if token is None:
+            return RedirectResponse("/", 303)
+        if request.method == "GET":
+            return page("sign_in.html.j2", at="")
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
+            return JSONResponse({"error": "This is not the token that imgreg serve printed."}, 401)
+        response = Response(status_code=204)
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        return response
+
+    return Route(SIGN_IN, sign_in, methods=["GET", "POST"])
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -147,10 +167,6 @@ def _same_origin(headers: Headers) -> bool:
 def _is_visit(headers: Headers) -> bool:
     """Whether a person follows a link here, rather than a page asking by itself; old browsers do not tell."""
     return headers.get("sec-fetch-mode", "navigate") == "navigate"
-
-
-def _json_error(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": error}, status, headers)
 
 
 def _with_headers(send: Send) -> Send:
