@@ -20,7 +20,7 @@ from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS
 from imgreg.session import Session
 from imgreg.training import trials
-from imgreg.training.dataset import resample_dataset
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trial_task import TrialResult
 from imgreg.training.trials import Grid, run_trials
 from imgreg.training.workers import LocalPool, usable_workers

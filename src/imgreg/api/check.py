@@ -22,8 +22,8 @@ from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
-from imgreg.training.dataset import refuse_target
 from imgreg.training.near_duplicates import confirmed_pairs
+from imgreg.training.new_folder import refuse_target
 from imgreg.training.sanity_baselines import sanity_features
 
 

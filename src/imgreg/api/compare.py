@@ -17,7 +17,7 @@ from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import Run, read_run, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, folder_beside, named_folder
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder
+from imgreg.training.new_folder import new_folder
 from imgreg.training.record import record
 from imgreg.training.thumbnails import keep_pictures, read_pictures
 from imgreg.training.train import conclude, train_heads

@@ -24,7 +24,7 @@ from imgreg.heads.store import load_head
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.runs.folder import read_run
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.new_folder import refuse_inside
 
 SHOWN_PX = 640  # longer side of the picture that explain writes
 ALIKE = 0.5  # a map that random heads share by more says little of this head

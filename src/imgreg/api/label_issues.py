@@ -21,7 +21,8 @@ from imgreg.reports.pictures import jpeg
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder, resample_dataset
+from imgreg.training.new_folder import new_folder
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
 

@@ -13,7 +13,7 @@ from imgreg.errors import ArtefactError, UsageError
 from imgreg.paths import path_from
 from imgreg.runs.files import read_json
 from imgreg.runs.folder import rows_to_csv, write_json
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.new_folder import refuse_inside
 
 Decision = Literal["keep", "flip", "drop"]
 FIXES = "fixes.csv"

@@ -18,7 +18,8 @@ from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import shared_command, shared_text
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder, resample_dataset
+from imgreg.training.new_folder import new_folder
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
 

@@ -32,8 +32,8 @@ from imgreg.recipes.settings import options_of, with_recipe
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder
 from imgreg.training.nested_search import NestedSearch, search_nested
+from imgreg.training.new_folder import new_folder
 from imgreg.training.workers import open_workers
 
 TUNED = "tuned"  # name of the recipe that is handed over

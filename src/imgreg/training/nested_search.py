@@ -21,7 +21,7 @@ from imgreg.recipes.search_space import Space, slow_settings
 from imgreg.recipes.settings import with_recipe
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
-from imgreg.training.dataset import TEST_FRACTION, ResampledDataset, resample_dataset
+from imgreg.training.resampling import TEST_FRACTION, ResampledDataset, resample_dataset
 from imgreg.training.search import Candidate, Sampler, Score, Search, search, tpe
 from imgreg.training.trials import run_trials
 
