@@ -33,7 +33,7 @@ from imgreg.recipes import load_recipe
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import prepare_dataset
-from imgreg.training.fit import extract_views, labelled
+from imgreg.training.prepare import extract_views, labelled
 
 SIGMOID = {
     "head.units": [64, 64, 64],

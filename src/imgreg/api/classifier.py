@@ -21,7 +21,8 @@ from imgreg.analysis.novelty import unit_rows
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.features.blocks import Arrays
-from imgreg.features.engines import Engine, EngineSettings, Precision, has_bfloat16, has_int8, load_engine
+from imgreg.features.engines import Engine, EngineSettings, Precision, load_engine
+from imgreg.features.processor import has_bfloat16, has_int8
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher

@@ -20,8 +20,8 @@ from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
 from imgreg.training.dataset import Dataset, read_portions
-from imgreg.training.fit import extract_views
 from imgreg.training.new_folder import refuse_cache_inside
+from imgreg.training.prepare import extract_views
 from imgreg.training.workers import open_workers
 
 

@@ -26,7 +26,8 @@ from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.training.backbone import Backbone
 from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path
 from imgreg.training.dataset import Dataset
-from imgreg.training.fit import Prepared, fit_split, predict_with, prepare
+from imgreg.training.fit import fit_split, predict_with
+from imgreg.training.prepare import Prepared, prepare
 from imgreg.training.workers import stop_without_parent
 
 
