@@ -202,10 +202,12 @@ class TrainedRun:
         Result
             `document` holds every metric with its 95 % bootstrap interval.
         """
+        from imgreg.api.classifier import load_classifier
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         with watching(progress=progress) as watcher:
-            done = evaluate([self.folder], Path(data), split=split, reason=reason, watcher=watcher)
+            classifier = load_classifier([self.folder], watcher=watcher)
+            done = evaluate(classifier, Path(data), split=split, reason=reason, watcher=watcher)
         document = evaluation_document(done)
         shown = [{"metric": name, **figure.model_dump()} for name, figure in done.metrics.figures.items()]
         return Result(f"{self.name} on {Path(data).name}", answer=done.notes, table=Table(shown), document=document)

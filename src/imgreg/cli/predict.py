@@ -98,7 +98,7 @@ def command(
             and not (_is_folder(first) or holds_photos(first) or address_of(first))
         )
         classifier = load_classifier(
-            chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
+            chosen, vote=vote, one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
         )
         if len(chosen) > 1:
             watcher.say("Several runs vote: photos unlike the training set are not marked.")
