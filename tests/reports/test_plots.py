@@ -14,6 +14,7 @@ from imgreg.reports import figure as figure_of
 from imgreg.reports import fonts, plots
 from imgreg.reports import run_axes as axes_of
 from imgreg.reports.contact_sheet import contact_sheet
+from imgreg.reports.page import Caption
 
 ODD_NAMES = ("$x^2", "_hidden", "<b>&", "caf\udce9\n", "사진", "가" * 300, "a" * 300, "\u202eevil")
 
@@ -152,7 +153,9 @@ def test_characters_without_a_font_are_said_once(monkeypatch):
 
 def test_dark_figures_have_dark_colours_only(overfitting, healthy):
     """Made dark, a figure has the dark colours, and nothing of the light paper and ink is left."""
-    drawn = plots.curves_chart({"a": overfitting, "b": healthy}, metric="loss", heading="Loss", alt="Loss by epoch")
+    drawn = plots.curves_chart(
+        {"a": overfitting, "b": healthy}, Caption(heading="Loss", alt="Loss by epoch"), metric="loss"
+    )
     light, dark = (base64.b64decode(text.partition(",")[2]).decode() for text in (drawn.light, drawn.dark))
     assert figure_of.LIGHT.paper in light
     assert figure_of.LIGHT.paper not in dark

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imgreg.analysis.learning_curve import learning_curve, learning_curve_answer
-from imgreg.analysis.results import Study
+from imgreg.analysis.results import Findings, Study
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.study import study_answer, study_table
 from imgreg.config import CurveStyle
@@ -124,10 +124,8 @@ def test_the_table_and_the_answer_have_one_figure_for_now(curves, tmp_path: Path
     learning_curve_report(
         error,
         loss,
-        answer=learning_curve_answer(error, loss),
-        notes=(),
+        findings=Findings(learning_curve_answer(error, loss), (), "imgreg learning-curve data"),
         recipe="plain",
-        command="imgreg learning-curve data",
         folder=tmp_path,
     )
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from imgreg.serve import body
+from imgreg.serve.guard import Access
 from serve.conftest import serving
 
 
@@ -68,7 +69,7 @@ def test_every_answer_forbids_foreign_content(served) -> None:
 
 def test_a_long_body_is_refused_also_in_chunks(trained) -> None:
     """Told by its length or found while it is read."""
-    with serving(trained.folder.parent, max_body_bytes=1000) as served:
+    with serving(trained.folder.parent, access=Access(max_body_bytes=1000)) as served:
         assert served.ask("POST", "/predict", b"a" * 1001).status == 413
         assert served.ask("POST", "/predict", iter([b"a" * 600, b"b" * 600])).status == 413
         assert served.ask("POST", "/predict", iter([b"a" * 600, b"b" * 400])).status == 422
@@ -90,7 +91,7 @@ def test_a_body_that_comes_too_slowly_gives_its_place_back(trained, monkeypatch)
 
 def test_beyond_loopback_a_token_is_demanded(trained) -> None:
     """In a header, or in the cookie given for it; without it a page leads to where it is sent, and programs get 401."""
-    with serving(trained.folder.parent, token="secret", beyond_loopback=True) as served:
+    with serving(trained.folder.parent, access=Access("secret", beyond_loopback=True)) as served:
         assert served.ask("GET", "/v2", Host="192.168.1.5").status == 401
         assert served.ask("GET", "/v2", X_Imgreg_Token="wrong").status == 401
         assert served.ask("GET", "/v2", X_Imgreg_Token="secret").status == 200

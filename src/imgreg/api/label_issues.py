@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.analysis.label_issues import LabelTable, label_issues_answer, rank_labels
+from imgreg.analysis.results import Findings
 from imgreg.config import Settings
 from imgreg.data import decode as decoding
 from imgreg.data.index import Photo, PhotoIndex, labels_of
@@ -183,10 +184,8 @@ def write_label_issues(folder: Path, done: LabelIssues, *, index: PhotoIndex, co
         to_review,
         manifest=[(index.relative(photo), photo.label, photo.split or "") for photo in photos],
         pictures=pictures,
-        answer=done.answer,
-        notes=shared["notes"],
+        findings=Findings(done.answer, shared["notes"], shared["command"]),
         data=shared_path(root),
-        command=shared["command"],
         target=folder / "report.html",
     )
 

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve, learning_curve_answer
+from imgreg.analysis.results import Findings
 from imgreg.config import Settings
 from imgreg.data.resample import Repeat
 from imgreg.data.subsets import LEAST, subset_sizes, with_fewer
@@ -156,9 +157,7 @@ def _write(folder: Path, done: LearningCurveResult, *, recipe: str, shared: Mapp
     learning_curve_report(
         done.error,
         done.loss,
-        answer=done.answer,
-        notes=shared["notes"],
+        findings=Findings(done.answer, shared["notes"], shared["command"]),
         recipe=recipe,
-        command=shared["command"],
         folder=folder,
     )

@@ -23,7 +23,7 @@ from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import NAMES, baselines_drawn
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
-from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
+from imgreg.reports.page import Caption, Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import Drawn, performance_figures
 from imgreg.reports.plots import curves_chart, curves_figure
 from imgreg.reports.rows import (
@@ -151,9 +151,7 @@ def _saved(drawn: Drawn, folder: Path) -> Chart:
     """Write the figure's files, and make it fit for the page."""
     return chart(
         save_figure(drawn.figure, folder / f"{drawn.stem}.png"),
-        heading=drawn.heading,
-        alt=drawn.alt,
-        caption=drawn.caption,
+        Caption(heading=drawn.heading, alt=drawn.alt, caption=drawn.caption),
         names=drawn.names,
         hover=drawn.hover,
     )
@@ -208,10 +206,8 @@ def _curves(run: Run, *, options: PlotOptions) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
             {"": run.history},
+            Caption(heading=what, alt=f"{what} by epoch. {says}", caption=says),
             metric=metric,
-            heading=what,
-            caption=says,
-            alt=f"{what} by epoch. {says}",
             options=options,
             is_large=metric == "loss",
         )

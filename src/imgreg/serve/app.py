@@ -20,7 +20,7 @@ from imgreg.progress import Watcher
 from imgreg.serve.answers import answer_routes
 from imgreg.serve.check_page import check_page_routes
 from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
-from imgreg.serve.guard import Guard, sign_in_route
+from imgreg.serve.guard import LOCAL, Access, Guard, sign_in_route
 from imgreg.serve.labels_page import labels_page_routes
 from imgreg.serve.openapi import openapi_document
 from imgreg.serve.pages import error_response, static_routes
@@ -31,7 +31,6 @@ from imgreg.serve.runs_page import runs_page_routes
 from imgreg.serve.train_page import train_page_routes
 from imgreg.serve.trainings import Trainings
 
-MAX_BODY_BYTES = 64 * 2**20
 _RETRY_SECONDS = 1
 
 
@@ -39,9 +38,7 @@ def make_app(
     models: Path,
     *,
     roots: Sequence[Path] = (),
-    token: str | None = None,
-    beyond_loopback: bool = False,
-    max_body_bytes: int = MAX_BODY_BYTES,
+    access: Access = LOCAL,
     n_places: int | None = None,
     watcher: Watcher | None = None,
 ) -> Starlette:
@@ -51,8 +48,6 @@ def make_app(
     ----------
     roots : sequence of Path
         Folders of photos below these may be checked and trained on.
-    token, beyond_loopback, max_body_bytes
-        As in Guard.
     n_places : int, optional
         Requests at work and waiting at most, as in Classifiers.
     """
@@ -71,7 +66,7 @@ def make_app(
     return Starlette(
         routes=[
             *static_routes(),
-            sign_in_route(token),
+            sign_in_route(access.token),
             Route("/openapi.json", openapi),
             *answer_routes(classifiers),
             *protocol_routes(classifiers),
@@ -83,7 +78,7 @@ def make_app(
             *train_page_routes(trainings, roots=roots),
         ],
         lifespan=kept,
-        middleware=[Middleware(Guard, token=token, beyond_loopback=beyond_loopback, max_body_bytes=max_body_bytes)],
+        middleware=[Middleware(Guard, access)],
         exception_handlers={HTTPException: _refused, ImgregError: _failed, FullError: _full},
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -49,12 +50,13 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """An app behind the checks of host, origin, token and length.
+@dataclass(frozen=True)
+class Access:
+    """Which requests get through.
 
-    Parameters
+    Attributes
     ----------
-    token : str, optional
+    token : str or None
         Demanded in the header X-Imgreg-Token, or in the cookie that a browser gets for it.
     beyond_loopback : bool
         Also answer requests for this machine's name and for any IP address.
@@ -62,11 +64,19 @@ class Guard:
         Largest request; a longer one is answered by 413, also if it does not tell its length.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, beyond_loopback: bool, max_body_bytes: int) -> None:
-        self._app = app
-        self._token = token
-        self._beyond_loopback = beyond_loopback
-        self._max_body_bytes = max_body_bytes
+    token: str | None = None
+    beyond_loopback: bool = False
+    max_body_bytes: int = 64 * 2**20
+
+
+LOCAL = Access()
+
+
+class Guard:
+    """An app behind the checks of host, origin, token and length."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,9 +98,9 @@ class Guard:
         if not _same_origin(headers) and not (request.method in _SAFE and _is_visit(headers)):
             return refuse("A page of another site asked for this. Only pages of this server may.", 403)
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._max_body_bytes:
+        if length.isdigit() and int(length) > self._access.max_body_bytes:
             return refuse(self._too_large, 413, {"Connection": "close"})
-        if self._token is None or request.url.path.startswith(_OPEN) or self._has_token(request):
+        if self._access.token is None or request.url.path.startswith(_OPEN) or self._has_token(request):
             return None
         if request.method == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(SIGN_IN, status_code=303)
@@ -103,15 +113,17 @@ class Guard:
             return False
         if name == "localhost" or name.startswith("127.") or name == "::1":
             return name == "localhost" or _is_address(name)
-        return self._beyond_loopback and (_is_address(name) or name in (socket.gethostname().lower(), _full_name()))
+        own_names = (socket.gethostname().lower(), socket.getfqdn().lower())
+        return self._access.beyond_loopback and (_is_address(name) or name in own_names)
 
     def _has_token(self, request: Request) -> bool:
         given = request.headers.get(TOKEN_HEADER) or request.cookies.get(COOKIE) or ""
-        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+        token = self._access.token
+        return token is not None and hmac.compare_digest(given.encode(), token.encode())
 
     @property
     def _too_large(self) -> str:
-        return f"The request is larger than {self._max_body_bytes / 1e6:.0f} MB."
+        return f"The request is larger than {self._access.max_body_bytes / 1e6:.0f} MB."
 
     def _counted(self, receive: Receive) -> Receive:
         n_bytes = 0
@@ -120,7 +132,7 @@ class Guard:
             nonlocal n_bytes
             message = await receive()
             n_bytes += len(message.get("body", b""))
-            if n_bytes > self._max_body_bytes:
+            if n_bytes > self._access.max_body_bytes:
                 raise HTTPException(413, self._too_large, {"Connection": "close"})
             return message
 
@@ -150,10 +162,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _full_name() -> str:
-    return socket.getfqdn().lower()
 
 
 def _same_origin(headers: Headers) -> bool:

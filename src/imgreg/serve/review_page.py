@@ -35,10 +35,8 @@ def review_page_routes(models: Path) -> list[Route]:
             rows=rows,
             paths=[found.paths[row.photo] for row in rows],
             pictures={row.photo: f"{place}/{found.hashes[row.photo]}.jpg" for row in rows},
-            answer=found.answer,
-            notes=found.notes,
+            findings=found.findings,
             n_photos=len(found.rows),
-            command=found.command,
             fixes=str(found.folder / FIXES),
             raw={"cards": cards, "saveTo": f"{place}/decisions"},
         )
