@@ -14,6 +14,7 @@ from imgreg.reports import figure as figure_of
 from imgreg.reports import fonts, plots
 from imgreg.reports import run_axes as axes_of
 from imgreg.reports.contact_sheet import contact_sheet
+from imgreg.reports.epoch_axis import rate_in_words
 from imgreg.reports.page import Caption
 
 ODD_NAMES = ("$x^2", "_hidden", "<b>&", "caf\udce9\n", "사진", "가" * 300, "a" * 300, "\u202eevil")
@@ -55,7 +56,7 @@ def test_a_constant_rate_is_told_and_not_drawn(overfitting):
     """Without a strip for the learning rate, loss and accuracy have the same height."""
     loss, accuracy = plots.curves_figure(overfitting, title="plain").axes
     assert loss.get_position().height == pytest.approx(accuracy.get_position().height)
-    assert axes_of.rate_in_words(overfitting) == "Learning rate 0.001 throughout."
+    assert rate_in_words(overfitting) == "Learning rate 0.001 throughout."
 
 
 def test_the_labels_at_the_ends_of_two_close_curves_stand_apart(plant):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     metavar="A,B,...",
     help=f"Recipes to compare; the first is the control.  [default: {','.join(COMPARED)}]",
 )
-@repeats_option(default=None)
+@repeats_option(default=None, says="Number of random splits, the same for every recipe.")
 @folds_option
 @sanity_option
 @settings_options

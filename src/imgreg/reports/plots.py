@@ -13,22 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.config import CurveStyle
+from imgreg.reports.epoch_axis import draw_rate, rate_in_words
 from imgreg.reports.figure import figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.hover import Hover, hover_over, value_lines
 from imgreg.reports.legends import runs_legend, styles_legend
 from imgreg.reports.page import Caption, Chart, chart
-from imgreg.reports.run_axes import (
-    TITLES,
-    USUAL,
-    Metric,
-    PlotOptions,
-    Side,
-    draw,
-    draw_rate,
-    rate_in_words,
-    shared_limits,
-)
+from imgreg.reports.run_axes import TITLES, USUAL, Metric, PlotOptions, Side, draw, shared_limits
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 

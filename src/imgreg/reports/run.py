@@ -21,6 +21,7 @@ from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.config import SHUFFLED_LABELS, CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import NAMES, baselines_drawn
+from imgreg.reports.epoch_axis import rate_in_words
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
 from imgreg.reports.page import Caption, Chart, chart, jpeg_address, number, write_page
@@ -36,7 +37,7 @@ from imgreg.reports.rows import (
     notes,
     stopped_in_words,
 )
-from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions, rate_in_words
+from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions
 from imgreg.reports.run_photos import shown_photos
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.evaluations import optimism

@@ -20,13 +20,14 @@ from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
 from imgreg.reports.capacity import capacity_figure, capacity_in_words, capacity_points
+from imgreg.reports.epoch_axis import dress_epochs, within
 from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
 from imgreg.reports.lr_find import learning_rate_figure
 from imgreg.reports.page import Caption, Chart, chart, write_page
-from imgreg.reports.run_axes import DASHED, FAINT, dress_epochs, within
+from imgreg.reports.run_axes import DASHED, FAINT
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
