@@ -134,7 +134,7 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
         path.unlink(missing_ok=True)
     checkpoints = tuple(path for path in _checkpoints(folder) if read_checkpoint(path) is None)
     for path in checkpoints:
-        watcher.say(f"The interrupted training {path} was damaged; it was removed and would start over.")
+        watcher.say(f"The interrupted training {path} was damaged; it was removed and will start over.")
         path.unlink(missing_ok=True)
     return CacheVerification(folder, features, damaged, trials, checkpoints)
 

@@ -119,7 +119,7 @@ def check_document(done: Check) -> dict[str, object]:
 
 
 def _write_manifest(done: Check, target: Path) -> None:
-    """The readable photos without those in the way: of duplicates, near ones too, one is kept, in the split that scores
+    """The readable photos that train accepts: of duplicates, near ones too, one is kept, in the split that scores
     (test, then validation); of copies in several classes none."""
     photos, index = done.index.photos, done.index
     linked = [(rows[0], other) for rows in copies(photos) for other in rows[1:]]

@@ -33,7 +33,7 @@ class Evaluation:
     Attributes
     ----------
     notes : tuple of str
-        What a reader must know, photos that were trained on before all.
+        What a reader must know, first of all which photos were trained on.
     n_runs_scored : int
         Number of different runs that exactly these photos have scored, this one included; 0 for photos that it has
         seen, which is not recorded.
@@ -91,9 +91,14 @@ def evaluate(
 
 
 def _photos(data: Path, *, split: str | None, classes: Sequence[str], watcher: Watcher) -> list[Photo]:
-    """The photos of a split, of each class some and of no other. raises DatasetError"""
-    copied, max_bad = local_copy(data, watcher=watcher), Photos().max_bad
-    index = index_photos(copied, max_bad=max_bad, on_file=watcher.stage("reading photos"))
+    """The photos of a split. raises DatasetError if their classes are not exactly the run's"""
+    index = index_photos(local_copy(data, watcher=watcher), max_bad=1.0, on_file=watcher.stage("reading photos"))
+    n_bad, n_files = len(index.skipped), len(index.photos) + len(index.skipped)
+    if n_bad > Photos().max_bad * n_files:
+        raise DatasetError(
+            f"{as_typed(data)}: {n_bad} of {n_files} files cannot be read, expected at most {Photos().max_bad:.0%}. "
+            f"Remove or repair them; `imgreg check {as_typed(data)}` lists them."
+        )
     photos = [photo for photo in index.photos if split is None or photo.split == split]
     if not photos:
         raise DatasetError(f"{as_typed(data)}: no photos in split {split!r}. Found: {_splits(index.photos)}.")

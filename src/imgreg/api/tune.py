@@ -217,7 +217,7 @@ def _write(folder: Path, done: Tuned, *, data: Path, command: str) -> None:
 
 
 def draw_tune(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write report.html and its figures into the folder where a search stands, or is being written.
+    """Write report.html and its figures into the folder of a search, finished or being written.
 
     Parameters
     ----------

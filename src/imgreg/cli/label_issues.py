@@ -36,8 +36,9 @@ def command(
     Trains heads in cross-validation, so that each photo is scored by heads that never saw it, and ranks the photos by
     the probability of their own label, lowest first. Also reports how each photo fared in the heads that trained on
     it: learned, memorized (correct only where it was trained on), never learned, and how often it was forgotten.
-    Writes report.html, a page to keep, change or drop doubtful labels and save the corrected dataset as a manifest for
-    train, label_issues.csv, all photos ranked, and sheet.png to a folder under models/. DATA is not modified.
+    Writes to a folder under models/: report.html, where doubtful labels can be kept, changed or dropped and the
+    corrected dataset saved as a manifest for train; label_issues.csv, all photos ranked; and sheet.png. DATA is not
+    modified.
 
     \b
     Example:

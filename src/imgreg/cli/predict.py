@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "19 for 0.95.",
 )
 @models_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo and line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo, each on its own line.")
 @click.option(
     "--csv",
     "as_csv",

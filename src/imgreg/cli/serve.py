@@ -32,10 +32,10 @@ from imgreg.errors import MachineError
 def command(models: Path, roots: tuple[Path, ...], host: str, port: int, and_open: bool, quiet: bool) -> None:
     """Use the runs in a browser, or over HTTP.
 
-    Serves a page that classifies photos, and an interface for programs (POST /predict, the Open Inference Protocol
-    under /v2, their description at /openapi.json). Photos are not kept, and nothing is asked of any other machine.
-    Only this machine is answered, unless --host says otherwise: then a token is demanded. Needs: pip install
-    'imgreg[serve]'
+    Serves pages that classify photos, compare runs, review labels, check photo folders and train, and an interface for
+    programs (POST /predict, the Open Inference Protocol under /v2, both described at /openapi.json). Photos that are
+    sent to it are not kept. Only requests from this machine are answered, unless --host says otherwise: then a token is
+    required. Needs: pip install 'imgreg[serve]'
 
     \b
     Example:
