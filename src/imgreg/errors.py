@@ -41,14 +41,6 @@ class PhotoError(ImgregError):
         super().__init__(message)
         self.code = code
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """So that the code comes back from another process too."""
-        return _photo_error, (str(self), self.code)
-
-
-def _photo_error(message: str, code: str) -> PhotoError:
-    return PhotoError(message, code=code)
-
 
 class ArtefactError(ImgregError):
     """A run, weights or pipeline file was refused: damaged, not written by imgreg, or of another version."""

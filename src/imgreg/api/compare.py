@@ -142,11 +142,11 @@ def write_comparison_report(
     changed = {path for one in comparison.effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
     shown = [row for row in runs[0].split if row.path in changed and row.on("val")]
     keep_pictures(folder, runs[0], shown)
-    had = read_pictures(folder, (row.sha256 for row in shown))
+    available = read_pictures(folder, (row.sha256 for row in shown))
     comparison_report(
         comparison,
         runs=runs,
-        pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
+        pictures={row.path: available[row.sha256] for row in shown if row.sha256 in available},
         folder=folder,
         style=style or CurveStyle(),
     )

@@ -36,7 +36,7 @@ from imgreg.training.nested_search import NestedSearch, search_nested
 from imgreg.training.new_folder import new_folder
 from imgreg.training.workers import open_workers
 
-TUNED = "tuned"  # name of the recipe that is handed over
+TUNED = "tuned"  # name of the final recipe
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def tune(
     """Search for a recipe inside each outer fold and on all photos, score it outside, and train a run with it.
 
     Each outer fold has a separate search, on inner folds of its train photos; what that picks is trained on all of
-    them and scored on the outer photos, which no search saw, beside the default recipe. The recipe that is handed over
+    them and scored on the outer photos, which no search saw, beside the default recipe. The final recipe
     comes from a last search, on all photos. Finished trainings are kept in the cache: the same command again goes on.
 
     Parameters

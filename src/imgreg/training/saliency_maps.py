@@ -32,11 +32,11 @@ def keep_maps(
     from imgreg.reports.pictures import jpeg, overlay
 
     found = [(run.split[row], k, photo_bytes(run, run.split[row])) for row, k in rows]
-    had = [(row, k, data) for row, k, data in found if data is not None]
-    squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in had]
-    asked = [row.fold if row.on("val") else None for row, _, _ in had]  # no head saw a test photo: all are asked
-    maps = explain(squares, [k for _, k, _ in had], network=network, asked=asked, n_random=0)
+    available = [(row, k, data) for row, k, data in found if data is not None]
+    squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in available]
+    asked = [row.fold if row.on("val") else None for row, _, _ in available]  # no head saw a test photo: all are asked
+    maps = explain(squares, [k for _, k, _ in available], network=network, asked=asked, n_random=0)
     (folder / FOLDER).mkdir(exist_ok=True)
-    for (row, _, data), one in zip(had, maps, strict=True):
+    for (row, _, data), one in zip(available, maps, strict=True):
         shown = overlay(decoding.picture(data, longest_px=PICTURE_PX), one.map)
         (folder / FOLDER / f"{row.sha256}{MAP}.jpg").write_bytes(jpeg(shown))

@@ -85,13 +85,6 @@ def tpe(seed: int) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def random_search(seed: int) -> BaseSampler:
-    """Independent proposals, whatever the losses of earlier ones."""
-    import optuna
-
-    return optuna.samplers.RandomSampler(seed)
-
-
 def search(
     space: Space,
     score: Score,
