@@ -25,14 +25,13 @@ from imgreg.reports.page import Caption, Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels, validation_losses
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
-    finetuned_in_words,
+    ended_in_words,
     held_out_in_words,
     marks_of,
     notes,
     renamed,
     share_of_gap,
     shortened,
-    stopped_in_words,
     verdicts_in_words,
 )
 from imgreg.reports.run import METRICS, raw
@@ -99,9 +98,7 @@ def comparison_report(
         forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
-        stopped=[
-            " ".join(filter(None, (stopped_in_words(run.summary), finetuned_in_words(run.summary)))) for run in runs
-        ],
+        stopped=[ended_in_words(run.summary) for run in runs],
         own_notes=[tuple(note for note in each if note not in common) for each in of_runs],
         colours=options.colours,
         conclusions=[conclude(run.summary) for run in runs],

@@ -91,21 +91,16 @@ def fit_on(
     """
     started = time.perf_counter()
     recipe, split, say = prepared.settings.recipe, dataset.split, session.watcher.say
-    seed, n_epochs = prepared.settings.seed, _n_epochs(recipe)
-    key = training_key(
-        prepared.settings,
-        head_seed=seed,
-        photos=photos_digest(split),
-        classes=prepared.classes,
-        identity=prepared.source.base,
-    )
+    seed, base, n_epochs = prepared.settings.seed, prepared.source.base, _n_epochs(recipe)
+    photos, classes = photos_digest(split), prepared.classes
+    key = training_key(prepared.settings, head_seed=seed, photos=photos, classes=classes, identity=base)
     checkpoint = checkpoint_path(key)
     resume = False if session.callbacks else session.resume
     resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=say)
     seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
-        shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
-        events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(prepared.classes)))
+        shape = stored_shape(base.image_size, base.stored)
+        events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(classes)))
     hooks = Hooks(
         on_epoch=_shown(recipe, session.watcher, events),
         on_step=on_step,
@@ -127,7 +122,7 @@ def fit_on(
         diverged=diverged,
         checkpoint=checkpoint,
         test_probabilities=predict_with(prepared, fitted, split.test) if split.test else None,
-        val_labels=labels_of(split.val, prepared.classes),
+        val_labels=labels_of(split.val, classes),
         seconds_head=time.perf_counter() - started + seconds_before,
         silenced=_silenced(prepared, fitted, split),
     )
