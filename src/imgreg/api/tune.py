@@ -112,7 +112,7 @@ def tune(
             raise UsageError(f"{run} exists already. Choose another --name, or remove it first.")
         with open_workers(session) as working:
             found = search_nested(data, settings=settings, space=space, tuning=tuning, session=working)
-        done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run, models=session.models)
+        done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run)
         done = replace(done, seconds=round(time.perf_counter() - started, 1))
         _write(folder, done, data=data, command=session.command)
         again = replace(session, name=run.name, resume=None if session.resume else session.resume)
@@ -120,9 +120,7 @@ def tune(
     return done
 
 
-def _tuned(
-    found: NestedSearch, *, data: Path, settings: Settings, space: Space, folder: Path, run: Path, models: Path
-) -> Tuned:
+def _tuned(found: NestedSearch, *, data: Path, settings: Settings, space: Space, folder: Path, run: Path) -> Tuned:
     default, last = settings.recipe, found.last
     nested, best = nested_score(found.outer, default=default.name), last.best
     recipe = default
@@ -135,16 +133,8 @@ def _tuned(
         }
         recipe = recipe_with(default, best.values).model_copy(update=about)
     changes = changed_settings(*(_shown(one, space) for one in (default, recipe)))
-    elsewhere = [] if models == Path("models") else ["--models", str(models)]
-    words = [
-        "imgreg",
-        "train",
-        as_typed(data),
-        "--recipe",
-        str(folder / "best.toml"),
-        *options_of(settings),
-        *elsewhere,
-    ]
+    elsewhere = [] if folder.parent == Path("models") else ["--models", str(folder.parent)]
+    given = [as_typed(data), "--recipe", str(folder / "best.toml"), *options_of(settings), *elsewhere]
     return Tuned(
         recipe=recipe,
         default=default,
@@ -160,7 +150,7 @@ def _tuned(
         n_kept=found.n_kept,
         folder=folder,
         run=run,
-        train_command=shlex.join(words),
+        train_command=shlex.join(["imgreg", "train", *given]),
     )
 
 
