@@ -273,7 +273,7 @@ def test_the_base_is_frozen() -> None:
 def test_the_kind_of_processor_is_part_of_the_version() -> None:
     """A processor with fewer instructions computes other bits, so its features have other names; and it has no int8."""
     code = (
-        "from imgreg.features.engines import engine_version, has_int8\n"
+        "from imgreg.features.engines import engine_version\nfrom imgreg.features.processor import has_int8\n"
         "print(has_int8(), engine_version('openvino', 'float32'))"
     )
     older = subprocess.run(
