@@ -254,7 +254,7 @@ class TrainedRun:
         to : str or iterable of str
             keras, savedmodel, onnx, litert or openvino; one or several.
         out : path, optional
-            Folder for a folder of each format; by default exports/ and the run's name.
+            Folder that gets one folder per format; by default exports/ and the run's name.
         dtype : {"float32", "float16"}
             Of the stored weights.
         force : bool
