@@ -61,7 +61,8 @@ from imgreg.recipes import load_recipe
 from imgreg.training.backbone import Backbone
 from imgreg.training.baselines import predict_baselines
 from imgreg.training.data_quality import describe
-from imgreg.training.fit import Finetuning, Prepared, fit_split, predict_with, prepare_finetuning
+from imgreg.training.fit import fit_split, predict_with
+from imgreg.training.prepare import Finetuning, Prepared, prepare_finetuning
 
 NEIGHBOURS, FOLDS = "nearest-neighbours", "-5-folds"
 FITTED = (FLATTENED, MEANS, NEIGHBOURS)

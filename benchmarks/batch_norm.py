@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from imgreg.analysis.verdict import is_hidden_by_lag, judge
+from imgreg.analysis.verdict import judge
+from imgreg.analysis.verdict_rules import is_hidden_by_lag
 from imgreg.config import Base, Photos, Recipe
 from imgreg.data.augment import Augmenter
 from imgreg.data.subsets import with_fewer
@@ -33,7 +34,7 @@ from imgreg.recipes import load_recipe
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import prepare_dataset
-from imgreg.training.fit import extract_views, labelled
+from imgreg.training.prepare import extract_views, labelled
 
 SIGMOID = {
     "head.units": [64, 64, 64],

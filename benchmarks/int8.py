@@ -22,9 +22,10 @@ import numpy as np
 from imgreg.analysis.logistic_regression import fit_logistic_regression
 from imgreg.config import Base
 from imgreg.data.decode import decode_file
-from imgreg.features.engines import Engine, EngineSettings, OpenVinoEngine, has_bfloat16
+from imgreg.features.engines import Engine, EngineSettings, OpenVinoEngine
 from imgreg.features.export import find_export
 from imgreg.features.int8 import activation_ranges, quantize
+from imgreg.features.processor import has_bfloat16
 from imgreg.lazy_imports import load_openvino
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher

@@ -25,7 +25,7 @@ from imgreg.recipes import load_recipe
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import prepare_dataset
-from imgreg.training.fit import extract_views, labelled
+from imgreg.training.prepare import extract_views, labelled
 
 RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 

@@ -82,7 +82,7 @@ def child(root: Path, n_photos: int, n_views: int) -> None:
     from imgreg.heads.fit import fit_head
     from imgreg.heads.training_curves import SplitFeatures
     from imgreg.recipes import load_recipe
-    from imgreg.training.fit import labelled
+    from imgreg.training.prepare import labelled
 
     recipe = load_recipe("blog", overrides={"training.epochs": 2, "augmentation.views": n_views})
     photos = tuple(

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -36,7 +36,7 @@ from imgreg.recipes.search_space import load_space
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 from imgreg.training.nested_search import NestedSearch, search_nested
-from imgreg.training.search import Sampler, distributions, random_search, tpe
+from imgreg.training.search import Sampler, distributions, tpe
 
 try:
     import keras_tuner
@@ -44,8 +44,8 @@ except ImportError:
     keras_tuner = None
 
 RUNS: list[tuple[str, Sampler, float]] = [
-    ("random", random_search, math.inf),
-    *((f"random, dropped at {z:g}", random_search, z) for z in (1.0, 1.5, DROP_Z, 3.0)),
+    ("random", RandomSampler, math.inf),
+    *((f"random, dropped at {z:g}", RandomSampler, z) for z in (1.0, 1.5, DROP_Z, 3.0)),
     ("TPE", tpe, DROP_Z),
 ]
 
@@ -123,7 +123,7 @@ def main() -> None:
             )
             complete = complete or winners(found)
             lost = (
-                sum(a != b for a, b in zip(winners(found), complete, strict=True)) if sampler is random_search else None
+                sum(a != b for a, b in zip(winners(found), complete, strict=True)) if sampler is RandomSampler else None
             )
             n_trainings, nested = found.n_trained + found.n_kept, nested_score(found.outer, default="regularized")
             print(

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from imgreg.analysis.label_noise import LabelNoise, estimate_label_noise
 from imgreg.analysis.split_duplicates import SplitDuplicates, find_split_duplicates
 from imgreg.analysis.suspicions import LABEL_NOISE, LEAKAGE
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, judge
+from imgreg.analysis.verdict import judge
+from imgreg.analysis.verdict_rules import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING
 from imgreg.config import Recipe
 from imgreg.heads.forward import cross_entropies
 from imgreg.heads.views import Labelled

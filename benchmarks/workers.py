@@ -18,7 +18,7 @@ from imgreg.config import Settings
 from imgreg.progress import Watcher
 from imgreg.recipes.topics import plan_study
 from imgreg.session import Session
-from imgreg.training.dataset import ResampledDataset, resample_dataset
+from imgreg.training.resampling import ResampledDataset, resample_dataset
 from imgreg.training.trials import Grid, run_trials
 
 ROUNDS = 3

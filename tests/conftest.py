@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgreg.features.engines import has_bfloat16
+from imgreg.features.processor import has_bfloat16
 from imgreg.runs.checksums import write_sums
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads slow each other

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, one_of_each, with_precision
 from imgreg.api import classifier as workflow
-from imgreg.features.engines import Engine, EngineSettings, has_bfloat16, has_int8
+from imgreg.features.engines import Engine, EngineSettings
+from imgreg.features.processor import has_bfloat16, has_int8
 
 NEEDS_BFLOAT16 = pytest.mark.skipif(not has_bfloat16(), reason="needs a processor with AMX or AVX512-BF16")
 NEEDS_INT8 = pytest.mark.skipif(not has_int8(), reason="needs a processor with VNNI or AMX")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from imgreg.api.result import ComparisonResult, Result
-    from imgreg.api.run import Explained, TrainedRun, load_run
+    from imgreg.api.result import ComparisonResult, Explained, Result
+    from imgreg.api.run import TrainedRun, load_run
     from imgreg.api.table import Table
     from imgreg.api.workspace import Workspace
     from imgreg.config import Recipe
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "imgreg.api.workspace": ("Workspace",),
-    "imgreg.api.run": ("Explained", "TrainedRun", "load_run"),
-    "imgreg.api.result": ("ComparisonResult", "Result"),
+    "imgreg.api.run": ("TrainedRun", "load_run"),
+    "imgreg.api.result": ("ComparisonResult", "Explained", "Result"),
     "imgreg.api.table": ("Table",),
     "imgreg.config": ("Recipe",),
     "imgreg.recipes": ("load_recipe", "recipe_names"),

@@ -17,7 +17,7 @@ class ImgregError(Exception):
 
 
 class UsageError(ImgregError):
-    """The command or the settings cannot mean anything: a wrong key, value or combination."""
+    """The command or the settings are not valid: a wrong key, value or combination."""
 
     exit_code = 2
 
@@ -29,9 +29,9 @@ class DatasetError(ImgregError):
 
 
 class PhotoError(ImgregError):
-    """One file is not a photo that imgreg reads. Whoever works through many files collects these.
+    """One file is not a photo that imgreg reads. Code that works through many files collects these.
 
-    code   one word for the reason, the same for ever: empty, missing, unreadable, not-a-file, unsupported, too-large,
+    code   one word for the reason, which never changes: empty, missing, unreadable, not-a-file, unsupported, too-large,
            out-of-memory, too-slow, truncated, no-label or damaged (data/issues.py says what to do about each)
     """
 
@@ -41,41 +41,33 @@ class PhotoError(ImgregError):
         super().__init__(message)
         self.code = code
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """So that the code comes back from another process too."""
-        return _photo_error, (str(self), self.code)
-
-
-def _photo_error(message: str, code: str) -> PhotoError:
-    return PhotoError(message, code=code)
-
 
 class ArtefactError(ImgregError):
-    """A run, weights or pipeline file was refused: damaged, foreign or of another make."""
+    """A run, weights or pipeline file was refused: damaged, not written by imgreg, or of another version."""
 
     exit_code = 4
 
 
 class FeatureError(ArtefactError):
-    """The frozen base gave something that no head can be trained on."""
+    """The frozen base computed features that no head can be trained on: NaN or infinite."""
 
 
 class MachineError(ImgregError):
-    """The machine lacks something: disk, network, missing weights."""
+    """The machine lacks something: space on the disk, the network, a package, the weights."""
 
     exit_code = 5
 
 
 class BusyError(ImgregError):
-    """Another imgreg process holds what this one wants to write."""
+    """Another imgreg process is writing what this one would write."""
 
     exit_code = 6
 
 
 class DivergedError(ImgregError):
-    """Training reached a loss that is not a number.
+    """A loss or a weight became NaN or infinite while training.
 
-    kept   what training had until then (heads.fit.FittedHead), None if it went wrong in the first epoch
+    kept   the head of the best epoch before that (heads.training_curves.FittedHead); None in the first epoch
     """
 
     exit_code = 7

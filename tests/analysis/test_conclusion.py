@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from given import a_baseline
 from imgreg.analysis.baselines import paired_with
 from imgreg.analysis.conclusion import conclude
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.suspicions import suspect_result
-from imgreg.runs.summary import Baseline, CalibrationScores, Difference, RunSummary, SanityBaseline, Suspicion, Verdict
+from imgreg.runs.summary import CalibrationScores, RunSummary, SanityBaseline, Suspicion, Verdict
 
 HEAD = np.arange(100) < 82  # right on 82 of 100 photos
 
@@ -29,17 +30,7 @@ def control(name: str, n_correct: int, *, shared: int | None = None) -> SanityBa
 def run(
     *, label: str = "fitting well", suspicions: tuple[Suspicion, ...] = (), baseline_low: float = -1.0
 ) -> RunSummary:
-    one = Baseline(
-        name="logistic-regression-means",
-        loss=0.3,
-        train_loss=0.2,
-        accuracy=0.8,
-        low=0.7,
-        high=0.9,
-        note="",
-        loss_difference=Difference(mean=0.1, low=baseline_low, high=0.2),
-        accuracy_difference=Difference(mean=0, low=-0.1, high=0.1),
-    )
+    one = a_baseline(low=baseline_low)
     return RunSummary.model_construct(
         verdict=Verdict(label=label, sentence="The curves.", next_step="", evidence={}, suspicions=suspicions),
         baselines=(one,),

@@ -9,26 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from given import a_baseline
 from imgreg.analysis.next_step import most_promising
 from imgreg.runs.earlier import EarlierFindings, Gain, earlier_findings
-from imgreg.runs.summary import Baseline, Difference, RunSummary, Scores, StoppedEarly, Suspicion, Verdict
+from imgreg.runs.summary import Baseline, RunSummary, Scores, StoppedEarly, Suspicion, Verdict
 
 DATA = "my photos/ants"
 
 
 def baseline(*, loss: float, beats: bool) -> Baseline:
     low = 0.02 if beats else -0.02
-    return Baseline(
-        name="logistic-regression-means",
-        loss=loss,
-        train_loss=0.2,
-        accuracy=0.8,
-        low=0.7,
-        high=0.9,
-        note="",
-        loss_difference=Difference(mean=0.1, low=low, high=0.2),
-        accuracy_difference=Difference(mean=0, low=-0.1, high=0.1),
-    )
+    return a_baseline(low=low, loss=loss)
 
 
 def run(

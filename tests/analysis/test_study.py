@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from given import a_trial
 from imgreg.analysis.study import searched, study_answer, study_table, voted
 from imgreg.heads.forward import majority, score
 from imgreg.runs.trial import Trial
@@ -12,23 +13,8 @@ from imgreg.runs.trial import Trial
 
 def trial(recipe: str, repeat: int, *, loss: float, val_loss: float = 0.5, p: np.ndarray | None = None) -> Trial:
     p = np.array([[0.8, 0.2], [0.3, 0.7]]) if p is None else p
-    return Trial(
-        recipe=recipe,
-        repeat=repeat,
-        fold=0,
-        n_train=64,
-        n_val=16,
-        best_epoch=2,
-        best_val_loss=val_loss,
-        test_loss=loss,
-        test_accuracy=0.8,
-        train_losses=(0.6, 0.3, 0.1),
-        val_losses=(0.7, 0.5, 0.6),
-        test_labels=(0, 1),
-        test_probabilities=tuple(map(tuple, p.tolist())),
-        train_own_last=(),
-        train_forgotten=(),
-    )
+    given = tuple(map(tuple, p.tolist()))
+    return a_trial(recipe=recipe, repeat=repeat, best_val_loss=val_loss, test_loss=loss, test_probabilities=given)
 
 
 def test_rows_are_ranked_and_paired() -> None:

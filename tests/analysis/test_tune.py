@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from optuna.samplers import RandomSampler
 
 from imgreg.analysis.effects import paired_effects
 from imgreg.analysis.tune import (
@@ -19,7 +20,7 @@ from imgreg.analysis.tune import (
     tune_answer,
 )
 from imgreg.recipes.search_space import Range
-from imgreg.training.search import Candidate, random_search, search
+from imgreg.training.search import Budget, Candidate, search
 
 CHANCE = math.log(2)
 
@@ -52,9 +53,8 @@ def drawn(seed: int) -> NestedScore:
             ]
 
         space = {"head.dropout": Range(0, 0.9)}
-        found = search(
-            space, score, default={"head.dropout": 0.5}, n_folds=2, n_trials=20, seed=seed, sampler=random_search
-        )
+        budget = Budget(n_trials=20, n_folds=2)
+        found = search(space, score, default={"head.dropout": 0.5}, sampler=RandomSampler(seed), budget=budget)
         draw = np.random.default_rng([seed, number, 99])
         outside, default = (float(draw.normal(CHANCE, 0.5, 40).mean()) for _ in range(2))
         inner, first = found.best.loss, found.trials[0].loss

@@ -15,7 +15,8 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_expit
 
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, judge
+from imgreg.analysis.verdict import judge
+from imgreg.analysis.verdict_rules import FITTING_WELL, OVERFITTING
 from imgreg.runs.summary import Verdict
 
 N_VAL = 1000

@@ -148,3 +148,12 @@ def test_other_classes_are_refused(trained: Trained, tmp_path: Path) -> None:
     done = imgreg("evaluate", trained.folder, photos)
     assert done.code == 3
     assert "class 'hot', unknown to the run" in done.err
+
+
+def test_too_many_unreadable_files_are_refused(trained: Trained, tmp_path: Path) -> None:
+    """One in 7 is too many; what helps is an option that evaluate has, or another command."""
+    photos = paint_set(tmp_path / "data", n_each=3, seed=1400)
+    (photos / "warm" / "broken.jpg").write_bytes(b"no photo")
+    done = imgreg("evaluate", trained.folder, photos)
+    assert (done.code, "1 of 7 files cannot be read, expected at most 5%" in done.err) == (3, True)
+    assert "--max-bad" not in done.err

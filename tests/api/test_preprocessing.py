@@ -19,6 +19,7 @@ from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import BaseIdentity, FeatureSource
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.explain import explain
+from imgreg.heads.network import network_of
 from imgreg.heads.store import load_head
 from imgreg.recipes import load_recipe
 from imgreg.training.checkpoints import training_key
@@ -50,15 +51,7 @@ def test_a_run_is_rescaled_everywhere(tmp_path: Path) -> None:
     np.testing.assert_allclose([list(one.probabilities.values()) for one in answers], expected, atol=1e-5)
     photos = [decoding.decode_file(path, size_px=64) for path in paths]
     np.testing.assert_allclose(np.asarray(to_keras(run)(np.stack(photos))), expected, atol=1e-4)
-    maps = explain(
-        photos[:1],
-        None,
-        base=resolve_weights("starter"),
-        plan=saved.card.plan,
-        heads=saved.heads,
-        n_random=0,
-        preprocessing=saved.card.preprocessing_setting,
-    )
+    maps = explain(photos[:1], None, network=network_of(saved, resolve_weights("starter")), n_random=0)
     np.testing.assert_allclose(next(maps).probabilities, kept[0], atol=1e-3)
 
 

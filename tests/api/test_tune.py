@@ -21,7 +21,7 @@ from imgreg.recipes import load_recipe
 from imgreg.recipes.search_space import load_space
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
-from imgreg.training.dataset import ResampledDataset
+from imgreg.training.resampling import ResampledDataset
 
 SPACE = """
 [training.label_smoothing]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from pathlib import Path
 
 import pytest
 
-from conftest import TRAIN_ARGUMENTS, blobs, imgreg
+from conftest import TRAIN_ARGUMENTS, blobs, imgreg, tree
 from imgreg.config import Base, Photos
 from imgreg.progress import Watcher
 from imgreg.session import Session
@@ -34,17 +33,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def fingerprint(data: Path) -> dict[Path, tuple[str, int]]:
-    """Every file's content and time of change."""
-    files = [path for path in data.rglob("*") if path.is_file()]
-    return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files}
-
-
 def test_everything_is_found_reported_and_untouched(data: Path) -> None:
     """Exit 3, each code with its files, in JSON and in words of 80 columns; the photos are as they were."""
-    before = {
-        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in data.rglob("*.jpg")
-    }
+    before = tree(data)
     done = imgreg("check", data, *BASE, "--json")
     assert done.code == 3
     codes = {one["code"]: one for one in done.json["findings"]}
@@ -60,10 +51,7 @@ def test_everything_is_found_reported_and_untouched(data: Path) -> None:
     assert following == f"Next: imgreg check {data} --fix clean.csv"
     assert "leak: 1 (stops training)" in said.out
     assert "train/dusk/05.jpg = val/dusk/near.jpg" in said.out
-    now = {
-        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in data.rglob("*.jpg")
-    }
-    assert now == before
+    assert tree(data) == before
 
 
 def test_the_manifest_is_clean_and_can_be_trained_on(data: Path, tmp_path: Path) -> None:

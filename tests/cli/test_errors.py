@@ -304,14 +304,14 @@ def test_a_signal_that_other_code_swallows_is_raised_again(
     swallowing = (
         "import os, sys, time\n"
         "from imgreg.cli import main\n"
-        "from imgreg.training import fit\n"
+        "from imgreg.training import prepare\n"
         "def swallowing():\n"
         "    try:\n"
         f"        os.kill(os.getpid(), {int(sent)})\n"
         "        time.sleep(5)\n"
         "    except BaseException as swallowed:\n"
         "        print('swallowed', type(swallowed).__name__)\n"
-        "fit.load_keras = swallowing\n"
+        "prepare.load_keras = swallowing\n"
         "main()\n"
     )
     arguments = ["train", trained.data, *TRAIN_ARGUMENTS, "--models", tmp_path]

@@ -18,6 +18,7 @@ from imgreg.features.weights import resolve_weights
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.calibration import Calibration
 from imgreg.heads.keras_model import photos_to_probabilities
+from imgreg.heads.network import Network
 from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, SavedHead
 
@@ -59,7 +60,7 @@ def test_it_answers_as_keras(tmp_path: Path, head, stored: Stored, mirror, tempe
         n_heads=2, mirror=mirror, calibration=_calibration(temperature),
     )  # fmt: skip
     model = photos_to_probabilities(
-        base, plan=plan, heads=heads, blocks=blocks, head=head, size_px=SIZE, stored=stored, mirror=mirror,
+        Network(base, plan, heads, blocks), head=head, size_px=SIZE, stored=stored, mirror=mirror,
         temperature=temperature,
     )  # fmt: skip
     images = synthetic_images(SIZE)

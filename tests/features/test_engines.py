@@ -16,19 +16,10 @@ from imgreg.config import Base
 from imgreg.errors import ArtefactError, MachineError
 from imgreg.features import engines, export
 from imgreg.features.backbone import block_arrays, build_backbone, feature_shape, load_vgg16, tail
-from imgreg.features.engines import (
-    Engine,
-    EngineName,
-    EngineSettings,
-    choose_engine,
-    convolution_kernel,
-    engine_version,
-    has_bfloat16,
-    has_int8,
-    load_engine,
-)
+from imgreg.features.engines import Engine, EngineName, EngineSettings, choose_engine, engine_version, load_engine
 from imgreg.features.export import arrays_intact, find_export
 from imgreg.features.int8 import lowest_cosine, quantize
+from imgreg.features.processor import convolution_kernel, has_bfloat16, has_int8
 from imgreg.features.weights import resolve_weights
 from imgreg.lazy_imports import load_openvino
 from imgreg.paths import cache_folder
@@ -282,7 +273,7 @@ def test_the_base_is_frozen() -> None:
 def test_the_kind_of_processor_is_part_of_the_version() -> None:
     """A processor with fewer instructions computes other bits, so its features have other names; and it has no int8."""
     code = (
-        "from imgreg.features.engines import engine_version, has_int8\n"
+        "from imgreg.features.engines import engine_version\nfrom imgreg.features.processor import has_int8\n"
         "print(has_int8(), engine_version('openvino', 'float32'))"
     )
     older = subprocess.run(

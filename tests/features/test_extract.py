@@ -19,7 +19,7 @@ from imgreg.features.stored import Stored
 from imgreg.features.tta import MIRROR
 from imgreg.features.weights import resolve_weights
 from imgreg.heads.views import Views
-from imgreg.training.fit import labelled
+from imgreg.training.prepare import labelled
 
 SIZE = 32
 STARTER = resolve_weights("starter")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from imgreg.analysis.verdict import UNDERFITTING, judge
+from imgreg.analysis.verdict import judge
+from imgreg.analysis.verdict_rules import UNDERFITTING
 from imgreg.config import Head, Recipe
 from imgreg.heads.batch_norm import uses_moving_statistics
 from imgreg.heads.fit import fit_head

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from imgreg.heads import explain as explaining
 from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.explain import explain
 from imgreg.heads.forward import probabilities
+from imgreg.heads.network import Network
 from imgreg.heads.plan import plan_head
 
 SIZE = 64
@@ -54,7 +57,7 @@ def last_maps(photo: np.ndarray) -> np.ndarray:
 
 
 def explained(photo: np.ndarray, plan, weights, **options):
-    return next(explain([photo], None, base=resolve_weights("starter"), plan=plan, heads=[weights], **options))
+    return next(explain([photo], None, network=Network(resolve_weights("starter"), plan, [weights]), **options))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_the_answer_is_explained_where_no_class_is_named(photo) -> None:
     assert found.explained == int(found.probabilities.argmax())
     assert found.probabilities.sum() == pytest.approx(1, abs=1e-5)
     others = [(found.explained + 1) % 3]
-    (other,) = explain([photo], others, base=resolve_weights("starter"), plan=plan, heads=[weights], n_random=0)
+    (other,) = explain([photo], others, network=Network(resolve_weights("starter"), plan, [weights]), n_random=0)
     assert (other.explained, found.map.max() > 0) == (others[0], True)
     assert not np.allclose(other.map, found.map)
 
@@ -111,14 +114,14 @@ def test_several_heads_are_explained_by_the_mean_of_their_maps(photo) -> None:
     """So are their probabilities; where a photo asks one head, both are that head's."""
     plan, one = trained(Head(units=(8,)), seed=5)
     _, two = trained(Head(units=(8,)), seed=6)
-    options = {"base": resolve_weights("starter"), "plan": plan, "heads": [one, two], "n_random": 0}
-    together, first, second = explain([photo] * 3, [0, 0, 0], **options, asked=[None, 0, 1])
+    both = Network(resolve_weights("starter"), plan, [one, two])
+    together, first, second = explain([photo] * 3, [0, 0, 0], network=both, asked=[None, 0, 1], n_random=0)
     assert not np.allclose(first.map, second.map)
     np.testing.assert_allclose(together.map, (first.map + second.map) / 2, rtol=1e-5)
     np.testing.assert_allclose(together.probabilities, (first.probabilities + second.probabilities) / 2, rtol=1e-5)
-    (alone,) = explain([photo], [0], **options | {"heads": [two]})
+    (alone,) = explain([photo], [0], network=replace(both, heads=[two]), n_random=0)
     np.testing.assert_array_equal(second.map, alone.map)
-    (unasked,) = explain([photo], [0], **options)
+    (unasked,) = explain([photo], [0], network=both, n_random=0)
     np.testing.assert_array_equal(unasked.map, together.map)
 
 

@@ -16,6 +16,7 @@ from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.calibration import apply_temperature
 from imgreg.heads.ensemble import mean_probabilities
 from imgreg.heads.keras_model import photos_to_probabilities
+from imgreg.heads.network import Network
 from imgreg.heads.plan import plan_head
 
 SIZE = 64
@@ -61,9 +62,7 @@ def test_it_answers_as_predict(photos, features, head, stored: Stored, n_heads, 
     expected = apply_temperature(mean_probabilities(views, plan=plan, heads=heads), temperature)
     assert np.ptp(expected[:, 0]) > 1e-3  # otherwise any model would do
     model = photos_to_probabilities(
-        resolve_weights(BASE),
-        plan=plan,
-        heads=heads,
+        Network(resolve_weights(BASE), plan, heads),
         head=head,
         size_px=SIZE,
         stored=stored,
@@ -80,9 +79,7 @@ def test_it_can_be_trained_further_and_loaded_again(photos, tmp_path: Path) -> N
 
     built = build_head(FULL, feature_shape=stored_shape(SIZE, "map"), n_classes=2, seed=0)
     model = photos_to_probabilities(
-        resolve_weights(BASE),
-        plan=plan_head(FULL, n_classes=2),
-        heads=[weights_by_name(built)] * 2,
+        Network(resolve_weights(BASE), plan_head(FULL, n_classes=2), [weights_by_name(built)] * 2),
         head=FULL,
         size_px=SIZE,
         mirror=True,

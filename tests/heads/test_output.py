@@ -16,6 +16,7 @@ from imgreg.heads.build import build_head, weights_by_name
 from imgreg.heads.explain import explain
 from imgreg.heads.fit import fit_head
 from imgreg.heads.forward import probabilities
+from imgreg.heads.network import Network
 from imgreg.heads.optimizer import build_optimizer
 from imgreg.heads.plan import plan_head
 from imgreg.heads.steps import compiled_epoch
@@ -121,7 +122,7 @@ def test_grad_cam_explains_both_classes() -> None:
     model = build_head(head, feature_shape=feature_shape(size), n_classes=2, seed=4)
     photo = np.random.default_rng(3).integers(0, 256, (size, size, 3)).astype(np.uint8)
     base, weights = resolve_weights("starter"), weights_by_name(model)
-    first, second = explain([photo, photo], [0, 1], base=base, plan=plan, heads=[weights], n_random=0)
+    first, second = explain([photo, photo], [0, 1], network=Network(base, plan, [weights]), n_random=0)
     assert first.probabilities.shape == (2,)
     assert first.probabilities.sum() == pytest.approx(1, abs=1e-6)
     assert not ((first.map > 0) & (second.map > 0)).any()

@@ -28,8 +28,8 @@ from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
-from imgreg.training.dataset import resample_dataset
 from imgreg.training.ray_cluster import RayCluster
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trials import Grid, run_trials
 from imgreg.training.workers import open_workers
 

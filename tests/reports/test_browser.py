@@ -14,7 +14,7 @@ from PIL import Image
 
 from conftest import NEEDS_CHROMIUM
 from imgreg.analysis.label_issues import LabelRow
-from imgreg.analysis.results import comparison_of
+from imgreg.analysis.results import Findings, comparison_of
 from imgreg.data.discovery import list_files
 from imgreg.reports.comparison import comparison_report
 from imgreg.reports.label_issues import label_issues_report
@@ -221,10 +221,8 @@ def test_labels_are_reviewed_with_keys_and_saved_as_a_manifest(browser, tmp_path
         rows,
         manifest=[(name, label, "train") for name, label in zip(names, labels, strict=True)],
         pictures={2: jpeg(np.full((60, 90, 3), 128, np.uint8))},
-        answer=("Three labels are doubtful.",),
-        notes=(),
+        findings=Findings(("Three labels are doubtful.",), (), "imgreg label-issues photos"),
         data="photos",
-        command="imgreg label-issues photos",
         target=tmp_path / "report.html",
     )
     page, asked, wrong = opened(browser, tmp_path / "report.html", width=390)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from given import a_trial
 from imgreg.reports.capacity import capacity_figure, capacity_in_words, capacity_points
 from imgreg.runs.trial import Trial
 
@@ -12,21 +13,7 @@ SIZES = {"plain": 500_000, "tiny": 30_000, "small": 31_000, "large": 2_000_000, 
 
 
 def trial(*, shift: float) -> Trial:
-    return Trial(
-        recipe="x",
-        repeat=0,
-        fold=0,
-        n_train=8,
-        n_val=8,
-        best_epoch=2,
-        best_val_loss=0.5,
-        test_loss=0.5,
-        test_accuracy=0.8,
-        train_losses=(0.6, 0.3 + shift, 0.1 + shift),
-        val_losses=(0.7, 0.5 + shift, 0.6 + shift),
-        test_labels=(0, 1),
-        test_probabilities=((0.5, 0.5), (0.5, 0.5)),
-    )
+    return a_trial(train_losses=(0.6, 0.3 + shift, 0.1 + shift), val_losses=(0.7, 0.5 + shift, 0.6 + shift))
 
 
 TRIALS = {name: [trial(shift=i / 10), trial(shift=i / 10 + 0.02)] for i, name in enumerate(SIZES)}

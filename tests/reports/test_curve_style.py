@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from given import a_trial
 from imgreg.analysis.curves import gaussian_smoothed
 from imgreg.config import CurveStyle
 from imgreg.reports import plots
 from imgreg.reports import study as study_figures
 from imgreg.reports.run_axes import PlotOptions
 from imgreg.runs.history import History
-from imgreg.runs.trial import Trial
 
 
 @pytest.fixture
@@ -94,21 +94,7 @@ def test_validation_losses_leave_the_train_curves_out(
 def test_a_study_is_smoothed_alike() -> None:
     """The mean validation curves of a study obey the same options."""
     losses = tuple(np.random.default_rng(0).uniform(0.3, 0.6, 20).tolist())
-    trial = Trial(
-        recipe="plain",
-        repeat=1,
-        fold=0,
-        n_train=10,
-        n_val=10,
-        best_epoch=1,
-        best_val_loss=0.3,
-        test_loss=0.3,
-        test_accuracy=0.9,
-        train_losses=losses,
-        val_losses=losses,
-        test_labels=(0, 1),
-        test_probabilities=((0.5, 0.5), (0.5, 0.5)),
-    )
+    trial = a_trial(train_losses=losses, val_losses=losses)
     style = CurveStyle(smooth=2, log_epochs=True, ylim=(None, 0.9))
     trials = {"plain": [trial], "l2": [trial]}
     (axes,) = study_figures._curves(trials, groups={"all": list(trials)}, style=style).axes

@@ -14,6 +14,8 @@ from imgreg.reports import figure as figure_of
 from imgreg.reports import fonts, plots
 from imgreg.reports import run_axes as axes_of
 from imgreg.reports.contact_sheet import contact_sheet
+from imgreg.reports.epoch_axis import rate_in_words
+from imgreg.reports.page import Caption
 
 ODD_NAMES = ("$x^2", "_hidden", "<b>&", "caf\udce9\n", "사진", "가" * 300, "a" * 300, "\u202eevil")
 
@@ -54,7 +56,7 @@ def test_a_constant_rate_is_told_and_not_drawn(overfitting):
     """Without a strip for the learning rate, loss and accuracy have the same height."""
     loss, accuracy = plots.curves_figure(overfitting, title="plain").axes
     assert loss.get_position().height == pytest.approx(accuracy.get_position().height)
-    assert axes_of.rate_in_words(overfitting) == "Learning rate 0.001 throughout."
+    assert rate_in_words(overfitting) == "Learning rate 0.001 throughout."
 
 
 def test_the_labels_at_the_ends_of_two_close_curves_stand_apart(plant):
@@ -152,7 +154,9 @@ def test_characters_without_a_font_are_said_once(monkeypatch):
 
 def test_dark_figures_have_dark_colours_only(overfitting, healthy):
     """Made dark, a figure has the dark colours, and nothing of the light paper and ink is left."""
-    drawn = plots.curves_chart({"a": overfitting, "b": healthy}, metric="loss", heading="Loss", alt="Loss by epoch")
+    drawn = plots.curves_chart(
+        {"a": overfitting, "b": healthy}, Caption(heading="Loss", alt="Loss by epoch"), metric="loss"
+    )
     light, dark = (base64.b64decode(text.partition(",")[2]).decode() for text in (drawn.light, drawn.dark))
     assert figure_of.LIGHT.paper in light
     assert figure_of.LIGHT.paper not in dark

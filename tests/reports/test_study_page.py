@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from given import a_trial
 from imgreg.analysis.learning_curve import learning_curve, learning_curve_answer
-from imgreg.analysis.results import Study
+from imgreg.analysis.results import Findings, Study
 from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.analysis.study import study_answer, study_table
 from imgreg.config import CurveStyle
@@ -24,21 +25,7 @@ NAMES = ("plain", "4 + L2, batch norm", "regularized", "dropout searched")
 
 
 def trial(recipe: str, repeat: int, *, loss: float) -> Trial:
-    return Trial(
-        recipe=recipe,
-        repeat=repeat,
-        fold=0,
-        n_train=64,
-        n_val=16,
-        best_epoch=2,
-        best_val_loss=0.5,
-        test_loss=loss + 0.01 * repeat,
-        test_accuracy=0.8,
-        train_losses=(0.6, 0.3, 0.1),
-        val_losses=(0.7, 0.5, 0.6),
-        test_labels=(0, 1),
-        test_probabilities=((0.8, 0.2), (0.3, 0.7)),
-    )
+    return a_trial(recipe=recipe, repeat=repeat, test_loss=loss + 0.01 * repeat)
 
 
 TRIALS = {name: [trial(name, i, loss=0.6 - 0.01 * k) for i in range(3)] for k, name in enumerate(NAMES)}
@@ -124,10 +111,8 @@ def test_the_table_and_the_answer_have_one_figure_for_now(curves, tmp_path: Path
     learning_curve_report(
         error,
         loss,
-        answer=learning_curve_answer(error, loss),
-        notes=(),
+        findings=Findings(learning_curve_answer(error, loss), (), "imgreg learning-curve data"),
         recipe="plain",
-        command="imgreg learning-curve data",
         folder=tmp_path,
     )
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from given import a_baseline
 from imgreg.analysis.compare import comparison_table
 from imgreg.analysis.label_issues import rank_labels
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve
@@ -18,7 +19,7 @@ from imgreg.analysis.results import comparison_of
 from imgreg.reports.terminal.repeats import label_issues_text, learning_curve_text
 from imgreg.reports.terminal.runs import comparison_text, entries_text, run_text
 from imgreg.runs.listing import Entry
-from imgreg.runs.summary import Baseline, Difference, NextStep, SanityBaseline, StoppedEarly, Suspicion
+from imgreg.runs.summary import NextStep, SanityBaseline, StoppedEarly, Suspicion
 
 
 def printed(renderable, *, width=80):
@@ -153,18 +154,7 @@ def test_suspicions_and_controls_stand_in_the_box(make_run, healthy):
 def test_the_box_tells_who_is_better_and_one_next_step(make_run, healthy):
     """The sentence about the baselines follows the verdict's; the most promising step replaces the verdict's own."""
     run = make_run(healthy).summary
-    even = Difference(mean=0.0, low=-0.1, high=0.1)
-    one = Baseline(
-        name="logistic-regression-means",
-        loss=0.314,
-        train_loss=0.2,
-        accuracy=0.85,
-        low=0.7,
-        high=0.9,
-        note="",
-        loss_difference=even,
-        accuracy_difference=even,
-    )
+    one = a_baseline(low=-0.1, mean=0.0, high=0.1, loss=0.314, accuracy=0.85)
     told = run.model_copy(
         update={
             "baselines": (one,),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import signal
 import time
@@ -10,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from conftest import NEEDS_CHROMIUM, imgreg, paint_set
+from imgreg.api.verify import recorded_settings
+from imgreg.cli.label_issues import command as label_issues
 from imgreg.errors import UsageError
 from imgreg.progress import Watcher
+from imgreg.recipes.settings import RECIPE_OPTIONS, SETTINGS_OPTIONS, build_settings
 from imgreg.runs.folder import read_run
 from imgreg.serve import train_worker, trainings
 from imgreg.serve.folders import find_folder, listed_folders
@@ -121,14 +126,21 @@ def test_a_label_check_is_started_for_a_run_and_stopped(browser, labelled, model
 
 
 def test_what_is_checked_is_reviewed_on_the_page(labelled, models, trained, monkeypatch) -> None:
-    """The worker checks the photos of a run by the run's settings, and what it made is a page to review."""
+    """The worker checks the photos of a run by the run's settings; what it made is a page to review, which has the
+    command that checks them again."""
     monkeypatch.setattr(train_worker, "LABEL_FOLDS", 2)
     asked = {"command": "label-issues", "data": str(trained.data), "models": str(models), "name": "checked-here"}
     asked |= {"recipe": "low_lr", "options": {}, "run": "first", "repeats": 1}
     try:
         assert train_worker.run_command(asked, watcher=Watcher()) == "checked-here"
         answer = labelled.ask("GET", "/labels/checked-here", Accept="text/html")
-        assert (answer.status, b"labels to review" in answer.body, b"Reproduce" in answer.body) == (200, True, False)
+        assert (answer.status, b"labels to review" in answer.body, b"Reproduce" in answer.body) == (200, True, True)
+        words = shlex.split(json.loads((models / "checked-here" / "label_issues.json").read_text())["command"])
+        assert words[:2] == ["imgreg", "label-issues"]
+        given = label_issues.make_context("label-issues", words[2:]).params
+        options = {name: given[name] for name in (*RECIPE_OPTIONS, *SETTINGS_OPTIONS, "overrides")}
+        typed, recorded = build_settings(given["recipe"], options), recorded_settings(read_run(models / "first"))
+        assert (typed.recipe.rendered(), typed.base, given["repeats"]) == (recorded.recipe.rendered(), recorded.base, 1)
     finally:
         shutil.rmtree(models / "checked-here", ignore_errors=True)
 

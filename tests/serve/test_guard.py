@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from imgreg.serve import body
+from imgreg.serve.guard import Access
 from serve.conftest import serving
 
 
@@ -14,6 +15,15 @@ from serve.conftest import serving
 def test_a_foreign_host_is_refused(served, host) -> None:
     """A name that was made to lead to this machine gets nothing."""
     assert served.ask("GET", "/v2", Host=host).status == 400
+
+
+def test_a_refused_host_is_explained_on_a_page(served) -> None:
+    """To a browser as a page, to a program as JSON."""
+    shown = served.ask("GET", "/", Host="evil.example", Accept="text/html")
+    assert (shown.status, shown.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert b"evil.example" in shown.body
+    assert b"is no address of this server" in shown.body
+    assert "is no address of this server" in served.ask("GET", "/", Host="evil.example").json["error"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "[::1]:8000"])
@@ -59,7 +69,7 @@ def test_every_answer_forbids_foreign_content(served) -> None:
 
 def test_a_long_body_is_refused_also_in_chunks(trained) -> None:
     """Told by its length or found while it is read."""
-    with serving(trained.folder.parent, max_body_bytes=1000) as served:
+    with serving(trained.folder.parent, access=Access(max_body_bytes=1000)) as served:
         assert served.ask("POST", "/predict", b"a" * 1001).status == 413
         assert served.ask("POST", "/predict", iter([b"a" * 600, b"b" * 600])).status == 413
         assert served.ask("POST", "/predict", iter([b"a" * 600, b"b" * 400])).status == 422
@@ -81,7 +91,7 @@ def test_a_body_that_comes_too_slowly_gives_its_place_back(trained, monkeypatch)
 
 def test_beyond_loopback_a_token_is_demanded(trained) -> None:
     """In a header, or in the cookie given for it; without it a page leads to where it is sent, and programs get 401."""
-    with serving(trained.folder.parent, token="secret", beyond_loopback=True) as served:
+    with serving(trained.folder.parent, access=Access("secret", beyond_loopback=True)) as served:
         assert served.ask("GET", "/v2", Host="192.168.1.5").status == 401
         assert served.ask("GET", "/v2", X_Imgreg_Token="wrong").status == 401
         assert served.ask("GET", "/v2", X_Imgreg_Token="secret").status == 200

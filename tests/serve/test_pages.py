@@ -13,6 +13,7 @@ from PIL import Image
 
 from conftest import NEEDS_CHROMIUM, imgreg
 from imgreg.data.discovery import list_files
+from imgreg.serve.guard import Access
 from serve.conftest import serving
 
 pytestmark = NEEDS_CHROMIUM
@@ -198,7 +199,7 @@ def test_only_decisions_on_known_photos_are_saved(served) -> None:
 
 def test_the_address_with_the_token_opens_the_page(browser, models) -> None:
     """The token is sent once and then kept out of reach of scripts; pages, pictures and answers need no more."""
-    with serving(models, token="secret", beyond_loopback=True) as served:
+    with serving(models, access=Access("secret", beyond_loopback=True)) as served:
         page = browser.new_page()
         page.goto(served.address)
         page.fill("#token", "wrong")

@@ -28,7 +28,7 @@ from imgreg.training.backbone import Backbone
 from imgreg.training.baselines import baselines_of_split, predict_baselines
 from imgreg.training.data_quality import assess_data_quality, describe
 from imgreg.training.dataset import Dataset, prepare_dataset
-from imgreg.training.fit import Prepared, prepare
+from imgreg.training.prepare import Prepared, prepare
 from imgreg.training.sanity_baselines import _cheap, sanity_of_run
 
 N_FOLDS = 3

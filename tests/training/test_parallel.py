@@ -12,8 +12,8 @@ from imgreg.progress import Watcher
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.dataset import Dataset, prepare_dataset
-from imgreg.training.fit import Prepared, prepare
 from imgreg.training.parallel import fit_in_parallel
+from imgreg.training.prepare import Prepared, prepare
 
 RECIPES = {
     "a": {"head": {"units": (8,), "dropout": 0.5}, "training": {"epochs": 12, "batch_size": 4}},

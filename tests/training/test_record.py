@@ -11,7 +11,7 @@ from imgreg.config import Base, Settings
 from imgreg.recipes import load_recipe
 from imgreg.runs.folder import read_run
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder
+from imgreg.training.new_folder import new_folder
 from imgreg.training.record import record
 from imgreg.training.train import train_heads
 

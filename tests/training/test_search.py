@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from optuna.samplers import RandomSampler
 
 from imgreg.analysis.tune import Losses
 from imgreg.recipes.search_space import Choices, Range, Space
-from imgreg.training.search import BATCH, Candidate, Search, random_search, search
+from imgreg.training.search import BATCH, Budget, Candidate, Sampler, Score, Search, search, tpe
 
 SPACE: Space = {
     "head.dropout": Range(0, 0.9),
@@ -30,9 +31,9 @@ def score(candidates: Sequence[Candidate], fold: int) -> list[Losses | None]:
     return [losses_of(one, fold) for one in candidates]
 
 
-def searched(scored: Callable[[Sequence[Candidate], int], list[Losses | None]] = score, **options: object) -> Search:
-    given = {"n_folds": 3, "n_trials": 22, "seed": 5} | options
-    return search(SPACE, scored, default=DEFAULT, **given)  # type: ignore[arg-type]
+def searched(scored: Score = score, *, sampler: Sampler = tpe, seed: int = 5, **options: object) -> Search:
+    budget = Budget(**{"n_folds": 3, "n_trials": 22} | options)  # type: ignore[arg-type]
+    return search(SPACE, scored, default=DEFAULT, sampler=sampler(seed), budget=budget)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_it_begins_with_the_default_and_is_never_worse(found: Search) -> None:
 
 def test_a_trial_that_is_clearly_worse_is_spared_the_other_folds() -> None:
     """Dropped after the first fold, its loss is an estimate; without dropping every trial has all folds."""
-    some, whole = (searched(sampler=random_search, drop_z=z) for z in (2.0, np.inf))  # random: the same trials
+    some, whole = (searched(sampler=RandomSampler, drop_z=z) for z in (2.0, np.inf))  # random: the same trials
     dropped = [one for one in some.trials if one.status == "dropped"]
     assert dropped
     assert all(len(one.losses) < 3 for one in dropped)
@@ -121,6 +122,6 @@ def test_time_ends_a_search_between_batches() -> None:
 def test_a_default_outside_the_space_is_still_the_first_trial() -> None:
     """It is scored and can win, but the sampler does not learn of it."""
     default = DEFAULT | {"head.dropout": 0.95}
-    found = search(SPACE, score, default=default, n_folds=2, n_trials=6, seed=1)
+    found = search(SPACE, score, default=default, sampler=tpe(1), budget=Budget(n_trials=6, n_folds=2))
     assert found.trials[0].values == default
     assert len(found.trials) == 6

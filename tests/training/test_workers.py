@@ -20,7 +20,7 @@ from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS
 from imgreg.session import Session
 from imgreg.training import trials
-from imgreg.training.dataset import resample_dataset
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trial_task import TrialResult
 from imgreg.training.trials import Grid, run_trials
 from imgreg.training.workers import LocalPool, usable_workers
@@ -48,7 +48,12 @@ def test_a_killed_worker_costs_only_its_own_item(tmp_path: Path) -> None:
 
 def test_an_item_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     """Three processes, then an error that says what may help."""
-    with LocalPool() as pool, pytest.raises(MachineError, match="lost 3 times .* use --workers 1"):
+    with (
+        LocalPool() as pool,
+        pytest.raises(
+            MachineError, match="Task 1 of 1 failed 3 times, because its worker process ended .* use --workers 1"
+        ),
+    ):
         list(pool.map(work, [(tmp_path, "always")], n_at_once=1))
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import DATA_FAULTS, GUESSING, LEAKAGE
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
+from imgreg.analysis.verdict_rules import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
 from imgreg.runs.summary import RunSummary, Suspicion
 
 Tone = Literal["good", "doubt", "bad", "short", "unsure"]

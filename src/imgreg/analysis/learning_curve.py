@@ -93,7 +93,6 @@ def learning_curve(
     more: int,
     what: str,
     highest: float = math.inf,
-    seed: int = 0,
 ) -> LearningCurve:
     """Fit score(n) = floor + scale * n ** -exponent, and say what `more` train photos would bring.
 
@@ -125,7 +124,7 @@ def learning_curve(
     table, n = np.asarray(scores, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     if len(table) < 2 or len(set(sizes)) < 3:
         raise ValueError(f"{len(table)} repeats of {len(set(sizes))} sizes: expected 2 or more of 3 or more")
-    means, drawn_means = table.mean(axis=0), _resampled_means(table, n_train=n[-1], n_test=n_test, seed=seed)
+    means, drawn_means = table.mean(axis=0), _resampled_means(table, n_train=n[-1], n_test=n_test)
     spread = table.std(axis=0, ddof=1)
     weights = 1 / np.maximum(spread, 0.25 * np.median(spread) + 1e-9)  # a spread that is small by luck does not rule
     laws = fit_power_laws(n, np.concatenate([means[None], drawn_means]), weights=weights)
@@ -145,11 +144,11 @@ def learning_curve(
     )
 
 
-def _resampled_means(table: Float64Array, *, n_train: float, n_test: float, seed: int) -> Float64Array:
+def _resampled_means(table: Float64Array, *, n_train: float, n_test: float) -> Float64Array:
     """(N_RESAMPLES, n_sizes) means of repeats drawn with replacement, stretched for what the repeats share."""
     n_repeats, means = len(table), table.mean(axis=0)
     stretch = math.sqrt(1 + n_repeats * n_test / n_train) * _small_sample(n_repeats)
-    rows = np.random.default_rng(seed).integers(n_repeats, size=(N_RESAMPLES, n_repeats))
+    rows = np.random.default_rng(0).integers(n_repeats, size=(N_RESAMPLES, n_repeats))
     return np.asarray(means + stretch * (table[rows].mean(axis=1) - means))
 
 

@@ -9,7 +9,7 @@ import shlex
 
 from imgreg.analysis.baselines import beating
 from imgreg.analysis.suspicions import GUESSING, LABEL_NOISE, LEAKAGE, SHORTCUT
-from imgreg.analysis.verdict import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
+from imgreg.analysis.verdict_rules import FITTING_WELL, OVERFITTING, TOO_NOISY, UNDERFITTING, is_hidden_by_lag
 from imgreg.heads.from_keras import RECIPE_NAME
 from imgreg.paths import shared_command, with_option
 from imgreg.runs.earlier import EarlierFindings

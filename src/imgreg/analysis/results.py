@@ -1,4 +1,4 @@
-"""A finished comparison or study, as the value that its report, its text and its JSON document are made from.
+"""What an analysis gave, as the value that its report, its text and its JSON document are made from.
 
 In: runs, or trials. Out: values. Must not know: how they were trained, how they are shown.
 """
@@ -17,6 +17,25 @@ from imgreg.analysis.study import StudyTable
 from imgreg.runs.folder import Run
 from imgreg.runs.summary import Baseline, RunSummary, SanityBaseline
 from imgreg.runs.trial import Trial
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a report says in words.
+
+    Attributes
+    ----------
+    answer : sequence of str
+        The findings in sentences, the most important first.
+    notes : sequence of str
+        What a reader should know besides.
+    command : str
+        The command line, without this machine's folders; empty from Python.
+    """
+
+    answer: Sequence[str]
+    notes: Sequence[str]
+    command: str
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ def tune_answer(nested: NestedScore, *, changes: Sequence[str]) -> tuple[str, ..
         f"optimism of the search is {nested.optimism:+.3f}."
     )
     if not changes:
-        return first, optimism, f"On all photos the search found nothing better than {default}, which is handed over."
+        return first, optimism, f"On all photos the search found nothing better than {default}, the final recipe."
     advice = "" if effect.word == "helped" else f" {default} is as safe a choice until you have more photos."
     if effect.word == "hurt":
         advice = f" Keep {default}."

@@ -116,12 +116,8 @@ def _opened_store() -> Iterator[BlockStore | None]:
 def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
     """Check every block, exported base, trial and checkpoint; damaged ones are removed, and recomputed when needed."""
     watcher, folder = watcher or Watcher(), cache_folder()
-
-    def on_block(done: int, total: int) -> None:
-        watcher.step("checking blocks", done, total, "")
-
     with FeatureCache(folder, say=watcher.say) as cache:
-        features = cache.verify(on_block=on_block)
+        features = cache.verify(on_block=watcher.stage("checking blocks"))
     damaged = tuple(base for base in kept_exports(folder) if not is_whole(base))
     for base in damaged:
         watcher.say(f"The exported VGG16 {base} was damaged; it was removed and will be exported again.")
@@ -134,7 +130,7 @@ def verify_cache(*, watcher: Watcher | None = None) -> CacheVerification:
         path.unlink(missing_ok=True)
     checkpoints = tuple(path for path in _checkpoints(folder) if read_checkpoint(path) is None)
     for path in checkpoints:
-        watcher.say(f"The interrupted training {path} was damaged; it was removed and would start over.")
+        watcher.say(f"The interrupted training {path} was damaged; it was removed and will start over.")
         path.unlink(missing_ok=True)
     return CacheVerification(folder, features, damaged, trials, checkpoints)
 

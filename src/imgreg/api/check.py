@@ -22,8 +22,8 @@ from imgreg.progress import Watcher
 from imgreg.runs.folder import rows_to_csv
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
-from imgreg.training.dataset import refuse_target
 from imgreg.training.near_duplicates import confirmed_pairs
+from imgreg.training.new_folder import refuse_target
 from imgreg.training.sanity_baselines import sanity_features
 
 
@@ -119,7 +119,7 @@ def check_document(done: Check) -> dict[str, object]:
 
 
 def _write_manifest(done: Check, target: Path) -> None:
-    """The readable photos without those in the way: of duplicates, near ones too, one is kept, in the split that scores
+    """The readable photos that train accepts: of duplicates, near ones too, one is kept, in the split that scores
     (test, then validation); of copies in several classes none."""
     photos, index = done.index.photos, done.index
     linked = [(rows[0], other) for rows in copies(photos) for other in rows[1:]]

@@ -21,7 +21,8 @@ from imgreg.analysis.novelty import unit_rows
 from imgreg.data import decode as decoding
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.features.blocks import Arrays
-from imgreg.features.engines import Engine, EngineSettings, Precision, has_bfloat16, has_int8, load_engine
+from imgreg.features.engines import Engine, EngineSettings, Precision, load_engine
+from imgreg.features.processor import has_bfloat16, has_int8
 from imgreg.heads.store import ModelCard, SavedHead, load_card, load_head
 from imgreg.paths import cache_folder
 from imgreg.progress import Watcher
@@ -54,6 +55,8 @@ class Classifier:
 
     Attributes
     ----------
+    runs : tuple of Path
+        Their folders.
     vote : mean or majority
         The class of the highest mean probability, or the one that most heads predict (ties go to the mean).
     one_photo : bool
@@ -65,6 +68,7 @@ class Classifier:
         Least probability at which each class is in the prediction set.
     """
 
+    runs: tuple[Path, ...]
     members: tuple[Member, ...]
     vote: Vote = "mean"
     one_photo: bool = False
@@ -91,7 +95,7 @@ class Classifier:
 def load_classifier(
     runs: Sequence[Path],
     *,
-    vote: Vote = "mean",
+    vote: Vote | None = None,
     one_photo: bool = False,
     confidence: float | None = None,
     mirror: bool | None = None,
@@ -102,6 +106,8 @@ def load_classifier(
 
     Parameters
     ----------
+    vote : mean or majority, optional
+        How several runs are combined; by default mean.
     one_photo : bool
         Every core works on the same photo: fastest for one, slower for many.
     confidence : float, optional
@@ -132,11 +138,11 @@ def load_classifier(
             blocks = heads[0].result().blocks if card.finetuned else ()
             engine = _load_base(card, run=together[0], one_photo=one_photo, blocks=blocks, watcher=watcher or Watcher())
             members.append(Member(tuple(_answering(head.result(), mirror=mirror) for head in heads), engine))
-    classifier = Classifier(tuple(members), vote, one_photo)
+    classifier = Classifier(tuple(runs), tuple(members), vote or "mean", one_photo)
     return classifier if confidence is None else _with_thresholds(classifier, confidence=confidence)
 
 
-def at_confidence(classifier: Classifier, confidence: float, *, run: Path) -> Classifier:
+def at_confidence(classifier: Classifier, confidence: float) -> Classifier:
     """The classifier of a single run, answering with prediction sets too; it shares what is loaded.
 
     Raises
@@ -144,7 +150,7 @@ def at_confidence(classifier: Classifier, confidence: float, *, run: Path) -> Cl
     UsageError
         If the run has too few held-out photos for the confidence level.
     """
-    _refuse_confidence([run], confidence, mirror=None)
+    _refuse_confidence(classifier.runs, confidence, mirror=None)
     return _with_thresholds(classifier, confidence=confidence)
 
 

@@ -17,7 +17,7 @@ from imgreg.runs.checksums import write_sums
 from imgreg.runs.folder import Run, read_run, rows_to_csv, write_json, write_text
 from imgreg.runs.names import checked_name, folder_beside, named_folder
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder
+from imgreg.training.new_folder import new_folder
 from imgreg.training.record import record
 from imgreg.training.thumbnails import keep_pictures, read_pictures
 from imgreg.training.train import conclude, train_heads
@@ -142,11 +142,11 @@ def write_comparison_report(
     changed = {path for one in comparison.effects for paths in (one.fixed, one.broken) for path in paths[:SHOWN_PHOTOS]}
     shown = [row for row in runs[0].split if row.path in changed and row.on("val")]
     keep_pictures(folder, runs[0], shown)
-    had = read_pictures(folder, (row.sha256 for row in shown))
+    available = read_pictures(folder, (row.sha256 for row in shown))
     comparison_report(
         comparison,
         runs=runs,
-        pictures={row.path: had[row.sha256] for row in shown if row.sha256 in had},
+        pictures={row.path: available[row.sha256] for row in shown if row.sha256 in available},
         folder=folder,
         style=style or CurveStyle(),
     )

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from imgreg.analysis.metrics import Metrics, measure
-from imgreg.api.classifier import Vote, load_classifier
+from imgreg.api.classifier import Classifier, Vote
 from imgreg.api.predict import predict
+from imgreg.config import Photos
 from imgreg.data.index import Photo, index_photos
 from imgreg.data.store_copy import local_copy
 from imgreg.data.stores import as_typed
@@ -32,7 +33,7 @@ class Evaluation:
     Attributes
     ----------
     notes : tuple of str
-        What a reader must know, photos that were trained on before all.
+        What a reader must know, first of all which photos were trained on.
     n_runs_scored : int
         Number of different runs that exactly these photos have scored, this one included; 0 for photos that it has
         seen, which is not recorded.
@@ -47,13 +48,10 @@ class Evaluation:
 
 
 def evaluate(
-    runs: Sequence[Path],
+    classifier: Classifier,
     data: Path,
     *,
     split: str | None = None,
-    vote: Vote | None = None,
-    mirror: bool | None = None,
-    max_bad: float = 0.05,
     reason: str = "",
     command: str = "",
     watcher: Watcher | None = None,
@@ -64,12 +62,6 @@ def evaluate(
     ----------
     split : str, optional
         Only its photos of train, val or test; by default all.
-    vote : mean or majority, optional
-        How several runs are combined.
-    mirror : bool, optional
-        Average over each photo and its mirror image; by default as each run was trained.
-    max_bad : float
-        Largest fraction of files that may be unreadable.
     reason, command : str
         For the record: what the scores are for, and the command line.
 
@@ -78,20 +70,8 @@ def evaluate(
     DatasetError
         If the photos' classes are not the run's, or a class has no photo.
     """
-    watcher = watcher or Watcher()
-    classifier = load_classifier(runs, vote=vote or "mean", mirror=mirror, watcher=watcher)
-    index = index_photos(local_copy(data, watcher=watcher), max_bad=max_bad, on_file=watcher.stage("reading photos"))
-    photos = [photo for photo in index.photos if split is None or photo.split == split]
-    if not photos:
-        raise DatasetError(f"{as_typed(data)}: no photos in split {split!r}. Found: {_splits(index.photos)}.")
-    unknown = sorted({photo.label for photo in photos} - set(classifier.classes))
-    if unknown or (missing := sorted(set(classifier.classes) - {photo.label for photo in photos})):
-        found = f"class {unknown[0]!r}, unknown to the run" if unknown else f"no photo of class {missing[0]!r}"
-        raise DatasetError(
-            f"{as_typed(data)}: found {found}. Expected photos of each class: {', '.join(classifier.classes)}."
-        )
-    for bad in index.skipped:
-        watcher.say(f"skipped {store_address(bad.path)}: {bad.reason}")
+    watcher, runs = watcher or Watcher(), classifier.runs
+    photos = _photos(data, split=split, classes=classifier.classes, watcher=watcher)
     notes = _seen(runs, photos)
     rows, said = [], []
     for done, answer in enumerate(predict([photo.path for photo in photos], classifier=classifier), start=1):
@@ -102,12 +82,33 @@ def evaluate(
         watcher.step("predicting", done, len(photos), "")
     labels = [classifier.classes.index(photo.label) for photo in photos]
     metrics = measure(labels, np.array(rows), classes=classifier.classes, answers=said)
-    vote = vote if len(runs) < 2 else vote or "mean"
+    vote = classifier.vote if len(runs) > 1 else None
     n_runs_scored = 0
     if not notes:
         n_runs_scored = _record(runs, photos, vote=vote, reason=reason, command=command, say=watcher.say)
         notes = tuple(filter(None, [optimism(len(photos), n_runs_scored)]))
-    return Evaluation(tuple(runs), vote, data, metrics, notes, n_runs_scored)
+    return Evaluation(runs, vote, data, metrics, notes, n_runs_scored)
+
+
+def _photos(data: Path, *, split: str | None, classes: Sequence[str], watcher: Watcher) -> list[Photo]:
+    """The photos of a split. raises DatasetError if their classes are not exactly the run's"""
+    index = index_photos(local_copy(data, watcher=watcher), max_bad=1.0, on_file=watcher.stage("reading photos"))
+    n_bad, n_files = len(index.skipped), len(index.photos) + len(index.skipped)
+    if n_bad > Photos().max_bad * n_files:
+        raise DatasetError(
+            f"{as_typed(data)}: {n_bad} of {n_files} files cannot be read, expected at most {Photos().max_bad:.0%}. "
+            f"Remove or repair them; `imgreg check {as_typed(data)}` lists them."
+        )
+    photos = [photo for photo in index.photos if split is None or photo.split == split]
+    if not photos:
+        raise DatasetError(f"{as_typed(data)}: no photos in split {split!r}. Found: {_splits(index.photos)}.")
+    unknown = sorted({photo.label for photo in photos} - set(classes))
+    if unknown or (missing := sorted(set(classes) - {photo.label for photo in photos})):
+        found = f"class {unknown[0]!r}, unknown to the run" if unknown else f"no photo of class {missing[0]!r}"
+        raise DatasetError(f"{as_typed(data)}: found {found}. Expected photos of each class: {', '.join(classes)}.")
+    for bad in index.skipped:
+        watcher.say(f"skipped {store_address(bad.path)}: {bad.reason}")
+    return photos
 
 
 def evaluation_document(done: Evaluation) -> dict[str, object]:

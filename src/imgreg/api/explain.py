@@ -20,11 +20,12 @@ from imgreg.data.isolated_reading import in_workers
 from imgreg.data.store_copy import local_copy
 from imgreg.errors import DatasetError, PhotoError, UsageError
 from imgreg.heads.explain import Explanation, explain
+from imgreg.heads.network import network_of
 from imgreg.heads.store import load_head
 from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.runs.folder import read_run
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.new_folder import refuse_inside
 
 SHOWN_PX = 640  # longer side of the picture that explain writes
 ALIKE = 0.5  # a map that random heads share by more says little of this head
@@ -63,8 +64,7 @@ def explain_photos(
         If the run is damaged.
     """
     watcher = watcher or Watcher()
-    card = checked_card(run)
-    saved = load_head(run)
+    card, saved = checked_card(run), load_head(run)
     if label is not None and label not in card.classes:
         raise UsageError(f"--class {label}: expected one of the run's classes, {', '.join(card.classes)}.")
     photos = [local_copy(photo, watcher=watcher) for photo in photos]
@@ -78,7 +78,7 @@ def explain_photos(
             )
     read = _read(photos)
     squares = [decoding.decode(data, size_px=card.image_size) for _, data in read]
-    base = recorded_weights(card, run=run)
+    network = network_of(saved, recorded_weights(card, run=run))
     classifier = load_classifier([run], one_photo=len(squares) == 1, watcher=watcher)
     predicted = list(photo_probabilities(squares, classifier=classifier))
     watcher.step("loading Keras", 0, 1, "")
@@ -86,15 +86,7 @@ def explain_photos(
     watcher.step("loading Keras", 1, 1, "")
     out.mkdir(parents=True, exist_ok=True)
     shown = [int(row.argmax()) if label is None else card.classes.index(label) for row in predicted]
-    explained = explain(
-        squares,
-        shown,
-        base=base,
-        plan=card.plan,
-        heads=saved.heads,
-        blocks=saved.blocks,
-        preprocessing=card.preprocessing_setting,
-    )
+    explained = explain(squares, shown, network=network)
     stems = distinct([_short(photo.stem) for photo in photos])
     for done, ((photo, data), stem, row, one) in enumerate(
         zip(read, stems, predicted, explained, strict=True), start=1
@@ -117,15 +109,8 @@ def explain_decoded(pixels: NDArray[np.uint8], *, run: Path, label: str) -> Expl
     if label not in card.classes:
         raise UsageError(f"class {label}: expected one of the run's classes, {', '.join(card.classes)}.")
     load_keras()
-    (explained,) = explain(
-        [pixels],
-        [card.classes.index(label)],
-        base=recorded_weights(card, run=run),
-        plan=card.plan,
-        heads=saved.heads,
-        blocks=saved.blocks,
-        preprocessing=card.preprocessing_setting,
-    )
+    network = network_of(saved, recorded_weights(card, run=run))
+    (explained,) = explain([pixels], [card.classes.index(label)], network=network)
     return explained
 
 

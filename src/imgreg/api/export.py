@@ -31,7 +31,7 @@ from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.runs.atomic_folder import atomic_folder
 from imgreg.runs.folder import Run, read_run, write_json, write_text
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.new_folder import refuse_inside
 from imgreg.training.thumbnails import photo_bytes
 
 MAX_PHOTOS = 50

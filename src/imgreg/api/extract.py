@@ -19,8 +19,9 @@ from imgreg.progress import Watcher
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache, store_of_workers
-from imgreg.training.dataset import Dataset, read_portions, refuse_cache_inside
-from imgreg.training.fit import extract_views
+from imgreg.training.dataset import Dataset, read_portions
+from imgreg.training.new_folder import refuse_cache_inside
+from imgreg.training.prepare import extract_views
 from imgreg.training.workers import open_workers
 
 

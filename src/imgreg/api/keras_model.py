@@ -8,6 +8,7 @@ from typing import Any
 from imgreg.api.classifier import checked_card, recorded_weights
 from imgreg.api.verify import recorded_settings
 from imgreg.heads.keras_model import photos_to_probabilities
+from imgreg.heads.network import network_of
 from imgreg.heads.store import load_head
 from imgreg.runs.folder import read_run
 
@@ -47,14 +48,10 @@ def to_keras(folder: Path) -> Any:
     card, saved = checked_card(folder), load_head(folder)
     settings = recorded_settings(read_run(folder))
     return photos_to_probabilities(
-        recorded_weights(card, run=folder),
-        plan=card.plan,
-        heads=saved.heads,
-        blocks=saved.blocks,
+        network_of(saved, recorded_weights(card, run=folder)),
         head=settings.recipe.head,
         size_px=card.image_size,
         stored=card.stored,
-        preprocessing=card.preprocessing_setting,
         mirror=card.mirror,
         temperature=saved.temperature,
     )

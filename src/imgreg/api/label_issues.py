@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgreg.analysis.label_issues import LabelTable, label_issues_answer, rank_labels
+from imgreg.analysis.results import Findings
 from imgreg.config import Settings
 from imgreg.data import decode as decoding
 from imgreg.data.index import Photo, PhotoIndex, labels_of
@@ -21,7 +22,8 @@ from imgreg.reports.pictures import jpeg
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder, resample_dataset
+from imgreg.training.new_folder import new_folder
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
 
@@ -182,10 +184,8 @@ def write_label_issues(folder: Path, done: LabelIssues, *, index: PhotoIndex, co
         to_review,
         manifest=[(index.relative(photo), photo.label, photo.split or "") for photo in photos],
         pictures=pictures,
-        answer=done.answer,
-        notes=shared["notes"],
+        findings=Findings(done.answer, shared["notes"], shared["command"]),
         data=shared_path(root),
-        command=shared["command"],
         target=folder / "report.html",
     )
 

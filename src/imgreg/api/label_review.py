@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from imgreg.analysis.label_issues import LabelRow
+from imgreg.analysis.results import Findings
 from imgreg.atomic_write import write_atomic
 from imgreg.errors import ArtefactError, UsageError
 from imgreg.paths import path_from
 from imgreg.runs.files import read_json
 from imgreg.runs.folder import rows_to_csv, write_json
-from imgreg.training.dataset import refuse_inside
+from imgreg.training.new_folder import refuse_inside
 
 Decision = Literal["keep", "flip", "drop"]
 FIXES = "fixes.csv"
@@ -37,9 +38,7 @@ class LabelReview:
     """
 
     folder: Path
-    answer: tuple[str, ...]
-    notes: tuple[str, ...]
-    command: str
+    findings: Findings
     data: Path
     rows: tuple[LabelRow, ...]
     paths: tuple[str, ...]
@@ -61,9 +60,11 @@ def read_label_review(folder: Path) -> LabelReview:
         decisions = read_json(folder / _DECISIONS) if (folder / _DECISIONS).is_file() else {}
         return LabelReview(
             folder=folder,
-            answer=tuple(map(str, document["answer"])),
-            notes=tuple(map(str, document["notes"])),
-            command=str(document["command"]),
+            findings=Findings(
+                answer=tuple(map(str, document["answer"])),
+                notes=tuple(map(str, document["notes"])),
+                command=str(document["command"]),
+            ),
             data=Path(read_json(folder / "environment.json")["data"]),
             rows=tuple(LabelRow(photo=i, **{key: one[key] for key in fields}) for i, one in enumerate(photos)),
             paths=tuple(str(one["path"]) for one in photos),

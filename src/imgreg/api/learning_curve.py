@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from imgreg.analysis.learning_curve import LearningCurve, learning_curve, learning_curve_answer
+from imgreg.analysis.results import Findings
 from imgreg.config import Settings
 from imgreg.data.resample import Repeat
 from imgreg.data.subsets import LEAST, subset_sizes, with_fewer
@@ -18,7 +19,8 @@ from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import shared_command, shared_text
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder, resample_dataset
+from imgreg.training.new_folder import new_folder
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trials import run_trials
 from imgreg.training.workers import open_workers
 
@@ -155,9 +157,7 @@ def _write(folder: Path, done: LearningCurveResult, *, recipe: str, shared: Mapp
     learning_curve_report(
         done.error,
         done.loss,
-        answer=done.answer,
-        notes=shared["notes"],
+        findings=Findings(done.answer, shared["notes"], shared["command"]),
         recipe=recipe,
-        command=shared["command"],
         folder=folder,
     )

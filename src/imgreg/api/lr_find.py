@@ -14,9 +14,10 @@ from imgreg.runs.folder import write_json
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
-from imgreg.training.dataset import new_folder, prepare_dataset
-from imgreg.training.fit import prepare
+from imgreg.training.dataset import prepare_dataset
 from imgreg.training.learning_rates import sweep_rates
+from imgreg.training.new_folder import new_folder
+from imgreg.training.prepare import prepare
 
 
 @dataclass(frozen=True)

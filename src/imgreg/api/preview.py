@@ -8,7 +8,8 @@ from pathlib import Path
 from imgreg.config import Photos
 from imgreg.data.augment import Augmenter
 from imgreg.session import Session
-from imgreg.training.dataset import prepare_dataset, refuse_target
+from imgreg.training.dataset import prepare_dataset
+from imgreg.training.new_folder import refuse_target
 from imgreg.training.views_sheet import some_of_each_class, views_sheet
 
 

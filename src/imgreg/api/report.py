@@ -1,4 +1,4 @@
-"""imgreg report: the report of a run, a comparison, a study or a tuning, rebuilt from its folder. No TensorFlow."""
+"""imgreg report: the report of a run, a comparison, a study or a search, rebuilt from its folder. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def rebuild_report(folder: Path, *, style: CurveStyle | None = None) -> Path:
     else:
         raise ArtefactError(
             f"{folder}: found no model.json, comparison.json, study.json or tune.json. Expected the folder of a run, a "
-            "comparison, a study or a tuning, e.g. models/first-try; `imgreg runs` lists the runs."
+            "comparison, a study or a search, e.g. models/first-try; `imgreg runs` lists the runs."
         )
     return folder / "report.html"
 
@@ -100,7 +100,7 @@ def _rebuild_tune(folder: Path) -> None:
     from imgreg.api.tune import draw_tune
 
     document = _document(folder / "tune.json")
-    with _readable(folder, "tuning"):
+    with _readable(folder, "search"):
         draw_tune(folder, document)
 
 

@@ -1,4 +1,4 @@
-"""What an analysis found, as a value that shows itself in a notebook."""
+"""What an analysis or Grad-CAM found, as a value that shows itself in a notebook."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from imgreg.api.table import Table
 
@@ -74,6 +76,38 @@ class TuneResult(Result):
 
     recipe: Recipe = field(kw_only=True)
     run: TrainedRun = field(kw_only=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Explained:
+    """What supports a class in one photo. In a notebook it shows the photo with the heatmap.
+
+    Attributes
+    ----------
+    label, probability : str, float
+        The explained class and its probability.
+    answer : str
+        The predicted class.
+    map : (rows, columns) float32
+        Grad-CAM, 0..1.
+    png : bytes
+        The photo with the heatmap over it.
+    """
+
+    label: str
+    probability: float
+    answer: str
+    map: np.ndarray[Any, np.dtype[np.float32]]
+    png: bytes
+
+    def __repr__(self) -> str:
+        return f"Explained({self.label!r}, probability {self.probability:.3f})"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<p>{escape(self.label)}: {self.probability:.1%}</p><img alt="Grad-CAM for {escape(self.label)}" '
+            f'src="data:image/png;base64,{base64.b64encode(self.png).decode()}">'
+        )
 
 
 def tables_html(table: Table) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from imgreg.analysis.conclusion import conclude
 from imgreg.api.display import watching
-from imgreg.api.result import Result, figure_html, tables_html
+from imgreg.api.result import Explained, Result, figure_html, tables_html
 from imgreg.api.table import Table
 from imgreg.config import CurveStyle
 from imgreg.errors import PhotoError
@@ -202,10 +201,12 @@ class TrainedRun:
         Result
             `document` holds every metric with its 95 % bootstrap interval.
         """
+        from imgreg.api.classifier import load_classifier
         from imgreg.api.evaluate import evaluate, evaluation_document
 
         with watching(progress=progress) as watcher:
-            done = evaluate([self.folder], Path(data), split=split, reason=reason, watcher=watcher)
+            classifier = load_classifier([self.folder], watcher=watcher)
+            done = evaluate(classifier, Path(data), split=split, reason=reason, watcher=watcher)
         document = evaluation_document(done)
         shown = [{"metric": name, **figure.model_dump()} for name, figure in done.metrics.figures.items()]
         return Result(f"{self.name} on {Path(data).name}", answer=done.notes, table=Table(shown), document=document)
@@ -253,7 +254,7 @@ class TrainedRun:
         to : str or iterable of str
             keras, savedmodel, onnx, litert or openvino; one or several.
         out : path, optional
-            Folder for a folder of each format; by default exports/ and the run's name.
+            Folder that gets one folder per format; by default exports/ and the run's name.
         dtype : {"float32", "float16"}
             Of the stored weights.
         force : bool
@@ -296,36 +297,4 @@ class TrainedRun:
             + tables_html(Table(rows))
             + figure_html(self.folder / "curves.svg", alt="Loss and accuracy by epoch, train and validation")
             + f"<p>Report: {escape(str(self.report))}</p>"
-        )
-
-
-@dataclass(frozen=True, repr=False)
-class Explained:
-    """What supports a class in one photo. In a notebook it shows the photo with the heatmap.
-
-    Attributes
-    ----------
-    label, probability : str, float
-        The explained class and its probability.
-    answer : str
-        The predicted class.
-    map : (rows, columns) float32
-        Grad-CAM, 0..1.
-    png : bytes
-        The photo with the heatmap over it.
-    """
-
-    label: str
-    probability: float
-    answer: str
-    map: np.ndarray[Any, np.dtype[np.float32]]
-    png: bytes
-
-    def __repr__(self) -> str:
-        return f"Explained({self.label!r}, probability {self.probability:.3f})"
-
-    def _repr_html_(self) -> str:
-        return (
-            f'<p>{escape(self.label)}: {self.probability:.1%}</p><img alt="Grad-CAM for {escape(self.label)}" '
-            f'src="data:image/png;base64,{base64.b64encode(self.png).decode()}">'
         )

@@ -30,9 +30,11 @@ from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.baselines import baselines_of_study
 from imgreg.training.cache import open_cache
-from imgreg.training.dataset import Dataset, ResampledDataset, new_folder, resample_dataset
-from imgreg.training.fit import prepare
+from imgreg.training.dataset import Dataset
 from imgreg.training.learning_rates import sweep_rates
+from imgreg.training.new_folder import new_folder
+from imgreg.training.prepare import prepare
+from imgreg.training.resampling import ResampledDataset, resample_dataset
 from imgreg.training.run_values import shared_settings
 from imgreg.training.sanity_baselines import sanity_of_study
 from imgreg.training.trials import run_trials

@@ -10,7 +10,7 @@ from imgreg.reports.tensorboard import write_events
 from imgreg.runs.checksums import write_sums
 from imgreg.runs.summary import RunSummary
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder
+from imgreg.training.new_folder import new_folder
 from imgreg.training.record import record
 from imgreg.training.train import conclude, train_heads
 

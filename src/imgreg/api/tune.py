@@ -32,11 +32,11 @@ from imgreg.recipes.settings import options_of, with_recipe
 from imgreg.runs.folder import rows_to_csv, write_json, write_text
 from imgreg.runs.names import named_folder
 from imgreg.session import Session
-from imgreg.training.dataset import new_folder
 from imgreg.training.nested_search import NestedSearch, search_nested
+from imgreg.training.new_folder import new_folder
 from imgreg.training.workers import open_workers
 
-TUNED = "tuned"  # name of the recipe that is handed over
+TUNED = "tuned"  # name of the final recipe
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def tune(
     """Search for a recipe inside each outer fold and on all photos, score it outside, and train a run with it.
 
     Each outer fold has a separate search, on inner folds of its train photos; what that picks is trained on all of
-    them and scored on the outer photos, which no search saw, beside the default recipe. The recipe that is handed over
+    them and scored on the outer photos, which no search saw, beside the default recipe. The final recipe
     comes from a last search, on all photos. Finished trainings are kept in the cache: the same command again goes on.
 
     Parameters
@@ -112,7 +112,7 @@ def tune(
             raise UsageError(f"{run} exists already. Choose another --name, or remove it first.")
         with open_workers(session) as working:
             found = search_nested(data, settings=settings, space=space, tuning=tuning, session=working)
-        done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run, models=session.models)
+        done = _tuned(found, data=data, settings=settings, space=space, folder=target, run=run)
         done = replace(done, seconds=round(time.perf_counter() - started, 1))
         _write(folder, done, data=data, command=session.command)
         again = replace(session, name=run.name, resume=None if session.resume else session.resume)
@@ -120,9 +120,7 @@ def tune(
     return done
 
 
-def _tuned(
-    found: NestedSearch, *, data: Path, settings: Settings, space: Space, folder: Path, run: Path, models: Path
-) -> Tuned:
+def _tuned(found: NestedSearch, *, data: Path, settings: Settings, space: Space, folder: Path, run: Path) -> Tuned:
     default, last = settings.recipe, found.last
     nested, best = nested_score(found.outer, default=default.name), last.best
     recipe = default
@@ -135,16 +133,8 @@ def _tuned(
         }
         recipe = recipe_with(default, best.values).model_copy(update=about)
     changes = changed_settings(*(_shown(one, space) for one in (default, recipe)))
-    elsewhere = [] if models == Path("models") else ["--models", str(models)]
-    words = [
-        "imgreg",
-        "train",
-        as_typed(data),
-        "--recipe",
-        str(folder / "best.toml"),
-        *options_of(settings),
-        *elsewhere,
-    ]
+    elsewhere = [] if folder.parent == Path("models") else ["--models", str(folder.parent)]
+    given = [as_typed(data), "--recipe", str(folder / "best.toml"), *options_of(settings), *elsewhere]
     return Tuned(
         recipe=recipe,
         default=default,
@@ -160,7 +150,7 @@ def _tuned(
         n_kept=found.n_kept,
         folder=folder,
         run=run,
-        train_command=shlex.join(words),
+        train_command=shlex.join(["imgreg", "train", *given]),
     )
 
 
@@ -217,7 +207,7 @@ def _write(folder: Path, done: Tuned, *, data: Path, command: str) -> None:
 
 
 def draw_tune(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write report.html and its figures into the folder where a search stands, or is being written.
+    """Write report.html and its figures into the folder of a search, finished or being written.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from imgreg.progress import Watcher
 from imgreg.runs.checksums import changed_files, read_sums
 from imgreg.runs.folder import Run, SplitName, read_run
 from imgreg.session import Session
-from imgreg.training.dataset import refuse_cache_inside
+from imgreg.training.new_folder import refuse_cache_inside
 from imgreg.training.record import record_figures
 from imgreg.training.run_values import environment_now
 from imgreg.training.train import train_heads

@@ -54,9 +54,9 @@ class Workspace:
     Notes
     -----
     Every training method also accepts the options of the command line, with underscores: epochs, batch_size,
-    patience, learning_rate, dropout, l2, views, augment, val_fraction, split_seed, max_bad, allow_leakage, weights,
-    image_size, engine, precision, stored, seed; and `overrides`, which maps dotted keys of the recipe to values, such
-    as {"head.units": [64, 64]}.
+    patience, learning_rate, dropout, l2, views, finetune, augment, val_fraction, split_seed, max_bad, allow_leakage,
+    weights, image_size, engine, precision, preprocessing, stored, seed; and `overrides`, which maps dotted keys of the
+    recipe to values, such as {"head.units": [64, 64]}.
 
     Examples
     --------
@@ -254,8 +254,8 @@ class Workspace:
             A TOML file of what to vary; by default the space that comes with imgreg.
         **options
             As in `train`, and of the search (`config.Tuning`): `trials`, the number of recipes that each search tries;
-            `seconds`, after which the searches end with as many as there were; `folds`, the outer folds, which score
-            the search; `inner_folds`, on which it compares recipes.
+            `seconds`, after which the searches end with the trials finished by then; `folds`, the outer folds, which
+            score the search; `inner_folds`, on which it compares recipes.
         """
         from imgreg.api.tune import tune
         from imgreg.recipes.search_space import DEFAULT_SPACE, load_space

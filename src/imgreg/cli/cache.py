@@ -54,26 +54,27 @@ def show(as_json: bool) -> None:
         return
     features = report.features
     click.echo(f"{report.folder}")
-    click.echo(
-        f"  features  {_size(features.n_bytes):>9}  {features.n_features:,} views in {features.n_blocks:,} blocks"
-    )
+    _row("features", features.n_bytes, f"{features.n_features:,} views in {features.n_blocks:,} blocks")
     if features.newest_use is not None and features.oldest_use is not None:
         click.echo(f"  {'':19}  last used {_day(features.newest_use)}, least recently {_day(features.oldest_use)}")
     if features.n_damaged:
-        click.echo(f"  damaged   {_size(features.damaged_bytes):>9}  {features.n_damaged:,} blocks set aside")
-    click.echo(f"  VGG16     {_size(sum(n for _, n in report.bases)):>9}  {len(report.bases)} exported")
+        _row("damaged", features.damaged_bytes, f"{features.n_damaged:,} blocks set aside")
+    _row("VGG16", sum(n_bytes for _, n_bytes in report.bases), f"{len(report.bases)} exported")
     if report.n_trials:
-        click.echo(f"  studies   {_size(report.trials_bytes):>9}  {report.n_trials:,} trials")
+        _row("studies", report.trials_bytes, f"{report.n_trials:,} trials")
     if report.file_cache_bytes:
-        click.echo(f"  photos    {_size(report.file_cache_bytes):>9}  metadata of files already read")
+        _row("photos", report.file_cache_bytes, "metadata of files already read")
     if report.n_fetched:
-        click.echo(f"  fetched   {_size(report.fetched_bytes):>9}  {report.n_fetched:,} files from object stores")
+        _row("fetched", report.fetched_bytes, f"{report.n_fetched:,} files from object stores")
     if report.n_checkpoints:
-        click.echo(
-            f"  resume    {_size(report.checkpoints_bytes):>9}  {report.n_checkpoints:,} interrupted training runs"
-        )
+        _row("resume", report.checkpoints_bytes, f"{report.n_checkpoints:,} interrupted training runs")
     if stored := report.store:
-        click.echo(f"{stored.address}\n  features  {_size(stored.n_bytes):>9}  {stored.n_blocks:,} blocks, shared")
+        click.echo(stored.address)
+        _row("features", stored.n_bytes, f"{stored.n_blocks:,} blocks, shared")
+
+
+def _row(name: str, n_bytes: int, contents: str) -> None:
+    click.echo(f"  {name:<8}  {_size(n_bytes):>9}  {contents}")
 
 
 @command.command("verify")
@@ -93,17 +94,9 @@ def verify(as_json: bool, quiet: bool) -> None:
     with watching(quiet=quiet, verbose=False) as watcher:
         done = verify_cache(watcher=watcher)
     if as_json:
-        bases = [str(base) for base in done.damaged_bases]
-        trials = [str(path) for path in done.damaged_trials]
-        print_json(
-            {
-                "folder": str(done.folder),
-                "features": asdict(done.features),
-                "damaged_bases": bases,
-                "damaged_trials": trials,
-                "damaged_checkpoints": [str(path) for path in done.damaged_checkpoints],
-            }
-        )
+        names = ("damaged_bases", "damaged_trials", "damaged_checkpoints")
+        damaged = {name: [str(path) for path in getattr(done, name)] for name in names}
+        print_json({"folder": str(done.folder), "features": asdict(done.features), **damaged})
     elif not quiet:
         strays = f", {done.features.n_strays} leftover temporary files removed" if done.features.n_strays else ""
         click.echo(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     metavar="A,B,...",
     help=f"Recipes to compare; the first is the control.  [default: {','.join(COMPARED)}]",
 )
-@repeats_option(default=None)
+@repeats_option(default=None, says="Number of random splits, the same for every recipe.")
 @folds_option
 @sanity_option
 @settings_options
@@ -74,13 +74,8 @@ def command(
 
     runs = _runs(targets, models=session.models)
     if runs:
-        given = {
-            "recipes": recipes,
-            "repeats": repeats,
-            "sanity_baselines": sanity_baselines,
-            "tensorboard": tensorboard,
-        }
-        _refuse_on_runs(given | options, session=session)
+        own = {"sanity_baselines": sanity_baselines, "tensorboard": tensorboard}
+        _refuse_on_runs({"recipes": recipes, "repeats": repeats} | own | options, session=session)
         return _printed(compare_runs(runs, session=session), printed=session.watcher.printed)
     names = [part.strip() for part in (recipes or ",".join(COMPARED)).split(",") if part.strip()]
     settings = _settings(names, repeats, options)
@@ -88,17 +83,10 @@ def command(
         for option, value in (("--workers", session.workers), ("--ray", session.ray)):
             if value is not None:
                 raise UsageError(f"{option} has no effect without --repeats. Omit it, or add --repeats.")
-        return _printed(
-            compare(
-                targets[0],
-                settings=settings,
-                session=session,
-                sanity_baselines=sanity_baselines,
-                tensorboard=tensorboard,
-            ),
-            printed=session.watcher.printed,
-            command=session.command,
+        compared = compare(
+            targets[0], settings=settings, session=session, sanity_baselines=sanity_baselines, tensorboard=tensorboard
         )
+        return _printed(compared, printed=session.watcher.printed, command=session.command)
     from imgreg.api.study import study
     from imgreg.recipes.topics import StudyPlan
 
@@ -156,7 +144,4 @@ def _printed(done: Comparison, *, printed: set[str], command: str = "") -> Print
     from imgreg.api.compare import comparison_document
     from imgreg.reports.terminal.runs import comparison_text
 
-    return (
-        lambda: comparison_document(done),
-        lambda: comparison_text(done, printed=printed, command=command),
-    )
+    return lambda: comparison_document(done), lambda: comparison_text(done, printed=printed, command=command)

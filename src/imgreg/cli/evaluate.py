@@ -58,12 +58,12 @@ def command(
         raise UsageError(f"{data} is a run. Add the photos: imgreg evaluate {data} DATA.")
     if vote and len(named) < 2:
         raise UsageError("--vote has no effect on a single run. Give several runs, or omit --vote.")
+    from imgreg.api.classifier import load_classifier
     from imgreg.api.evaluate import evaluate, evaluation_document
     from imgreg.reports.terminal.metrics import metrics_text
 
     chosen = chosen_runs(named, models=models, watcher=watcher)
     command = shared_command(shlex.join(["imgreg", *sys.argv[1:]]))
-    done = evaluate(
-        chosen, data, split=split, vote=vote, mirror=mirror, reason=reason, command=command, watcher=watcher
-    )
+    classifier = load_classifier(chosen, vote=vote, mirror=mirror, watcher=watcher)
+    done = evaluate(classifier, data, split=split, reason=reason, command=command, watcher=watcher)
     return lambda: evaluation_document(done), lambda: metrics_text(done.metrics, notes=done.notes)

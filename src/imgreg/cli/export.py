@@ -25,7 +25,7 @@ from imgreg.progress import Watcher
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for a folder of each format.  [default: exports/ and the run's name]",
+    help="Folder that gets one folder per format.  [default: exports/ and the run's name]",
 )
 @click.option(
     "--dtype",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("extract", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
-@recipe_option(default="regularized", says="Recipe whose features are wanted: its augmented views, its seed.")
+@recipe_option(default="regularized", says="Recipe whose features to compute: its augmented views, its seed.")
 @features_options
 @ray_option
 @cache_size_option

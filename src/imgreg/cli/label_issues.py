@@ -9,7 +9,7 @@ import click
 
 from imgreg.cli.flags import Printed, workers_option
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import recipe_option, repeats_options, session_options, settings_options
+from imgreg.cli.options import recipe_option, repeat_folds_option, repeats_option, session_options, settings_options
 from imgreg.config import LABEL_FOLDS, LABEL_RECIPE, LABEL_REPEATS
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
@@ -18,7 +18,8 @@ from imgreg.session import Session
 @click.command("label-issues", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default=LABEL_RECIPE, says="How to build and train the heads.")
-@repeats_options(default=LABEL_REPEATS, folds=LABEL_FOLDS)
+@repeats_option(default=LABEL_REPEATS, says="Number of cross-validations, each with other folds.")
+@repeat_folds_option(default=LABEL_FOLDS)
 @settings_options
 @workers_option
 @session_options
@@ -35,8 +36,9 @@ def command(
     Trains heads in cross-validation, so that each photo is scored by heads that never saw it, and ranks the photos by
     the probability of their own label, lowest first. Also reports how each photo fared in the heads that trained on
     it: learned, memorized (correct only where it was trained on), never learned, and how often it was forgotten.
-    Writes report.html, a page to keep, change or drop doubtful labels and save the corrected dataset as a manifest for
-    train, label_issues.csv, all photos ranked, and sheet.png to a folder under models/. DATA is not modified.
+    Writes to a folder under models/: report.html, where doubtful labels can be kept, changed or dropped and the
+    corrected dataset saved as a manifest for train; label_issues.csv, all photos ranked; and sheet.png. DATA is not
+    modified.
 
     \b
     Example:

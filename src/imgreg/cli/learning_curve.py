@@ -9,7 +9,7 @@ import click
 
 from imgreg.cli.flags import Printed, workers_option
 from imgreg.cli.layout import GroupedCommand
-from imgreg.cli.options import recipe_option, session_options, settings_options
+from imgreg.cli.options import recipe_option, repeats_option, session_options, settings_options
 from imgreg.recipes.settings import build_settings
 from imgreg.session import Session
 
@@ -17,14 +17,7 @@ from imgreg.session import Session
 @click.command("learning-curve", cls=GroupedCommand)
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_option(default="regularized", says="How to build and train the heads.")
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=2, max=1000),
-    default=5,
-    show_default=True,
-    metavar="N",
-    help="Number of random splits.",
-)
+@repeats_option(default=5, says="Number of random splits.", at_least=2)
 @click.option(
     "--more",
     type=click.IntRange(min=1),

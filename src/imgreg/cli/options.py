@@ -90,29 +90,7 @@ def build_base(options: dict[str, Any]) -> config.Base:
 
 def recipe_option(*, default: str, says: str) -> Callable[[F], F]:
     """--recipe"""
-
-    def decorate(function: F) -> F:
-        decorated: F = click.option(
-            "--recipe", default=default, show_default=True, metavar="NAME|FILE.toml", help=says
-        )(function)
-        return decorated
-
-    return decorate
-
-
-def sanity_option(function: F) -> F:
-    """--sanity-baselines, parsed."""
-    decorated: F = click.option(
-        "--sanity-baselines",
-        "sanity_baselines",
-        default=",".join(CHEAP_BASELINES),
-        show_default=True,
-        metavar="A,B,...|none",
-        callback=_read_sanity,
-        help="Baselines that ignore the image content: largest class, colour histogram alone, file size and format "
-        "alone; shuffled-labels trains a head on randomly permuted labels, to show how much it can memorize.",
-    )(function)
-    return decorated
+    return click.option("--recipe", default=default, show_default=True, metavar="NAME|FILE.toml", help=says)
 
 
 def _read_sanity(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -127,6 +105,18 @@ def _read_sanity(_context: click.Context, _parameter: click.Parameter, text: str
         )
     measured = ("colour-histogram", "file-metadata")  # against the largest class
     return tuple(dict.fromkeys([*(["majority"] if set(measured) & set(names) else []), *names]))
+
+
+sanity_option = click.option(
+    "--sanity-baselines",
+    "sanity_baselines",
+    default=",".join(CHEAP_BASELINES),
+    show_default=True,
+    metavar="A,B,...|none",
+    callback=_read_sanity,
+    help="Baselines that ignore the image content: largest class, colour histogram alone, file size and format alone; "
+    "shuffled-labels trains a head on randomly permuted labels, to show how much it can memorize.",
+)
 
 
 def curve_options(function: F) -> F:
@@ -181,39 +171,28 @@ def _read_range(_context: click.Context, _parameter: click.Parameter, text: str 
         raise click.BadParameter(f"found {text!r}, expected A:B, e.g. 10:200, 10: or :200.") from None
 
 
-def repeats_option(*, default: int | None) -> Callable[[F], F]:
+def repeats_option(*, default: int | None, says: str, at_least: int = 1) -> Callable[[F], F]:
     """--repeats"""
-
-    def decorate(function: F) -> F:
-        decorated: F = click.option(
-            "--repeats",
-            type=click.IntRange(min=1, max=1000),
-            default=default,
-            show_default=default is not None,
-            metavar="N",
-            help="Number of random splits, the same for every recipe.",
-        )(function)
-        return decorated
-
-    return decorate
+    return click.option(
+        "--repeats",
+        type=click.IntRange(min=at_least, max=1000),
+        default=default,
+        show_default=default is not None,
+        metavar="N",
+        help=says,
+    )
 
 
-def repeats_options(*, default: int, folds: int | None = None) -> Callable[[F], F]:
-    """--repeats and --folds, for commands that keep no run."""
-
-    def decorate(function: F) -> F:
-        in_folds = click.option(
-            "--folds",
-            type=click.IntRange(min=2, max=100),
-            default=folds,
-            show_default=folds is not None,
-            metavar="N",
-            help="Test every photo once per repeat, in this many folds.",
-        )
-        decorated: F = repeats_option(default=default)(in_folds(function))
-        return decorated
-
-    return decorate
+def repeat_folds_option(*, default: int | None = None) -> Callable[[F], F]:
+    """--folds, for commands that keep no run."""
+    return click.option(
+        "--folds",
+        type=click.IntRange(min=2, max=100),
+        default=default,
+        show_default=default is not None,
+        metavar="N",
+        help="Test every photo once per repeat, in this many folds.",
+    )
 
 
 def given_flags(options: dict[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "19 for 0.95.",
 )
 @models_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo and line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per photo, each on its own line.")
 @click.option(
     "--csv",
     "as_csv",
@@ -79,7 +79,6 @@ def command(
     with watching(quiet=quiet, verbose=verbose) as watcher:
         from imgreg.api.classifier import load_classifier
         from imgreg.api.predict import predict
-        from imgreg.data.members import holds_photos
         from imgreg.data.stores import address_of, without_scheme
 
         photos = tuple(map(without_scheme, photos))
@@ -91,14 +90,9 @@ def command(
             here = [photo for photo in photos if str(photo) != "-" and not address_of(photo)]
             missing = next((photo for photo in here if not _exists(photo)), None)
             raise UsageError(f"{error} There is no photo {missing} either." if missing else str(error)) from error
-        first = photos[0]
-        one_photo = (
-            len(photos) == 1
-            and str(first) != "-"
-            and not (_is_folder(first) or holds_photos(first) or address_of(first))
-        )
+        one_photo = len(photos) == 1 and str(photos[0]) != "-" and not (_many(photos[0]) or address_of(photos[0]))
         classifier = load_classifier(
-            chosen, vote=vote or "mean", one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
+            chosen, vote=vote, one_photo=one_photo, confidence=confidence, mirror=mirror, watcher=watcher
         )
         if len(chosen) > 1:
             watcher.say("Several runs vote: photos unlike the training set are not marked.")
@@ -113,7 +107,6 @@ def command(
 
 def _listed(photos: tuple[Path, ...], watcher: Watcher) -> Iterator[Path]:
     from imgreg.data.discovery import photos_below
-    from imgreg.data.members import holds_photos
     from imgreg.data.store_copy import local_copy
 
     for path in (local_copy(one, watcher=watcher) for one in photos):
@@ -121,7 +114,7 @@ def _listed(photos: tuple[Path, ...], watcher: Watcher) -> Iterator[Path]:
             for line in sys.stdin.buffer:
                 if name := line.rstrip(b"\r\n"):
                     yield Path(os.fsdecode(name))
-        elif _is_folder(path) or holds_photos(path):
+        elif _many(path):
             below = iter(photos_below(path))
             if (first := next(below, None)) is None:
                 raise DatasetError(f"{path}: found no photos to predict.")
@@ -131,9 +124,12 @@ def _listed(photos: tuple[Path, ...], watcher: Watcher) -> Iterator[Path]:
             yield path
 
 
-def _is_folder(path: Path) -> bool:
+def _many(path: Path) -> bool:
+    """Whether it is a folder, or a file that holds photos."""
+    from imgreg.data.members import holds_photos
+
     try:
-        return path.is_dir()
+        return path.is_dir() or holds_photos(path)
     except OSError:  # a name of 300 bytes: reported when it is opened
         return False
 

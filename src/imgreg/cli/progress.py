@@ -52,8 +52,8 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
         if quiet:
             return
         now = time.monotonic()
-        started, had = began.setdefault(stage, (now, done))
-        rate = (done - had) / (now - started) if now > started else 0.0
+        started, done_before = began.setdefault(stage, (now, done))
+        rate = (done - done_before) / (now - started) if now > started else 0.0
         if stage in RATES and rate and done:
             note = f"{rate:.1f} {RATES[stage]} {note}".rstrip()
         if on_terminal:

@@ -25,9 +25,9 @@ def command(
 ) -> Printed:
     """Rebuild a report, and open it with --open.
 
-    RUN is a run, a comparison, a study or a tuning, also of an older imgreg version, by its name under models/ or its
-    path; by default the newest run. Rebuilds report.html and its figures from the contents of the folder; nothing is
-    trained, and TensorFlow is not needed.
+    RUN is a run, a comparison, a study or a search, of this or an older imgreg version, by its name under models/ or
+    its path; by default the newest run. Rebuilds report.html and its figures from the contents of the folder; nothing
+    is trained, and TensorFlow is not needed.
 
     \b
     Example:

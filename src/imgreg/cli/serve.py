@@ -32,10 +32,10 @@ from imgreg.errors import MachineError
 def command(models: Path, roots: tuple[Path, ...], host: str, port: int, and_open: bool, quiet: bool) -> None:
     """Use the runs in a browser, or over HTTP.
 
-    Serves a page that classifies photos, and an interface for programs (POST /predict, the Open Inference Protocol
-    under /v2, their description at /openapi.json). Photos are not kept, and nothing is asked of any other machine.
-    Only this machine is answered, unless --host says otherwise: then a token is demanded. Needs: pip install
-    'imgreg[serve]'
+    Serves pages that classify photos, compare runs, review labels, check photo folders and train, and an interface for
+    programs (POST /predict, the Open Inference Protocol under /v2, both described at /openapi.json). Photos that are
+    sent to it are not kept. Only requests from this machine are answered, unless --host says otherwise: then a token is
+    required. Needs: pip install 'imgreg[serve]'
 
     \b
     Example:
@@ -48,6 +48,7 @@ def command(models: Path, roots: tuple[Path, ...], host: str, port: int, and_ope
         raise MachineError(f"imgreg serve needs {' and '.join(missing)}: pip install 'imgreg[serve]'")
     from imgreg.cli.progress import watching
     from imgreg.serve.app import make_app
+    from imgreg.serve.guard import Access
     from imgreg.serve.server import is_loopback, listen, run
 
     beyond_loopback = not is_loopback(host)
@@ -60,7 +61,7 @@ def command(models: Path, roots: tuple[Path, ...], host: str, port: int, and_ope
             )
         shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/" + (f"#{token}" if token else "")
-        app = make_app(models, roots=roots, token=token, beyond_loopback=beyond_loopback, watcher=watcher)
+        app = make_app(models, roots=roots, access=Access(token, beyond_loopback), watcher=watcher)
 
         def ready() -> None:
             click.echo(address)

@@ -11,7 +11,8 @@ from imgreg.cli.flags import Printed, workers_option
 from imgreg.cli.layout import GroupedCommand
 from imgreg.cli.options import (
     curve_options,
-    repeats_options,
+    repeat_folds_option,
+    repeats_option,
     sanity_option,
     session_options,
     settings_options,
@@ -30,7 +31,8 @@ from imgreg.session import Session
     help="What to compare: ladder (regularization techniques added one by one), capacity, weights, dropout, "
     "normalization, initializer, activation, schedule, augmentation, all.",
 )
-@repeats_options(default=5)
+@repeats_option(default=5, says="Number of random splits, the same for every recipe.")
+@repeat_folds_option()
 @curve_options
 @sanity_option
 @settings_options

@@ -36,7 +36,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
     "seconds",
     metavar="TIME",
     callback=_seconds,
-    help="End the searches after this time, e.g. 20m or 1h30m, with as many trials as there were.",
+    help="End the searches after this time, e.g. 20m or 1h30m, with the trials finished by then.",
 )
 @click.option(
     "--space",
@@ -57,10 +57,10 @@ def command(
 ) -> Printed:
     """Search for a better recipe, and measure what the search is worth.
 
-    The lowest loss of many recipes flatters, because it was chosen for being low. So each outer fold has a search of
-    its own, and the recipe it picks is scored on photos that this search never saw, beside the default recipe. A last
-    search on all photos gives the recipe that is handed over, best.toml, and a run is trained with it. An interrupted
-    search resumes when the same command is run again.
+    The lowest loss of many recipes is optimistic, because it was chosen for being low. So each outer fold has a search
+    of its own, and the recipe it picks is scored on photos that this search never saw, beside the default recipe. A
+    last search on all photos gives the final recipe, best.toml, with which a run is trained. An interrupted search
+    resumes when the same command is run again.
 
     \b
     Example:

@@ -142,12 +142,11 @@ class Head(Config):
         if self.layers:
             others = set(type(self).model_fields) - {"pool", "map_normalization", "scaling", "layers"}
             return dict.fromkeys(others, "beside layers")
+        kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
         if not self.units:
             hidden = ("activation", "l1", "l2", "activity_l1", "activity_l2", "max_norm", "dropout", "normalization")
-            kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
             return dict.fromkeys((*hidden, *kinds), "without hidden layers (units = [])")
         if self.normalization == "none":
-            kinds = ("normalization_kind", "groups", "batch_norm_statistics", "batch_norm_momentum")
             return dict.fromkeys(kinds, "without normalization (normalization = none)")
         found: dict[str, str] = {}
         if self.normalization_kind != "group":

@@ -18,7 +18,6 @@ from imgreg.config import Head
 from imgreg.features.backbone import (
     DOWNSCALE,
     N_CHANNELS,
-    Preprocessing,
     feature_shape,
     load_vgg16,
     preprocessed,
@@ -26,7 +25,7 @@ from imgreg.features.backbone import (
 from imgreg.features.weights import Weights
 from imgreg.heads.build import build_plan, set_weights
 from imgreg.heads.ensemble import Arrays
-from imgreg.heads.plan import Layer
+from imgreg.heads.network import Network
 
 LAST_CONVOLUTION = "block5_conv3"
 N_RANDOM_HEADS = 5  # of the sanity check
@@ -72,20 +71,15 @@ def explain(
     photos: Sequence[UInt8Array],
     classes: Sequence[int] | None,
     *,
-    base: Weights,
-    plan: Sequence[Layer],
-    heads: Sequence[Arrays],
-    blocks: Sequence[Arrays] = (),
+    network: Network,
     asked: Sequence[int | None] | None = None,
     n_random: int = N_RANDOM_HEADS,
-    preprocessing: Preprocessing = "vgg16",
 ) -> Iterator[Explanation]:
     """Show, photo by photo, which places speak for a class.
 
     photos    each (size, size, 3) uint8 RGB, all of one size, the one the head was trained for
     classes   for each photo the class to explain, an index; None for the one answered
-    blocks    of each head the convolutions that were fine-tuned with it, if they were
-    heads     of a run; a photo's map and probabilities are the means of theirs
+    network   a photo's map and probabilities are the means of those of its heads
     asked     for each photo the one head that is asked, an index, or None for all; by default all for each
     n_random  heads of the sanity check; 0 leaves it out
     source    Selvaraju et al. 2017, "Grad-CAM", arXiv:1610.02391: the gradient of the class's score before softmax,
@@ -97,24 +91,24 @@ def explain(
 
     if not photos:
         return
-    below, pool = _cut(base)
+    below, pool = _cut(network.base)
     shape = feature_shape(len(photos[0]))
 
     def above(seed: int, arrays: Arrays | None = None) -> Any:
-        head = build_plan(plan, head=Head(), feature_shape=shape, seed=seed)
+        head = build_plan(network.plan, head=Head(), feature_shape=shape, seed=seed)
         if arrays is not None:
             set_weights(head, arrays)
         return _above(head, pool, size_px=len(photos[0]))
 
-    trained = [above(0, arrays) for arrays in heads]
+    trained = [above(0, arrays) for arrays in network.heads]
     others = [above(seed) for seed in range(_SANITY_SEED, _SANITY_SEED + n_random)]
-    averaged = all(layer.kind != "instance_normalization" for layer in plan)
-    belows = [_tuned_below(base, block) for block in blocks] or [below] * len(trained)
+    averaged = all(layer.kind != "instance_normalization" for layer in network.plan)
+    belows = [_tuned_below(network.base, block) for block in network.blocks] or [below] * len(trained)
     for number, photo in enumerate(photos):
         chosen = range(len(trained)) if asked is None or (one := asked[number]) is None else [one]
-        prepared = preprocessed(photo[None], preprocessing)
+        prepared = preprocessed(photo[None], network.preprocessing)
         maps = below(prepared)  # of the frozen base
-        own = {h: belows[h](prepared) if blocks else maps for h in chosen}
+        own = {h: belows[h](prepared) if network.blocks else maps for h in chosen}
         answers = np.mean([np.asarray(keras.ops.softmax(trained[h](own[h])))[0] for h in chosen], axis=0)
         k = int(answers.argmax()) if classes is None else classes[number]
         cams = [_grad_cam(trained[h], own[h], k, averaged=averaged) for h in chosen]

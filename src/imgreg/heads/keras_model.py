@@ -12,25 +12,21 @@ from typing import Any
 import numpy as np
 
 from imgreg.config import Head
-from imgreg.features.backbone import Preprocessing, load_vgg16, preprocessed, tail
+from imgreg.features.backbone import load_vgg16, preprocessed, tail
 from imgreg.features.blocks import block_of, frozen_layer
 from imgreg.features.stored import Stored, stored_shape
-from imgreg.features.weights import Weights
 from imgreg.heads.build import build_plan, flatten_and_max, set_weights
 from imgreg.heads.ensemble import Arrays
+from imgreg.heads.network import Network
 from imgreg.heads.plan import Layer
 
 
 def photos_to_probabilities(
-    base: Weights,
+    network: Network,
     *,
-    plan: Sequence[Layer],
-    heads: Sequence[Arrays],
     head: Head,
     size_px: int,
-    blocks: Sequence[Arrays] = (),
     stored: Stored = "map",
-    preprocessing: Preprocessing = "vgg16",
     mirror: bool = False,
     temperature: float = 1.0,
 ) -> Any:
@@ -38,16 +34,10 @@ def photos_to_probabilities(
 
     Parameters
     ----------
-    base : Weights
-        The frozen VGG16 of the run.
-    plan, heads
-        Layers and arrays, as model.json and head.safetensors hold them.
     head : Head
         Settings of the head: its weight penalties and constraints, for whoever trains the model further.
     size_px : int
         Width and height of the photos.
-    blocks : sequence of Arrays
-        Convolutions fine-tuned with each head, if they were.
     mirror : bool
         Average the answers over each photo and its mirror image.
     temperature : float
@@ -63,20 +53,23 @@ def photos_to_probabilities(
 
     ops = keras.ops
     photos = keras.Input((size_px, size_px, 3), dtype="float32", name="photos")
-    vgg16 = load_vgg16(base)
+    vgg16 = load_vgg16(network.base)
     shape = stored_shape(size_px, stored)
     views = [photos, ops.flip(photos, axis=2)] if mirror else [photos]
-    if blocks:
-        vgg16 = keras.Model(vgg16.inputs, vgg16.get_layer(frozen_layer(block_of(blocks[0]))).output, name="vgg16")
+    if network.blocks:
+        vgg16 = keras.Model(
+            vgg16.inputs, vgg16.get_layer(frozen_layer(block_of(network.blocks[0]))).output, name="vgg16"
+        )
         vgg16.trainable = False
-    frozen = [vgg16(preprocessed(view, preprocessing)) for view in views]
-    tails = [_tail(block, start=vgg16.output, number=number) for number, block in enumerate(blocks, start=1)]
+    frozen = [vgg16(preprocessed(view, network.preprocessing)) for view in views]
+    tails = [_tail(block, start=vgg16.output, number=number) for number, block in enumerate(network.blocks, start=1)]
     features = [[_as_stored(own(x), stored) for x in frozen] for own in tails or [lambda x: x]]
+    names = ["head"] if len(network.heads) == 1 else [f"head_{n}" for n in range(1, len(network.heads) + 1)]
     trained = [
-        _functional(plan, arrays, head=head, shape=shape, name="head" if len(heads) == 1 else f"head_{number}")
-        for number, arrays in enumerate(heads, start=1)
+        _functional(network.plan, arrays, head=head, shape=shape, name=name)
+        for name, arrays in zip(names, network.heads, strict=True)
     ]
-    of_heads = features if blocks else features * len(trained)
+    of_heads = features if network.blocks else features * len(trained)
     answers = [one(x) for one, of_views in zip(trained, of_heads, strict=True) for x in of_views]
     mean = answers[0] if len(answers) == 1 else keras.layers.Average(name="mean_probabilities")(answers)
     if temperature != 1:

@@ -21,18 +21,17 @@ from imgreg.config import CurveStyle
 from imgreg.paths import shared_command
 from imgreg.reports.figure import recipe_colours, save_figure
 from imgreg.reports.forest import forest_figure
-from imgreg.reports.page import Chart, chart, jpeg_address, write_page
+from imgreg.reports.page import Caption, Chart, chart, jpeg_address, write_page
 from imgreg.reports.plots import curves_chart, overlay, panels, validation_losses
 from imgreg.reports.rows import (
     SHARE_IN_WORDS,
-    finetuned_in_words,
+    ended_in_words,
     held_out_in_words,
     marks_of,
     notes,
     renamed,
     share_of_gap,
     shortened,
-    stopped_in_words,
     verdicts_in_words,
 )
 from imgreg.reports.run import METRICS, raw
@@ -99,9 +98,7 @@ def comparison_report(
         forest=_forest(effects, photos=held_out_in_words(runs[0].summary), target=folder / "forest.png"),
         changed=[_changed(effect, pictures) for effect in effects],
         common_notes=common,
-        stopped=[
-            " ".join(filter(None, (stopped_in_words(run.summary), finetuned_in_words(run.summary)))) for run in runs
-        ],
+        stopped=[ended_in_words(run.summary) for run in runs],
         own_notes=[tuple(note for note in each if note not in common) for each in of_runs],
         colours=options.colours,
         conclusions=[conclude(run.summary) for run in runs],
@@ -140,15 +137,17 @@ def _panels(runs: Sequence[Run], *, rows: Sequence[ComparisonRow], options: Plot
     return tuple(
         curves_chart(
             {row.name: run.history},
+            Caption(
+                heading=row.name,
+                alt=f"Loss of {row.name} by epoch. Validation: {row.best_val_loss:.2f} at best "
+                f"(epoch {row.best_epoch}), {row.last_val_loss:.2f} at the end. "
+                f"Train: {row.last_train_loss:.2f} at the end.",
+                caption=f"At the end: validation {row.last_val_loss:.2f}, train {row.last_train_loss:.2f}, "
+                f"gap {row.gap_last:.2f}.",
+            ),
             metric="loss",
             options=replace(options, colours=(colour,), marks=marks_of(run.summary)),
-            heading=row.name,
             with_unit=True,
-            caption=f"At the end: validation {row.last_val_loss:.2f}, train {row.last_train_loss:.2f}, "
-            f"gap {row.gap_last:.2f}.",
-            alt=f"Loss of {row.name} by epoch. Validation: {row.best_val_loss:.2f} at best "
-            f"(epoch {row.best_epoch}), {row.last_val_loss:.2f} at the end. "
-            f"Train: {row.last_train_loss:.2f} at the end.",
         )
         for row, run, colour in zip(rows, runs, options.colours, strict=True)
     )
@@ -163,9 +162,8 @@ def _overlays(histories: Mapping[str, History], *, options: PlotOptions) -> tupl
     return tuple(
         curves_chart(
             histories,
+            Caption(heading=what, alt=f"{what} of {', '.join(histories)} by epoch; the figures are in the table."),
             metric=metric,
-            heading=what,
-            alt=f"{what} of {', '.join(histories)} by epoch; the figures are in the table.",
             options=replace(options, sides=sides),
         )
         for metric, what, sides in kinds
@@ -178,10 +176,12 @@ def _forest(effects: Sequence[PhotoEffect], *, photos: str, target: Path) -> Cha
     figure = forest_figure(effects, control=effects[0].control, what="validation loss (nats)")
     return chart(
         save_figure(figure, target),
-        heading="Difference in validation loss, photo by photo",
-        alt=" ".join(effect.sentence for effect in effects),
-        caption=f"The kept heads, on the same {photos}; left of the line is better than "
-        f"{effects[0].control}. 95 % intervals over the photos.",
+        Caption(
+            heading="Difference in validation loss, photo by photo",
+            alt=" ".join(effect.sentence for effect in effects),
+            caption=f"The kept heads, on the same {photos}; left of the line is better than "
+            f"{effects[0].control}. 95 % intervals over the photos.",
+        ),
     )
 
 

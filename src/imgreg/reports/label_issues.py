@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imgreg.analysis.label_issues import LabelRow
+from imgreg.analysis.results import Findings
 from imgreg.reports.page import jpeg_address, write_page
 
 
@@ -18,10 +19,8 @@ def label_issues_report(
     *,
     manifest: Sequence[tuple[str, str, str]],
     pictures: Mapping[int, bytes],
-    answer: Sequence[str],
-    notes: Sequence[str],
+    findings: Findings,
     data: str,
-    command: str,
     target: Path,
 ) -> None:
     """Write report.html.
@@ -49,11 +48,9 @@ def label_issues_report(
         rows=rows,
         paths=[manifest[row.photo][0] for row in rows],
         pictures={photo: jpeg_address(data) for photo, data in pictures.items()},
-        answer=answer,
-        notes=notes,
+        findings=findings,
         n_photos=len(manifest),
         data=data,
-        command=command,
         raw={
             "manifest": manifest,
             "cards": [{"photo": row.photo, "other": row.other} for row in rows],

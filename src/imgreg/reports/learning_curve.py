@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgreg.analysis.learning_curve import LearningCurve, decision
+from imgreg.analysis.results import Findings
 from imgreg.reports.figure import LIGHT, dress, figure_svg, new_figure, save_figure
-from imgreg.reports.page import chart, write_page
+from imgreg.reports.page import Caption, chart, write_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +25,8 @@ def learning_curve_report(
     error: LearningCurve,
     loss: LearningCurve,
     *,
-    answer: Sequence[str],
-    notes: Sequence[str],
+    findings: Findings,
     recipe: str,
-    command: str,
     folder: Path,
 ) -> None:
     """Write report.html, and both curves side by side as curve.png and .svg. raises OSError if the disk refuses"""
@@ -41,10 +40,12 @@ def learning_curve_report(
         charts.append(
             chart(
                 figure_svg(_figure([(curve, as_accuracy)])),
-                heading=heading,
-                alt=f"{heading} by number of train photos. {points}.",
-                caption="Dots: means over the repeats with 95 % intervals. Line and band: fitted power law with its "
-                "95 % interval; dashed: extrapolation.",
+                Caption(
+                    heading=heading,
+                    alt=f"{heading} by number of train photos. {points}.",
+                    caption="Dots: means over the repeats with 95 % intervals. Line and band: fitted power law with "
+                    "its 95 % interval; dashed: extrapolation.",
+                ),
             )
         )
     write_page(
@@ -53,10 +54,8 @@ def learning_curve_report(
         error=error,
         loss=loss,
         decision=decision(error),
-        answer=answer,
-        notes=notes,
+        findings=findings,
         recipe=recipe,
-        command=command,
         charts=charts,
         raw={"test_error": error.model_dump(mode="json"), "test_loss": loss.model_dump(mode="json")},
     )

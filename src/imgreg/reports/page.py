@@ -30,6 +30,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
+class Caption:
+    """What a figure says in words: `alt` is for readers who cannot see it."""
+
+    heading: str
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Chart:
     """A figure in both colour schemes, as data addresses, with a text for readers who cannot see it."""
 
@@ -45,10 +54,8 @@ class Chart:
 
 def chart(
     svg: str,
+    says: Caption,
     *,
-    heading: str,
-    alt: str,
-    caption: str = "",
     names: tuple[str, ...] = (),
     colours: tuple[int, ...] = (),
     hover: Hover | None = None,
@@ -56,7 +63,8 @@ def chart(
     """A figure, as SVG text, made fit for a page."""
     values = "" if hover is None else json.dumps(asdict(hover), separators=(",", ":"))
     numbers = colours or tuple(range(len(names)))
-    return Chart(heading, _svg_address(svg), _svg_address(darkened(svg)), alt, caption, names, numbers, values)
+    light, dark = _svg_address(svg), _svg_address(darkened(svg))
+    return Chart(says.heading, light, dark, says.alt, says.caption, names, numbers, values)
 
 
 def page_templates(*folders: Path) -> Environment:

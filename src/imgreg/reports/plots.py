@@ -13,22 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgreg.config import CurveStyle
+from imgreg.reports.epoch_axis import draw_rate, rate_in_words
 from imgreg.reports.figure import figure_svg, new_figure, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.hover import Hover, hover_over, value_lines
 from imgreg.reports.legends import runs_legend, styles_legend
-from imgreg.reports.page import Chart, chart
-from imgreg.reports.run_axes import (
-    TITLES,
-    USUAL,
-    Metric,
-    PlotOptions,
-    Side,
-    draw,
-    draw_rate,
-    rate_in_words,
-    shared_limits,
-)
+from imgreg.reports.page import Caption, Chart, chart
+from imgreg.reports.run_axes import TITLES, USUAL, Metric, PlotOptions, Side, draw, shared_limits
 from imgreg.reports.text import one_line
 from imgreg.runs.history import History
 
@@ -96,11 +87,9 @@ def panels(runs: Mapping[str, History], *, target: Path, options: PlotOptions = 
 
 def curves_chart(
     runs: Mapping[str, History],
+    says: Caption,
     *,
     metric: Metric,
-    heading: str,
-    alt: str,
-    caption: str = "",
     options: PlotOptions = USUAL,
     with_unit: bool = False,
     is_large: bool = False,
@@ -131,7 +120,7 @@ def curves_chart(
     hover = _hover(axes, runs, metric=metric, down_to=rate, sides=sides)
     names = tuple(runs) if many else ()
     svg = figure_svg(figure)
-    return chart(svg, heading=heading, alt=alt, caption=caption, names=names, colours=options.colours, hover=hover)
+    return chart(svg, says, names=names, colours=options.colours, hover=hover)
 
 
 def _rate_below(loss: Axes, rate: Axes, history: History, *, colour: str, style: CurveStyle) -> None:

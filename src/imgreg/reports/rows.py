@@ -78,6 +78,11 @@ def finetuned_in_words(summary: RunSummary) -> str:
     return f"VGG16 was fine-tuned from epoch {first} on ({summary.finetuned_block}): {found}."
 
 
+def ended_in_words(summary: RunSummary) -> str:
+    """How the training ended: early, or with fine-tuning; empty for neither."""
+    return " ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary))))
+
+
 def calibration_in_words(summary: RunSummary) -> str:
     """What predict does to the probabilities, and what it is worth; empty for a run of an older imgreg."""
     found = summary.calibration

@@ -21,22 +21,22 @@ from imgreg.analysis.sanity_baselines import accuracy_interval
 from imgreg.config import SHUFFLED_LABELS, CurveStyle
 from imgreg.paths import shared_command, shared_path, shared_text
 from imgreg.reports.baselines import NAMES, baselines_drawn
+from imgreg.reports.epoch_axis import rate_in_words
 from imgreg.reports.figure import save_figure
 from imgreg.reports.layers import layer_figures
-from imgreg.reports.page import Chart, chart, jpeg_address, number, write_page
+from imgreg.reports.page import Caption, Chart, chart, jpeg_address, number, write_page
 from imgreg.reports.performance import Drawn, performance_figures
 from imgreg.reports.plots import curves_chart, curves_figure
 from imgreg.reports.rows import (
     FIGURE_NAMES,
     calibration_in_words,
     colour_number,
-    finetuned_in_words,
+    ended_in_words,
     held_out_in_words,
     marks_of,
     notes,
-    stopped_in_words,
 )
-from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions, rate_in_words
+from imgreg.reports.run_axes import AS_MEASURED, Metric, PlotOptions
 from imgreg.reports.run_photos import shown_photos
 from imgreg.reports.words import recipe_in_words
 from imgreg.runs.evaluations import optimism
@@ -114,7 +114,7 @@ def run_report(
         tiles=_tiles(summary, scored),
         charts=_curves(run, options=options),
         baselines=None if compared is None else _saved(compared, folder),
-        stopped=" ".join(filter(None, (stopped_in_words(summary), finetuned_in_words(summary)))),
+        stopped=ended_in_words(summary),
         measured=measured,
         class_scores=class_scores(measured.metrics) if measured else (),
         figure_names={name: shown for name, shown in FIGURE_NAMES.items() if name not in _IN_OTHER_TABLES},
@@ -136,12 +136,7 @@ def run_report(
         counts=_counts(run),
         shown_skipped=[replace(row, path=shared_path(row.path)) for row in run.skipped[:SHOWN_SKIPPED]],
         environment=_flat({key: value for key, value in run.environment.items() if key not in PRIVATE}),
-        raw={
-            "history": raw({summary.name: run.history}),
-            "summary": summary.model_dump(mode="json") | {"run": summary.name, "command": command},
-            "performance": _raw_performance(measured),
-            "photos": _raw_photos(run, found),
-        },
+        raw=_raw(run, measured, found, command=command),
     )
     stems = ("curves", *(one.stem for one in (*([compared] if compared else []), *drawn, *layered)))
     return ("report.html", *(f"{stem}{kind}" for stem in stems for kind in (".png", ".svg")))
@@ -151,9 +146,7 @@ def _saved(drawn: Drawn, folder: Path) -> Chart:
     """Write the figure's files, and make it fit for the page."""
     return chart(
         save_figure(drawn.figure, folder / f"{drawn.stem}.png"),
-        heading=drawn.heading,
-        alt=drawn.alt,
-        caption=drawn.caption,
+        Caption(heading=drawn.heading, alt=drawn.alt, caption=drawn.caption),
         names=drawn.names,
         hover=drawn.hover,
     )
@@ -208,10 +201,8 @@ def _curves(run: Run, *, options: PlotOptions) -> tuple[Chart, ...]:
     return tuple(
         curves_chart(
             {"": run.history},
+            Caption(heading=what, alt=f"{what} by epoch. {says}", caption=says),
             metric=metric,
-            heading=what,
-            caption=says,
-            alt=f"{what} by epoch. {says}",
             options=options,
             is_large=metric == "loss",
         )
@@ -258,18 +249,21 @@ def raw(histories: Mapping[str, History]) -> list[dict[str, Any]]:
     ]
 
 
-def _raw_performance(found: Performance | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
+def _raw(run: Run, measured: Performance | None, found: Notable, *, command: str) -> dict[str, Any]:
+    """The figures behind the report, for who reads the page by program."""
+    summary = run.summary
     return {
-        "side": found.side,
-        "metrics": found.metrics.model_dump(mode="json"),
-        "calibration": [asdict(one) for one in found.bins],
-        "thresholds": [asdict(one) for one in found.thresholds],
-    }
-
-
-def _raw_photos(run: Run, found: Notable) -> dict[str, list[str]]:
-    return {
-        name: [run.split[row].path for row in getattr(found, name)] for name in ("mistakes", "uncertain", "memorized")
+        "history": raw({summary.name: run.history}),
+        "summary": summary.model_dump(mode="json") | {"run": summary.name, "command": command},
+        "performance": measured
+        and {
+            "side": measured.side,
+            "metrics": measured.metrics.model_dump(mode="json"),
+            "calibration": [asdict(one) for one in measured.bins],
+            "thresholds": [asdict(one) for one in measured.thresholds],
+        },
+        "photos": {
+            name: [run.split[row].path for row in getattr(found, name)]
+            for name in ("mistakes", "uncertain", "memorized")
+        },
     }

@@ -20,13 +20,14 @@ from imgreg.analysis.study import StudyTable
 from imgreg.analysis.suspicions import SHORTCUT, suspect_result
 from imgreg.config import CurveStyle
 from imgreg.reports.capacity import capacity_figure, capacity_in_words, capacity_points
+from imgreg.reports.epoch_axis import dress_epochs, within
 from imgreg.reports.figure import LIGHT, figure_svg, new_figure, recipe_colours, save_figure
 from imgreg.reports.fonts import drawable, families
 from imgreg.reports.forest import NAME_LIMIT, forest_figure
 from imgreg.reports.hover import hover_over, value_lines
 from imgreg.reports.lr_find import learning_rate_figure
-from imgreg.reports.page import Chart, chart, write_page
-from imgreg.reports.run_axes import DASHED, FAINT, dress_epochs, within
+from imgreg.reports.page import Caption, Chart, chart, write_page
+from imgreg.reports.run_axes import DASHED, FAINT
 from imgreg.reports.text import one_line
 from imgreg.runs.summary import SanityBaseline
 from imgreg.runs.trial import Trial
@@ -43,10 +44,12 @@ def _capacity(done: Study, *, target: Path) -> Chart | None:
         return None
     return chart(
         save_figure(capacity_figure(points), target),
-        heading="Error over capacity",
-        alt=capacity_in_words(points),
-        caption="Means over the repeats. A high train loss is bias (underfitting); the gap between validation and "
-        "train loss is variance (overfitting).",
+        Caption(
+            heading="Error over capacity",
+            alt=capacity_in_words(points),
+            caption="Means over the repeats. A high train loss is bias (underfitting); the gap between validation and "
+            "train loss is variance (overfitting).",
+        ),
     )
 
 
@@ -55,10 +58,12 @@ def _rates(rates: TriedRates, *, target: Path) -> Chart:
     control = next(iter(rates.tried))
     return chart(
         learning_rate_figure(rates.curve, marked=rates.labels, target=target),
-        heading=f"Range test of {control}",
-        alt=rates.sentence,
-        caption="Training loss of successive batches while the learning rate grows. The table shows which rate gives "
-        "the lowest test loss. Recipes with another optimizer are left out.",
+        Caption(
+            heading=f"Range test of {control}",
+            alt=rates.sentence,
+            caption="Training loss of successive batches while the learning rate grows. The table shows which rate "
+            "gives the lowest test loss. Recipes with another optimizer are left out.",
+        ),
     )
 
 
@@ -76,9 +81,11 @@ def study_report(done: Study, *, folder: Path, style: CurveStyle) -> None:
     save_figure(_curves(trials, groups=groups, style=style), folder / "curves.png")
     differences = chart(
         save_figure(forest, folder / "forest.png"),
-        heading="Difference to the control",
-        alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
-        caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
+        Caption(
+            heading="Difference to the control",
+            alt="Each recipe's mean difference in test loss, with its 95 % interval; the figures are in the table.",
+            caption=f"Left of the line is better than {table.control}. Intervals by Nadeau and Bengio's corrected t.",
+        ),
     )
     panels = [_panel(heading, {name: trials[name] for name in names}, style) for heading, names in groups.items()]
     write_page(
@@ -119,9 +126,11 @@ def _panel(heading: str, trials: Mapping[str, Sequence[Trial]], style: CurveStyl
     }
     return chart(
         figure_svg(figure),
-        heading=f"Validation loss: {heading}",
-        alt=f"Validation loss by epoch of {', '.join(trials)}, means over the repeats.",
-        caption="Means over the repeats; the dot is the lowest mean.",
+        Caption(
+            heading=f"Validation loss: {heading}",
+            alt=f"Validation loss by epoch of {', '.join(trials)}, means over the repeats.",
+            caption="Means over the repeats; the dot is the lowest mean.",
+        ),
         hover=hover_over(figure.axes[0], np.arange(1, n_epochs + 1), value_lines("Epoch {}", columns)),
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imgreg.analysis.tune import FEW_TRIALS, RecipeSearch, SearchTrial, best_so_far, best_trial
 from imgreg.reports.figure import LIGHT, dress, in_ink, new_figure, save_figure
 from imgreg.reports.hover import hover_over
-from imgreg.reports.page import chart, write_page
+from imgreg.reports.page import Caption, chart, write_page
 from imgreg.reports.run_axes import DASHED
 
 if TYPE_CHECKING:
@@ -63,12 +63,14 @@ def tune_report(search: RecipeSearch, *, dimensions: Sequence[Dimension], folder
     charts = [
         chart(
             save_figure(figure, folder / "progress.png"),
-            heading="The search on all photos, trial by trial",
-            alt=f"Inner loss of {len(trials)} trials. {default}: {_loss_text(trials[0])}; the best, trial "
-            f"{best_trial(trials).number}: {_loss_text(best_trial(trials))}.",
-            caption="Mean test loss over the inner folds. "
-            + (f"{n_dropped} of {len(trials)} trials were dropped early: estimates. " if n_dropped else "")
-            + "The lowest point flatters: it was chosen for being low.",
+            Caption(
+                heading="The search on all photos, trial by trial",
+                alt=f"Inner loss of {len(trials)} trials. {default}: {_loss_text(trials[0])}; the best, trial "
+                f"{best_trial(trials).number}: {_loss_text(best_trial(trials))}.",
+                caption="Mean test loss over the inner folds. "
+                + (f"{n_dropped} of {len(trials)} trials were dropped early: estimates. " if n_dropped else "")
+                + "The lowest point flatters: it was chosen for being low.",
+            ),
             hover=hover_over(figure.axes[0], [one.number for one in trials], _trial_lines(trials)),
         )
     ]
@@ -81,18 +83,22 @@ def tune_report(search: RecipeSearch, *, dimensions: Sequence[Dimension], folder
         charts.append(
             chart(
                 save_figure(_importances(search.importances), folder / "importances.png"),
-                heading="Which settings mattered",
-                alt=", ".join(f"{key} {share:.0%}" for key, share in search.importances.items()),
-                caption="PED-ANOVA: the share of each setting in what sets the best trials apart, within these ranges."
-                + caution,
+                Caption(
+                    heading="Which settings mattered",
+                    alt=", ".join(f"{key} {share:.0%}" for key, share in search.importances.items()),
+                    caption="PED-ANOVA: the share of each setting in what sets the best trials apart, within these "
+                    f"ranges.{caution}",
+                ),
             )
         )
     places = chart(
         save_figure(_settings(trials, dimensions), folder / "settings.png"),
-        heading="Settings of every trial",
-        alt="Parallel coordinates: a line for each trial through its value of each setting.",
-        caption="Each line is a trial, the orange one the best; the darker blue, the lower its loss. Grey, dashed: "
-        f"dropped early. Green, dashed: {default}.",
+        Caption(
+            heading="Settings of every trial",
+            alt="Parallel coordinates: a line for each trial through its value of each setting.",
+            caption="Each line is a trial, the orange one the best; the darker blue, the lower its loss. Grey, dashed: "
+            f"dropped early. Green, dashed: {default}.",
+        ),
     )
     write_page(
         "tune.html.j2",

@@ -184,42 +184,34 @@ def _refuse_contradictions(
     folder: Path, summary: RunSummary, *, epochs: Sequence[Epoch], split: Sequence[SplitRow]
 ) -> None:
     """What metrics.json says must be what the tables hold: every array is measured by it. raises ArtefactError"""
-    if odd := next(
-        (row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None
-    ):  # it names a picture's file
-        raise ArtefactError(f"{folder}/split.csv: found sha256 {odd[:80]!r}. The run is damaged: train it again.")
+    if odd := next((row.sha256 for row in split if not _SHA256.fullmatch(row.sha256)), None):  # names a picture's file
+        raise _damaged(folder / "split.csv", f"found sha256 {odd[:80]!r}")
     if strange := next((row.split for row in split if not _SPLITS.fullmatch(row.split)), None):
-        raise ArtefactError(f"{folder}/split.csv: found split {strange[:80]!r}. The run is damaged: train it again.")
-    counts = (
-        sum(row.on("train") for row in split),
-        sum(row.on("val") for row in split),
-        sum(row.on("test") for row in split),
-    )
-    if counts != (summary.n_train, summary.n_val, summary.n_test):
-        raise ArtefactError(
-            f"{folder}/split.csv: found {counts} train, val and test photos, metrics.json says "
-            f"{(summary.n_train, summary.n_val, summary.n_test)}. The run is damaged: train it again."
-        )
+        raise _damaged(folder / "split.csv", f"found split {strange[:80]!r}")
+    counts = tuple(sum(row.on(side) for row in split) for side in ("train", "val", "test"))
+    listed = (summary.n_train, summary.n_val, summary.n_test)
+    if counts != listed:
+        says = f"found {counts} train, val and test photos, metrics.json says {listed}"
+        raise _damaged(folder / "split.csv", says)
     folds = {row.split for row in split if row.split.startswith(FOLD)}
     alone = any(row.split in ("train", "val") for row in split)
     if folds != {f"{FOLD}{k}" for k in range(1, min(summary.n_folds, 100) + 1)} or (folds and alone):
-        raise ArtefactError(
-            f"{folder}/split.csv: found {len(folds)} folds, metrics.json says {summary.n_folds}. The run is damaged: "
-            "train it again."
-        )
+        raise _damaged(folder / "split.csv", f"found {len(folds)} folds, metrics.json says {summary.n_folds}")
     if unknown := next((row.label for row in split if row.label not in summary.classes), None):
-        raise ArtefactError(
-            f"{folder}/split.csv: found label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}. The "
-            "run is damaged: train it again."
-        )
+        says = f"found label {unknown[:80]!r}, metrics.json has {', '.join(summary.classes)}"
+        raise _damaged(folder / "split.csv", says)
     numbers = [row.epoch for row in epochs]
     counted = numbers == list(range(1, len(numbers) + 1)) and summary.epochs_run == len(numbers)
     if not counted or not {summary.best_epoch, summary.kept_epoch} <= set(numbers):
-        raise ArtefactError(
-            f"{folder}/history.csv: found {len(numbers)} epochs, metrics.json has {summary.epochs_run} with "
-            f"{summary.best_epoch} as the best and {summary.kept_epoch} as the kept one. The run is damaged: train it "
-            "again."
+        raise _damaged(
+            folder / "history.csv",
+            f"found {len(numbers)} epochs, metrics.json has {summary.epochs_run} with {summary.best_epoch} as the best "
+            f"and {summary.kept_epoch} as the kept one",
         )
+
+
+def _damaged(path: Path, says: str) -> ArtefactError:
+    return ArtefactError(f"{path}: {says}. The run is damaged: train it again.")
 
 
 def list_runs(models: Path) -> tuple[tuple[RunSummary, ...], tuple[Path, ...]]:
@@ -251,9 +243,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if not isinstance(mapped, np.ndarray) or mapped.dtype != np.float32:
         raise ValueError(f"{path.name}: found {getattr(mapped, 'dtype', 'an archive')}, expected float32")
     if mapped.shape != shape:
-        raise ArtefactError(
-            f"{path}: found shape {mapped.shape}, expected {shape}. The run is damaged: train it again."
-        )
+        raise _damaged(path, f"found shape {mapped.shape}, expected {shape}")
     values = np.array(mapped)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"{path.name}: found a value that is not a probability")

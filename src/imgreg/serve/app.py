@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -20,17 +20,17 @@ from imgreg.progress import Watcher
 from imgreg.serve.answers import answer_routes
 from imgreg.serve.check_page import check_page_routes
 from imgreg.serve.classifiers import Classifiers, FullError, UnknownRunError
-from imgreg.serve.guard import Guard
+from imgreg.serve.guard import LOCAL, Access, Guard, sign_in_route
 from imgreg.serve.labels_page import labels_page_routes
 from imgreg.serve.openapi import openapi_document
-from imgreg.serve.pages import page, shared_routes
+from imgreg.serve.pages import error_response, static_routes
 from imgreg.serve.predict_page import predict_page_routes
 from imgreg.serve.protocol import protocol_routes
+from imgreg.serve.review_page import review_page_routes
 from imgreg.serve.runs_page import runs_page_routes
 from imgreg.serve.train_page import train_page_routes
 from imgreg.serve.trainings import Trainings
 
-MAX_BODY_BYTES = 64 * 2**20
 _RETRY_SECONDS = 1
 
 
@@ -38,9 +38,7 @@ def make_app(
     models: Path,
     *,
     roots: Sequence[Path] = (),
-    token: str | None = None,
-    beyond_loopback: bool = False,
-    max_body_bytes: int = MAX_BODY_BYTES,
+    access: Access = LOCAL,
     n_places: int | None = None,
     watcher: Watcher | None = None,
 ) -> Starlette:
@@ -50,13 +48,10 @@ def make_app(
     ----------
     roots : sequence of Path
         Folders of photos below these may be checked and trained on.
-    token, beyond_loopback, max_body_bytes
-        As in Guard.
     n_places : int, optional
         Requests at work and waiting at most, as in Classifiers.
     """
     classifiers = Classifiers(models, n_places=n_places, watcher=watcher)
-
     trainings = Trainings(models)
 
     @asynccontextmanager
@@ -70,20 +65,20 @@ def make_app(
 
     return Starlette(
         routes=[
-            *shared_routes(token=token),
+            *static_routes(),
+            sign_in_route(access.token),
             Route("/openapi.json", openapi),
             *answer_routes(classifiers),
             *protocol_routes(classifiers),
             *predict_page_routes(classifiers),
             *runs_page_routes(classifiers),
             *labels_page_routes(trainings, roots=roots),
+            *review_page_routes(models),
             *check_page_routes(classifiers, roots=roots),
             *train_page_routes(trainings, roots=roots),
         ],
         lifespan=kept,
-        middleware=[
-            Middleware(Guard, token=token, beyond_loopback=beyond_loopback, max_body_bytes=max_body_bytes),
-        ],
+        middleware=[Middleware(Guard, access)],
         exception_handlers={HTTPException: _refused, ImgregError: _failed, FullError: _full},
     )
 
@@ -93,23 +88,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     unexplained = {404: "There is no such page.", 405: f"Method {request.method} is not allowed here."}
     bare = error.detail == HTTPStatus(error.status_code).phrase
     message = unexplained.get(error.status_code, error.detail) if bare else error.detail
-    return _error_response(request, message, error.status_code, error.headers)
+    return error_response(request, message, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     statuses = {UnknownRunError: 404, UsageError: 400, PhotoError: 422, BusyError: 409}
     status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
-    return _error_response(request, str(error), status)
+    return error_response(request, str(error), status)
 
 
 async def _full(request: Request, _: Exception) -> Response:
     message = "The server is busy. Try again in a moment."
-    return _error_response(request, message, 503, {"Retry-After": str(_RETRY_SECONDS)})
-
-
-def _error_response(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """As JSON for scripts and programs, as a page for a person who follows a link."""
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        heading = {404: "Not found", 503: "Busy"}.get(status, "Error")
-        return page("error.html.j2", at="", status_code=status, heading=heading, message=error)
-    return JSONResponse({"error": error}, status, headers)
+    return error_response(request, message, 503, {"Retry-After": str(_RETRY_SECONDS)})

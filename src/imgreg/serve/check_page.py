@@ -23,7 +23,7 @@ from imgreg.api.check import Check, check
 from imgreg.config import Base
 from imgreg.data import decode as decoding
 from imgreg.data.issues import Finding
-from imgreg.errors import ImgregError, PhotoError
+from imgreg.errors import BusyError, ImgregError, PhotoError
 from imgreg.progress import Watcher
 from imgreg.reports.pictures import jpeg
 from imgreg.serve.classifiers import Classifiers
@@ -80,7 +80,7 @@ def check_page_routes(classifiers: Classifiers, *, roots: Sequence[Path]) -> lis
     async def start(request: Request) -> Response:
         data = find_folder(request.query_params.get("folder", ""), roots=roots)
         if any(one.is_running for one in checks.values()):
-            return JSONResponse({"error": "Another folder is being checked. Wait until it is done."}, 409)
+            raise BusyError("Another folder is being checked. Wait until it is done.")
         number = secrets.token_hex(8)
         checks[number] = _Checking(data)
         while len(checks) > _KEPT:
@@ -91,19 +91,12 @@ def check_page_routes(classifiers: Classifiers, *, roots: Sequence[Path]) -> lis
     async def result(request: Request) -> Response:
         one = _find(request)
         groups = {} if one.found is None else {found.code: _groups(found, one) for found in one.found.findings}
-        return page(
-            "check_result.html.j2",
-            at="/check",
-            data=one.data.name,
-            check=one,
-            groups=groups,
-            place=request.url.path,
-        )
+        place = request.url.path
+        return page("check_result.html.j2", at="/check", data=one.data.name, check=one, groups=groups, place=place)
 
     async def state(request: Request) -> Response:
         one = _find(request)
-        document: dict[str, Any] = {"running": one.is_running, "stage": one.stage, "done": one.done, "total": one.total}
-        return JSONResponse(document)
+        return JSONResponse({"running": one.is_running, "stage": one.stage, "done": one.done, "total": one.total})
 
     async def picture(request: Request) -> Response:
         sha256 = request.path_params["sha256"]

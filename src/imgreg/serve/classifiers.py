@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -41,16 +40,6 @@ class UnknownRunError(UsageError):
     """The models folder holds no run of this name."""
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    run: Path
-    classifier: Classifier
-
-    def at(self, confidence: float | None) -> Classifier:
-        """The run's classifier, with prediction sets where a level is given. raises UsageError"""
-        return self.classifier if confidence is None else at_confidence(self.classifier, confidence, run=self.run)
-
-
 class Classifiers:
     """The runs of a models folder, loaded when they are first asked; a context.
 
@@ -65,7 +54,7 @@ class Classifiers:
         self._n_places = n_places or WAITING_PER_CORE * (os.cpu_count() or 1)
         self._n_inside = 0
         self._watcher = watcher or Watcher()
-        self._loaded: OrderedDict[tuple[Path, int], _Loaded] = OrderedDict()
+        self._loaded: OrderedDict[tuple[Path, int], Classifier] = OrderedDict()
         self._loading = asyncio.Lock()
         self._found: tuple[int, Path] | None = None  # the newest run, and when the models folder changed last
         self._stack = ExitStack()
@@ -112,14 +101,13 @@ class Classifiers:
             self._found = (changed, newest_run(self.models))
         return self._found[1]
 
-    async def loaded(self, name: str | None) -> _Loaded:
+    async def loaded(self, name: str | None) -> Classifier:
         """A run, loaded; the least recently used one is unloaded for it."""
         run = self.find(name)
         key = (run, (run / "model.json").stat().st_mtime_ns)
         async with self._loading:
             if key not in self._loaded:
-                classifier = await asyncio.to_thread(load_classifier, [run], watcher=self._watcher)
-                self._loaded[key] = _Loaded(run, classifier)
+                self._loaded[key] = await asyncio.to_thread(load_classifier, [run], watcher=self._watcher)
             self._loaded.move_to_end(key)
             while len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
@@ -139,8 +127,9 @@ class Classifiers:
         ArtefactError
             If the run cannot be used.
         """
-        loaded = await self.loaded(run)
-        classifier = loaded.at(confidence)  # refused before the photo is decoded
+        classifier = await self.loaded(run)
+        if confidence is not None:
+            classifier = at_confidence(classifier, confidence)  # refused before the photo is decoded
 
         def answer() -> Prediction:
             pixels = self._work(partial(decoding.decode, size_px=classifier.size_px), data)

@@ -1,7 +1,8 @@
 """Who may ask: checked before every request, whatever page or interface it is for.
 
 A page of another site, open in the same browser, must neither read an answer nor cause anything, also where its name
-was made to lead here (DNS rebinding). In: an ASGI app. Out: the same app, guarded. Must not know: what is served.
+was made to lead here (DNS rebinding). In: an ASGI app. Out: the same app, guarded; and how a browser gets the token's
+cookie. Must not know: what is served.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imgreg.serve.pages import error_response, page
 
 TOKEN_HEADER = "X-Imgreg-Token"
 COOKIE = "imgreg_token"
@@ -45,12 +50,13 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """An app behind the checks of host, origin, token and length.
+@dataclass(frozen=True)
+class Access:
+    """Which requests get through.
 
-    Parameters
+    Attributes
     ----------
-    token : str, optional
+    token : str or None
         Demanded in the header X-Imgreg-Token, or in the cookie that a browser gets for it.
     beyond_loopback : bool
         Also answer requests for this machine's name and for any IP address.
@@ -58,11 +64,19 @@ class Guard:
         Largest request; a longer one is answered by 413, also if it does not tell its length.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, beyond_loopback: bool, max_body_bytes: int) -> None:
-        self._app = app
-        self._token = token
-        self._beyond_loopback = beyond_loopback
-        self._max_body_bytes = max_body_bytes
+    token: str | None = None
+    beyond_loopback: bool = False
+    max_body_bytes: int = 64 * 2**20
+
+
+LOCAL = Access()
+
+
+class Guard:
+    """An app behind the checks of host, origin, token and length."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,21 +91,20 @@ class Guard:
 
     def _refused(self, request: Request) -> Response | None:
         """The answer to a request that does not get through."""
-        headers = request.headers
+        headers, refuse = request.headers, partial(error_response, request)
         if not self._known_host(headers.get("host", "")):
-            return _json_error(
-                400, f"Host {headers.get('host', '')!r}: this server answers under its own address only."
-            )
+            host = headers.get("host", "")
+            return refuse(f"Host {host!r} is no address of this server. Open the one that `imgreg serve` printed.", 400)
         if not _same_origin(headers) and not (request.method in _SAFE and _is_visit(headers)):
-            return _json_error(403, "A page of another site asked for this. Only pages of this server may.")
+            return refuse("A page of another site asked for this. Only pages of this server may.", 403)
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._max_body_bytes:
-            return _json_error(413, self._too_large, {"Connection": "close"})
-        if self._token is None or request.url.path.startswith(_OPEN) or self._has_token(request):
+        if length.isdigit() and int(length) > self._access.max_body_bytes:
+            return refuse(self._too_large, 413, {"Connection": "close"})
+        if self._access.token is None or request.url.path.startswith(_OPEN) or self._has_token(request):
             return None
         if request.method == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(SIGN_IN, status_code=303)
-        return _json_error(401, f"Send the token that `imgreg serve` printed, in the header {TOKEN_HEADER}.")
+        return refuse(f"Send the token that `imgreg serve` printed, in the header {TOKEN_HEADER}.", 401)
 
     def _known_host(self, host: str) -> bool:
         try:
@@ -100,15 +113,17 @@ class Guard:
             return False
         if name == "localhost" or name.startswith("127.") or name == "::1":
             return name == "localhost" or _is_address(name)
-        return self._beyond_loopback and (_is_address(name) or name in (socket.gethostname().lower(), _full_name()))
+        own_names = (socket.gethostname().lower(), socket.getfqdn().lower())
+        return self._access.beyond_loopback and (_is_address(name) or name in own_names)
 
     def _has_token(self, request: Request) -> bool:
         given = request.headers.get(TOKEN_HEADER) or request.cookies.get(COOKIE) or ""
-        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+        token = self._access.token
+        return token is not None and hmac.compare_digest(given.encode(), token.encode())
 
     @property
     def _too_large(self) -> str:
-        return f"The request is larger than {self._max_body_bytes / 1e6:.0f} MB."
+        return f"The request is larger than {self._access.max_body_bytes / 1e6:.0f} MB."
 
     def _counted(self, receive: Receive) -> Receive:
         n_bytes = 0
@@ -117,11 +132,28 @@ class Guard:
             nonlocal n_bytes
             message = await receive()
             n_bytes += len(message.get("body", b""))
-            if n_bytes > self._max_body_bytes:
+            if n_bytes > self._access.max_body_bytes:
                 raise HTTPException(413, self._too_large, {"Connection": "close"})
             return message
 
         return counted
+
+
+def sign_in_route(token: str | None) -> Route:
+    """The page that takes the token, and gives the browser a cookie for it."""
+
+    async def sign_in(request: Request) -> Response:
+        if token is None:
+            return RedirectResponse("/", 303)
+        if request.method == "GET":
+            return page("sign_in.html.j2", at="")
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
+            return JSONResponse({"error": "This is not the token that imgreg serve printed."}, 401)
+        response = Response(status_code=204)
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        return response
+
+    return Route(SIGN_IN, sign_in, methods=["GET", "POST"])
 
 
 def _is_address(name: str) -> bool:
@@ -130,10 +162,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _full_name() -> str:
-    return socket.getfqdn().lower()
 
 
 def _same_origin(headers: Headers) -> bool:
@@ -147,10 +175,6 @@ def _same_origin(headers: Headers) -> bool:
 def _is_visit(headers: Headers) -> bool:
     """Whether a person follows a link here, rather than a page asking by itself; old browsers do not tell."""
     return headers.get("sec-fetch-mode", "navigate") == "navigate"
-
-
-def _json_error(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": error}, status, headers)
 
 
 def _with_headers(send: Send) -> Send:

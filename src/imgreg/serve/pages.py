@@ -1,20 +1,19 @@
-"""What every page needs: templates, style and scripts, and how a browser sends the token."""
+"""What every page needs: templates, style and scripts; and errors, as a page or as JSON."""
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from imgreg.reports.page import TEMPLATES, page_templates, stylesheet
-from imgreg.serve.guard import COOKIE, SIGN_IN, TOKEN_HEADER
 
 _FOLDER = Path(__file__).parent
 PAGES = {"/": "Predict", "/runs": "Runs", "/labels": "Labels", "/check": "Check", "/train": "Train"}
@@ -31,8 +30,16 @@ def page(template: str, *, at: str, status_code: int = 200, **values: Any) -> Re
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), status_code)
 
 
-def shared_routes(*, token: str | None) -> list[Route | Mount]:
-    """Style, scripts, and the sign-in page."""
+def error_response(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """As JSON for scripts and programs, as a page for a person who follows a link."""
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        heading = {404: "Not found", 503: "Busy"}.get(status, "Error")
+        return page("error.html.j2", at="", status_code=status, heading=heading, message=error)
+    return JSONResponse({"error": error}, status, headers)
+
+
+def static_routes() -> list[Route | Mount]:
+    """Style and scripts."""
 
     async def style(_: Request) -> Response:
         return Response(stylesheet(), media_type="text/css")
@@ -40,20 +47,8 @@ def shared_routes(*, token: str | None) -> list[Route | Mount]:
     async def label_script(_: Request) -> Response:
         return FileResponse(TEMPLATES / "label_issues.js", media_type="text/javascript")
 
-    async def sign_in(request: Request) -> Response:
-        if token is None:
-            return RedirectResponse("/", 303)
-        if request.method == "GET":
-            return page("sign_in.html.j2", at="")
-        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
-            return JSONResponse({"error": "This is not the token that imgreg serve printed."}, 401)
-        response = Response(status_code=204)
-        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
-        return response
-
     return [
         Route("/static/style.css", style),
         Route("/static/label_issues.js", label_script),
         Mount("/static", StaticFiles(directory=_FOLDER / "static")),
-        Route(SIGN_IN, sign_in, methods=["GET", "POST"]),
     ]

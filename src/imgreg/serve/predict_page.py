@@ -36,12 +36,12 @@ def predict_page_routes(classifiers: Classifiers) -> list[Route]:
         query = request.query_params
         with classifiers.place():
             data = await body_of(request)
-            loaded = await classifiers.loaded(query.get("run"))
-            pixels = await classifiers.decoded(partial(decoding.decode, size_px=loaded.classifier.size_px), data)
+            classifier = await classifiers.loaded(query.get("run"))
+            pixels = await classifiers.decoded(partial(decoding.decode, size_px=classifier.size_px), data)
             shown = await classifiers.decoded(partial(decoding.picture, longest_px=SHOWN_PX), data)
             async with one_at_a_time:
                 explained = await asyncio.to_thread(
-                    explain_decoded, pixels, run=loaded.run, label=query.get("label", "")
+                    explain_decoded, pixels, run=classifier.runs[0], label=query.get("label", "")
                 )
             picture = await asyncio.to_thread(lambda: jpeg(overlay(shown, explained.map)))
         note = likeness_note(known_likeness(explained))

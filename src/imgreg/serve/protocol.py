@@ -66,8 +66,8 @@ def protocol_routes(classifiers: Classifiers) -> list[Route]:
         return JSONResponse(_metadata(run, checked_card(run)))
 
     async def model_ready(request: Request) -> Response:
-        loaded = await classifiers.loaded(request.path_params["run"])
-        return JSONResponse({"name": loaded.run.name, "ready": True})
+        classifier = await classifiers.loaded(request.path_params["run"])
+        return JSONResponse({"name": classifier.runs[0].name, "ready": True})
 
     async def infer(request: Request) -> Response:
         run = request.path_params["run"]

@@ -31,17 +31,14 @@ def train_page_routes(trainings: Trainings, *, roots: Sequence[Path]) -> list[Ro
             folders=folders,
             roots=roots,
             recipes=recipe_names(),
-            weights=WEIGHTS,
             started=trainings.started("train"),
         )
 
     async def start(request: Request) -> Response:
         query = request.query_params
         data = find_folder(query.get("folder", ""), roots=roots)
-        recipe, options = (
-            query.get("recipe", "regularized"),
-            training_options(query, numbers=("epochs", "image_size", "folds")),
-        )
+        recipe = query.get("recipe", "regularized")
+        options = training_options(query, numbers=("epochs", "image_size", "folds"))
         if recipe not in recipe_names():
             raise UsageError(f"recipe {recipe!r}: unknown.")
         build_settings(recipe, options)  # refuses now what is out of range

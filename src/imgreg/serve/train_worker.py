@@ -20,10 +20,11 @@ from typing import Any
 from imgreg.api.label_issues import find_label_issues
 from imgreg.api.train import train
 from imgreg.api.verify import recorded_settings
-from imgreg.config import LABEL_FOLDS
+from imgreg.config import LABEL_FOLDS, Settings
 from imgreg.errors import ImgregError
 from imgreg.progress import Watcher
-from imgreg.recipes.settings import build_settings
+from imgreg.recipes import overrides_of, recipe_names
+from imgreg.recipes.settings import build_settings, options_of
 from imgreg.runs.folder import read_run
 from imgreg.runs.history import Epoch
 from imgreg.session import Session
@@ -72,19 +73,31 @@ def run_command(asked: dict[str, Any], *, watcher: Watcher) -> str:
         repeats
             Of a label check.
     """
-    data, models = Path(asked["data"]), Path(asked["models"])
-    options = asked["options"] | ({"repeats": asked["repeats"]} if asked["command"] == "label-issues" else {})
-    words = ["imgreg", asked["command"], asked["data"], "--recipe", asked["recipe"]]
-    words += [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    data, models, given = Path(asked["data"]), Path(asked["models"]), asked["options"]
     if asked.get("run"):
-        settings, words = recorded_settings(read_run(models / asked["run"])), []  # no command line has all of these
+        settings = recorded_settings(read_run(models / asked["run"]))
+        typed = typed_settings(settings)
     else:
-        settings = build_settings(asked["recipe"], asked["options"])
-    session = Session(models=models, name=asked["name"], command=shlex.join(words), watcher=watcher)
+        settings = build_settings(asked["recipe"], given)
+        typed = ["--recipe", asked["recipe"]]
+        typed += [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    if typed and asked["command"] == "label-issues":
+        typed += ["--repeats", str(asked["repeats"])]
+    command = shlex.join(["imgreg", asked["command"], asked["data"], *typed]) if typed else ""
+    session = Session(models=models, name=asked["name"], command=command, watcher=watcher)
     if asked["command"] == "train":
         return train(data, settings=settings, session=session).name
     done = find_label_issues(data, settings=settings, repeats=asked["repeats"], folds=LABEL_FOLDS, session=session)
     return done.folder.name
+
+
+def typed_settings(settings: Settings) -> list[str]:
+    """A run's settings as options of a command; empty for a recipe of the user's own, whose file may be gone."""
+    recipe = settings.recipe
+    if recipe.name not in recipe_names():
+        return []
+    overrides = [word for one in overrides_of(recipe) for word in ("--set", one)]
+    return ["--recipe", recipe.name, *overrides, *options_of(settings)]
 
 
 def _send(**message: Any) -> None:

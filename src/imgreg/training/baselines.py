@@ -24,7 +24,7 @@ from imgreg.progress import Watcher
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
 from imgreg.training.cache import open_cache
-from imgreg.training.dataset import ResampledDataset
+from imgreg.training.resampling import ResampledDataset
 
 _PORTION = 512  # photos whose whole features are in memory at once
 

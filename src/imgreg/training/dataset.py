@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from imgreg.config import Photos, Settings
-from imgreg.data.discovery import photo_folders
+from imgreg.config import Photos
 from imgreg.data.file_cache import FileCache
 from imgreg.data.index import PhotoIndex, Skipped, index_photos, index_portions
-from imgreg.data.resample import Repeat, resplit
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.data.store_copy import local_copy
-from imgreg.data.stores import address_of, as_typed
+from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, UsageError
-from imgreg.paths import cache_folder, cache_store, store_address
+from imgreg.paths import cache_folder, store_address
 from imgreg.progress import Watcher
-from imgreg.runs.atomic_folder import atomic_folder
-from imgreg.runs.names import named_folder
 from imgreg.session import Session
 from imgreg.training.backbone import Backbone
 from imgreg.training.near_duplicates import with_families
@@ -29,7 +24,6 @@ from imgreg.training.near_duplicates import with_families
 PORTION_FILES = 8192  # some 9 MB of memory for each feature of a photo
 SKIPPED_SHOWN = 10
 AUTO_FOLDS, MIN_AUTO_FOLDS = 5, 3
-TEST_FRACTION = 0.2  # of all photos, in each repeat without folds
 ENOUGH_VALIDATION_PHOTOS = 200  # cross-validation gains as much on sets of 800 photos (docs/log.md)
 
 
@@ -155,7 +149,7 @@ def prepare_dataset(
     index, notes = read_index(data, photos, session=session, read_all=read_all)
     warnings: list[str] = []
     if base is not None and not any(photo.split == "val" for photo in index.photos):
-        index, warnings = _in_families(index, base=base, session=session)
+        index, warnings = with_families(index, base=base, session=session)
     folds, chosen = _n_folds(index, photos)
     warnings += chosen
     split = split_photos(index.photos, val_fraction=photos.val_fraction, seed=photos.split_seed, folds=folds)
@@ -201,74 +195,6 @@ def _n_folds(index: PhotoIndex, photos: Photos) -> tuple[int, list[str]]:
     ]
 
 
-@dataclass(frozen=True)
-class ResampledDataset:
-    """The photos of a repeated training, indexed and split many times, and the base they go through."""
-
-    index: PhotoIndex
-    repeats: tuple[Repeat, ...]
-    base: Backbone
-    notes: tuple[str, ...]
-
-
-def resample_dataset(
-    data: Path, settings: Settings, *, repeats: int, folds: int = 0, session: Session, own_test: bool = True
-) -> ResampledDataset:
-    """Index the photos and split them again for each repeat.
-
-    Parameters
-    ----------
-    repeats : int
-        Number of random splits.
-    folds : int
-        0 for a random test split of TEST_FRACTION; else each repeat tests every photo once, in this many folds.
-    own_test : bool
-        Take the photos of the dataset's own test split too; False leaves them for the end.
-
-    Raises
-    ------
-    DatasetError
-        If the photos cannot be used as a dataset, or a class is too small.
-    UsageError
-        For fewer than 2 trainings.
-    """
-    watcher = session.watcher
-    if repeats * max(folds, 1) < 2:
-        raise UsageError("--repeats 1 gives no confidence interval: use 2 or more (5 is a good start), or --folds.")
-    index, found = read_index(data, settings.photos, session=session)
-    notes = list(found)
-    if not own_test and any(photo.split == "test" for photo in index.photos):
-        index = replace(index, photos=tuple(photo for photo in index.photos if photo.split != "test"))
-        notes.append("The photos of the dataset's own test split take no part.")
-        watcher.say(notes[-1])
-    if any(photo.split is not None for photo in index.photos):
-        notes.append("The dataset's own split is not used: every repeat draws a new one.")
-        watcher.say(notes[-1])
-    base = Backbone(settings.base, watcher=watcher, pool=session.pool)
-    index, families = _in_families(index, base=base, session=session)
-    for line in families:
-        watcher.say(line)
-    notes += families
-    drawn = resplit(
-        index.photos,
-        repeats=repeats,
-        folds=folds,
-        test_fraction=TEST_FRACTION,
-        val_fraction=settings.photos.val_fraction,
-        seed=settings.photos.split_seed,
-    )
-    return ResampledDataset(index, drawn, base, (*notes, *base.notes))
-
-
-def _in_families(index: PhotoIndex, *, base: Backbone, session: Session) -> tuple[PhotoIndex, list[str]]:
-    """The index with near-duplicates in families, and a line on them."""
-    index, n_families = with_families(index, base=base, session=session)
-    if not n_families:
-        return index, []
-    pictures = "1 picture has" if n_families == 1 else f"{n_families} pictures have"
-    return index, [f"{pictures} near-duplicates, which are kept in the same split (imgreg check lists them)."]
-
-
 def _uneven(split: Split, *, val_fraction: float) -> list[str]:
     """A line for each class whose near-duplicates, kept together, made its share of validation photos far off."""
     if split.given or split.folds:
@@ -284,72 +210,3 @@ def _uneven(split: Split, *, val_fraction: float) -> list[str]:
                 "near-duplicates are kept in the same split. `imgreg check` lists them."
             )
     return lines
-
-
-@contextmanager
-def new_folder(session: Session, *, data: Path, kind: str) -> Iterator[tuple[Path, Path]]:
-    """Make the folder of a command's results, whole or not at all.
-
-    Parameters
-    ----------
-    data : Path
-        The photos. Neither the folder nor the cache may be inside.
-    kind : str
-        What follows the time in a name that the user did not give.
-
-    Yields
-    ------
-    tuple of Path
-        The folder to fill, and what it will be called when the block ends.
-
-    Raises
-    ------
-    UsageError
-        If the folder exists, or would be in the photo folder.
-    BusyError
-        If another process is making it.
-    MachineError
-        If the disk refuses.
-    """
-    refuse_inside(data, session.models, option="--models")
-    refuse_cache_inside(data)
-    target = named_folder(session.models, session.name, kind=kind)
-    with atomic_folder(target) as folder:
-        yield folder, target
-
-
-def refuse_target(data: Path, target: Path, *, suffix: str, option: str) -> None:
-    """Before any work: a file to be written has this suffix, and a folder that is there, outside the photo folders.
-
-    raises   UsageError
-    """
-    refuse_inside(data, target.parent, option=option)
-    if target.suffix.lower() != suffix:
-        raise UsageError(f"{option} {target}: expected a file name ending in {suffix}.")
-    if not target.parent.is_dir():
-        raise UsageError(f"{option} {target}: there is no folder {target.parent}. Create it, or choose another.")
-
-
-def refuse_inside(data: Path, folder: Path, *, option: str) -> None:
-    """Photo folders are never written to. raises UsageError if `folder`, to be written, is in one
-
-    A manifest may name photos in its own folder; beside them nothing is written, below them it may be.
-    """
-    for photos in photo_folders(data):
-        inside = folder.resolve().is_relative_to(photos.resolve())
-        beside_manifest = data.is_file() and photos.resolve() == data.parent.resolve() != folder.resolve()
-        if inside and not beside_manifest:
-            raise UsageError(
-                f"{option} {folder} is inside the photo folder {photos}, which imgreg never writes to. Choose a "
-                "folder outside it."
-            )
-
-
-def refuse_cache_inside(data: Path) -> None:
-    """Neither this machine's cache nor a shared one may be inside the photo folder. raises UsageError"""
-    refuse_inside(data, cache_folder(), option="IMGREG_CACHE")
-    store, photos = cache_store(), address_of(data)
-    if store is not None and photos is not None and f"{store}/".startswith(f"{photos}/"):
-        raise UsageError(
-            f"IMGREG_CACHE {store} is inside the photos' {photos}, where imgreg never writes. Choose another prefix."
-        )

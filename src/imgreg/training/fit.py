@@ -1,45 +1,38 @@
-"""Photos and a recipe in, a trained head out: features into the cache, then the head on them."""
+"""Prepared features and a recipe in, a trained head out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.config import Recipe, Settings
-from imgreg.data.augment import Augmenter
+from imgreg.config import Recipe
 from imgreg.data.index import Photo, labels_of
 from imgreg.data.split import Split
 from imgreg.errors import DivergedError
-from imgreg.features.backbone import block_arrays
-from imgreg.features.blocks import Block, frozen_layer
-from imgreg.features.cache import FeatureCache
-from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.stored import stored_shape
 from imgreg.features.tta import tta_views
 from imgreg.heads.checkpoint import checkpointer
 from imgreg.heads.ensemble import mean_probabilities
 from imgreg.heads.epochs import NO_HOOKS, Hooks
-from imgreg.heads.finetune import Unfrozen, finetune, tuned_answers
+from imgreg.heads.finetune import finetune, tuned_answers
 from imgreg.heads.fit import fit_head
 from imgreg.heads.graph import head_graph
 from imgreg.heads.monitor import LayerMonitor
-from imgreg.heads.plan import plan_head, refuse_output
+from imgreg.heads.plan import plan_head
 from imgreg.heads.silencing import Silenced, silenced_scores
 from imgreg.heads.training_curves import FittedHead, Fold, SplitFeatures
-from imgreg.heads.views import Labelled
-from imgreg.lazy_imports import load_keras
 from imgreg.progress import Watcher
 from imgreg.reports.tensorboard import LiveEvents
 from imgreg.runs.history import Epoch
 from imgreg.session import Session
-from imgreg.training.backbone import Backbone
 from imgreg.training.checkpoints import checkpoint_path, photos_digest, resumable_training, training_key
 from imgreg.training.dataset import Dataset
+from imgreg.training.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -74,72 +67,6 @@ class Outcome:
         return np.asarray(history.val_probabilities[history.kept.epoch - 1])
 
 
-@dataclass(frozen=True)
-class Finetuning:
-    """What a block is fine-tuned on: the features that go into it, and its convolutions as they are in the base."""
-
-    source: FeatureSource
-    unfrozen: Unfrozen
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One recipe with its features in the cache."""
-
-    settings: Settings
-    classes: tuple[str, ...]
-    source: FeatureSource
-    augmenter: Augmenter
-    finetuning: Finetuning | None = None
-    extraction: Extraction = field(default=Extraction(0, 0))
-    seconds_keras: float = 0.0
-    seconds_features: float = 0.0
-
-    def labelled(self, photos: Sequence[Photo], *, augmented: bool = False) -> Labelled:
-        """Photos' features with their labels; `augmented` also has the augmented views."""
-        return labelled(
-            photos, classes=self.classes, source=self.source, augmenter=self.augmenter if augmented else None
-        )
-
-
-def prepare(dataset: Dataset, *, base: Backbone, settings: Settings, cache: FeatureCache, watcher: Watcher) -> Prepared:
-    """Compute the features that one recipe needs and the cache lacks.
-
-    Raises
-    ------
-    UsageError
-        If its head's output cannot have so many classes.
-    FeatureError
-        If a feature is not finite.
-    """
-    refuse_output(settings.recipe.head, n_classes=len(dataset.index.classes))
-    began = time.perf_counter()
-    watcher.step("loading Keras", 0, 1, "")
-    load_keras()
-    watcher.step("loading Keras", 1, 1, "")
-    started = time.perf_counter()
-    source, finetuning = FeatureSource(cache, base=base.identity), None
-    augmenter = Augmenter(settings.recipe.augmentation, seed=settings.seed, size_px=base.image_size)
-    sources = [source]
-    if settings.recipe.finetune.block != "none":
-        finetuning = prepare_finetuning(settings.recipe.finetune.block, base=base, cache=cache)
-        sources.append(finetuning.source)
-    extractions = [
-        extract_views(dataset, source=one, augmenter=augmenter, recipe=settings.recipe, base=base, watcher=watcher)
-        for one in sources
-    ]
-    return Prepared(
-        settings=settings,
-        classes=dataset.index.classes,
-        source=source,
-        augmenter=augmenter,
-        finetuning=finetuning,
-        extraction=Extraction(sum(one.n_computed for one in extractions), sum(one.n_read for one in extractions)),
-        seconds_keras=started - began,
-        seconds_features=time.perf_counter() - started,
-    )
-
-
 def fit_on(
     dataset: Dataset,
     prepared: Prepared,
@@ -164,21 +91,16 @@ def fit_on(
     """
     started = time.perf_counter()
     recipe, split, say = prepared.settings.recipe, dataset.split, session.watcher.say
-    seed, n_epochs = prepared.settings.seed, _n_epochs(recipe)
-    key = training_key(
-        prepared.settings,
-        head_seed=seed,
-        photos=photos_digest(split),
-        classes=prepared.classes,
-        identity=prepared.source.base,
-    )
+    seed, base, n_epochs = prepared.settings.seed, prepared.source.base, _n_epochs(recipe)
+    photos, classes = photos_digest(split), prepared.classes
+    key = training_key(prepared.settings, head_seed=seed, photos=photos, classes=classes, identity=base)
     checkpoint = checkpoint_path(key)
     resume = False if session.callbacks else session.resume
     resume_from = resumable_training(checkpoint, resume=resume, what=recipe.name, n_epochs=n_epochs, say=say)
     seconds_before = float(resume_from.history.column("seconds").sum()) if resume_from else 0.0
     if events is not None:
-        shape = stored_shape(prepared.source.base.image_size, prepared.source.base.stored)
-        events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(prepared.classes)))
+        shape = stored_shape(base.image_size, base.stored)
+        events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(classes)))
     hooks = Hooks(
         on_epoch=_shown(recipe, session.watcher, events),
         on_step=on_step,
@@ -200,7 +122,7 @@ def fit_on(
         diverged=diverged,
         checkpoint=checkpoint,
         test_probabilities=predict_with(prepared, fitted, split.test) if split.test else None,
-        val_labels=labels_of(split.val, prepared.classes),
+        val_labels=labels_of(split.val, classes),
         seconds_head=time.perf_counter() - started + seconds_before,
         silenced=_silenced(prepared, fitted, split),
     )
@@ -259,44 +181,6 @@ def _silenced(prepared: Prepared, fitted: FittedHead, split: Split) -> tuple[Sil
         heads=fitted.heads,
         views=tta_views(mirror=recipe.prediction.mirror),
     )
-
-
-def prepare_finetuning(block: Block, *, base: Backbone, cache: FeatureCache) -> Finetuning:
-    """Read the base's convolutions; the features are still to be computed."""
-    source = FeatureSource(cache, base=base.identity, layer=frozen_layer(block))
-    return Finetuning(source, Unfrozen(block_arrays(base.weights, block), base.precision))
-
-
-def extract_views(
-    dataset: Dataset, *, source: FeatureSource, augmenter: Augmenter, recipe: Recipe, base: Backbone, watcher: Watcher
-) -> Extraction:
-    """Bring the test-time views of every photo, and the augmented views of train photos only, into the cache."""
-    clean: list[tuple[int, Augmenter | None]] = [(view, None) for view in tta_views(mirror=recipe.prediction.mirror)]
-    augmented = [(view, augmenter) for view in range(1, recipe.n_views + 1)]
-    wanted = dict.fromkeys((*dataset.split.val, *dataset.split.test), clean)
-    wanted |= {photo: [*clean, *augmented] for photo in dataset.split.train}
-    return extract(
-        wanted,
-        source=source,
-        load=lambda: base.engine_or_workers(source.layer),
-        on_view=watcher.stage("computing features"),
-        on_block=watcher.stage("checking cached features"),
-    )
-
-
-def labelled(
-    photos: Sequence[Photo],
-    *,
-    classes: Sequence[str],
-    source: FeatureSource,
-    augmenter: Augmenter | None = None,
-) -> Labelled:
-    """Photos' cached features with their labels, as a head is trained and scored on them."""
-
-    def features(view: int, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        return source.read([photos[row] for row in rows], view, augmenter=augmenter)
-
-    return Labelled(features, labels_of(photos, classes))
 
 
 def _n_epochs(recipe: Recipe) -> int:

@@ -53,9 +53,10 @@ def in_order(
                 for i, future in list(running.items()):
                     if is_lost(future):
                         if tries[i] == TRIES:
+                            cause = f" ({future.exception()})" if future.done() else ""
                             raise MachineError(
-                                f"A worker was lost {TRIES} times at the same task ("
-                                f"{future.exception() if future.done() else 'its process ended'}). {advice}"
+                                f"Task {i + 1} of {len(items)} failed {TRIES} times, because its worker process "
+                                f"ended{cause}. {advice}"
                             )
                         coming.appendleft(i)
                     elif future.done():

@@ -14,7 +14,7 @@ from imgreg.config import SWEEPS
 from imgreg.data.index import Photo
 from imgreg.heads.lr_find import sweep_learning_rates
 from imgreg.progress import Watcher
-from imgreg.training.fit import Prepared
+from imgreg.training.prepare import Prepared
 
 LOWEST, HIGHEST = 1e-7, 1.0
 N_STEPS = 140  # 20 a decade

@@ -21,22 +21,26 @@ from imgreg.training.data_quality import describe
 N_OTHERS = 64  # photos beside the candidates whose mean is taken off: what all photos share says nothing
 
 
-def with_families(index: PhotoIndex, *, base: Backbone, session: Session) -> tuple[PhotoIndex, int]:
+def with_families(index: PhotoIndex, *, base: Backbone, session: Session) -> tuple[PhotoIndex, list[str]]:
     """Put the photos of each such picture into one family, which stays in one split.
 
     Returns
     -------
     PhotoIndex
         The index with `Photo.family` set: the least hash of the family, so that it stays when other photos come.
-    int
-        Number of families.
+    list of str
+        A line on them, for the report; empty if there are none.
     """
     groups = connected(confirmed_pairs(index, base=base, session=session))
     family = {index.photos[row].sha256: min(index.photos[i].sha256 for i in group) for group in groups for row in group}
     photos = tuple(
         replace(photo, family=family[photo.sha256]) if photo.sha256 in family else photo for photo in index.photos
     )
-    return replace(index, photos=photos), len(groups)
+    if not groups:
+        return index, []
+    pictures = "1 picture has" if len(groups) == 1 else f"{len(groups)} pictures have"
+    note = f"{pictures} near-duplicates, which are kept in the same split (imgreg check lists them)."
+    return replace(index, photos=photos), [note]
 
 
 def confirmed_pairs(index: PhotoIndex, *, base: Backbone, session: Session) -> list[tuple[int, int]]:

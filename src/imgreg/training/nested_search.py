@@ -21,8 +21,8 @@ from imgreg.recipes.search_space import Space, slow_settings
 from imgreg.recipes.settings import with_recipe
 from imgreg.runs.trial import Trial
 from imgreg.session import Session
-from imgreg.training.dataset import TEST_FRACTION, ResampledDataset, resample_dataset
-from imgreg.training.search import Candidate, Sampler, Score, Search, search, tpe
+from imgreg.training.resampling import TEST_FRACTION, ResampledDataset, resample_dataset
+from imgreg.training.search import Budget, Candidate, Sampler, Score, Search, search, tpe
 from imgreg.training.trials import run_trials
 
 
@@ -55,8 +55,10 @@ def search_nested(
     ----------
     settings : Settings
         With the default recipe, the first trial of each search.
-    sampler, drop_z
-        As in `search`.
+    sampler : callable
+        Makes the sampler of each search from a seed.
+    drop_z : float
+        As in `Budget`.
 
     Raises
     ------
@@ -68,7 +70,8 @@ def search_nested(
     watcher = session.watcher
     folds, n_searches = tuning.folds, tuning.folds + 1
     resampled = resample_dataset(data, settings, repeats=1, folds=folds, session=session, own_test=False)
-    work = _Work(settings, session, space, tuning, n_searches * tuning.trials * tuning.inner_folds + 2 * folds)
+    n_planned = n_searches * tuning.trials * tuning.inner_folds + 2 * folds
+    work = _Work(settings, session, space, tuning, sampler, drop_z, n_planned)
     watcher.say(
         f"At most {work.n_planned} trainings: {n_searches} searches ({folds} outer folds, then all photos) of "
         f"{tuning.trials} trials on {tuning.inner_folds} inner folds, and {2 * folds} to score the outer folds. Trials "
@@ -83,7 +86,7 @@ def search_nested(
     def found_in(repeat: Repeat, where: str, n_left: int) -> Search:
         now = time.monotonic()
         share = None if ends is None else now + (ends - now) / n_left
-        return _search(work, resampled, repeat, where=where, ends=share, sampler=sampler, drop_z=drop_z)
+        return _search(work, resampled, repeat, where=where, ends=share)
 
     outer = []
     for number, (repeat, default) in enumerate(zip(resampled.repeats, defaults, strict=True)):
@@ -109,6 +112,8 @@ class _Work:
     session: Session
     space: Space
     tuning: Tuning
+    sampler: Sampler
+    drop_z: float
     n_planned: int
     n_trained: int = 0
     n_kept: int = 0
@@ -184,8 +189,6 @@ def _search(
     *,
     where: str,
     ends: float | None,
-    sampler: Sampler,
-    drop_z: float,
 ) -> Search:
     """Search on inner folds of a split's train and validation photos."""
     photos, before = (*repeat.split.train, *repeat.split.val), work.n_done
@@ -202,12 +205,13 @@ def _search(
         work.space,
         work.scorer(replace(resampled, repeats=inner), where),
         default={key: setting_of(recipe, key) for key in work.space},
-        n_folds=work.tuning.inner_folds,
-        n_trials=work.tuning.trials,
-        seed=(work.settings.seed + 1000 * repeat.fold) % 2**32,
-        sampler=sampler,
-        drop_z=drop_z,
-        is_over=lambda: ends is not None and time.monotonic() >= ends,
+        sampler=work.sampler((work.settings.seed + 1000 * repeat.fold) % 2**32),
+        budget=Budget(
+            n_trials=work.tuning.trials,
+            n_folds=work.tuning.inner_folds,
+            drop_z=work.drop_z,
+            is_over=lambda: ends is not None and time.monotonic() >= ends,
+        ),
     )
     work.n_planned -= work.tuning.trials * work.tuning.inner_folds - (work.n_done - before)
     return found

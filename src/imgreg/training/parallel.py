@@ -10,7 +10,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from imgreg.reports.tensorboard import LiveEvents
 from imgreg.session import Session
 from imgreg.training.dataset import Dataset
-from imgreg.training.fit import Outcome, Prepared, fit_on
+from imgreg.training.fit import Outcome, fit_on
+from imgreg.training.prepare import Prepared
 
 CORES_A_HEAD = 4  # a step is bound by memory: more cores bring one head little
 

@@ -16,6 +16,7 @@ from imgreg.errors import DatasetError
 from imgreg.features.backbone import PREPROCESSINGS
 from imgreg.features.stored import stored_shape
 from imgreg.heads.calibration import Calibration
+from imgreg.heads.network import Network
 from imgreg.heads.plan import plan_head
 from imgreg.heads.store import ModelCard, load_card, save_head
 from imgreg.paths import shared_path
@@ -66,8 +67,9 @@ def record(result: TrainingResult, folder: Path, *, target: Path, session: Sessi
     scored, mistakes = scored_photos(run), notable_photos(run).mistakes[:N_MAPS]
     answers = scored.probabilities.argmax(axis=1)
     answered = [(row, int(answers[scored.rows.index(row)])) for row in mistakes]
-    plan = load_card(folder).plan
-    keep_maps(folder, run, answered, base=result.base, plan=plan, fitted=outcome.fitted)
+    base, fitted = result.base, outcome.fitted
+    network = Network(base.weights, load_card(folder).plan, fitted.heads, fitted.blocks, base.preprocessing)
+    keep_maps(folder, run, answered, network=network)
     write_run_report(folder, run, style=session.style)
     return run
 

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from imgreg.data import decode as decoding
 from imgreg.heads.explain import explain
-from imgreg.heads.plan import Layer
-from imgreg.heads.training_curves import FittedHead
+from imgreg.heads.network import Network
 from imgreg.runs.folder import Run
-from imgreg.training.backbone import Backbone
 from imgreg.training.thumbnails import FOLDER, MAP, PICTURE_PX, photo_bytes
 
 N_MAPS = 9  # worst mistakes of a run that get a map
@@ -21,9 +19,7 @@ def keep_maps(
     run: Run,
     rows: Sequence[tuple[int, int]],
     *,
-    base: Backbone,
-    plan: Sequence[Layer],
-    fitted: FittedHead,
+    network: Network,
 ) -> None:
     """Write the Grad-CAM maps of some photos, overlaid on them, to folder/pictures.
 
@@ -36,21 +32,11 @@ def keep_maps(
     from imgreg.reports.pictures import jpeg, overlay
 
     found = [(run.split[row], k, photo_bytes(run, run.split[row])) for row, k in rows]
-    had = [(row, k, data) for row, k, data in found if data is not None]
-    squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in had]
-    asked = [row.fold if row.on("val") else None for row, _, _ in had]  # no head saw a test photo: all are asked
-    maps = explain(
-        squares,
-        [k for _, k, _ in had],
-        base=base.weights,
-        plan=plan,
-        heads=fitted.heads,
-        blocks=fitted.blocks,
-        asked=asked,
-        n_random=0,
-        preprocessing=base.preprocessing,
-    )
+    available = [(row, k, data) for row, k, data in found if data is not None]
+    squares = [decoding.decode(data, size_px=run.summary.image_size) for _, _, data in available]
+    asked = [row.fold if row.on("val") else None for row, _, _ in available]  # no head saw a test photo: all are asked
+    maps = explain(squares, [k for _, k, _ in available], network=network, asked=asked, n_random=0)
     (folder / FOLDER).mkdir(exist_ok=True)
-    for (row, _, data), one in zip(had, maps, strict=True):
+    for (row, _, data), one in zip(available, maps, strict=True):
         shown = overlay(decoding.picture(data, longest_px=PICTURE_PX), one.map)
         (folder / FOLDER / f"{row.sha256}{MAP}.jpg").write_bytes(jpeg(shown))

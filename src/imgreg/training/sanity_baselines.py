@@ -25,8 +25,10 @@ from imgreg.heads.forward import score
 from imgreg.progress import Watcher
 from imgreg.runs.summary import SanityBaseline
 from imgreg.session import Session
-from imgreg.training.dataset import Dataset, ResampledDataset
-from imgreg.training.fit import Prepared, fit_on
+from imgreg.training.dataset import Dataset
+from imgreg.training.fit import fit_on
+from imgreg.training.prepare import Prepared
+from imgreg.training.resampling import ResampledDataset
 from imgreg.training.trials import run_trials
 
 

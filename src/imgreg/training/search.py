@@ -40,6 +40,26 @@ Score = Callable[[Sequence[Candidate], int], Sequence[Losses | None]]  # of a fo
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How much a search may train.
+
+    Attributes
+    ----------
+    n_trials, n_folds : int
+        Trials at most, and the folds that each is scored on.
+    drop_z : float
+        Standard errors by which a trial must be worse than the best before its batch to be spared the other folds.
+    is_over : callable
+        Asked between batches; with True the search ends early.
+    """
+
+    n_trials: int
+    n_folds: int
+    drop_z: float = DROP_Z
+    is_over: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
 class Search:
     """A finished search.
 
@@ -65,28 +85,18 @@ def tpe(seed: int) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def random_search(seed: int) -> BaseSampler:
-    """Independent proposals, whatever the losses of earlier ones."""
-    import optuna
-
-    return optuna.samplers.RandomSampler(seed)
-
-
 def search(
     space: Space,
     score: Score,
     *,
     default: Mapping[str, Any],
-    n_folds: int,
-    n_trials: int,
-    seed: int,
-    sampler: Sampler = tpe,
-    drop_z: float = DROP_Z,
-    is_over: Callable[[], bool] = lambda: False,
+    sampler: BaseSampler,
+    budget: Budget,
 ) -> Search:
     """Try the default recipe and then what the sampler proposes.
 
-    The same seed and scores give the same trials: batches have one size, and are reported in the order of their trials.
+    The same seed of the sampler and the same scores give the same trials: batches have one size, and are reported in
+    the order of their trials.
 
     Parameters
     ----------
@@ -95,31 +105,27 @@ def search(
         None for one that diverged. For the default recipe, which others are measured against, it raises instead.
     default : mapping
         The default recipe's values, the first trial. The sampler learns of it only if they lie in the space.
-    drop_z : float
-        Standard errors by which a trial must be worse than the best before its batch to be spared the other folds.
-    is_over : callable
-        Asked between batches; with True the search ends early.
 
     References
     ----------
     Bergstra et al. 2011 (tree-structured Parzen estimator); Birattari et al. 2002 (racing); Watanabe et al. 2023,
     arXiv:2304.10255 (PED-ANOVA).
     """
-    study, asked_for = _study(sampler(seed)), distributions(space)
+    study, asked_for = _study(sampler), distributions(space)
     is_inside = contains(space, default)
     trials: list[SearchTrial] = []
     of_best: list[Losses] | None = None  # the best trial's photos, by fold
-    while len(trials) < n_trials and not (trials and is_over()):
+    while len(trials) < budget.n_trials and not (trials and budget.is_over()):
         first = len(trials)
         if first == 0 and is_inside:
             study.enqueue_trial({key: _typed(space, key, value) for key, value in default.items()})
-        numbers = range(first, min(first + BATCH, n_trials))
+        numbers = range(first, min(first + BATCH, budget.n_trials))
         asked = {n: study.ask(asked_for) for n in numbers if n or is_inside}
         batch = [Candidate(n, _values(space, asked[n].params) if n else default) for n in numbers]
-        found = _scored(batch, score, n_folds=n_folds, of_best=of_best, drop_z=drop_z)
+        found = _scored(batch, score, budget=budget, of_best=of_best)
         against = found[0] if of_best is None else of_best
         for candidate in batch:
-            trials.append(_trial(candidate, found[candidate.number], n_folds=n_folds, best=against))
+            trials.append(_trial(candidate, found[candidate.number], n_folds=budget.n_folds, best=against))
             if candidate.number in asked:
                 loss = trials[-1].loss
                 study.tell(asked[candidate.number], DIVERGED_LOSS if loss is None else loss)
@@ -129,12 +135,12 @@ def search(
 
 
 def _scored(
-    batch: Sequence[Candidate], score: Score, *, n_folds: int, of_best: list[Losses] | None, drop_z: float
+    batch: Sequence[Candidate], score: Score, *, budget: Budget, of_best: list[Losses] | None
 ) -> dict[int, list[Losses]]:
     """Each candidate's losses by fold; fewer than n_folds for one that was dropped or diverged."""
     found: dict[int, list[Losses]] = {candidate.number: [] for candidate in batch}
     left = list(batch)
-    for fold in range(n_folds):
+    for fold in range(budget.n_folds):
         kept = []
         for candidate, losses in zip(left, score(left, fold), strict=True):
             own = found[candidate.number]
@@ -143,7 +149,7 @@ def _scored(
                 continue
             own.append(losses)
             best = of_best[: fold + 1] if of_best else found[0]
-            if candidate.number == 0 or not clearly_worse(own, best, z=drop_z):
+            if candidate.number == 0 or not clearly_worse(own, best, z=budget.drop_z):
                 kept.append(candidate)
         if not (left := kept):
             break

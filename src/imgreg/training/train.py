@@ -21,8 +21,9 @@ from imgreg.training.baselines import baselines_of_split
 from imgreg.training.cache import open_cache
 from imgreg.training.data_quality import DataQuality, assess_data_quality
 from imgreg.training.dataset import Dataset, prepare_dataset
-from imgreg.training.fit import Outcome, Prepared, prepare
+from imgreg.training.fit import Outcome
 from imgreg.training.parallel import fit_in_parallel
+from imgreg.training.prepare import Prepared, prepare
 from imgreg.training.sanity_baselines import sanity_of_run
 
 

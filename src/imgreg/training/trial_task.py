@@ -30,7 +30,8 @@ from imgreg.training.backbone import Backbone
 from imgreg.training.cache import open_cache
 from imgreg.training.checkpoints import VERSIONS_OF, checkpoint_path
 from imgreg.training.dataset import Dataset
-from imgreg.training.fit import Prepared, fit_split, predict_with, prepare
+from imgreg.training.fit import fit_split, predict_with
+from imgreg.training.prepare import Prepared, prepare
 from imgreg.training.workers import stop_without_parent
 
 KEEP_SECONDS = 86_400.0  # features on a worker's machine: the other workers there may be reading them

@@ -26,8 +26,9 @@ from imgreg.runs.trial import TRIALS, Trial, TrialStore
 from imgreg.session import Session
 from imgreg.training.cache import open_cache, store_of_workers
 from imgreg.training.checkpoints import VERSIONS_OF, photos_digest, training_key
-from imgreg.training.dataset import Dataset, ResampledDataset
-from imgreg.training.fit import Prepared, prepare
+from imgreg.training.dataset import Dataset
+from imgreg.training.prepare import Prepared, prepare
+from imgreg.training.resampling import ResampledDataset
 from imgreg.training.trial_task import TrialResult, TrialTask, train_in_worker, train_trial, trial_seed
 from imgreg.training.workers import open_workers
 

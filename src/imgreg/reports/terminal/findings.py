@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgreg.data.index import PhotoIndex
 from imgreg.data.issues import SEVERITIES, Finding
-from imgreg.reports.terminal.parts import line_to_copy, text_of
+from imgreg.reports.terminal.parts import line_to_copy, stacked, text_of
 from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ def findings_text(
     command : str
         The next command.
     """
-    from rich.console import Group
-
     counts = Counter(photo.label for photo in index.photos)
     of_classes = ", ".join(f"{one_line(label, limit=24)} {counts[label]}" for label in index.classes)
     lines: list[RenderableType] = [
@@ -55,7 +53,7 @@ def findings_text(
             ]
     if manifest is not None:
         lines.append(line_to_copy("Manifest: ", str(manifest)))
-    return Group(*lines, line_to_copy("Next: ", command))
+    return stacked(*lines, line_to_copy("Next: ", command))
 
 
 def _files(one: Finding, *, every: bool) -> list[RenderableType]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgreg.analysis.metrics import Metrics
 from imgreg.reports.rows import FIGURE_NAMES
-from imgreg.reports.terminal.parts import note_lines, table_of, text_of
+from imgreg.reports.terminal.parts import note_lines, stacked, table_of, text_of
 from imgreg.reports.text import one_line
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableType:
     """Every figure with its interval, and the confusion."""
-    from rich.console import Group
-
     figures = table_of("metric", "", "95 % interval")
     for name, figure in metrics.figures.items():
         figures.add_row(text_of(FIGURE_NAMES[name]), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
@@ -25,7 +23,7 @@ def metrics_text(metrics: Metrics, *, notes: Sequence[str] = ()) -> RenderableTy
     for name, row in zip(metrics.classes, metrics.confusion, strict=True):
         counts.add_row(text_of(one_line(name, limit=20)), *(str(n) for n in row))
     of = f"for {metrics.classes[1]}" if len(metrics.classes) == 2 else "macro averages, one class against the rest"
-    return Group(
+    return stacked(
         figures,
         text_of(f"{metrics.n_photos} photos. Precision, recall, F1 and AUC: {of}. Losses in nats.", style="dim"),
         text_of(""),

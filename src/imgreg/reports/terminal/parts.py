@@ -11,11 +11,18 @@ from imgreg.reports.text import visible
 from imgreg.runs.summary import Baseline, SanityBaseline
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Group, RenderableType
     from rich.table import Table
     from rich.text import Text
 
 WIDTH = 80
+
+
+def stacked(*parts: RenderableType) -> Group:
+    """One below the other."""
+    from rich.console import Group
+
+    return Group(*parts)
 
 
 def text_of(text: str, *, style: str = "") -> Text:

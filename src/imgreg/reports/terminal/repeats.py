@@ -19,6 +19,7 @@ from imgreg.reports.terminal.parts import (
     report_line,
     sanity_lines,
     short_count,
+    stacked,
     table_of,
     text_of,
 )
@@ -38,8 +39,6 @@ _WORDS = {
 
 def study_text(done: Study, *, more_repeats: str) -> RenderableType:
     """The answer, the ranked table in 80 columns, where the report is, and, if it is undecided, a command for more."""
-    from rich.console import Group
-
     table = done.table
     lines = table_of(
         "recipe", "param-\neters", "test\nloss", "\nacc.", "last\ngap", "difference\n(95 % interval)", "\nresult"
@@ -59,7 +58,7 @@ def study_text(done: Study, *, more_repeats: str) -> RenderableType:
             text_of(word, style={"helped": "green", "hurt": "red"}.get(word, "")),
         )
     scores = ", ".join(f"{one.name} {nats(one.test_loss)} ({percent(one.test_accuracy)})" for one in done.baselines)
-    return Group(
+    return stacked(
         *answer_lines(done.answer),
         text_of(""),
         lines,
@@ -80,8 +79,6 @@ def learning_curve_text(
     error: LearningCurve, loss: LearningCurve, *, answer: Sequence[str], notes: Sequence[str], folder: Path
 ) -> RenderableType:
     """The answer, the scores by the number of train photos, and where the report is."""
-    from rich.console import Group
-
     lines = table_of("train photos", "test\nacc.", "\n95 % interval", "test\nloss", "\n95 % interval")
     for i, size in enumerate(error.sizes):
         lines.add_row(
@@ -99,7 +96,7 @@ def learning_curve_text(
         nats(of_loss.score),
         f"{nats(of_loss.low)} to {nats(of_loss.high)}",
     )
-    return Group(
+    return stacked(
         *answer_lines(answer),
         text_of(""),
         lines,
@@ -111,9 +108,7 @@ def learning_curve_text(
 
 def learning_rate_text(*, answer: Sequence[str], notes: Sequence[str], folder: Path) -> RenderableType:
     """The suggestion, its reason, and where the figure is."""
-    from rich.console import Group
-
-    return Group(
+    return stacked(
         *answer_lines(answer),
         *note_lines(notes),
         line_to_copy("Figure: ", str(folder / "curve.png")),
@@ -124,8 +119,6 @@ def label_issues_text(
     table: LabelTable, *, paths: Sequence[Path], answer: Sequence[str], notes: Sequence[str], folder: Path
 ) -> RenderableType:
     """The answer, the first photos, and where the sheet, the whole list and the report are."""
-    from rich.console import Group
-
     lines = table_of("photo", "label", "predicted", "own\nlabel", "for-\ngotten", "history")
     lines.columns[-1].justify = "left"
     for row in table.rows[:_LABELS_SHOWN]:
@@ -137,7 +130,7 @@ def label_issues_text(
             f"{row.forgotten:.1f}",
             row.history,
         )
-    return Group(
+    return stacked(
         *answer_lines(answer),
         text_of(""),
         lines,

@@ -30,6 +30,7 @@ from imgreg.reports.terminal.parts import (
     percent,
     report_line,
     sanity_lines,
+    stacked,
     table_of,
     text_of,
 )
@@ -57,7 +58,6 @@ def run_text(summary: RunSummary, *, printed: Collection[str] = (), typed: Seque
     typed : sequence of str
         Words of the user's command: the next command names its paths as they do.
     """
-    from rich.console import Group
     from rich.panel import Panel
 
     conclusion = conclude(summary)
@@ -83,10 +83,10 @@ def run_text(summary: RunSummary, *, printed: Collection[str] = (), typed: Seque
     ]
     recipe = "" if summary.recipe == summary.name else f" (recipe {one_line(summary.recipe, limit=20)})"
     title = text_of(f"{one_line(summary.name, limit=44)}{recipe}", style="bold")
-    box = Panel(Group(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
+    box = Panel(stacked(*parts), title=title, title_align="left", width=WIDTH, padding=(0, 1))
     command = next_command(summary.next_step.sentence if summary.next_step else "")
     following = [line_to_copy("Next: ", with_places_of(command, typed))] if command else []
-    return Group(box, report_line(Path(summary.run)), *following)
+    return stacked(box, report_line(Path(summary.run)), *following)
 
 
 def _epochs_table(summary: RunSummary) -> RenderableType:
@@ -123,8 +123,6 @@ def _conditions(summary: RunSummary) -> Iterator[str]:
 
 def comparison_text(comparison: Comparison, *, printed: Collection[str] = (), command: str = "") -> RenderableType:
     """The answer in a sentence, the table, the warnings that are not printed yet, and where the report is."""
-    from rich.console import Group
-
     rows = shortened(comparison.rows, limit=3 * _NAME)
     effects = renamed(comparison.effects, rows=comparison.rows, short=rows)
     table = table_of(
@@ -152,7 +150,7 @@ def comparison_text(comparison: Comparison, *, printed: Collection[str] = (), co
             nats(row.gap_last),
             share_of_gap(row),
         )
-    return Group(
+    return stacked(
         text_of(answer(rows, effects), style="bold"),
         *(text_of(line) for line in [comparison.against_baselines] if line),
         *(text_of(effect.sentence) for effect in effects),

@@ -14,6 +14,7 @@ from imgreg.reports.terminal.parts import (
     note_lines,
     percent,
     report_line,
+    stacked,
     table_of,
     text_of,
 )
@@ -33,8 +34,6 @@ def tune_text(
     train_command: str,
 ) -> RenderableType:
     """The answer, the outer folds in 80 columns, where report and run are, and the command that trains the recipe."""
-    from rich.console import Group
-
     default = nested.effect.control
     lines = table_of("outer fold", "best\ntrial", "loss\ninside", "loss\noutside", "default\noutside", "\ndifference")
     for one in outer:
@@ -47,7 +46,7 @@ def tune_text(
             f"{one.loss - one.default_loss:+.3f}",
         )
     place = line_to_copy("Run: ", str(run))
-    return Group(
+    return stacked(
         *answer_lines(answer),
         text_of(""),
         lines,
