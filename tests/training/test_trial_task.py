@@ -22,7 +22,7 @@ from imgreg.features.extract import FeatureSource, View
 from imgreg.progress import Watcher
 from imgreg.runs.trial import TRIALS
 from imgreg.session import Session
-from imgreg.training.dataset import resample_dataset
+from imgreg.training.resampling import resample_dataset
 from imgreg.training.trials import Grid, run_trials
 
 SETTINGS = Settings.model_validate(
