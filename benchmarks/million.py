@@ -30,15 +30,15 @@ A_FOLDER = 10_000  # links to one picture: file systems bound them (ext4 65,000)
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from imgreg.data import index
+from imgreg.data import index, reading
 from imgreg.data.file_cache import FileCache
 n_read = 0
-real = index.in_workers
+real = reading.in_workers
 def counted(work, items, *, failed):
     global n_read
     n_read += len(items)
     return real(work, items, failed=failed)
-index.in_workers = counted
+reading.in_workers = counted
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 began = time.perf_counter()
 with FileCache(Path(sys.argv[2]), say=print) as known:

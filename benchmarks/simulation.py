@@ -30,11 +30,11 @@ from timing import show
 
 from imgreg.api.extract import extract_portions
 from imgreg.config import Base
-from imgreg.data import index
+from imgreg.data import index, reading
 from imgreg.data.file_cache import Stamp
-from imgreg.data.index import Photo
 from imgreg.data.listed import Listed
 from imgreg.data.metadata import ImageMetadata
+from imgreg.data.reading import Facts
 from imgreg.features.block_files import WrittenBlock
 from imgreg.features.extract import FeatureSource, View
 from imgreg.progress import Watcher
@@ -112,7 +112,7 @@ def simulate(n_photos: int, kill_share: float = 0.2) -> None:
 def child(root: Path) -> None:
     """The command, as one process, with drawn files and workers; a line of JSON after each portion."""
     index.stamp_of = _drawn_stamp
-    index.in_workers = _drawn_photos
+    reading.in_workers = _drawn_facts
     os.environ["IMGREG_CACHE"] = str(root / "cache")
     settings = build_settings("plain", {"weights": "starter", "overrides": {"prediction.mirror": False}})
     started = time.perf_counter()
@@ -128,10 +128,10 @@ def _drawn_stamp(path: str) -> Stamp:
     return 100_000, int.from_bytes(os.fsencode(path)[-12:-4], "big") % 2**40, 1, 1
 
 
-def _drawn_photos(_: object, items: Sequence[Listed], **__: object) -> Iterator[Photo]:
+def _drawn_facts(_: object, items: Sequence[Listed], **__: object) -> Iterator[Facts]:
     """In place of reading the files, with drawn hashes."""
     for item in items:
-        yield Photo(item.where, item.label, hashlib.sha256(item.where.encode()).hexdigest(), item.split, SEEN)
+        yield hashlib.sha256(item.where.encode()).hexdigest(), SEEN
 
 
 def _write_manifest(root: Path, n_photos: int) -> None:

@@ -34,8 +34,13 @@ def store_address(text: str | Path) -> str:
     >>> fetched = cache_folder() / "stores" / "s3" / "pets" / "1.jpg"
     >>> store_address(fetched), store_address(f"skipped {fetched}: empty"), store_address("1.jpg")
     ('s3://pets/1.jpg', 'skipped s3://pets/1.jpg: empty', '1.jpg')
+
+    An address that was made a path has both slashes again.
+
+    >>> store_address(Path("s3://pets/1.jpg"))
+    's3://pets/1.jpg'
     """
-    named, folder = str(text), cache_folder() / STORES
+    named, folder = re.sub(r"(?<![\w./\\-])(s3|gs|az):/(?!/)", r"\1://", str(text)), cache_folder() / STORES
     if STORES not in named:
         return named
     places = "|".join(re.escape(f"{one}{os.sep}") for one in (folder.absolute(), folder))

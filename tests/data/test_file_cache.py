@@ -12,7 +12,7 @@ import pytest
 
 from conftest import paint, paint_set
 from imgreg.data import file_cache as known
-from imgreg.data import index
+from imgreg.data import reading
 from imgreg.data.file_cache import FileCache, stamp_of
 from imgreg.data.index import PhotoIndex, index_photos
 
@@ -29,13 +29,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The files that were really read."""
-    real, paths = index.in_workers, []
+    real, paths = reading.in_workers, []
 
     def noted(work, items, *, failed):  # type: ignore[no-untyped-def]
         paths.extend(Path(item.where) for item in items)
         return real(work, items, failed=failed)
 
-    monkeypatch.setattr(index, "in_workers", noted)
+    monkeypatch.setattr(reading, "in_workers", noted)
     return paths  # type: ignore[return-value]
 
 
@@ -106,7 +106,7 @@ def test_another_pillow_reads_every_file(
 ) -> None:
     """What can be read, and what is seen in it, may differ by version."""
     indexed(data, tmp_path / "cache")
-    monkeypatch.setattr(known, "_made_by", lambda: "another")
+    monkeypatch.setattr(known, "made_by", lambda: "another")
     indexed(data, tmp_path / "cache")
     assert len(read) == 12
 

@@ -4,19 +4,12 @@ this machine whose answers go wrong."""
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
-import logging
-import os
 import shutil
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Barrier, Thread
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -32,84 +25,15 @@ from imgreg.features.block_files import WrittenBlock, write_block
 from imgreg.features.block_store import BlockStore
 from imgreg.features.cache import FeatureCache, feature_key
 from imgreg.progress import Watcher
+from s3_server import Server, obstore, running_server
 
-obstore = pytest.importorskip("obstore", reason="install imgreg[stores] to test object stores")
-moto = pytest.importorskip("moto.server", reason="install moto[server] for an S3 server on this machine")
 boto3 = pytest.importorskip("boto3")  # comes with moto
-
-Fault = Callable[[str, str, int], str]  # (method, key, how many times before) -> "", "500", "cut" or "slow"
-
-
-class Server:
-    """An S3 server behind a proxy that counts requests for objects and makes faults."""
-
-    def __init__(self, port: int) -> None:
-        self.asked: Counter[str] = Counter()
-        self.fault: Fault = lambda *_: ""
-        server = self
-
-        class Proxy(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                key = unquote(self.path.partition("?")[0]).strip("/")
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                fault = server.fault(self.command, key, server.asked[key])
-                server.asked[key] += 1
-                if fault == "slow":
-                    time.sleep(1)
-                if fault == "500":
-                    self.send_error(500)
-                    return
-                upstream = http.client.HTTPConnection("127.0.0.1", port)
-                upstream.request(self.command, self.path, body, dict(self.headers))
-                answer = upstream.getresponse()
-                data = answer.read()
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
-                        self.send_header(name, value)
-                length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
-                self.send_header("Content-Length", length or "0")
-                self.end_headers()
-                self.wfile.write(data[: len(data) // 2] if fault == "cut" else data)
-                if fault == "cut":
-                    self.close_connection = True
-
-            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = answer  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-        Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def put(self, bucket: str, files: dict[str, bytes]) -> None:
-        store = obstore.store.from_url(f"s3://{bucket}")
-        for key, data in files.items():
-            obstore.put(store, key, data)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    backend = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    backend.start()
-    _, port = backend.get_host_and_port()
-    server = Server(port)
-    before = dict(os.environ)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.http.server_address[1]}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-    }
-    yield server
-    os.environ.clear()
-    os.environ.update(before)
-    server.http.shutdown()
-    backend.stop()
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -130,9 +54,7 @@ def bucket(server: Server, folders: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(store_copy, "PORTION", 3)
     server.fault = lambda *_: ""
     name = f"b{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
-    connection = http.client.HTTPConnection("127.0.0.1", server.http.server_address[1])
-    connection.request("PUT", f"/{name}")
-    connection.getresponse().read()
+    server.make_bucket(name)
     files = {f"pets/{path.relative_to(folders).as_posix()}": path.read_bytes() for path in folders.glob("*/*")}
     server.put(name, files | {"pets/cold/": b"", "pets/.hidden/x.jpg": b"x", "pets/warm/film.mp4": b"x"})
     server.asked.clear()
@@ -144,20 +66,16 @@ def quiet(said: list[str]) -> Watcher:
     return Watcher(say=said.append, tell=said.append)
 
 
-def fetched(server: Server) -> int:
-    return sum(n for key, n in server.asked.items() if "." in key)
-
-
 def test_only_what_changed_is_fetched_again(server: Server, folders: Path, bucket: str, cache: Path) -> None:
     """All photos once; then nothing; then the one that changed; what is gone from the bucket goes from the copy."""
     address, said = Path(f"s3://{bucket}/pets"), []
     copy = local_copy(address, watcher=quiet(said))
     assert index_photos(copy, max_bad=0).digest == index_photos(folders, max_bad=0).digest
-    assert fetched(server) == 8
+    assert server.fetched() == 8
     assert "fetched 8 files, 0.0 MB" in said[0]
     server.asked.clear()
     local_copy(address, watcher=quiet(said))
-    assert fetched(server) == 0
+    assert server.fetched() == 0
     server.put(bucket, {"pets/cold/c00.jpg": (folders / "cold" / "c01.jpg").read_bytes()})
     obstore.delete(obstore.store.from_url(f"s3://{bucket}"), "pets/warm/w00.jpg")
     server.asked.clear()
@@ -197,7 +115,7 @@ def test_an_object_that_cannot_be_read_ends_the_command(
     server.asked.clear()
     copy = local_copy(Path(f"s3://{bucket}/pets"), watcher=Watcher())
     assert index_photos(copy, max_bad=0).digest == index_photos(folders, max_bad=0).digest
-    assert fetched(server) <= 2  # the last portion's
+    assert server.fetched() <= 2  # the last portion's
 
 
 def test_errors_say_what_to_do(server: Server, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

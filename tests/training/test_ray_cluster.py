@@ -9,28 +9,41 @@ from pathlib import Path
 import pytest
 
 from conftest import imgreg
-from imgreg.errors import MachineError, UsageError
+from imgreg.errors import DatasetError, MachineError, PhotoError, UsageError
 from imgreg.progress import Watcher
-from imgreg.training.ray_cluster import RayCluster, _next_block, _refuse_silent, _runtime_env
+from imgreg.training.ray_cluster import RayCluster, _next_item, _refuse_not_shared, _refuse_silent, _runtime_env
 
 
 def test_an_idle_worker_takes_what_another_has_not_finished() -> None:
     """New blocks first, two for each; then those of another worker, each once more at most."""
-    assert _next_block(0, deque([5, 6]), [(0, 4)]) == 5
-    assert _next_block(0, deque([5]), [(0, 3), (0, 4)]) is None
-    assert _next_block(1, deque(), [(0, 3), (0, 4)]) == 4
-    assert _next_block(1, deque(), [(0, 3), (0, 4), (1, 4)]) is None
-    assert _next_block(2, deque(), [(0, 3), (0, 4), (1, 4)]) == 3
-    assert _next_block(2, deque(), []) is None
+    assert _next_item(0, deque([5, 6]), [(0, 4)]) == 5
+    assert _next_item(0, deque([5]), [(0, 3), (0, 4)]) is None
+    assert _next_item(1, deque(), [(0, 3), (0, 4)]) == 4
+    assert _next_item(1, deque(), [(0, 3), (0, 4), (1, 4)]) is None
+    assert _next_item(2, deque(), [(0, 3), (0, 4), (1, 4)]) == 3
+    assert _next_item(2, deque(), []) is None
+
+
+def test_a_file_that_another_machine_lacks_is_named(tmp_path: Path) -> None:
+    """One that is here; a file that is nowhere, or damaged, and an object, are left out as always."""
+    (tmp_path / "a.jpg").touch()
+    missing, here = PhotoError("cannot be opened", code="missing"), str(tmp_path / "a.jpg")
+    with pytest.raises(DatasetError, match=r"a\.jpg: not found on another machine .* shared file system"):
+        _refuse_not_shared(here, missing)
+    _refuse_not_shared(here, PhotoError("damaged"))
+    _refuse_not_shared(str(tmp_path / "b.jpg"), missing)
+    _refuse_not_shared("s3://pets/a.jpg", missing)
 
 
 def test_no_secret_is_passed_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the store is, and what the bits depend on; of a folder, which has its place in each call, nothing."""
+    """Where stores are, and what the bits depend on; a cache in a store, but no folder, which has its place in each
+    call."""
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AZURE_STORAGE_KEY"):
         monkeypatch.setenv(name, "region" if name == "AWS_REGION" else "secret")
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert _runtime_env() == {"env_vars": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
+    passed = _runtime_env()["env_vars"]
+    assert passed.keys() >= {"ONEDNN_MAX_CPU_ISA", "AWS_REGION"}
+    assert "IMGREG_CACHE" not in passed
     monkeypatch.setenv("IMGREG_CACHE", "s3://bucket/cache")
     passed = _runtime_env()["env_vars"]
     assert passed.keys() >= {"ONEDNN_MAX_CPU_ISA", "IMGREG_CACHE", "AWS_REGION"}

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from imgreg.data.members import read_member
+from imgreg.data.stores import address_of, read_object
 from imgreg.errors import PhotoError
 
 POLICY = 1
@@ -120,13 +121,17 @@ def _silence_libtiff() -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a photo's file, or its member of a tar or Parquet file, once.
+    """Read a photo's file, its member of a tar or Parquet file, or its object in a store, once.
 
     Raises
     ------
     PhotoError
         With the system's reason, or if it is a folder, pipe or device.
+    MachineError
+        If a store does not answer.
     """
+    if (address := address_of(path)) is not None:
+        return read_object(address)
     if (member := read_member(str(path))) is not None:
         return member
     try:

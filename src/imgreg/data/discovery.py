@@ -6,8 +6,10 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 from imgreg.data.isolated_reading import in_workers
 from imgreg.data.listed import PHOTO_SUFFIXES, SPLIT_FOLDERS, Listed, clean_label
@@ -21,7 +23,45 @@ from imgreg.errors import DatasetError, PhotoError
 _LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 
-def list_files(root: Path) -> Iterator[Listed]:
+class Tree(Protocol):
+    """What is below a folder. Hidden files and folders are left out, and what systems leave behind."""
+
+    def sub_folders(self, folder: Path) -> list[Path]:
+        """The folders in a folder, sorted. raises DatasetError"""
+
+    def file_names(self, folder: Path) -> list[str]:
+        """Names of the files in a folder, sorted. raises DatasetError"""
+
+    def names_below(self, folder: Path) -> Iterator[str]:
+        """Paths of all files below a folder: its own sorted, then each of its folders'. raises DatasetError"""
+
+
+class _Disk:
+    """The folders of this machine, a `Tree`. `names_below` does not follow links to folders."""
+
+    def sub_folders(self, folder: Path) -> list[Path]:
+        with _listed(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+    def file_names(self, folder: Path) -> list[str]:
+        with _listed(folder) as entries:
+            return sorted(entry.name for entry in entries if is_shown(entry.name) and entry.is_file())
+
+    def names_below(self, folder: Path) -> Iterator[str]:
+        def refuse(error: OSError) -> None:
+            raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Fix the folder permissions.")
+
+        for where, folders, names in os.walk(folder, onerror=refuse):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if is_shown(name):
+                    yield f"{where}{os.sep}{name}"  # a million Path objects take a minute and a quarter of a GB
+
+
+DISK = _Disk()
+
+
+def list_files(root: Path, *, tree: Tree = DISK) -> Iterator[Listed]:
     """List every file of a data set, in a fixed order.
 
     Parameters
@@ -29,6 +69,8 @@ def list_files(root: Path) -> Iterator[Listed]:
     root : Path
         DATA/<class>/*, DATA/{train,val|valid|validation,test}/<class>/*, a folder with a metadata file, a folder of
         tar or Parquet files (also in split folders or in data/), one such file, or a manifest (see `manifest`).
+    tree : Tree, optional
+        Where the names of files come from, if not all of them are on the disk.
 
     Raises
     ------
@@ -39,13 +81,13 @@ def list_files(root: Path) -> Iterator[Listed]:
         yield from _with_members([Listed(str(root), "", None)])
     elif root.is_file():
         yield from _with_members(list_manifest(root))
-    elif tables := _metadata_files(_present(root)):
+    elif tables := _metadata_files(_present(root), tree):
         for split, table in tables:
             yield from _with_members(list_manifest(table, split=split))
-    elif files := _files_of_photos(root):
+    elif files := _files_of_photos(root, tree):
         yield from _with_members(files)
     else:
-        yield from _from_folders(root)
+        yield from _from_folders(root, tree)
 
 
 def photo_folders(root: Path) -> set[Path]:
@@ -65,7 +107,7 @@ def photos_below(path: Path) -> Iterator[Path]:
 
     Tar and Parquet files, of which `path` may be one, give the photos in them.
     """
-    names = _names_below(path) if path.is_dir() else [str(path)]
+    names = DISK.names_below(path) if path.is_dir() else [str(path)]
     for is_parquet, together in groupby(names, lambda name: name.lower().endswith(".parquet")):
         if is_parquet:  # in isolated processes, the same for all that follow each other
             for found in in_workers(photos_in, together, failed=lambda file, _: [file]):
@@ -75,16 +117,16 @@ def photos_below(path: Path) -> Iterator[Path]:
                 yield from map(Path, photos_in(name) if holds_photos(name) else [name])
 
 
-def _files_of_photos(root: Path) -> list[Listed]:
+def _files_of_photos(root: Path, tree: Tree) -> list[Listed]:
     """The tar and Parquet files of a folder without class folders, with the splits of their folders."""
-    below = _sub_folders(root)
-    if any(folder.name.lower() not in (*SPLIT_FOLDERS, "data") or _sub_folders(folder) for folder in below):
+    below = tree.sub_folders(root)
+    if any(folder.name.lower() not in (*SPLIT_FOLDERS, "data") or tree.sub_folders(folder) for folder in below):
         return []
     return [
-        Listed(str(path), "", None if folder == root else SPLIT_FOLDERS.get(folder.name.lower()))
+        Listed(str(folder / name), "", None if folder == root else SPLIT_FOLDERS.get(folder.name.lower()))
         for folder in (root, *below)
-        for path in sorted(folder.iterdir())
-        if _is_shown(path.name) and holds_photos(path) and path.is_file()
+        for name in tree.file_names(folder)
+        if holds_photos(name)
     ]
 
 
@@ -138,18 +180,7 @@ def as_cell(path: str) -> str:
     return f".{os.sep}{path}" if path.startswith(("=", "+", "-", "@")) else path
 
 
-def _names_below(folder: Path) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}. Fix the folder permissions.")
-
-    for where, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if _is_shown(name):
-                yield f"{where}{os.sep}{name}"  # a million Path objects take a minute and a quarter of a GB
-
-
-def _metadata_files(root: Path) -> list[tuple[str | None, Path]]:
+def _metadata_files(root: Path, tree: Tree) -> list[tuple[str | None, Path]]:
     """The metadata file of a folder, or those of all its split folders, each with its split; empty without.
 
     Raises
@@ -159,7 +190,7 @@ def _metadata_files(root: Path) -> list[tuple[str | None, Path]]:
     """
     if table := metadata_file(root):
         return [(None, table)]
-    splits = [folder for folder in _sub_folders(root) if folder.name.lower() in SPLIT_FOLDERS]
+    splits = [folder for folder in tree.sub_folders(root) if folder.name.lower() in SPLIT_FOLDERS]
     tables = {folder: metadata_file(folder) for folder in splits}
     if without := [folder for folder, table in tables.items() if table is None and any(tables.values())]:
         raise DatasetError(
@@ -169,9 +200,9 @@ def _metadata_files(root: Path) -> list[tuple[str | None, Path]]:
     return [(SPLIT_FOLDERS[folder.name.lower()], table) for folder, table in tables.items() if table is not None]
 
 
-def _from_folders(root: Path) -> Iterator[Listed]:
-    below = _sub_folders(root)
-    splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and _sub_folders(folder)]
+def _from_folders(root: Path, tree: Tree) -> Iterator[Listed]:
+    below = tree.sub_folders(root)
+    splits = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS and tree.sub_folders(folder)]
     if splits and not any(SPLIT_FOLDERS[folder.name.lower()] == "train" for folder in splits):
         raise DatasetError(
             f"{root}: found {splits[0].name!r} with class folders in it, but no train/. Expected train, val and "
@@ -185,11 +216,11 @@ def _from_folders(root: Path) -> Iterator[Listed]:
         )
     parents: list[tuple[str | None, Path]] = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in splits]
     for split, parent in parents or [(None, root)]:
-        _refuse_classes_below(parent)
-        for folder in _sub_folders(parent):
+        _refuse_classes_below(parent, tree)
+        for folder in tree.sub_folders(parent):
             label = clean_label(folder.name)
             empty = True
-            for where in _names_below(folder):
+            for where in tree.names_below(folder):
                 empty = False
                 yield Listed(where, label, split)
             if empty:
@@ -210,11 +241,11 @@ def _present(root: Path) -> Path:
     raise DatasetError(f"{root}: no such file or folder. {hint}")
 
 
-def _refuse_classes_below(parent: Path) -> None:
+def _refuse_classes_below(parent: Path, tree: Tree) -> None:
     """Folders of the same names, and nothing else, in all class folders look like the classes. raises DatasetError"""
-    found = {folder: [path.name for path in _sub_folders(folder)] for folder in _sub_folders(parent)}
+    found = {folder: [path.name for path in tree.sub_folders(folder)] for folder in tree.sub_folders(parent)}
     inner = next(iter(found.values()), [])
-    if len(inner) < 2 or any(names != inner or _has_files(folder) for folder, names in found.items()):
+    if len(inner) < 2 or any(names != inner or tree.file_names(folder) for folder, names in found.items()):
         return
     where = "the only folder in it" if len(found) == 1 else f"each of its folders ({_some([f.name for f in found])})"
     raise DatasetError(
@@ -224,27 +255,23 @@ def _refuse_classes_below(parent: Path) -> None:
     )
 
 
-def notes_on_folders(root: Path) -> Iterator[str]:
+def notes_on_folders(root: Path, *, tree: Tree = DISK) -> Iterator[str]:
     """What a user should know of a folder's layout: photos beside the class folders, where no class can be told, and
     folders inside them."""
     if not root.is_dir():
         return
-    if tables := _metadata_files(root):
+    if tables := _metadata_files(root, tree):
         names = ", ".join(str(table.relative_to(root)) for _, table in tables)
         yield f"Labels come from {names}; class folders and files that it does not list are not used."
         return
-    parents = [root, *(f for f in _sub_folders(root) if f.name.lower() in SPLIT_FOLDERS and _sub_folders(f))]
-    loose = [
-        path
-        for parent in parents
-        for path in sorted(parent.iterdir())
-        if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
-    ]
+    below = tree.sub_folders(root)
+    parents = [root, *(f for f in below if f.name.lower() in SPLIT_FOLDERS and tree.sub_folders(f))]
+    loose = [name for parent in parents for name in tree.file_names(parent) if name.lower().endswith(PHOTO_SUFFIXES)]
     if loose:
         photos = "1 photo is" if len(loose) == 1 else f"{len(loose)} photos are"
-        yield f"{photos} outside the class folders and not used: {', '.join(path.name for path in loose[:3])}."
-    classes = [folder for parent in (parents[1:] or parents) for folder in _sub_folders(parent)]
-    inner = [str(path.relative_to(root)) for folder in classes for path in _sub_folders(folder)]
+        yield f"{photos} outside the class folders and not used: {', '.join(loose[:3])}."
+    classes = [folder for parent in (parents[1:] or parents) for folder in tree.sub_folders(parent)]
+    inner = [str(path.relative_to(root)) for folder in classes for path in tree.sub_folders(folder)]
     if inner:
         folders = "1 folder" if len(inner) == 1 else f"{len(inner)} folders"
         yield f"{folders} inside the class folders ({_some(inner)}): their photos count as photos of the class above."
@@ -254,18 +281,16 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _has_files(folder: Path) -> bool:
-    with os.scandir(folder) as entries:
-        return any(_is_shown(entry.name) and not entry.is_dir() for entry in entries)
-
-
-def _is_shown(name: str) -> bool:
+def is_shown(name: str) -> bool:
+    """Whether a file counts: it is not hidden, and no system left it behind."""
     return not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS
 
 
-def _sub_folders(folder: Path) -> list[Path]:
+@contextmanager
+def _listed(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """raises DatasetError"""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            yield entries
     except OSError as error:
         raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error

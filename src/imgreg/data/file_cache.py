@@ -2,17 +2,20 @@
 
 A file is the same if its path, size, inode and both times are: the time of its last change (ctime) is the system's, no
 program sets it back. A file that changed within two seconds before it was read is not taken down: a second change in
-the same tick of a coarse clock would not show (git's "racy" files). Whoever must be certain reads the file: features
-are only ever computed from bytes whose SHA-256 is the photo's, and `imgreg check` and `verify` read every file.
+the same tick of a coarse clock would not show (git's "racy" files). An object in a store is the same if its address,
+size and version (ETag) are. Whoever must be certain reads the file: features are only ever computed from bytes whose
+SHA-256 is the photo's, and `imgreg check` and `verify` read every file.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import os
 import sqlite3
 import stat
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +24,7 @@ from typing import Any, Self
 from imgreg.atomic_write import WINDOWS
 from imgreg.data.decode import POLICY, heif_version
 from imgreg.data.members import file_of
+from imgreg.data.stores import StoredObject, is_address
 
 FILE = "photos.sqlite"  # in the cache folder
 RACY_SECONDS = 2.0
@@ -53,6 +57,11 @@ def stamp_of(path: str) -> Stamp | None:
     if not stat.S_ISREG(seen.st_mode) or max(seen.st_mtime, seen.st_ctime) > time.time() - RACY_SECONDS:
         return None
     return seen.st_size, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def stamp_of_object(stored: StoredObject) -> Stamp:
+    """The same for an object in a store, as it was listed: its size, and a hash of its version in the other places."""
+    return stored.size, *struct.unpack("<3q", hashlib.sha256(stored.version.encode()).digest()[:24])
 
 
 class FileCache:
@@ -104,7 +113,7 @@ class FileCache:
 
     def keep(self, path: str, stamp: Stamp, *, sha256: str, seen: bytes) -> None:
         """Take down what was read of a file whose stamp was taken before that."""
-        self._new.append((_key(path), *stamp, _made_by(), int(time.time()), sha256, seen))
+        self._new.append((_key(path), *stamp, made_by(), int(time.time()), sha256, seen))
         if len(self._new) >= 10 * _ASKED_AT_ONCE:
             self._write()
 
@@ -116,7 +125,7 @@ class FileCache:
             marks = ",".join("?" * len(part))
             columns = "path, size, inode, mtime, ctime, used, sha256, seen"
             yield from self._index.execute(
-                f"SELECT {columns} FROM files WHERE path IN ({marks}) AND made_by = ?", (*part, _made_by())
+                f"SELECT {columns} FROM files WHERE path IN ({marks}) AND made_by = ?", (*part, made_by())
             )
 
     def _write(self) -> None:
@@ -156,10 +165,10 @@ def record_files(folder: Path) -> Iterable[Path]:
 
 
 def _key(path: str) -> bytes:
-    return os.fsencode(os.path.abspath(path))  # noqa: PTH100 - as above
+    return os.fsencode(path if is_address(path) else os.path.abspath(path))  # noqa: PTH100 - as above
 
 
 @functools.cache
-def _made_by() -> str:
+def made_by() -> str:
     """What the entries depend on besides the file: whether a photo can be read, and what is seen in it."""
     return f"{POLICY} {importlib.metadata.version('pillow')} {heif_version()}"

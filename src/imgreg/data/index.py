@@ -14,15 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imgreg.data.decode import decode, read_bytes
 from imgreg.data.discovery import as_cell, list_files, notes_on_folders
-from imgreg.data.file_cache import FileCache, Stamp, stamp_of
-from imgreg.data.isolated_reading import in_workers
+from imgreg.data.file_cache import FileCache, Stamp, stamp_of, stamp_of_object
 from imgreg.data.listed import Listed
-from imgreg.data.metadata import ImageMetadata, metadata
+from imgreg.data.metadata import ImageMetadata
+from imgreg.data.reading import Read, read_here
+from imgreg.data.store_listing import StoreListing
 from imgreg.errors import DatasetError, PhotoError
 
-_PROBE_PX = 32  # a whole decode proves a file readable; the size only sets what is kept of it
 _LOOKED_AT_ONCE = 10_000
 SKIPPED_NAMED = 5  # of too many
 
@@ -34,7 +33,7 @@ class Photo:
     Attributes
     ----------
     where : str
-        Its path as text.
+        Its path as text, or the address of an object in a store.
     split : str or None
         train, val or test, or None where the user gave none.
     seen : bytes or None
@@ -130,7 +129,7 @@ def index_photos(
     labels = {one.label for one in rows if isinstance(one, Photo)} | {item.label for _, item, _ in unread}
     left_out = [one for one in rows if isinstance(one, Skipped)]
     _refuse_one_class(root, sorted(labels), n_left_out=len(left_out), first=left_out[:1])
-    read = _with_read(rows, unread, file_cache=file_cache, on_file=on_file)
+    read = _with_read(rows, unread, read=read_here, file_cache=file_cache, on_file=on_file)
     photos = tuple(one for one in read if isinstance(one, Photo))
     skipped = tuple(one for one in read if isinstance(one, Skipped))
     _refuse_too_many_bad(root, skipped[:SKIPPED_NAMED], n_bad=len(skipped), n_listed=len(rows), max_bad=max_bad)
@@ -146,6 +145,8 @@ def index_portions(
     max_bad: float,
     file_cache: FileCache | None = None,
     on_file: Callable[[int, int], None] | None = None,
+    listing: StoreListing | None = None,
+    read: Read = read_here,
 ) -> Generator[tuple[PhotoIndex, int], None, None]:
     """As index_photos, so many files at a time, in memory that does not grow with the data set.
 
@@ -156,6 +157,10 @@ def index_portions(
     ----------
     n_files : int
         Number of files in a portion.
+    listing : StoreListing, optional
+        The objects of a store, of which `root` is the local folder; None for files of this machine.
+    read : callable, optional
+        Reads files and gives each row with what was found, in any order; by default processes of this machine.
 
     Yields
     ------
@@ -169,8 +174,12 @@ def index_portions(
     DatasetError
         As index_photos; for too many unreadable files as soon as there are, for an empty class after the last portion.
     """
+
+    def files() -> Iterator[Listed]:
+        return list_files(root) if listing is None else listing.files()
+
     n_listed, n_left_out, labels, left_out = 0, 0, set[str](), list[Skipped]()
-    for item in list_files(root):
+    for item in files():
         n_listed += 1
         if item.problem is None:
             labels.add(item.label)
@@ -179,18 +188,19 @@ def index_portions(
             left_out = left_out or [_given_up(item, item.problem)]
     _refuse_one_class(root, sorted(labels), n_left_out=n_left_out, first=left_out)
     n_done, n_bad, bad, counts = 0, 0, list[Skipped](), Counter[str]()
-    notes = tuple(notes_on_folders(root))
-    for part in _batched(list_files(root), n_files):
+    notes = tuple(notes_on_folders(root) if listing is None else listing.notes())
+    for part in _batched(files(), n_files):
 
         def count(done: int, _: int, before: int = n_done) -> None:
             if on_file is not None:
                 on_file(before + done, max(n_listed, before + done))
 
-        rows, unread = _looked_up(part, file_cache=file_cache, on_file=count)
-        read = _with_read(rows, unread, file_cache=file_cache, on_file=count)
-        photos = tuple(one for one in read if isinstance(one, Photo))
-        skipped = tuple(one for one in read if isinstance(one, Skipped))
-        n_done, n_bad, bad = n_done + len(read), n_bad + len(skipped), [*bad, *skipped][:SKIPPED_NAMED]
+        described = part if listing is None else listing.described(part)
+        rows, unread = _looked_up(described, file_cache=file_cache, on_file=count)
+        done = _with_read(rows, unread, read=read, file_cache=file_cache, on_file=count)
+        photos = tuple(one for one in done if isinstance(one, Photo))
+        skipped = tuple(one for one in done if isinstance(one, Skipped))
+        n_done, n_bad, bad = n_done + len(done), n_bad + len(skipped), [*bad, *skipped][:SKIPPED_NAMED]
         counts.update(photo.label for photo in photos)
         _refuse_too_many_bad(root, bad, n_bad=n_bad, n_listed=max(n_listed, n_done), max_bad=max_bad)
         yield PhotoIndex(root, photos, skipped, tuple(sorted(labels)), notes), max(n_listed - n_done, 0)
@@ -216,7 +226,7 @@ def _looked_up(
     rows: list[Photo | Skipped | None] = []
     unread: list[tuple[int, Listed, Stamp | None]] = []
     for part in _batched(items, _LOOKED_AT_ONCE):
-        stamps = [None if file_cache is None else stamp_of(item.where) for item in part]
+        stamps = [None if file_cache is None else _stamp(item) for item in part]
         had = [None] * len(part) if file_cache is None else file_cache.find([item.where for item in part], stamps)
         for item, stamp, facts in zip(part, stamps, had, strict=True):
             if item.problem is not None:
@@ -234,21 +244,31 @@ def _with_read(
     rows: list[Photo | Skipped | None],
     unread: Sequence[tuple[int, Listed, Stamp | None]],
     *,
+    read: Read,
     file_cache: FileCache | None,
     on_file: Callable[[int, int], None] | None,
 ) -> list[Photo | Skipped | None]:
-    """The rows with every file read, in isolated processes, and what was read taken down."""
+    """The rows with every file read, and what was read taken down."""
     rows = list(rows)
     if on_file is not None:
         on_file(len(rows) - len(unread), len(rows))
-    read = in_workers(_examine, [item for _, item, _ in unread], failed=_given_up)
-    for done, ((row, _, stamp), one) in enumerate(zip(unread, read, strict=True), start=len(rows) - len(unread) + 1):
-        rows[row] = one
-        if file_cache is not None and stamp is not None and isinstance(one, Photo) and one.seen is not None:
-            file_cache.keep(one.where, stamp, sha256=one.sha256, seen=one.seen)
+    found = read([item for _, item, _ in unread])
+    for done, (number, one) in enumerate(found, start=len(rows) - len(unread) + 1):
+        row, item, stamp = unread[number]
+        if isinstance(one, PhotoError):
+            rows[row] = _given_up(item, one)
+        else:
+            sha256, seen = one
+            rows[row] = Photo(item.where, item.label, sha256, item.split, seen)
+            if file_cache is not None and stamp is not None:
+                file_cache.keep(item.where, stamp, sha256=sha256, seen=seen)
         if on_file is not None:
             on_file(done, len(rows))
     return rows
+
+
+def _stamp(item: Listed) -> Stamp | None:
+    return stamp_of(item.where) if item.stored is None else stamp_of_object(item.stored)
 
 
 def _copies_across_classes(photos: Sequence[Photo]) -> str:
@@ -268,13 +288,6 @@ def _batched(items: Iterable[Listed], n: int) -> Iterator[list[Listed]]:
     rest = iter(items)
     while part := list(islice(rest, n)):
         yield part
-
-
-def _examine(item: Listed) -> Photo | Skipped:
-    """raises PhotoError"""
-    data = read_bytes(Path(item.where))
-    seen = metadata(data, decode(data, size_px=_PROBE_PX)).packed()
-    return Photo(item.where, item.label, hashlib.sha256(data).hexdigest(), item.split, seen)
 
 
 def _given_up(item: Listed, error: PhotoError) -> Skipped:

@@ -75,14 +75,19 @@ def in_workers(work: Callable[[T], R], items: Iterable[T], *, failed: Callable[[
 
 
 @contextmanager
-def kept_workers(module: str) -> Iterator[Callable[[Callable[[T], R], T], R]]:
+def kept_workers(module: str, *, n_workers: int | None = None) -> Iterator[Callable[[Callable[[T], R], T], R]]:
     """The same for single items as they come, from any thread: a function that runs work(item) in a process.
 
-    The processes, one a core, are kept until the block ends. For an item whose work was given up, PhotoError is raised.
+    The processes are kept until the block ends. For an item whose work was given up, PhotoError is raised.
 
-    module   the name of the work's module, which is imported before the processes start
+    Parameters
+    ----------
+    module : str
+        The name of the work's module, which is imported before the processes start.
+    n_workers : int, optional
+        Number of processes; by default one a core.
     """
-    readers = [_Reader(_context(module)) for _ in range(os.cpu_count() or 1)]
+    readers = [_Reader(_context(module)) for _ in range(n_workers or os.cpu_count() or 1)]
     idle: SimpleQueue[_Reader] = SimpleQueue()
     for reader in readers:
         idle.put(reader)

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from dataclasses import dataclass
 
+from imgreg.data.stores import StoredObject
 from imgreg.errors import PhotoError
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -19,17 +20,20 @@ class Listed:
     Attributes
     ----------
     where : str
-        Its path, or its place in a larger file (see `members`).
+        Its path, its place in a larger file (see `members`), or the address of an object in a store.
     split : str or None
         train, val or test, or None where none is given.
     problem : PhotoError or None
         Why it cannot be used, where the listing already shows it; its label is then empty.
+    stored : StoredObject or None
+        The object as it was listed, by its key in the bucket.
     """
 
     where: str
     label: str
     split: str | None
     problem: PhotoError | None = None
+    stored: StoredObject | None = None
 
 
 def clean_label(name: str) -> str:

@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -34,7 +34,7 @@ from imgreg.progress import Watcher
 FREE_BYTES = 2**30  # left on the disk
 INDEX = "objects.sqlite"
 
-_KNOWN = (*PHOTO_SUFFIXES, *MEMBER_SUFFIXES, *MANIFEST_SUFFIXES, ".txt")
+KNOWN_SUFFIXES = (*PHOTO_SUFFIXES, *MEMBER_SUFFIXES, *MANIFEST_SUFFIXES, ".txt")
 _NAME_REFUSED = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -70,23 +70,36 @@ def local_copy(data: Path, *, watcher: Watcher) -> Path:
         return without_scheme(data)
     if (file := file_of(address)) != address:
         return Path(f"{local_copy(Path(file), watcher=watcher)}{address[len(file) :]}")
-    parts = address.split("://")[1].split("/")
-    if {"", ".", ".."} & set(parts):
-        raise UsageError(f"{address}: expected SCHEME://BUCKET/PREFIX without empty, '.' or '..' parts.")
-    name = parts[-1] if len(parts) > 1 and Path(parts[-1]).suffix.lower() in _KNOWN else None
-    with _Copy(address.rpartition("/")[0] if name else address, watcher=watcher) as copy:
-        if name is None:
-            copy.fetch(copy.listed(), whole=True)
+    folder, name = folder_and_file(address)
+    with StoreCopy(folder, watcher=watcher) as copy:
+        if not name:
+            copy.fetch(copy.listed(), whole=lambda _: True)
             return copy.folder
-        if not (found := copy.store.heads([name])):
-            raise DatasetError(f"{address}: no such object. Check the address and the region.")
-        copy.fetch([found])
+        copy.fetch_file(name)
         if is_manifest(name):
-            copy.fetch(map(copy.present, _portions(map(copy.key_of, inner_manifests(copy.folder / name)))))
-            copy.fetch(map(copy.present, _portions(copy.named_by(copy.folder / name))))
+            copy.fetch_named(name)
         elif name.lower().endswith(".tar"):
             copy.fetch([copy.present(CLASS_FILES)])
         return copy.folder / name
+
+
+def folder_and_file(address: str) -> tuple[str, str]:
+    """The address of a folder, and the name of the file in it that the address means; empty for the folder itself.
+
+    >>> folder_and_file("s3://b/pets/some.csv"), folder_and_file("s3://b/pets")
+    (('s3://b/pets', 'some.csv'), ('s3://b/pets', ''))
+
+    Raises
+    ------
+    UsageError
+        If it has parts that no folder has.
+    """
+    parts = address.split("://")[1].split("/")
+    if {"", ".", ".."} & set(parts):
+        raise UsageError(f"{address}: expected SCHEME://BUCKET/PREFIX without empty, '.' or '..' parts.")
+    if len(parts) > 1 and Path(parts[-1]).suffix.lower() in KNOWN_SUFFIXES:
+        return address.rpartition("/")[0], parts[-1]
+    return address, ""
 
 
 def fetched_contents(folder: Path) -> tuple[int, int]:
@@ -115,7 +128,7 @@ def clear_fetched(folder: Path) -> None:
                     raise MachineError(f"{folder / STORES}: cannot be removed ({error.strerror}).") from error
 
 
-class _Copy:
+class StoreCopy:
     """A folder that becomes a copy of an address, and the record of what it holds; one process at a time makes it."""
 
     def __init__(self, address: str, *, watcher: Watcher) -> None:
@@ -126,7 +139,7 @@ class _Copy:
         self._stores = cache_folder() / STORES
         self.folder = self._stores / self._below
 
-    def __enter__(self) -> _Copy:
+    def __enter__(self) -> StoreCopy:
         self._stores.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._stores / ".lock")
         try:
@@ -210,19 +223,31 @@ class _Copy:
         self._remove([self._below + key for key in set(keys) - {one.key for one in found}])
         return found
 
-    def fetch(self, portions: Iterable[Sequence[StoredObject]], *, whole: bool = False) -> None:
+    def fetch_file(self, name: str) -> None:
+        """Fetch one file of the folder. raises DatasetError if there is none"""
+        if not (found := self.store.heads([name])):
+            raise DatasetError(f"{self.store.address}/{name}: no such object. Check the address and the region.")
+        self.fetch([found])
+
+    def fetch_named(self, name: str, *, wanted: Callable[[str], bool] = lambda _: True) -> None:
+        """Fetch the manifests that a fetched manifest names, and then those of its files whose key is wanted."""
+        self.fetch(map(self.present, _portions(map(self.key_of, inner_manifests(self.folder / name)))))
+        self.fetch(map(self.present, _portions(filter(wanted, self.named_by(self.folder / name)))))
+
+    def fetch(self, portions: Iterable[Sequence[StoredObject]], *, whole: Callable[[str], bool] | None = None) -> None:
         """Fetch the objects that are new or changed.
 
         Parameters
         ----------
-        whole : bool
-            These are all objects there are: other files are removed from the folder.
+        whole : callable, optional
+            Whether a path below `stores` is of a kind of which these are all objects there are: other files of that
+            kind are removed from the folder.
         """
         started = time.perf_counter()
         self._index.execute("UPDATE objects SET listed = 0 WHERE path >= ? AND path < ?", self._range)
         for portion in portions:
-            self._record_listed([one for one in portion if _is_wanted(one)])
-        n_removed = self._remove_unlisted() if whole else 0
+            self._record_listed([one for one in portion if may_matter(one)])
+        n_removed = self._remove_unlisted(whole) if whole else 0
         n_kept, n_new, n_bytes = self._index.execute(
             "SELECT count(fetched), count(*) - count(fetched), coalesce(sum(size) FILTER (WHERE fetched IS NULL), 0) "
             "FROM objects WHERE path >= ? AND path < ? AND listed = 1",
@@ -250,11 +275,12 @@ class _Copy:
         self._index.executemany("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, 1)", rows)
         self._index.execute("COMMIT")
 
-    def _remove_unlisted(self) -> int:
-        unlisted = "SELECT path FROM objects WHERE path >= ? AND path < ? AND listed = 0 LIMIT ?"
-        n_removed = 0
-        while rows := self._index.execute(unlisted, (*self._range, PORTION)).fetchall():
-            n_removed += self._remove([path for (path,) in rows])
+    def _remove_unlisted(self, such: Callable[[str], bool]) -> int:
+        unlisted = "SELECT path FROM objects WHERE path > ? AND path < ? AND listed = 0 ORDER BY path LIMIT ?"
+        n_removed, (after, end) = 0, self._range
+        while rows := self._index.execute(unlisted, (after, end, PORTION)).fetchall():
+            n_removed += self._remove([path for (path,) in rows if such(path)])
+            after = rows[-1][0]
         return n_removed
 
     def _remove(self, paths: Sequence[str]) -> int:
@@ -332,11 +358,11 @@ class _Copy:
         return True
 
 
-def _is_wanted(one: StoredObject) -> bool:
+def may_matter(one: StoredObject) -> bool:
     """Whether it may be a photo, or hold or list some; not hidden files, directory placeholders and other kinds."""
     suffix = Path(one.key).suffix.lower()
     hidden = any(part.startswith(".") for part in one.key.split("/"))
-    return not hidden and (suffix in _KNOWN or (not suffix and one.size > 0))
+    return not hidden and (suffix in KNOWN_SUFFIXES or (not suffix and one.size > 0))
 
 
 def _portions(keys: Iterator[str]) -> Iterator[Sequence[str]]:

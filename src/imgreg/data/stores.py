@@ -7,6 +7,7 @@ imgreg has none. Must not know: what the bytes are, and where they go.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -19,14 +20,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imgreg.errors import DatasetError, ImgregError, MachineError
+from imgreg.errors import DatasetError, ImgregError, MachineError, PhotoError
 
 THREADS = 32  # requests at once: most of a small object's time is waiting
 PORTION = 1000  # objects listed before the next are asked for
 PIECE_BYTES = 16 * 2**20
 ATTEMPTS = 4  # for each piece, besides obstore's own retries of a request
 
-_ADDRESS = re.compile(r"(s3|gs|az):/+(.+)")
+_ADDRESS = re.compile(r"(s3|gs|az):/+(.+)", re.DOTALL)
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=60), "backoff": {"max_backoff": timedelta(seconds=4)}}
 _CLIENT = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
 _PROVIDERS = ("AWS", "GOOGLE", "AZURE")
@@ -58,6 +59,15 @@ def address_of(path: str | Path) -> str | None:
     """
     found = _ADDRESS.fullmatch(Path(path).as_posix())
     return f"{found[1]}://{found[2].rstrip('/')}" if found else None
+
+
+def is_address(where: str) -> bool:
+    """Whether a photo's place is an object in a store; for a million of them, in less time than address_of.
+
+    >>> is_address("s3://pets/1.jpg"), is_address("pets/1.jpg")
+    (True, False)
+    """
+    return where.startswith(("s3://", "gs://", "az://"))
 
 
 def without_scheme(path: Path) -> Path:
@@ -200,6 +210,38 @@ class Store:
                 raise _explained(error, where, doing=doing) from error
             time.sleep(0.1 * 2**attempt)
         raise AssertionError
+
+
+def read_object(address: str, *, stored: StoredObject | None = None) -> bytes:
+    """The bytes of one object, by a connection that the process keeps for its bucket.
+
+    Parameters
+    ----------
+    stored : StoredObject, optional
+        The object as it was listed, by its key in the bucket: one that has changed since is refused.
+
+    Raises
+    ------
+    PhotoError
+        If there is no such object.
+    DatasetError
+        If it is no longer what was listed.
+    MachineError
+        If the store does not answer or gives no access.
+    """
+    scheme, _, place = address.partition("://")
+    bucket, _, key = place.partition("/")
+    store = _kept_store(f"{scheme}://{bucket}")
+    if stored is not None:
+        return b"".join(store.pieces(stored))
+    if (data := store.read(key)) is None:
+        raise PhotoError("no such object", code="missing")
+    return data
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_store(address: str) -> Store:
+    return Store(address)
 
 
 class _CutShortError(Exception):

@@ -7,8 +7,7 @@ Must not know: what sends the views, and the cache's index, which only the comma
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -17,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from imgreg.data.members import file_of
+from imgreg.data.reading import FileReader, naming_machine, shared_place
+from imgreg.data.stores import is_address
 from imgreg.errors import DatasetError, MachineError
 from imgreg.features.block_files import WrittenBlock, block_content, block_name, write_block
 from imgreg.features.block_store import BlockStore
@@ -58,8 +59,9 @@ def made_with(base: BaseIdentity, *, packages: Sequence[str] = ()) -> dict[str, 
     return own | {"engine": engine_version("openvino", base.precision)} | library_versions()
 
 
-class BlockWorker:
-    """Computes blocks with a base that it loads once. It refuses if its features would have other bits."""
+class BlockWorker(FileReader):
+    """Computes blocks with a base that it loads once, and reads files. It refuses if its features would have other
+    bits."""
 
     def __init__(
         self, base: BaseIdentity, *, layer: str, cache: Path | BaseInStore, expected: Mapping[str, str]
@@ -125,13 +127,15 @@ class BlockWorker:
         DatasetError
             If a photo is not here, or changed since it was indexed.
         MachineError
-            If the disk or the store refuses.
+            If the disk or a store refuses.
         """
         rows = feature_rows(views, engine=self._engine, base=self._base)
         try:
-            features = np.stack(list(rows))
+            with naming_machine():
+                features = np.stack(list(rows))
         except DatasetError as error:
-            missing = next((file for view in views if not Path(file := file_of(view.photo.where)).exists()), None)
+            files = [file_of(view.photo.where) for view in views if not is_address(view.photo.where)]
+            missing = next((file for file in files if not Path(file).exists()), None)
             if missing is None:
                 raise
             raise DatasetError(
@@ -163,20 +167,9 @@ def cache_of_workers(source: FeatureSource) -> Path | BaseInStore:
     return BaseInStore(store.address, {name: store.put_base(content) for name, content in export_files(model).items()})
 
 
-@contextmanager
-def naming_machine() -> Iterator[None]:
-    """The block's errors of the machine name it."""
-    try:
-        yield
-    except MachineError as error:
-        raise MachineError(f"{socket.gethostname()}: {error}") from error
-
-
 def views_to_send(views: Sequence[View]) -> list[View]:
     """The same views with nothing that computing them does not need, and with paths that hold on every machine."""
-    return [
-        replace(view, photo=replace(view.photo, where=str(view.photo.path.absolute()), seen=None)) for view in views
-    ]
+    return [replace(view, photo=replace(view.photo, where=shared_place(view.photo.where), seen=None)) for view in views]
 
 
 def refuse_other_bits(base: BaseIdentity, *, expected: Mapping[str, str], packages: Sequence[str] = ()) -> None:

@@ -223,7 +223,7 @@ def read_photo(photo: Photo, *, size_px: int) -> UInt8Array:
             raise PhotoError("its content changed")
         return decoding.decode(data, size_px=size_px)
     except PhotoError as error:
-        raise DatasetError(f"{photo.path}: {error} while imgreg was running. Run the command again.") from error
+        raise DatasetError(f"{photo.where}: {error} while imgreg was running. Run the command again.") from error
 
 
 def library_versions() -> dict[str, str]:

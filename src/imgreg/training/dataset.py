@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from imgreg.config import Photos
 from imgreg.data.file_cache import FileCache
 from imgreg.data.index import PhotoIndex, Skipped, index_photos, index_portions
+from imgreg.data.reading import FileReaders, read_here
 from imgreg.data.split import Split, folds_that_fit, split_photos, validation_count
 from imgreg.data.store_copy import local_copy
+from imgreg.data.store_listing import open_listing
 from imgreg.data.stores import as_typed
 from imgreg.errors import DatasetError, UsageError
 from imgreg.paths import cache_folder, store_address
@@ -90,6 +93,8 @@ def read_index(
 def read_portions(data: Path, photos: Photos, *, session: Session) -> Generator[tuple[PhotoIndex, int], None, None]:
     """Index the photos, PORTION_FILES at a time, and say what was left out.
 
+    The session's workers read them, if they are other machines; then photos in an object store are not fetched.
+
     Yields
     ------
     PhotoIndex
@@ -103,13 +108,18 @@ def read_portions(data: Path, photos: Photos, *, session: Session) -> Generator[
         If too many files cannot be read.
     """
     watcher, n_read, n_skipped = session.watcher, 0, 0
-    with FileCache(cache_folder(), say=watcher.say) as file_cache:
+    with ExitStack() as opened:
+        listing, read = None, read_here
+        if isinstance(session.pool, FileReaders):
+            listing, read = opened.enter_context(open_listing(data, watcher=watcher)), session.pool.read_files
         for index, n_left in index_portions(
-            local_copy(data, watcher=watcher),
+            local_copy(data, watcher=watcher) if listing is None else listing.root,
             n_files=PORTION_FILES,
             max_bad=photos.max_bad,
-            file_cache=file_cache,
+            file_cache=opened.enter_context(FileCache(cache_folder(), say=watcher.say)),
             on_file=watcher.stage("reading photos"),
+            listing=listing,
+            read=read,
         ):
             for line in index.notes:
                 watcher.say(line)

@@ -1,7 +1,7 @@
-"""A Ray cluster as workers: actors compute blocks of features, tasks train heads.
+"""A Ray cluster as workers: actors read photos and compute blocks of features, tasks train heads.
 
-In: an address, and blocks of views or tasks. Out: their results, the same as without Ray. Photos and features stay on
-the shared file system, or features in an object store; settings, splits and finished trials go through Ray.
+In: an address, and files, blocks of views or tasks. Out: their results, the same as without Ray. Photos and features
+stay on the shared file system or in object stores; settings, splits and finished trials go through Ray.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from imgreg.errors import MachineError, UsageError
+from imgreg.data.file_cache import made_by
+from imgreg.data.listed import Listed
+from imgreg.data.members import file_of
+from imgreg.data.reading import Facts, FileReader, shared_place
+from imgreg.data.stores import is_address
+from imgreg.errors import DatasetError, MachineError, PhotoError, UsageError
 from imgreg.features.block_files import WrittenBlock
 from imgreg.features.block_worker import BaseInStore, BlockWorker, cache_of_workers, made_with, views_to_send
 from imgreg.features.extract import FeatureSource, View
@@ -29,12 +35,13 @@ from imgreg.progress import Watcher
 from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
 
 CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
+BATCH_FILES = 64  # that an actor reads in one call, a third of a second each
 AWAY_SECONDS = 10.0  # for which a worker that cannot be reached is given nothing
 SILENT_SECONDS = 120.0  # without a result: then a warning is shown
 ANSWER_SECONDS = 10.0
 _HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
-_OF_STORE = (  # where it is and how it is asked: no secrets, which whoever sees the cluster's state could read
-    *("IMGREG_CACHE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP"),
+_OF_STORES = (  # where they are and how they are asked: no secrets, which whoever sees the cluster's state could read
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP"),
     *("AWS_SKIP_SIGNATURE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AZURE_STORAGE_ACCOUNT_NAME"),
 )
 
@@ -59,7 +66,7 @@ class RayCluster:
         """
         self._address, self._n_given, self._watcher = address, n_workers, watcher
         self._ray: Any = None
-        self._actors: list[Any] = []  # kept from one call of compute_blocks to the next
+        self._actors: list[Any] = []  # kept from one call of read_files or compute_blocks to the next
         self._made_for: object = None
         self._cache: Path | BaseInStore = Path()  # of the actors
         self._opened = ExitStack()
@@ -160,11 +167,43 @@ class RayCluster:
         DatasetError
             If a photo changed, or is not there on another machine.
         """
-        try:
-            yield from self._written(blocks, self._started(source, n_wanted=len(blocks)))
-        except BaseException:
-            self._end_actors()
-            raise
+        actors = self._started(source, n_wanted=len(blocks))
+
+        def start(number: int, block: int) -> Any:
+            return actors[number].compute.remote(views_to_send(blocks[block]))
+
+        yield from self._results(len(blocks), start=start, n_actors=len(actors))
+
+    def read_files(self, items: Sequence[Listed]) -> Iterator[tuple[int, Facts | PhotoError]]:
+        """As `FileReaders.read_files`, in batches. A batch whose worker is lost is read by another.
+
+        Raises
+        ------
+        MachineError
+            If a machine reads photos by other rules, a store does not answer it, or workers are lost at one batch
+            several times.
+        DatasetError
+            If an object changed, or a file is not there on another machine.
+        """
+        batches = [items[start : start + BATCH_FILES] for start in range(0, len(items), BATCH_FILES)]
+        actors = self._readers(n_wanted=len(batches))
+
+        def start(number: int, batch: int) -> Any:
+            sent = [replace(item, where=shared_place(item.where), label="", split=None) for item in batches[batch]]
+            return actors[number].read.remote(sent, expected=made_by())
+
+        for batch, found in self._results(len(batches), start=start, n_actors=len(actors)):
+            for row, (item, one) in enumerate(zip(batches[batch], found, strict=True), start=batch * BATCH_FILES):
+                _refuse_not_shared(item.where, one)
+                yield row, one
+
+    def _readers(self, *, n_wanted: int) -> Sequence[Any]:
+        """Actors that read files: those that compute blocks, if there are any, else new ones."""
+        if not self._actors:
+            self._made_for = FileReader
+        if self._made_for is FileReader:
+            self._start_actors(FileReader, n_wanted=n_wanted)
+        return self._actors
 
     def _started(self, source: FeatureSource, *, n_wanted: int) -> Sequence[Any]:
         """Actors for a source: those of an earlier call, and more where there are CPUs for them."""
@@ -172,30 +211,48 @@ class RayCluster:
         if self._made_for != made_for:
             self._end_actors()
             self._cache, self._made_for = cache_of_workers(source), made_for
-        actor_class = self._ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=TRIES)(BlockWorker)
-        make = actor_class.options(runtime_env=_runtime_env())
-        expected = made_with(source.base)
-        while len(self._actors) < min(self.n_workers(bytes_each=0), n_wanted):
-            self._actors.append(make.remote(source.base, layer=source.layer, cache=self._cache, expected=expected))
+        base, expected = source.base, made_with(source.base)
+        self._start_actors(
+            BlockWorker, base, layer=source.layer, cache=self._cache, expected=expected, n_wanted=n_wanted
+        )
         return self._actors
+
+    def _start_actors(self, worker: type[FileReader], *arguments: object, n_wanted: int, **named: object) -> None:
+        make = self._ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=TRIES)(worker)
+        while len(self._actors) < min(self.n_workers(bytes_each=0), n_wanted):
+            self._actors.append(make.options(runtime_env=_runtime_env()).remote(*arguments, **named))
 
     def _end_actors(self) -> None:
         for actor in self._actors:
             self._ray.kill(actor)
         self._actors = []
 
-    def _written(self, blocks: Sequence[Sequence[View]], actors: Sequence[Any]) -> Iterator[tuple[int, WrittenBlock]]:
+    def _results(self, n_items: int, *, start: Callable[[int, int], Any], n_actors: int) -> Iterator[tuple[int, Any]]:
+        """The number and the result of each item, as they come. Where that fails, the actors are ended.
+
+        Parameters
+        ----------
+        start : callable
+            Calls an actor for an item, by their numbers.
+        """
+        try:
+            yield from self._called(n_items, start=start, n_actors=n_actors)
+        except BaseException:
+            self._end_actors()
+            raise
+
+    def _called(self, n_items: int, *, start: Callable[[int, int], Any], n_actors: int) -> Iterator[tuple[int, Any]]:
         ray = self._ray
-        coming, missing, tries = deque(range(len(blocks))), set(range(len(blocks))), Counter[int]()
-        running: dict[Any, tuple[int, int]] = {}  # call: (actor, block)
-        heard, warned, away_until = time.monotonic(), False, [0.0] * len(actors)
+        coming, missing, tries = deque(range(n_items)), set(range(n_items)), Counter[int]()
+        running: dict[Any, tuple[int, int]] = {}  # call: (actor, item)
+        heard, warned, away_until = time.monotonic(), False, [0.0] * n_actors
         while missing:
-            for number, actor in enumerate(actors):
+            for number in range(n_actors):
                 while (
                     time.monotonic() > away_until[number]
-                    and (block := _next_block(number, coming, list(running.values()))) is not None
+                    and (item := _next_item(number, coming, list(running.values()))) is not None
                 ):
-                    running[actor.compute.remote(views_to_send(blocks[block]))] = number, block
+                    running[start(number, item)] = number, item
             if not running:  # every worker is away
                 time.sleep(POLL_SECONDS)
             done, _ = ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
@@ -206,23 +263,23 @@ class RayCluster:
                 )
                 warned = True
             for call in done:
-                number, block = running.pop(call)
+                number, item = running.pop(call)
                 try:
-                    written = ray.get(call)
+                    result = ray.get(call)
                     heard = time.monotonic()
                 except ray.exceptions.RayTaskError as error:
                     raise _own(error) from None
                 except ray.exceptions.RayError as error:
                     away_until[number] = time.monotonic() + AWAY_SECONDS
-                    tries[block] += not isinstance(error, ray.exceptions.ActorUnavailableError)  # its machine is gone
-                    if tries[block] == TRIES:
+                    tries[item] += not isinstance(error, ray.exceptions.ActorUnavailableError)  # its machine is gone
+                    if tries[item] == TRIES:
                         raise MachineError(f"Workers of the Ray cluster were lost {TRIES} times: {error}") from error
-                    if block in missing:
-                        coming.appendleft(block)
+                    if item in missing:
+                        coming.appendleft(item)
                     continue
-                if block in missing:
-                    missing.remove(block)
-                    yield block, written
+                if item in missing:
+                    missing.remove(item)
+                    yield item, result
 
 
 class _Lines(io.TextIOBase):
@@ -248,8 +305,18 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _next_block(actor: int, coming: deque[int], running: Sequence[tuple[int, int]]) -> int | None:
-    """The next block for an actor: a new one, else, if it is idle, one that another actor has not finished.
+def _refuse_not_shared(where: str, found: Facts | PhotoError) -> None:
+    """raises DatasetError for a file that is here, and that another machine did not find"""
+    missing = isinstance(found, PhotoError) and found.code == "missing" and not is_address(where)
+    if missing and Path(file_of(where)).exists():
+        raise DatasetError(
+            f"{file_of(where)}: not found on another machine of the cluster. Every machine needs the photos in the "
+            "same place, on a shared file system."
+        )
+
+
+def _next_item(actor: int, coming: deque[int], running: Sequence[tuple[int, int]]) -> int | None:
+    """The next item for an actor: a new one, else, if it is idle, one that another actor has not finished.
 
     An actor whose machine is gone may never be started again: what it had is computed by those that are idle.
     """
@@ -258,12 +325,12 @@ def _next_block(actor: int, coming: deque[int], running: Sequence[tuple[int, int
         return coming.popleft()
     if n_own or coming:
         return None
-    at_work = Counter(block for _, block in running)
-    return max((block for block, n in at_work.items() if n == 1), default=None)
+    at_work = Counter(item for _, item in running)
+    return max((item for item, n in at_work.items() if n == 1), default=None)
 
 
 def _runtime_env() -> dict[str, Any]:
-    names = (*_HANDED_ON, *_OF_STORE) if cache_store() else _HANDED_ON
+    names = (*_HANDED_ON, *_OF_STORES, *(["IMGREG_CACHE"] if cache_store() else []))
     handed_on = {name: os.environ[name] for name in names if name in os.environ}
     return {"env_vars": handed_on} if handed_on else {}
 

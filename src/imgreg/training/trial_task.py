@@ -14,9 +14,10 @@ import numpy as np
 
 from imgreg.config import Settings
 from imgreg.data.index import PhotoIndex, labels_of
+from imgreg.data.reading import naming_machine
 from imgreg.data.resample import Repeat
 from imgreg.errors import DivergedError
-from imgreg.features.block_worker import naming_machine, refuse_other_bits
+from imgreg.features.block_worker import refuse_other_bits
 from imgreg.features.cache import FeatureCache
 from imgreg.heads.checkpoint import checkpointer, forget_checkpoint, read_checkpoint
 from imgreg.heads.epochs import Hooks
