@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from pathlib import Path
 
@@ -11,16 +12,28 @@ import pytest
 from conftest import imgreg
 from imgreg.errors import DatasetError, MachineError, PhotoError, UsageError
 from imgreg.progress import Watcher
-from imgreg.training.ray_cluster import RayCluster, _next_item, _refuse_not_shared, _refuse_silent, _runtime_env
+from imgreg.training.ray_cluster import (
+    AWAY_SECONDS,
+    RayCluster,
+    _next_item,
+    _refuse_not_shared,
+    _refuse_silent,
+    _runtime_env,
+)
 
 
-def test_an_idle_worker_takes_what_another_has_not_finished() -> None:
-    """New blocks first, two for each; then those of another worker, each once more at most."""
-    assert _next_item(0, deque([5, 6]), [(0, 4)]) == 5
-    assert _next_item(0, deque([5]), [(0, 3), (0, 4)]) is None
-    assert _next_item(1, deque(), [(0, 3), (0, 4)]) == 4
-    assert _next_item(1, deque(), [(0, 3), (0, 4), (1, 4)]) is None
-    assert _next_item(2, deque(), [(0, 3), (0, 4), (1, 4)]) == 3
+def test_an_idle_worker_takes_what_waits_elsewhere() -> None:
+    """New blocks first, two for each; then those that wait at another worker; one at work only after some time, and
+    each once more at most."""
+    now, before = time.monotonic(), time.monotonic() - 2 * AWAY_SECONDS
+    assert _next_item(0, deque([5, 6]), [(0, 4, now)]) == 5
+    assert _next_item(0, deque([5]), [(0, 3, now), (0, 4, now)]) is None
+    assert _next_item(1, deque(), [(0, 3, now), (0, 4, now)]) == 4
+    assert _next_item(1, deque(), [(0, 4, now)]) is None
+    assert _next_item(1, deque(), [(0, 4, before)]) == 4
+    assert _next_item(1, deque(), [(0, 3, before), (0, 4, now), (1, 4, now)]) is None
+    assert _next_item(2, deque(), [(0, 3, now), (0, 4, now), (1, 4, now)]) is None
+    assert _next_item(2, deque(), [(0, 3, before), (0, 4, now), (1, 4, now)]) == 3
     assert _next_item(2, deque(), []) is None
 
 

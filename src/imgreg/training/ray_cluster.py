@@ -36,7 +36,7 @@ from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
 
 CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
 BATCH_FILES = 64  # that an actor reads in one call, a third of a second each
-AWAY_SECONDS = 10.0  # for which a worker that cannot be reached is given nothing
+AWAY_SECONDS = 10.0  # a worker that cannot be reached is given nothing; then others repeat what it had
 SILENT_SECONDS = 120.0  # without a result: then a warning is shown
 ANSWER_SECONDS = 10.0
 _HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
@@ -112,7 +112,7 @@ class RayCluster:
         try:
             with _signals_kept():
                 self._ray.init(self._address, log_to_driver=False, logging_level="ERROR", **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.AuthenticationError) as error:
             raise MachineError(
                 f"--ray {self._address}: cannot connect ({error}). `ray status` on that machine shows its cluster."
             ) from error
@@ -244,7 +244,7 @@ class RayCluster:
     def _called(self, n_items: int, *, start: Callable[[int, int], Any], n_actors: int) -> Iterator[tuple[int, Any]]:
         ray = self._ray
         coming, missing, tries = deque(range(n_items)), set(range(n_items)), Counter[int]()
-        running: dict[Any, tuple[int, int]] = {}  # call: (actor, item)
+        running: dict[Any, tuple[int, int, float]] = {}  # call: (actor, item, when it was made)
         heard, warned, away_until = time.monotonic(), False, [0.0] * n_actors
         while missing:
             for number in range(n_actors):
@@ -252,7 +252,7 @@ class RayCluster:
                     time.monotonic() > away_until[number]
                     and (item := _next_item(number, coming, list(running.values()))) is not None
                 ):
-                    running[start(number, item)] = number, item
+                    running[start(number, item)] = number, item, time.monotonic()
             if not running:  # every worker is away
                 time.sleep(POLL_SECONDS)
             done, _ = ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
@@ -263,7 +263,7 @@ class RayCluster:
                 )
                 warned = True
             for call in done:
-                number, item = running.pop(call)
+                number, item, _ = running.pop(call)
                 try:
                     result = ray.get(call)
                     heard = time.monotonic()
@@ -315,18 +315,27 @@ def _refuse_not_shared(where: str, found: Facts | PhotoError) -> None:
         )
 
 
-def _next_item(actor: int, coming: deque[int], running: Sequence[tuple[int, int]]) -> int | None:
-    """The next item for an actor: a new one, else, if it is idle, one that another actor has not finished.
+def _next_item(actor: int, coming: deque[int], running: Sequence[tuple[int, int, float]]) -> int | None:
+    """The next item for an actor: a new one, else, if it is idle, one that waits behind another at a busy actor.
 
-    An actor whose machine is gone may never be started again: what it had is computed by those that are idle.
+    An actor whose machine is gone may never be started again: after some time an idle one repeats what it had.
     """
-    n_own = sum(other == actor for other, _ in running)
-    if n_own < CALLS_IN_FLIGHT and coming:
+    own = [item for other, item, _ in running if other == actor]
+    if len(own) < CALLS_IN_FLIGHT and coming:
         return coming.popleft()
-    if n_own or coming:
+    if own or coming:
         return None
-    at_work = Counter(item for _, item in running)
-    return max((item for item, n in at_work.items() if n == 1), default=None)
+    n_calls, first, long_ago = (
+        Counter(item for _, item, _ in running),
+        dict[int, int](),
+        time.monotonic() - AWAY_SECONDS,
+    )
+    for other, item, _ in running:
+        first.setdefault(other, item)
+    return max(
+        (item for other, item, at in running if n_calls[item] == 1 and (first[other] != item or at < long_ago)),
+        default=None,
+    )
 
 
 def _runtime_env() -> dict[str, Any]:
