@@ -13,7 +13,8 @@ help:  ## say what there is
 
 demo: .venv/imgreg  ## train on the bundled sample, predict a photo it has not seen, say where the report is
 	@echo "Training on datasets/leaves: drawn pictures of two kinds of leaves, bundled starter weights."
-	$(BIN)/imgreg train datasets/leaves --weights starter --name $(DEMO)
+	@echo "Leaves lie at any angle, so augmentation turns them all the way round."
+	$(BIN)/imgreg train datasets/leaves --weights starter --set augmentation.rotation_range=180 --views 8 --name $(DEMO)
 	@echo
 	@echo "Pictures it has not seen (the truth is in the file's name):"
 	$(BIN)/imgreg predict datasets/leaves-new --run models/$(DEMO)

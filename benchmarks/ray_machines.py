@@ -151,6 +151,8 @@ def compare(data: Path, *, size_px: int, views: int) -> Iterator[str]:
         again = json.loads(imgreg(alone, *extract, cache="s3://features/cluster"))
         print(f"alone, with the cluster's features: {again}", flush=True)
 
+        alone.switch_off()
+        alone.switch_on()  # its cache is empty
         cluster.give_token(alone)
         outside = ["--ray", f"ray://{head.address}:10001"]
         counted = json.loads(imgreg(alone, *extract, *outside, cache="s3://features/outside"))
