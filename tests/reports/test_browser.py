@@ -327,15 +327,21 @@ def test_a_table_wider_than_a_phone_shows_that_it_scrolls(browser, pages) -> Non
 def test_hangul_breaks_between_words(browser, pages) -> None:
     """A line of Hangul is not broken within a word that fits the next line."""
     page, _, _ = opened(browser, pages["run"])
-    n_lines = page.evaluate(
+    first, second, end = page.evaluate(
         """() => {
           const p = document.createElement("p");
           p.textContent = "개미사진 꿀벌사진";
-          p.style.width = "7em";
+          p.style.width = "max-content";
           document.querySelector("main").append(p);
-          return Math.round(p.getBoundingClientRect().height / parseFloat(getComputedStyle(p).lineHeight));
+          p.style.width = 0.8 * p.getBoundingClientRect().width + "px";  // all but the last two syllables fit
+          return [0, 5, 8].map(at => {
+            const syllable = document.createRange();
+            syllable.setStart(p.firstChild, at);
+            syllable.setEnd(p.firstChild, at + 1);
+            return syllable.getBoundingClientRect().top;
+          });
         }"""
     )
-    assert n_lines == 2
+    assert first < second == end
     assert page.evaluate("getComputedStyle(document.querySelector('p')).wordBreak") == "keep-all"
     page.close()
