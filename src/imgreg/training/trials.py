@@ -89,29 +89,10 @@ def run_trials(
     n_trained = 0
     in_store = store_of_workers(session) is not None
     with open_workers(session) as session, open_cache(session, fetch=not in_store) as cache, ExitStack() as shared:
-        missing = [one for one in settings if any(of is one and key not in found for _, of, key in places)]
-        prepared = _prepared(missing, resampled, cache=cache, watcher=watcher)
-        index, expected = None, None
-        if session.ray is not None and missing:
-            index = None if in_store else shared.enter_context(cache.shared_index())
-            expected = made_with(resampled.base.identity, packages=VERSIONS_OF)
-        tasks = [
-            TrialTask(
-                one,
-                repeat,
-                key,
-                classes=resampled.index.classes,
-                base=resampled.base,
-                resume=session.resume,
-                cache=None if in_store else cache_folder().absolute(),
-                cache_bytes=session.cache_bytes,
-                intact=cache.intact if session.ray is None else frozenset(),
-                index=index,
-                expected=expected,
-            )
-            for repeat, one, key in places
-            if key not in found
-        ]
+        missing = [place for place in places if place[2] not in found]
+        wanted = [one for one in settings if any(of is one for _, of, _ in missing)]
+        prepared = _prepared(wanted, resampled, cache=cache, watcher=watcher)
+        tasks = _tasks(missing, resampled, cache=cache, session=session, shared=shared)
         trained = _trained(
             tasks,
             prepared,
@@ -142,6 +123,37 @@ def run_trials(
         if one.recipe.name in trials:
             trials[one.recipe.name].append(found[key].model_copy(update={"recipe": one.recipe.name}))
     return Grid(trials, diverged, n_trained=n_trained, n_kept=n_kept)
+
+
+def _tasks(
+    places: Sequence[tuple[Repeat, Settings, str]],
+    resampled: ResampledDataset,
+    *,
+    cache: FeatureCache,
+    session: Session,
+    shared: ExitStack,
+) -> list[TrialTask]:
+    """A task for each trial, with a copy of the index for workers on other machines that share no store."""
+    index, expected, in_store = None, None, store_of_workers(session) is not None
+    if session.ray is not None and places:
+        index = None if in_store else shared.enter_context(cache.shared_index())
+        expected = made_with(resampled.base.identity, packages=VERSIONS_OF)
+    return [
+        TrialTask(
+            one,
+            repeat,
+            key,
+            classes=resampled.index.classes,
+            base=resampled.base,
+            resume=session.resume,
+            cache=None if in_store else cache_folder().absolute(),
+            cache_bytes=session.cache_bytes,
+            intact=cache.intact if session.ray is None else frozenset(),
+            index=index,
+            expected=expected,
+        )
+        for repeat, one, key in places
+    ]
 
 
 def _trained(
