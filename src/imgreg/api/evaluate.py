@@ -148,13 +148,13 @@ def _record(
 
 
 def _seen(runs: Sequence[Path], photos: Sequence[Photo]) -> tuple[str, ...]:
-    """A line for each run that trained on, or was chosen by, some of the photos (by their bytes)."""
+    """A line for each run that trained on or was validated on some of the photos (by their bytes)."""
     lines = []
     for run in runs:
         read = read_run(run)
         trained, chosen = ({row.sha256 for row in read.split if row.on(split)} for split in _SEEN)
         honest = " In its report each photo is scored by the head that never saw it." if read.summary.n_folds else ""
-        for seen, what in ((trained, "was trained on"), (chosen - trained, "chose its epoch on")):
+        for seen, what in ((trained, "was trained on"), (chosen - trained, "was validated on")):
             n = sum(photo.sha256 in seen for photo in photos)
             if n:
                 lines.append(
