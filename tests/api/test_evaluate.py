@@ -54,6 +54,7 @@ def test_photos_that_were_trained_on_are_reported(trained: Trained) -> None:
     done = imgreg("evaluate", trained.folder, trained.data)
     said = " ".join(done.out.split())  # whatever the lines' breaks
     assert "trained on" in said
+    assert "was validated on" in said
     assert "too optimistic" in said
 
 

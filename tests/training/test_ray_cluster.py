@@ -12,10 +12,9 @@ import pytest
 from conftest import imgreg
 from imgreg.errors import DatasetError, MachineError, PhotoError, UsageError
 from imgreg.progress import Watcher
+from imgreg.training.actor_calls import AWAY_SECONDS, _next_item
 from imgreg.training.ray_cluster import (
-    AWAY_SECONDS,
     RayCluster,
-    _next_item,
     _refuse_not_shared,
     _refuse_silent,
     _runtime_env,

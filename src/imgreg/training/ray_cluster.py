@@ -11,8 +11,6 @@ import os
 import signal
 import socket
 import threading
-import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -32,12 +30,10 @@ from imgreg.features.block_worker import BaseInStore, BlockWorker, cache_of_work
 from imgreg.features.extract import FeatureSource, View
 from imgreg.paths import cache_store
 from imgreg.progress import Watcher
-from imgreg.training.in_order import POLL_SECONDS, TRIES, in_order
+from imgreg.training.actor_calls import actor_results, raised_there
+from imgreg.training.in_order import TRIES, in_order
 
-CALLS_IN_FLIGHT = 2  # an actor: the next block is there when one is done
 BATCH_FILES = 64  # that an actor reads in one call, a third of a second each
-AWAY_SECONDS = 10.0  # a worker that cannot be reached is given nothing; then others repeat what it had
-SILENT_SECONDS = 120.0  # without a result: then a warning is shown
 ANSWER_SECONDS = 10.0
 _HANDED_ON = ("ONEDNN_MAX_CPU_ISA", "XLA_FLAGS")  # what the bits depend on, of features and of heads
 _OF_STORES = (  # where they are and how they are asked: no secrets, which whoever sees the cluster's state could read
@@ -236,50 +232,10 @@ class RayCluster:
             Calls an actor for an item, by their numbers.
         """
         try:
-            yield from self._called(n_items, start=start, n_actors=n_actors)
+            yield from actor_results(self._ray, n_items, start=start, n_actors=n_actors, say=self._watcher.say)
         except BaseException:
             self._end_actors()
             raise
-
-    def _called(self, n_items: int, *, start: Callable[[int, int], Any], n_actors: int) -> Iterator[tuple[int, Any]]:
-        ray = self._ray
-        coming, missing, tries = deque(range(n_items)), set(range(n_items)), Counter[int]()
-        running: dict[Any, tuple[int, int, float]] = {}  # call: (actor, item, when it was made)
-        heard, warned, away_until = time.monotonic(), False, [0.0] * n_actors
-        while missing:
-            for number in range(n_actors):
-                while (
-                    time.monotonic() > away_until[number]
-                    and (item := _next_item(number, coming, list(running.values()))) is not None
-                ):
-                    running[start(number, item)] = number, item, time.monotonic()
-            if not running:  # every worker is away
-                time.sleep(POLL_SECONDS)
-            done, _ = ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
-            if not done and not warned and time.monotonic() - heard > SILENT_SECONDS:
-                self._watcher.say(
-                    f"The Ray cluster has returned nothing for {SILENT_SECONDS:.0f} s; still waiting. `ray status` "
-                    "shows its state."
-                )
-                warned = True
-            for call in done:
-                number, item, _ = running.pop(call)
-                try:
-                    result = ray.get(call)
-                    heard = time.monotonic()
-                except ray.exceptions.RayTaskError as error:
-                    raise _own(error) from None
-                except ray.exceptions.RayError as error:
-                    away_until[number] = time.monotonic() + AWAY_SECONDS
-                    tries[item] += not isinstance(error, ray.exceptions.ActorUnavailableError)  # its machine is gone
-                    if tries[item] == TRIES:
-                        raise MachineError(f"Workers of the Ray cluster were lost {TRIES} times: {error}") from error
-                    if item in missing:
-                        coming.appendleft(item)
-                    continue
-                if item in missing:
-                    missing.remove(item)
-                    yield item, result
 
 
 class _Lines(io.TextIOBase):
@@ -315,29 +271,6 @@ def _refuse_not_shared(where: str, found: Facts | PhotoError) -> None:
         )
 
 
-def _next_item(actor: int, coming: deque[int], running: Sequence[tuple[int, int, float]]) -> int | None:
-    """The next item for an actor: a new one, else, if it is idle, one that waits behind another at a busy actor.
-
-    An actor whose machine is gone may never be started again: after some time an idle one repeats what it had.
-    """
-    own = [item for other, item, _ in running if other == actor]
-    if len(own) < CALLS_IN_FLIGHT and coming:
-        return coming.popleft()
-    if own or coming:
-        return None
-    n_calls, first, long_ago = (
-        Counter(item for _, item, _ in running),
-        dict[int, int](),
-        time.monotonic() - AWAY_SECONDS,
-    )
-    for other, item, _ in running:
-        first.setdefault(other, item)
-    return max(
-        (item for other, item, at in running if n_calls[item] == 1 and (first[other] != item or at < long_ago)),
-        default=None,
-    )
-
-
 def _runtime_env() -> dict[str, Any]:
     names = (*_HANDED_ON, *_OF_STORES, *(["IMGREG_CACHE"] if cache_store() else []))
     handed_on = {name: os.environ[name] for name in names if name in os.environ}
@@ -355,17 +288,11 @@ def _as_future(ray: Any, call: Any) -> Future[Any]:
         if error is None:
             future.set_result(done.result())
         else:
-            future.set_exception(_own(error) if isinstance(error, ray.exceptions.RayTaskError) else error)
+            future.set_exception(raised_there(error) if isinstance(error, ray.exceptions.RayTaskError) else error)
 
     call.future().add_done_callback(take)
     future.add_done_callback(lambda done: ray.cancel(call, force=True) if done.cancelled() else None)
     return future
-
-
-def _own(error: Any) -> BaseException:
-    """The error as it was raised on another machine, without Ray's traceback in its message."""
-    cause: BaseException = error.cause
-    return cause
 
 
 def _refuse_silent(address: str) -> None:
