@@ -55,8 +55,7 @@ ray_option = click.option(
     "--ray",
     metavar="auto|HOST:PORT|ray://HOST:10001|local",
     help="Compute features and train heads on a Ray cluster: the one of this machine (auto), the one at an address, or "
-    "a new one here (local). All machines need the photos in the same place, and so IMGREG_CACHE, unless that is the "
-    "address of an object store.",
+    "a new one here (local). All machines need the photos and IMGREG_CACHE in the same place, or in an object store.",
 )
 
 
