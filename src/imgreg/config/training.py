@@ -200,7 +200,7 @@ class Finetune(Config):
         description="Fine-tune VGG16 from this block on (block4: block4 and block5) after the head is trained.",
     )
     learning_rate: float = Field(
-        1e-5, ge=0, le=1, description="Adam's learning rate of the unfrozen convolutions, at first."
+        3e-5, ge=0, le=1, description="Adam's learning rate of the unfrozen convolutions, at first."
     )
     head_learning_rate: float = Field(
         1e-4, ge=0, le=1, description="Adam's learning rate of the head while fine-tuning, at first."
@@ -218,6 +218,6 @@ class Finetune(Config):
 
     def idle(self) -> dict[str, str]:
         if self.block == "none":
-            others = ("learning_rate", "head_learning_rate", "schedule", "epochs", "patience_epochs")
+            others = set(type(self).model_fields) - {"block"}
             return dict.fromkeys(others, "without fine-tuning (block = none)")
         return {}
