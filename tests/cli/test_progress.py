@@ -28,16 +28,17 @@ def row(number: int, *, train: float, val: float) -> Epoch:
     )
 
 
-def test_a_line_now_and_then_where_there_is_no_terminal(capsys, monkeypatch) -> None:
+@pytest.mark.parametrize("stage", ["computing features", "computing features of block3_pool"])
+def test_a_line_now_and_then_where_there_is_no_terminal(stage: str, capsys, monkeypatch) -> None:
     """Not at every step, not in the first seconds; with what is done, how fast, and what is left."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with watching(quiet=False, verbose=False) as watcher:
         for done in range(0, 121, 10):
-            watcher.step("computing features", done, 480, "")
+            watcher.step(stage, done, 480, "")
             now[0] += 2.0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "imgreg: computing features: 50 of 480, about 86 s left (5.0 views/s)"
+    assert lines[0] == f"imgreg: {stage}: 50 of 480, about 86 s left (5.0 views/s)"
     assert len(lines) == 2
 
 

@@ -101,6 +101,15 @@ def test_a_recipe_that_keeps_the_last_epoch_keeps_fine_tunings_last(fitted: Fitt
     assert tuned(perfect, recipe, patience_epochs=5).blocks == ()
 
 
+def test_fine_tunings_epochs_are_reported_apart(fitted: FittedHead) -> None:
+    """They take many times as long as the head's, so that one estimate of the time left cannot hold for both."""
+    of_head, of_block = [], []
+    hooks = Hooks(on_epoch=of_head.append, on_finetune_epoch=of_block.append)
+    data = SplitFeatures(photos(16, seed=1), photos(8, seed=2), 2)
+    done = finetune(RECIPE, fitted, data, unfrozen=Unfrozen(BLOCK), seed=0, hooks=hooks)
+    assert (of_head, of_block) == ([], list(done.history.epochs[2:]))
+
+
 def test_the_blocks_parameters_are_counted(fitted: FittedHead) -> None:
     """A study counts them without Keras."""
     assert tuned(fitted, epochs=1).n_parameters == fitted.n_parameters + count_tuned("block5")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0  # between two plain lines
 CURVES = 3  # trainings whose curves are shown at once
 CURVE_COLUMNS = 44
-RATES = {
+RATES = {  # of stages that begin so
     "reading photos": "photos/s",
     "computing features": "views/s",
     "predicting": "photos/s",
@@ -54,8 +54,9 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
         now = time.monotonic()
         started, done_before = began.setdefault(stage, (now, done))
         rate = (done - done_before) / (now - started) if now > started else 0.0
-        if stage in RATES and rate and done:
-            note = f"{rate:.1f} {RATES[stage]} {note}".rstrip()
+        unit = next((unit for begin, unit in RATES.items() if stage.startswith(begin)), "")
+        if unit and rate and done:
+            note = f"{rate:.1f} {unit} {note}".rstrip()
         if on_terminal:
             if not shown:
                 from rich.console import Console

@@ -37,6 +37,8 @@ class Hooks:
     ----------
     on_epoch : callable, optional
         Called with each epoch's figures.
+    on_finetune_epoch : callable, optional
+        Called with those of fine-tuning in its place.
     on_step : callable, optional
         Called every 32 gradient steps, and at each one in fine-tuning; what it raises ends the training.
     keep : callable, optional
@@ -51,6 +53,7 @@ class Hooks:
     """
 
     on_epoch: Callable[[Epoch], None] | None = None
+    on_finetune_epoch: Callable[[Epoch], None] | None = None
     on_step: Callable[[], None] | None = None
     keep: Callable[[Callable[[], Checkpoint]], None] | None = None
     resume_from: Checkpoint | None = None

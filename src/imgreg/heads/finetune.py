@@ -88,7 +88,7 @@ def finetune(
         model.resume(heads, hooks.resume_from.variables, n_epochs=len(fitted.history.epochs) + 1 - phase.first)
     n_parameters = fitted.n_parameters + len(heads) * count_tuned(block_of(unfrozen.block))
     start = replace(fitted, n_parameters=n_parameters, finetuned_from=phase.first)
-    hooks = replace(hooks, monitor=None, callbacks=())
+    hooks = replace(hooks, monitor=None, callbacks=(), on_epoch=hooks.on_finetune_epoch or hooks.on_epoch)
     try:
         return train_together(model, heads, Curves(data, start), phase=phase, views=views, hooks=hooks)
     except DivergedError as error:

@@ -102,7 +102,8 @@ def fit_on(
         shape = stored_shape(base.image_size, base.stored)
         events.graph(head_graph(recipe.head, feature_shape=shape, n_classes=len(classes)))
     hooks = Hooks(
-        on_epoch=_shown(recipe, session.watcher, events),
+        on_epoch=_shown("training", recipe, session.watcher, events, n_epochs=recipe.training.epochs),
+        on_finetune_epoch=_shown("fine-tuning", recipe, session.watcher, events, n_epochs=n_epochs),
         on_step=on_step,
         resume_from=resume_from,
         keep=None if session.callbacks else checkpointer(checkpoint, say=say),
@@ -188,14 +189,16 @@ def _n_epochs(recipe: Recipe) -> int:
     return recipe.training.epochs + (recipe.finetune.epochs if recipe.finetune.block != "none" else 0)
 
 
-def _shown(recipe: Recipe, watcher: Watcher, events: LiveEvents | None) -> Callable[[Epoch], None]:
-    """What shows each epoch to the watcher, and to TensorBoard."""
+def _shown(
+    stage: str, recipe: Recipe, watcher: Watcher, events: LiveEvents | None, *, n_epochs: int
+) -> Callable[[Epoch], None]:
+    """What shows each epoch of a stage to the watcher, and to TensorBoard; `n_epochs` is the last one's number."""
 
     def on_epoch(row: Epoch) -> None:
         if events is not None:
             events.epoch(row)
         watcher.epoch(recipe.name, row)
         note = f"train {row.train_loss:.3f}, val. {row.val_loss:.3f}"
-        watcher.step(f"training {recipe.name}", row.epoch, _n_epochs(recipe), note)
+        watcher.step(f"{stage} {recipe.name}", row.epoch, n_epochs, note)
 
     return on_epoch
