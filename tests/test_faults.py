@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import TRAIN_ARGUMENTS, Trained, imgreg, tree
-from imgreg.config import Recipe
 from imgreg.heads import checkpoint as checkpoints
-from imgreg.progress import Watcher
 from imgreg.runs.history import Epoch
 from imgreg.training import fit
 
@@ -46,8 +45,8 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(
     """Ctrl-C while the head trains: exit 130 and the command to go on with, which trains the epochs that are left."""
     shown = fit._shown
 
-    def interrupted(recipe: Recipe, watcher: Watcher, events: object) -> Callable[[Epoch], None]:
-        show = shown(recipe, watcher, events)
+    def interrupted(*arguments: Any, **named: Any) -> Callable[[Epoch], None]:
+        show = shown(*arguments, **named)
 
         def on_epoch(row: Epoch) -> None:
             if row.epoch == 5:
