@@ -28,18 +28,33 @@ def row(number: int, *, train: float, val: float) -> Epoch:
     )
 
 
-@pytest.mark.parametrize("stage", ["computing features", "computing features of block3_pool"])
-def test_a_line_now_and_then_where_there_is_no_terminal(stage: str, capsys, monkeypatch) -> None:
+def test_a_line_now_and_then_where_there_is_no_terminal(capsys, monkeypatch) -> None:
     """Not at every step, not in the first seconds; with what is done, how fast, and what is left."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with watching(quiet=False, verbose=False) as watcher:
         for done in range(0, 121, 10):
-            watcher.step(stage, done, 480, "")
+            watcher.step("computing features", done, 480, "")
             now[0] += 2.0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"imgreg: {stage}: 50 of 480, about 86 s left (5.0 views/s)"
+    assert lines[0] == "imgreg: computing features: 50 of 480, about 86 s left (5.0 views/s)"
     assert len(lines) == 2
+
+
+def test_a_stage_that_starts_again_is_timed_anew(capsys, monkeypatch) -> None:
+    """The features of a second recipe: what was computed for the first, and the time between them, count no more."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with watching(quiet=False, verbose=False) as watcher:
+        for done in (0, 10):
+            watcher.step("computing features", done, 10, "")
+            now[0] += 1.0
+        now[0] += 500.0
+        for done in range(0, 121, 10):
+            watcher.step("computing features", done, 480, "")
+            now[0] += 2.0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "imgreg: computing features: 50 of 480, about 86 s left (5.0 views/s)"
 
 
 def test_quiet_tells_no_progress(capsys, monkeypatch) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0  # between two plain lines
 CURVES = 3  # trainings whose curves are shown at once
 CURVE_COLUMNS = 44
-RATES = {  # of stages that begin so
+RATES = {
     "reading photos": "photos/s",
     "computing features": "views/s",
     "predicting": "photos/s",
@@ -42,6 +42,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     shown: list[Progress] = []  # the bars, once there is something to show
     curves: dict[str, list[Epoch]] = {}
     began: dict[str, tuple[float, int]] = {}  # when, and what was done by then
+    reached: dict[str, int] = {}  # what was done at the last step
     printed: set[str] = set()
     said: set[str] = set()  # a comparison's runs may give the same warning
     last_line = time.monotonic()
@@ -52,17 +53,20 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
         if quiet:
             return
         now = time.monotonic()
-        started, done_before = began.setdefault(stage, (now, done))
+        starts_again = done < reached.get(stage, 0)  # for the next recipe, or another layer
+        if starts_again or stage not in began:
+            began[stage] = now, done
+        reached[stage] = done
+        started, done_before = began[stage]
         rate = (done - done_before) / (now - started) if now > started else 0.0
-        unit = next((unit for begin, unit in RATES.items() if stage.startswith(begin)), "")
-        if unit and rate and done:
-            note = f"{rate:.1f} {unit} {note}".rstrip()
+        if stage in RATES and rate and done:
+            note = f"{rate:.1f} {RATES[stage]} {note}".rstrip()
         if on_terminal:
             if not shown:
                 from rich.console import Console
 
                 shown.append(stack.enter_context(_bars(curves, Console(stderr=True, highlight=False))))
-            _show(shown[0], stage, done, total, note)
+            _show(shown[0], stage, done, total, note, starts_again=starts_again)
         elif total != 1 and now - last_line >= PLAIN_SECONDS:
             last_line = now
             left = f", about {(total - done) / rate:.0f} s left" if rate and total > done else ""
@@ -109,10 +113,12 @@ def curve_lines(curves: dict[str, list[Epoch]], *, n_columns: int = 80) -> list[
     return lines
 
 
-def _show(bars: Progress, stage: str, done: int, total: int, note: str) -> None:
+def _show(bars: Progress, stage: str, done: int, total: int, note: str, *, starts_again: bool) -> None:
     known = {task.description: task.id for task in bars.tasks}
     if stage not in known:
         known[stage] = bars.add_task(stage, total=total or None, note=note)
+    elif starts_again:
+        bars.reset(known[stage])
     bars.update(known[stage], completed=done, total=total or None, note=note)
 
 

@@ -13,7 +13,7 @@ from imgreg.config import Recipe, Settings
 from imgreg.data.augment import Augmenter
 from imgreg.data.index import Photo, labels_of
 from imgreg.features.backbone import block_arrays
-from imgreg.features.blocks import LAST_LAYER, Block, frozen_layer
+from imgreg.features.blocks import Block, frozen_layer
 from imgreg.features.cache import FeatureCache
 from imgreg.features.extract import Extraction, FeatureSource, extract
 from imgreg.features.tta import tta_views
@@ -106,12 +106,11 @@ def extract_views(
     augmented = [(view, augmenter) for view in range(1, recipe.n_views + 1)]
     wanted = dict.fromkeys((*dataset.split.val, *dataset.split.test), clean)
     wanted |= {photo: [*clean, *augmented] for photo in dataset.split.train}
-    stage = "computing features" if source.layer == LAST_LAYER else f"computing features of {source.layer}"
     return extract(
         wanted,
         source=source,
         load=lambda: base.engine_or_workers(source.layer),
-        on_view=watcher.stage(stage),
+        on_view=watcher.stage("computing features"),
         on_block=watcher.stage("checking cached features"),
     )
 
