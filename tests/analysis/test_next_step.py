@@ -33,6 +33,8 @@ def run(
     weights: str = "starter",
     command: str = "",
     finetuned_block: str | None = None,
+    recipe: str = "plain",
+    overrides: tuple[str, ...] = (),
 ) -> RunSummary:
     quality = tuple(Suspicion(kind=kind, sentence="", next_step="", evidence={}) for kind in suspicions)
     scores = Scores(
@@ -50,7 +52,8 @@ def run(
         baselines=baselines,
         weights=weights,
         image_size=128,
-        recipe="plain",
+        recipe=recipe,
+        overrides=overrides,
         n_folds=0,
         command=command,
         finetuned_block=finetuned_block,
@@ -80,6 +83,10 @@ BEATS, EVEN = (baseline(loss=0.35, beats=True),), (baseline(loss=0.35, beats=Fal
         ({"baselines": BEATS, "label": "overfitting", "train_loss": 0.3}, "less overfitting"),
         ({"baselines": EVEN, "label": "underfitting"}, "training"),
         ({"baselines": EVEN, "label": "overfitting"}, "less overfitting"),
+        ({"label": "overfitting", "recipe": "regularized"}, "more photos"),
+        ({"label": "overfitting", "recipe": "regularized", "overrides": ("training.epochs=60",)}, "more photos"),
+        ({"label": "overfitting", "recipe": "regularized", "overrides": ("head.l2=0",)}, "less overfitting"),
+        ({"label": "overfitting", "recipe": "blog"}, "less overfitting"),
         ({"label": "too noisy to tell", "epochs_run": 9}, "clearer answer"),
         ({"epochs_run": 9, "train_loss": 0.1}, "training"),
         ({"baselines": EVEN, "train_loss": 0.1}, "more photos"),
