@@ -70,4 +70,4 @@ def test_values_take_settings_without_effect_with_them() -> None:
     recipe = recipe_with(load_recipe("regularized"), {"head.normalization": "none", "augmentation.backend": "none"})
     assert recipe.n_views == 0
     assert "batch_norm_momentum" not in recipe.head.rendered()
-    assert recipe.head.l2 == 0.02
+    assert recipe.head.l2 == 0.05
