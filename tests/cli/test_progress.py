@@ -41,8 +41,8 @@ def test_a_line_now_and_then_where_there_is_no_terminal(capsys, monkeypatch) -> 
     assert len(lines) == 2
 
 
-def test_a_stage_that_starts_again_is_timed_anew(capsys, monkeypatch) -> None:
-    """The features of a second recipe: what was computed for the first, and the time between them, count no more."""
+def test_a_restarted_stage_restarts_its_timer(capsys, monkeypatch) -> None:
+    """As for a second recipe's features: neither the first recipe's nor the time between the two count."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with watching(quiet=False, verbose=False) as watcher:

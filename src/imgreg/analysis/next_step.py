@@ -20,7 +20,7 @@ LONGER, FASTER = 3, 10  # times as many epochs, a learning rate so many times hi
 NOTHING = EarlierFindings()
 CLEAR_GAIN, LITTLE_GAIN = 0.005, 0.01  # of accuracy, as in analysis/learning_curve.py
 _SHORT = {"--learning-rate": "--lr", "--image-size": "--imgsz"}
-_REGULARIZERS = ("head.", "optimizer.", "augmentation.")  # settings that decide how much a head overfits
+_REGULARIZERS = ("head.", "optimizer.", "augmentation.")  # sections whose settings change how much a head overfits
 LATE = 0.8  # of the epochs: a best epoch after it was not the end of learning
 
 
@@ -52,8 +52,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     7. a baseline beats the head                   less overfitting where the head fits the train photos better than the
                                                    baseline does; else, if not overfitting, stronger head
     8. the verdict is underfitting                 training       (what the verdict says)
-    9. the verdict is overfitting                  more photos, where the default recipe has what would be advised;
-                                                   else less overfitting (what the verdict says)
+    9. the verdict is overfitting                  less overfitting (likewise); more photos for the recipe regularized,
+                                                   which already has what the verdict advises
     10. the verdict is too noisy to tell           clearer answer (likewise)
     11. the best epoch was the last                training
     12. learning-curve found that photos help      more photos
@@ -69,17 +69,8 @@ def most_promising(run: RunSummary, *, data: str, learning_rate: float, earlier:
     overfits = verdict.label == OVERFITTING
     if better is not None and not (overfits and run.kept.train_loss >= better.train_loss):
         return _against(run, better, photos=photos, learning_rate=learning_rate)
-    if overfits and run.recipe == "regularized" and not any(one.startswith(_REGULARIZERS) for one in run.overrides):
-        return NextStep(
-            kind="more photos",
-            sentence="More photos: the recipe regularized already has augmentation, dropout, L2 and a learning rate "
-            "that falls to 0, and more of these gained nothing on five photo datasets. `imgreg learning-curve "
-            f"{photos}` estimates the gain from more photos.",
-        )
     if verdict.label in (UNDERFITTING, OVERFITTING, TOO_NOISY):
-        kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
-        command = _after_verdict(run, photos=photos, learning_rate=learning_rate)
-        return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
+        return _after_verdict(run, photos=photos, learning_rate=learning_rate)
     if run.best_epoch == run.epochs_run:
         option, value = _longer(run)
         return NextStep(
@@ -146,7 +137,22 @@ def _against(run: RunSummary, better: Baseline, *, photos: str, learning_rate: f
     )
 
 
-def _after_verdict(run: RunSummary, *, photos: str, learning_rate: float) -> str:
+def _after_verdict(run: RunSummary, *, photos: str, learning_rate: float) -> NextStep:
+    """Rules 8 to 10: what the verdict says, unless the head overfits with everything that it would advise."""
+    verdict = run.verdict
+    unchanged = not any(setting.startswith(_REGULARIZERS) for setting in run.overrides)
+    if verdict.label == OVERFITTING and run.recipe == "regularized" and unchanged:
+        return NextStep(
+            kind="more photos",
+            sentence="More photos: the recipe regularized already has augmentation, dropout, L2 and a falling learning "
+            f"rate. `imgreg learning-curve {photos}` estimates the gain from more photos.",
+        )
+    kinds = {UNDERFITTING: "training", OVERFITTING: "less overfitting", TOO_NOISY: "clearer answer"}
+    command = _verdict_command(run, photos=photos, learning_rate=learning_rate)
+    return NextStep(kind=kinds[verdict.label], sentence=f"{verdict.next_step} Try `{command}`.")
+
+
+def _verdict_command(run: RunSummary, *, photos: str, learning_rate: float) -> str:
     """The command for what the verdict says to do next."""
     advice, label = run.verdict.next_step, run.verdict.label
     option, value = "--learning-rate", f"{learning_rate / FASTER:g}"
